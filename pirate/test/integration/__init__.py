@@ -1,0 +1,1 @@
+"""Tests of pirate on real sockets and real children."""

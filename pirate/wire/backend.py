@@ -1,0 +1,141 @@
+"""The backend leg: what workers say about themselves, and what they answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pirate.wire.words import (
+    ERROR,
+    MAX_CREDIT,
+    MAX_SERVICE,
+    PARTIAL,
+    WORDS,
+    Frames,
+    Malformed,
+    Value,
+    decodeObject,
+    encode,
+)
+
+
+class Status(Value):
+    """A worker's word about itself.  :ivar info: what it added to the word, or C{None}."""
+
+    __slots__ = ("info", "word", "worker")
+
+    def __init__(self, worker: bytes, word: bytes, info: Info | None = None) -> None:
+        self.worker = worker
+        self.word = word
+        self.info = info
+
+
+class Info(Value):
+    """
+    What one of our own workers says with its first ``waiting``.
+
+    :ivar pid: its process id; 0 if it did not say.
+    :ivar token: the secret that it was spawned with; empty if it has none.
+    :ivar credit: how many requests it may hold, 1 to 64.
+    :ivar context: whether its app wants each request's context.
+    :ivar services: the names that it serves.
+    """
+
+    __slots__ = ("context", "credit", "pid", "services", "token")
+
+    def __init__(
+        self, pid: int = 0, token: str = "", credit: int = 1, context: bool = False, services: tuple[str, ...] = ("",)
+    ) -> None:
+        self.pid = pid
+        self.token = token
+        self.credit = credit
+        self.context = context
+        self.services = services
+
+
+class Reply(Value):
+    """The app's answer to a request.  :ivar request: the broker's id of it."""
+
+    __slots__ = ("body", "request", "worker")
+
+    def __init__(self, worker: bytes, request: bytes, body: Frames) -> None:
+        self.worker = worker
+        self.request = request
+        self.body = body
+
+
+class Part(Reply):
+    """One part of an answer; more will follow."""
+
+    __slots__ = ()
+
+
+class Failure(Value):
+    """The app failed.  :ivar text: the error's type and message."""
+
+    __slots__ = ("code", "request", "text", "worker")
+
+    def __init__(self, worker: bytes, request: bytes, code: bytes, text: bytes) -> None:
+        self.worker = worker
+        self.request = request
+        self.code = code
+        self.text = text
+
+
+WorkerMessage = Status | Reply | Part | Failure
+
+
+def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
+    """
+    What a worker sent: a status of two or three frames after its routing id, or an answer of four or more.
+
+    :param frames: as a ROUTER gives them.
+    :return: C{None} for C{[routing id] ['']} alone, which is a PROBE_ROUTER greeting.
+    """
+    count = len(frames)
+    if count < 2 or len(frames[1]):
+        return Malformed("no-delimiter")
+    if count > 4:
+        kind = frames[3]
+        if not len(kind):
+            return Reply(frames[0], frames[2], frames[4:])
+        if kind == PARTIAL:
+            return Part(frames[0], frames[2], frames[4:])
+        if kind == ERROR and count == 6:
+            return Failure(frames[0], frames[2], bytes(frames[4]), bytes(frames[5]))
+        return Malformed("unknown-answer")
+    return None if count == 2 else _parseStatus(frames)
+
+
+def _parseStatus(frames: Frames) -> Status | Malformed:
+    word = frames[2]
+    if word not in WORDS:
+        return Malformed("unknown-word")
+    if len(frames) == 3:
+        return Status(frames[0], word)
+    told = decodeObject(frames[3])
+    info = None if told is None else _info(told)
+    return Malformed("bad-info") if info is None else Status(frames[0], word, info)
+
+
+def _info(told: dict[str, Any]) -> Info | None:
+    pid, token, credit = told.get("pid", 0), told.get("token", ""), told.get("credit", 1)
+    services = told.get("services", [""])
+    if not (type(pid) is int and isinstance(token, str) and type(credit) is int and isinstance(services, list)):
+        return None
+    if not services or not all(isinstance(name, str) and len(name) <= MAX_SERVICE for name in services):
+        return None
+    return Info(pid, token, min(max(credit, 1), MAX_CREDIT), bool(told.get("context")), tuple(dict.fromkeys(services)))
+
+
+def announcement(info: Info) -> bytes:
+    """The info frame of a worker's first ``waiting``, the counterpart of L{Info}."""
+    return encode(
+        {
+            "pirate": 1,
+            "pid": info.pid,
+            "token": info.token,
+            "credit": info.credit,
+            "context": info.context,
+            "services": list(info.services),
+        }
+    )

@@ -1,0 +1,177 @@
+"""The frontend leg: what clients send, and what they get."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pirate.wire.words import (
+    MAGIC,
+    MAX_ENVELOPE,
+    MAX_SERVICE,
+    Code,
+    Frames,
+    Malformed,
+    decodeObject,
+    encode,
+)
+
+
+class Request:
+    """
+    A plain client's request, and the broker's notes on it.
+
+    :ivar route: what stands in front of the body both ways: routing id, envelope, empty delimiter.
+    :ivar body: the request's frames, one or more.
+    :ivar service: the name of the service that is asked for; empty for the unnamed one.
+    :ivar peer: the client's address, where known.
+    :ivar id: the broker's name for it, 8 bytes; empty until it is accepted.
+    :ivar attempts: how many workers have died while executing it.
+    :ivar alone: true if it may have killed a worker, and must not share the next one's hand.
+    :ivar holders: the identities of the workers that have died with it in hand.
+    :ivar done: true once it has been answered or given up.
+    """
+
+    __slots__ = ("alone", "attempts", "body", "done", "holders", "id", "peer", "route", "service")
+
+    def __init__(self, route: list[bytes], body: list[bytes], service: str = "", peer: str | None = None) -> None:
+        self.route = route
+        self.body = body
+        self.service = service
+        self.peer = peer
+        self.id = b""
+        self.attempts = 0
+        self.alone = False
+        self.holders: tuple[bytes, ...] = ()
+        self.done = False
+
+    #: The attempts that the client allows; 0 when it leaves that to the broker.
+    maxAttempts = 0
+
+    def reply(self, body: Frames) -> list[bytes]:
+        """
+        The frames that carry the app's answer to the client.
+
+        :param body: the answer, one or more frames.
+        """
+        return [*self.route, *body]
+
+    def error(self, code: Code, message: str, tellPlain: bool) -> list[bytes] | None:
+        """
+        The frames that tell the client why there is no answer.
+
+        :param tellPlain: whether a client that cannot tell an error from an answer is to be told all the same, by one
+            JSON object as the only body frame.
+        :return: the frames, or C{None} if this client has no channel for errors.
+        """
+        if not tellPlain:
+            return None
+        told = {"pirate": "error", "code": code, "message": message, "attempts": self.attempts}
+        return [*self.route, encode(told)]
+
+
+class NativeRequest(Request):
+    """
+    A request with a native header: its client can be told of errors.
+
+    :ivar key: the client's name for the request, 16 bytes.
+    :ivar timeout: what is left of the caller's budget in seconds, or C{None}.
+    :ivar maxAttempts: the attempts that the client allows; 0 when it leaves that to the broker.
+    :ivar partial: whether the client takes partial replies.
+    :ivar trace: a W3C traceparent, or empty.
+    :ivar command: C{request}, C{cancel} or C{ping}.
+    """
+
+    __slots__ = ("command", "key", "maxAttempts", "partial", "timeout", "trace")
+
+    def __init__(self, route: list[bytes], body: list[bytes], key: bytes, options: dict[str, Any]) -> None:
+        super().__init__(route, body, options.get("service", ""))
+        self.key = key
+        self.command: str = options.get("command", "request")
+        timeout = options.get("timeout_ms")
+        self.timeout: float | None = None if timeout is None else timeout / 1000
+        self.maxAttempts = options.get("attempts", 0)
+        self.partial: bool = options.get("partial", False)
+        self.trace: str = options.get("trace", "")
+
+    def reply(self, body: Frames) -> list[bytes]:
+        return [*self.route[:-2], MAGIC + self.key, b"", *body]
+
+    def error(self, code: Code, message: str, tellPlain: bool = True) -> list[bytes]:
+        told = {"status": "error", "code": code, "message": message, "attempts": self.attempts}
+        return [*self.route[:-2], header(self.key, told), b"", b""]
+
+    def pong(self, facts: dict[str, Any]) -> list[bytes]:
+        """The frames that answer a ping.  :param facts: C{server}, C{version}, C{waiting} and C{backlog}."""
+        return [*self.route[:-2], header(self.key, facts), b"", b""]
+
+
+def parseRequest(frames: Frames) -> Request | Malformed | None:
+    """
+    What a client sent: C{[routing id] envelope... [''] body...}.
+
+    :param frames: as a ROUTER gives them.
+    :return: C{None} for C{[routing id] ['']} alone, which is a PROBE_ROUTER greeting.
+    """
+    at = 1
+    count = len(frames)
+    while at < count and len(frames[at]):
+        at += 1
+        if at > MAX_ENVELOPE + 1:
+            return Malformed("envelope-too-long")
+    if at >= count:
+        return Malformed("no-delimiter")
+    if at + 1 == count:
+        return None if count == 2 else Malformed("empty-body")
+    route, body = list(frames[: at + 1]), list(frames[at + 1 :])
+    last = frames[at - 1]
+    if at > 1 and type(last) is bytes and last.startswith(MAGIC):
+        return _nativeRequest(route, body, last)
+    return Request(route, body)
+
+
+#: What each key of a native header must be.
+_HEADER_KEYS: dict[str, Any] = {
+    "command": lambda value: value in ("request", "cancel", "ping"),
+    "service": lambda value: isinstance(value, str) and len(value) <= MAX_SERVICE,
+    "timeout_ms": lambda value: type(value) in (int, float) and 0 <= value <= 1e12,
+    "attempts": lambda value: type(value) is int and 1 <= value <= 1000,
+    "partial": lambda value: isinstance(value, bool),
+    "trace": lambda value: isinstance(value, str) and len(value) <= 512,
+}
+
+
+def _nativeRequest(route: list[bytes], body: list[bytes], frame: bytes) -> NativeRequest | Malformed:
+    parsed = parseHeader(frame)
+    if parsed is None:
+        key = frame[4:20]
+        return Malformed("bad-header", _refusal(route, body, key) if len(key) == 16 else None)
+    key, options = parsed
+    if not all(name not in options or check(options[name]) for name, check in _HEADER_KEYS.items()):
+        return Malformed("bad-header", _refusal(route, body, key))
+    return NativeRequest(route, body, key, options)
+
+
+def _refusal(route: list[bytes], body: list[bytes], key: bytes) -> list[bytes]:
+    return NativeRequest(route, body, key, {}).error(Code.MALFORMED, "the header is not understood")
+
+
+def header(key: bytes, options: dict[str, Any]) -> bytes:
+    """
+    A native header frame.
+
+    :param key: the request's id, 16 bytes.
+    :param options: the JSON keys; none of them: the frame ends after the id.
+    """
+    return MAGIC + key + (encode(options) if options else b"")
+
+
+def parseHeader(frame: bytes) -> tuple[bytes, dict[str, Any]] | None:
+    """
+    The id and the JSON keys of a native header frame.
+
+    :return: C{None} if the frame begins like one but is not understood.
+    """
+    if len(frame) < 20:
+        return None
+    options = decodeObject(frame[20:]) if len(frame) > 20 else {}
+    return None if options is None else (frame[4:20], options)

@@ -1,0 +1,101 @@
+"""The words, codes and limits that both legs share, and the base of the values that the parsers give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+Frames = Sequence[bytes]
+
+#: The first bytes of a native header frame.
+MAGIC = b"PIR1"
+#: The most frames that may stand between a client's routing id and the empty delimiter.
+MAX_ENVELOPE = 32
+#: The most requests that a worker may ask to hold at a time.
+MAX_CREDIT = 64
+#: The longest service name, in characters.
+MAX_SERVICE = 255
+
+#: The longest JSON object that is read, in bytes.
+MAX_JSON = 65536
+
+WAITING = b"waiting"
+PROCESSING = b"processing"
+DEQUEUE = b"dequeue"
+EXITING = b"exiting"
+HEARTBEAT = b"heartbeat"
+RETIRE = b"retire"
+CANCEL = b"cancel"
+PARTIAL = b"partial"
+ERROR = b"error"
+
+#: The words that a worker may say about itself.
+WORDS = frozenset({WAITING, PROCESSING, DEQUEUE, EXITING, HEARTBEAT})
+
+
+class Code(StrEnum):
+    """Why a request was not answered by the app."""
+
+    APP_ERROR = "app-error"
+    TIMEOUT = "timeout"
+    WORKER_LOST = "worker-lost"
+    EXPIRED = "expired"
+    BUSY = "busy"
+    UNKNOWN_SERVICE = "unknown-service"
+    CANCELLED = "cancelled"
+    DENIED = "denied"
+    MALFORMED = "malformed"
+    STOPPING = "stopping"
+
+
+class Value:
+    """Equality and a readable form by slots: a dataclass without its import, which a worker's start would pay for."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def _fields(self) -> dict[str, Any]:
+        classes = reversed(type(self).__mro__)
+        return {name: getattr(self, name) for each in classes for name in getattr(each, "__slots__", ())}
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._fields() == other._fields()
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._fields().items())
+        return f"{type(self).__name__}({shown})"
+
+
+class Malformed(Value):
+    """
+    What a parser gives for frames that mean nothing.
+
+    :ivar reason: a short fixed word, fit for a counter's name.
+    :ivar reply: the frames to answer with, or C{None} when there is nobody who would understand an answer.
+    """
+
+    __slots__ = ("reason", "reply")
+
+    def __init__(self, reason: str, reply: list[bytes] | None = None) -> None:
+        self.reason = reason
+        self.reply = reply
+
+
+def encode(value: dict[str, Any]) -> bytes:
+    """A JSON object as a frame."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def decodeObject(frame: bytes) -> dict[str, Any] | None:
+    """The JSON object in a frame; C{None} if there is none, or if it is too large to be meant."""
+    if len(frame) > MAX_JSON:
+        return None
+    try:
+        value = json.loads(bytes(frame))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
