@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pirate.wire.words import (
     ERROR,
@@ -16,6 +16,9 @@ from pirate.wire.words import (
     decodeObject,
     encode,
 )
+
+if TYPE_CHECKING:
+    from pirate.wire.frontend import Request
 
 
 class Status(Value):
@@ -125,6 +128,19 @@ def _info(told: dict[str, Any]) -> Info | None:
     if not services or not all(isinstance(name, str) and len(name) <= MAX_SERVICE for name in services):
         return None
     return Info(pid, token, min(max(credit, 1), MAX_CREDIT), bool(told.get("context")), tuple(dict.fromkeys(services)))
+
+
+def requestFrames(worker: bytes, request: Request, withContext: bool) -> list[bytes]:
+    """
+    What a worker is sent: C{[worker] [''] [id] [''] body...}.
+
+    :param withContext: whether its app wants to know more about the request: then a JSON frame stands between the id
+        and the delimiter, with C{client} (an address), C{service} and C{attempt} (1 is the first).
+    """
+    if not withContext:
+        return [worker, b"", request.id, b"", *request.body]
+    context = {"client": request.peer, "service": request.service, "attempt": request.attempts + 1}
+    return [worker, b"", request.id, encode(context), b"", *request.body]
 
 
 def announcement(info: Info) -> bytes:

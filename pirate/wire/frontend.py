@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 from pirate.wire.words import (
@@ -16,6 +17,15 @@ from pirate.wire.words import (
 )
 
 
+class State(Enum):
+    """Where a request is."""
+
+    NEW = "new"
+    QUEUED = "queued"
+    HELD = "held"
+    DONE = "done"
+
+
 class Request:
     """
     A plain client's request, and the broker's notes on it.
@@ -28,10 +38,10 @@ class Request:
     :ivar attempts: how many workers have died while executing it.
     :ivar alone: true if it may have killed a worker, and must not share the next one's hand.
     :ivar holders: the identities of the workers that have died with it in hand.
-    :ivar done: true once it has been answered or given up.
+    :ivar state: where it is: new, queued, held by a worker, or done, which is answered or given up.
     """
 
-    __slots__ = ("alone", "attempts", "body", "done", "holders", "id", "peer", "route", "service")
+    __slots__ = ("alone", "attempts", "body", "holders", "id", "peer", "route", "service", "state")
 
     def __init__(self, route: list[bytes], body: list[bytes], service: str = "", peer: str | None = None) -> None:
         self.route = route
@@ -42,10 +52,14 @@ class Request:
         self.attempts = 0
         self.alone = False
         self.holders: tuple[bytes, ...] = ()
-        self.done = False
+        self.state = State.NEW
 
     #: The attempts that the client allows; 0 when it leaves that to the broker.
     maxAttempts = 0
+
+    def size(self) -> int:
+        """The bytes of its body."""
+        return sum(map(len, self.body))
 
     def reply(self, body: Frames) -> list[bytes]:
         """

@@ -1,0 +1,137 @@
+"""A pool's children, and what a pool wants done about them: values, passed between the pool and its supervisor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """What a child is for."""
+
+    WORKER = "worker"
+    #: It runs the dequeue callable once.
+    DEQUEUE = "dequeue"
+
+
+class ChildState(Enum):
+    """
+    Where a child is in its life.
+
+    The pool moves a child by L{CHILD_TRANSITIONS}.  A ready child is C{WAITING} or C{PROCESSING} as the broker sees
+    it, which changes with every message: the pool looks at that when it is asked, and keeps C{WAITING} in its ledger.
+    """
+
+    STARTING = "starting"
+    WAITING = "waiting"
+    PROCESSING = "processing"
+    DEQUEUE = "dequeue"
+    RETIRING = "retiring"
+    GONE = "gone"
+
+
+#: From each state, the states that may follow.
+CHILD_TRANSITIONS: dict[ChildState, frozenset[ChildState]] = {
+    ChildState.STARTING: frozenset({ChildState.WAITING, ChildState.DEQUEUE, ChildState.RETIRING, ChildState.GONE}),
+    ChildState.WAITING: frozenset({ChildState.PROCESSING, ChildState.RETIRING, ChildState.GONE}),
+    ChildState.PROCESSING: frozenset({ChildState.WAITING, ChildState.RETIRING, ChildState.GONE}),
+    ChildState.DEQUEUE: frozenset({ChildState.RETIRING, ChildState.GONE}),
+    ChildState.RETIRING: frozenset({ChildState.GONE}),
+    ChildState.GONE: frozenset(),
+}
+
+
+class Child:
+    """
+    One line of the pool's ledger.
+
+    :ivar key: the pool's number for it.
+    :ivar lifetime: how many requests it may be given; negative: no limit.
+    :ivar generation: the reload that it belongs to.
+    :ivar born: when it was spawned.
+    :ivar ready: when it first said C{waiting}; C{None} before.
+    :ivar killAt: when it is to be killed, if it is still there.
+    """
+
+    __slots__ = ("born", "generation", "key", "killAt", "kind", "lifetime", "ready", "state")
+
+    def __init__(self, key: int, kind: Kind, lifetime: int, generation: int, born: float, killAt: float) -> None:
+        self.key = key
+        self.kind = kind
+        self.lifetime = lifetime
+        self.generation = generation
+        self.born = born
+        self.killAt: float | None = killAt
+        self.ready: float | None = None
+        self.state = ChildState.STARTING
+
+    def become(self, state: ChildState) -> None:
+        """Move to another state.  :raise ValueError: if the table has no such step."""
+        if state not in CHILD_TRANSITIONS[self.state]:
+            raise ValueError(f"a child cannot go from {self.state.value} to {state.value}")
+        self.state = state
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """
+    How a child ended.
+
+    :ivar cause: for people: C{exit code 1}, C{signal SIGKILL}.
+    :ivar clean: whether it ended as it should.
+    :ivar hopeless: whether another one would end the same way: its app cannot be loaded.
+    """
+
+    cause: str
+    clean: bool = False
+    hopeless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start this child."""
+
+    child: Child
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Ask this child to leave, through its queue, after what it holds."""
+
+    child: Child
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Send this child a signal.  :ivar name: C{TERM} or C{KILL}.  :ivar why: for the log."""
+
+    child: Child
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Look for children that have died without anybody being told."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """The grace is over: give up the requests that are not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """A reload has ended.  :ivar error: why it failed; C{None} if it did not."""
+
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The first workers cannot start: stop the server.  :ivar reason: for people."""
+
+    reason: str
+
+
+Action = Spawn | Retire | Signal | Sweep | CutOff | Reloaded | GiveUp

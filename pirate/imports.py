@@ -1,0 +1,49 @@
+"""Import paths: ``package.module.name`` or ``package.module:name`` to what it names."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from pirate.errors import ConfigurationError
+
+
+def load(path: str) -> Any:
+    """
+    What an import path names.
+
+    :param path: with a colon, everything before it is the module; without, as many of its parts as are modules.
+    :raise ConfigurationError: if there is no such module or name.  An error inside a module is not caught.
+    """
+    module, colon, attributes = path.partition(":")
+    if not colon:
+        module, _, attributes = path.rpartition(".")
+    if not module:
+        raise ConfigurationError(f"{path!r} must name a module and something in it, as in package.module.name")
+    found, rest = (_import(module), []) if colon else _longest(module.split("."))
+    for name in [*rest, *attributes.split(".")]:
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise ConfigurationError(f"{path!r}: there is no {name!r} in {found!r}") from None
+    return found
+
+
+def _longest(parts: list[str]) -> tuple[Any, list[str]]:
+    """The module that most of the parts name, and the parts that are left for attributes."""
+    for count in range(len(parts), 1, -1):
+        try:
+            return _import(".".join(parts[:count])), parts[count:]
+        except ConfigurationError:
+            continue
+    return _import(parts[0]), parts[1:]
+
+
+def _import(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if module == missing or module.startswith(f"{missing}."):
+            raise ConfigurationError(f"there is no module {missing!r}") from None
+        raise

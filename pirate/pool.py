@@ -1,0 +1,380 @@
+"""
+How many workers live: Net::Server::PreFork's algorithm, without processes, reactor or clock.
+
+The rules, in the order in which they are applied whenever the pool is asked:
+
+1. What was due is done: a child that never said C{waiting} is killed, a signalled one that is still there is killed.
+2. A reload goes on: one old child is retired for each new one that is ready.
+3. Fewer than C{min-servers}: the difference is started at once.
+4. Fewer idle than C{min-spare-servers}, or requests waiting with nobody idle, and fewer than C{max-servers}: more
+   are started, in batches that double every second.
+5. More than C{max-servers}: the difference is retired, the idle first.
+6. More idle than C{max-spare-servers}, or nothing to do for half a minute and more idle than C{min-spare-servers}:
+   the difference is retired, the oldest first, no sooner than C{min-child-ttl} after the last start and
+   C{check-for-waiting} after the last retirement.
+7. A dequeue child is started when one is due.
+
+A child that fails to start, or dies within a second of being ready, makes the next start wait, twice as long each
+time.  If no child has ever been ready, and it is the app that cannot be loaded or three rounds have failed, the pool
+gives up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+
+from pirate.backoff import STABLE, Backoff
+from pirate.child import (
+    Action,
+    Child,
+    ChildState,
+    CutOff,
+    Exit,
+    GiveUp,
+    Kind,
+    Reloaded,
+    Retire,
+    Signal,
+    Spawn,
+    Sweep,
+)
+from pirate.settings import Limits
+
+#: Seconds between two batches of spare workers.
+BATCH_INTERVAL = 1.0
+#: The most spare workers started in one batch.
+MAX_BATCH = 32
+#: Rounds of failures after which a server that has never had a ready worker gives up.
+HOPELESS = 3
+#: Seconds without a request after which surplus idle workers are retired.
+QUIET = 30.0
+#: Seconds between TERM and KILL.
+LAST_GRACE = 1.0
+
+
+class Mode(Enum):
+    """What the pool is there for at the moment."""
+
+    RUNNING = "running"
+    #: The backlog is worked off, nothing new is started but what that needs.
+    DRAINING = "draining"
+    #: Everybody has been asked to leave.
+    CLOSING = "closing"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """
+    What the broker knows when the pool is asked.
+
+    :ivar idle: the keys of the children that hold nothing.
+    :ivar backlog: how many requests wait.
+    :ivar received: how many requests there have been.
+    """
+
+    idle: Collection[int] = ()
+    backlog: int = 0
+    received: int = 0
+
+
+class Pool:
+    """
+    The ledger of children, and the decisions about them.
+
+    Each call says what has happened; L{check} gives what should be done about it.
+
+    :param limits: how many, how long.
+    :param random: where jitter comes from.
+    """
+
+    def __init__(self, limits: Limits, random: Random) -> None:
+        self.limits = limits
+        self.mode = Mode.RUNNING
+        self._random = random
+        self._children: dict[int, Child] = {}
+        self._keys = 0
+        self._generation = 0
+        self._reloading = False
+        self._replaced = 0
+        self._urgent: list[Action] = []
+        self._extra = 0
+        self._everReady = False
+        self._backoff = Backoff(random)
+        self._batch = 1
+        self._nextBatch = self._lastSpawn = self._lastScaleDown = float("-inf")
+        self._nextSweep = self._nextDequeue = float("-inf")
+        self._cutOffAt: float | None = None
+        self._received = 0
+        self._lastRequest = float("-inf")
+
+    # --- what has happened
+
+    @property
+    def children(self) -> Collection[Child]:
+        """Every child that is not gone."""
+        return self._children.values()
+
+    def ready(self, child: Child, now: float) -> None:
+        """A child has said C{waiting}, or C{dequeue}, for the first time."""
+        if child.state is not ChildState.STARTING:
+            return
+        child.become(ChildState.WAITING if child.kind is Kind.WORKER else ChildState.DEQUEUE)
+        child.ready = now
+        child.killAt = None
+        if child.kind is Kind.WORKER:
+            self._everReady = True
+            if self._reloading and child.generation == self._generation:
+                self._replaced += 1
+
+    def leaving(self, child: Child) -> None:
+        """A child is on its way out, asked or of its own will: it counts no more."""
+        if child.state not in (ChildState.RETIRING, ChildState.GONE):
+            child.become(ChildState.RETIRING)
+
+    def exited(self, child: Child, how: Exit, now: float) -> None:
+        """A child is gone."""
+        state = child.state
+        child.become(ChildState.GONE)
+        self._children.pop(child.key, None)
+        if child.kind is Kind.DEQUEUE or state is ChildState.RETIRING:
+            return
+        stillborn = child.ready is None
+        if stillborn or (not how.clean and now - (child.ready or now) < STABLE):
+            self._backoff.failed(child, now)
+        if stillborn and not self._everReady and (how.hopeless or self._backoff.failures >= HOPELESS):
+            self._urgent.append(GiveUp(how.cause))
+        elif stillborn and self._reloading and child.generation == self._generation:
+            self._endReload(f"a new worker could not start: {how.cause}")
+
+    # --- commands
+
+    def grow(self) -> None:
+        """One worker more, at once."""
+        before = self.limits.maxServers
+        self.limits = self.limits.resized(1)
+        self._extra += self.limits.maxServers - before
+
+    def shrink(self) -> None:
+        """One worker fewer, at once, but never fewer than 0 of min-servers and 1 of max-servers."""
+        before = self.limits
+        self.limits = before.resized(-1)
+        self._extra -= max(before.maxServers - self.limits.maxServers, before.minServers - self.limits.minServers)
+
+    def reload(self) -> None:
+        """Replace every child by a new one, which must be ready before an old one is retired."""
+        self._generation += 1
+        self._reloading = True
+        self._replaced = 0
+        self._batch = 1
+
+    def drain(self, now: float, grace: float | None) -> None:
+        """Work off what has been accepted, then close.  :param grace: seconds; C{None}: as long as it takes."""
+        self.mode = Mode.DRAINING
+        self._cutOffAt = None if grace is None else now + grace
+        if self._reloading:
+            self._endReload("the server is stopping")
+
+    def close(self, now: float) -> None:
+        """Ask every child to leave."""
+        self.mode = Mode.CLOSING
+        for child in self._live():
+            self._urgent.append(self._retire(child, now))
+
+    def abort(self, now: float) -> None:
+        """Kill every child."""
+        self.mode = Mode.CLOSING
+        for child in self._children.values():
+            self.leaving(child)
+            self._urgent.append(Signal(child, "KILL", "the server is to stop at once"))
+
+    # --- decisions
+
+    def check(self, now: float, load: Load) -> list[Action]:
+        """What should be done now; the caller does it, all of it."""
+        actions, self._urgent = self._urgent, []
+        if load.received != self._received or self._lastRequest == float("-inf"):
+            self._received, self._lastRequest = load.received, now
+        actions += self._overdue(now, load)
+        if self.mode is not Mode.CLOSING:
+            actions += self._replace(now, load)
+            actions += self._start(self._shortfall(now, load), now)
+        if self.mode is Mode.RUNNING:
+            actions += [self._retire(child, now) for child in self._surplus(now, load)]
+            actions += self._dequeue(now)
+        if now >= self._nextSweep:
+            self._nextSweep = now + self.limits.checkForDead
+            actions.append(Sweep())
+        self._extra = 0
+        return actions
+
+    def nextWake(self, now: float) -> float:
+        """When the pool wants to be asked again, if nothing happens before."""
+        times = [self._nextSweep, now + self.limits.checkForWaiting]
+        times += [child.killAt for child in self._children.values() if child.killAt is not None]
+        times += [
+            each for each in (self._cutOffAt, self._holdUntil, self._nextBatch) if each is not None and each > now
+        ]
+        if self.limits.checkForDequeue:
+            times.append(self._nextDequeue)
+        return max(min(times), now)
+
+    def mayGrow(self, now: float) -> bool:
+        """Whether a shortage of idle workers, if there is one, can be acted on now."""
+        return self.mode is Mode.RUNNING and now >= self._nextBatch and now >= self._backoff.until
+
+    # --- rule 1
+
+    def _overdue(self, now: float, load: Load) -> Iterable[Action]:
+        if self._cutOffAt is not None and now >= self._cutOffAt:
+            self._cutOffAt = None
+            self.mode = Mode.CLOSING
+            yield CutOff()
+            for child in self._children.values():
+                self.leaving(child)
+                child.killAt = now + LAST_GRACE
+                yield Signal(child, "TERM", "the time for stopping is over")
+        for child in self._children.values():
+            if child.state is ChildState.RETIRING and child.killAt is None and child.key in load.idle:
+                child.killAt = now + max(self.limits.stopTimeout, LAST_GRACE)
+            elif child.killAt is not None and now >= child.killAt:
+                child.killAt = now + LAST_GRACE
+                late = "it did not become ready" if child.state is ChildState.STARTING else "it did not leave"
+                yield Signal(child, "KILL", f"{late} in time")
+
+    # --- rule 2
+
+    def _replace(self, now: float, load: Load) -> Iterable[Action]:
+        if not self._reloading:
+            return
+        old = [child for child in self._live() if child.generation != self._generation]
+        for child in self._byIdleness(old, load)[: self._replaced]:
+            self._replaced -= 1
+            old.remove(child)
+            yield self._retire(child, now)
+        if not old:
+            self._endReload(None)
+            yield from self._urgent
+            self._urgent = []
+        elif not any(child.state is ChildState.STARTING for child in self._live()):
+            count = min(self._batch, len(old))
+            self._batch = min(self._batch * 2, MAX_BATCH)
+            yield from self._start(count, now)
+
+    def _endReload(self, error: str | None) -> None:
+        self._reloading = False
+        self._replaced = 0
+        self._batch = 1
+        for child in self._children.values():
+            child.generation = self._generation
+        self._urgent.append(Reloaded(error))
+
+    # --- rules 3 and 4
+
+    def _shortfall(self, now: float, load: Load) -> int:
+        """How many workers to start now."""
+        live = self._live()
+        self._backoff.noteSuccess(live, now)
+        room = self.limits.maxServers - len(live)
+        missing = max(self.limits.minServers - len(live), min(self._extra, room))
+        if self.mode is Mode.DRAINING:
+            missing = min(max(missing, 0 if live else 1), room, load.backlog)
+        elif missing <= 0:
+            missing = self._spareShortfall(room, now, load)
+        if missing <= 0 or now < self._backoff.until:
+            return 0
+        if self._backoff.failures > 1:
+            return 0 if any(child.state is ChildState.STARTING for child in live) else 1
+        return missing
+
+    def _spareShortfall(self, room: int, now: float, load: Load) -> int:
+        starting = sum(child.state is ChildState.STARTING for child in self._live())
+        idle = len(self._idle(load))
+        wanted = self.limits.minSpareServers
+        if load.backlog and not idle:
+            wanted = max(wanted, load.backlog)
+        short = min(wanted - idle - starting, room)
+        if short <= 0:
+            self._batch = 1
+            return 0
+        if now < self._nextBatch:
+            return 0
+        count = min(short, self._batch)
+        self._batch = min(self._batch * 2, MAX_BATCH)
+        self._nextBatch = now + BATCH_INTERVAL
+        return count
+
+    def _start(self, count: int, now: float, kind: Kind = Kind.WORKER) -> Iterable[Action]:
+        for _ in range(count):
+            self._keys += 1
+            self._lastSpawn = now
+            child = Child(self._keys, kind, self._lifetime(), self._generation, now, now + self.limits.startTimeout)
+            self._children[child.key] = child
+            yield Spawn(child)
+
+    def _lifetime(self) -> int:
+        if not self.limits.maxRequests:
+            return -1
+        return self.limits.maxRequests + self._random.randint(0, self.limits.maxRequestsJitter)
+
+    # --- rules 5 and 6
+
+    def _surplus(self, now: float, load: Load) -> list[Child]:
+        """The children to retire now."""
+        if self._reloading:
+            return []
+        live = self._live()
+        count = max(len(live) - self.limits.maxServers, min(-self._extra, len(live) - self.limits.minServers))
+        if count > 0:
+            return self._byIdleness(live, load)[:count]
+        rested = now - self._lastSpawn >= self.limits.minChildTtl
+        if not rested or now - self._lastScaleDown < self.limits.checkForWaiting:
+            return []
+        idle = self._idle(load)
+        enough = self.limits.minSpareServers if now - self._lastRequest >= QUIET else self.limits.maxSpareServers
+        count = min(len(idle) - enough, len(live) - self.limits.minServers)
+        if count <= 0:
+            return []
+        self._lastScaleDown = now
+        return sorted(idle, key=lambda child: child.born)[:count]
+
+    def _retire(self, child: Child, now: float) -> Action:
+        if child.state is ChildState.STARTING:
+            child.killAt = now + LAST_GRACE
+            self.leaving(child)
+            return Signal(child, "TERM", "it is not needed any more")
+        self.leaving(child)
+        return Retire(child)
+
+    # --- rule 7
+
+    def _dequeue(self, now: float) -> Iterable[Action]:
+        if not self.limits.checkForDequeue or now < self._nextDequeue:
+            return
+        first = self._nextDequeue == float("-inf")
+        self._nextDequeue = now + self.limits.checkForDequeue
+        if not first and sum(child.kind is Kind.DEQUEUE for child in self._children.values()) < self.limits.maxDequeue:
+            yield from self._start(1, now, Kind.DEQUEUE)
+
+    # --- who there is
+
+    def _live(self) -> list[Child]:
+        """Workers that are there to stay."""
+        return [
+            child
+            for child in self._children.values()
+            if child.kind is Kind.WORKER and child.state in (ChildState.STARTING, ChildState.WAITING)
+        ]
+
+    def _idle(self, load: Load) -> list[Child]:
+        return [child for child in self._live() if child.key in load.idle]
+
+    @staticmethod
+    def _byIdleness(children: Iterable[Child], load: Load) -> list[Child]:
+        """The idle first, the oldest of them first; then the busy, and last those that are still starting."""
+        return sorted(
+            children,
+            key=lambda child: (child.state is ChildState.STARTING, child.key not in load.idle, child.born),
+        )

@@ -1,0 +1,245 @@
+"""
+The one table of settings: name, kind, default, unit and help of each, written once.
+
+The command line, the checks, the run-time changes and the reference page are all made from the fields of L{Limits}
+and L{Settings}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from pirate.endpoints import isPublic, parseEndpoint
+from pirate.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """
+    What a setting's value may be.
+
+    :ivar parse: text to value; raises C{ValueError} for nonsense.
+    :ivar accepts: whether a value is right.
+    :ivar words: what would be right, for messages.
+    :ivar unit: what it counts, for the reference.
+    """
+
+    parse: Callable[[str], Any]
+    accepts: Callable[[Any], bool]
+    words: str
+    unit: str = ""
+
+
+def _isNumber(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < float("inf")
+
+
+COUNT = Kind(int, lambda value: isinstance(value, int) and value >= 0, "a whole number, 0 or more")
+SECONDS = Kind(float, _isNumber, "a number of seconds, 0 or more", "seconds")
+SOME_SECONDS = Kind(float, lambda value: _isNumber(value) and value > 0, "a number of seconds, more than 0", "seconds")
+LEVEL = Kind(int, lambda value: type(value) is int and 0 <= value <= 4, "a whole number from 0 to 4")
+SWITCH = Kind(bool, lambda value: isinstance(value, bool), "true or false")
+PATH = Kind(
+    str,
+    lambda value: isinstance(value, str) and all(part.isidentifier() for part in value.replace(":", ".").split(".")),
+    "an import path, as in package.module.name or package.module:name",
+)
+ENDPOINTS = Kind(parseEndpoint, lambda value: True, "one or more endpoints")
+
+
+class Movable(int):
+    """A default that may still move, because the settings that were given leave no room for it."""
+
+
+def _setting(default: Any, kind: Kind, help: str) -> Any:
+    return field(default=default, metadata={"kind": kind, "help": help})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """
+    How many workers live, and how long: Net::Server::PreFork's options, checked on construction.
+
+    A default that contradicts what was given moves out of the way; two given values that contradict each other are
+    refused.
+
+    :raise ConfigurationError: naming the settings and their values.
+    """
+
+    minServers: int = _setting(Movable(5), COUNT, "workers kept alive at least")
+    maxServers: int = _setting(Movable(50), COUNT, "workers alive at most")
+    minSpareServers: int = _setting(Movable(2), COUNT, "idle workers below which more are started")
+    maxSpareServers: int = _setting(Movable(10), COUNT, "idle workers above which some are retired")
+    maxRequests: int = _setting(1000, COUNT, "requests after which a worker is replaced; 0: never")
+    maxRequestsJitter: int = _setting(
+        Movable(100), COUNT, "requests, at most, added at random to each worker's max-requests; default a tenth of it"
+    )
+    checkForWaiting: float = _setting(10.0, SOME_SECONDS, "least time between two scale-downs, and between checks")
+    minChildTtl: float = _setting(10.0, SECONDS, "no scale-down within this time after a worker was started")
+    checkForDead: float = _setting(30.0, SOME_SECONDS, "time between sweeps for workers that died unnoticed")
+    checkForDequeue: float = _setting(0.0, SECONDS, "time between runs of the dequeue callable; 0: never")
+    maxDequeue: int = _setting(1, COUNT, "dequeue workers alive at most")
+    startTimeout: float = _setting(30.0, SOME_SECONDS, "time in which a new worker must be ready, or is killed")
+    stopTimeout: float = _setting(30.0, SECONDS, "grace for the work in hand when stopping; then TERM, then KILL")
+
+    def __post_init__(self) -> None:
+        _check(self)
+        self._makeRoom()
+        self._refuse("minServers", "maxServers")
+        self._refuse("minSpareServers", "maxSpareServers")
+        self._refuse("minSpareServers", "maxServers")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, Movable):
+                self._move(each.name, int(value))
+
+    def resized(self, by: int) -> Limits:
+        """
+        The same with more or fewer servers; the numbers of spare servers give way.
+
+        :param by: added to both C{minServers}, which stays at least 0, and C{maxServers}, which stays at least 1.
+        """
+        most = max(self.maxServers + by, 1)
+        spare = min(self.maxSpareServers, most)
+        return replace(
+            self,
+            minServers=min(max(self.minServers + by, 0), most),
+            maxServers=most,
+            maxSpareServers=spare,
+            minSpareServers=min(self.minSpareServers, spare),
+        )
+
+    def _makeRoom(self) -> None:
+        """Move the defaults that were not given: servers first, then spare servers, which stay within them."""
+        if isinstance(self.maxServers, Movable):
+            self._move("maxServers", max(self.maxServers, self.minServers))
+        if isinstance(self.minServers, Movable):
+            self._move("minServers", min(self.minServers, self.maxServers))
+        if isinstance(self.maxSpareServers, Movable):
+            given = 0 if isinstance(self.minSpareServers, Movable) else self.minSpareServers
+            self._move("maxSpareServers", max(min(self.maxSpareServers, self.maxServers - 1), given, 0))
+        if isinstance(self.minSpareServers, Movable):
+            self._move("minSpareServers", min(self.minSpareServers, self.minServers, self.maxSpareServers))
+        if isinstance(self.maxRequestsJitter, Movable):
+            self._move("maxRequestsJitter", self.maxRequests // 10)
+
+    def _move(self, name: str, value: int) -> None:
+        object.__setattr__(self, name, value)
+
+    def _refuse(self, less: str, more: str) -> None:
+        if getattr(self, less) > getattr(self, more):
+            raise ConfigurationError(
+                f"{optionName(less)} ({getattr(self, less)}) must not exceed {optionName(more)} ({getattr(self, more)})"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """
+    All that a server can be told, checked on construction.
+
+    :raise ConfigurationError: naming the setting and its value.
+    """
+
+    frontend: tuple[str, ...] = _setting(("tcp://127.0.0.1:6660",), ENDPOINTS, "where clients connect; repeatable")
+    backend: tuple[str, ...] = _setting(("tcp://127.0.0.1:6661",), ENDPOINTS, "where workers connect; repeatable")
+    app: str = _setting("pirate.echo.echo", PATH, "the callable or class that answers requests")
+    dequeue: str | None = _setting(None, PATH, "a callable run in a worker of its own every check-for-dequeue seconds")
+    hooks: str | None = _setting(None, PATH, "a subclass of pirate.hooks.Hooks, told of the server's moments")
+    externalWorkers: bool = _setting(False, SWITCH, "admit workers that this server did not start")
+    errorReply: bool = _setting(False, SWITCH, "tell plain clients of errors, by a JSON object as the reply")
+    insecure: bool = _setting(False, SWITCH, "allow endpoints that other machines can reach")
+    logLevel: int = _setting(2, LEVEL, "0 errors, 1 warnings, 2 notices, 3 info, 4 debug")
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        for name in ("frontend", "backend"):
+            given = getattr(self, name)
+            several = given if isinstance(given, (tuple, list)) else (given,)
+            object.__setattr__(self, name, tuple(parseEndpoint(each) for each in several))
+        _check(self)
+        if (self.limits.checkForDequeue > 0) != (self.dequeue is not None):
+            raise ConfigurationError(
+                f"dequeue ({self.dequeue}) and check-for-dequeue ({self.limits.checkForDequeue:g}) need each other"
+            )
+        for name in ("frontend", "backend"):
+            self._refusePublic(name)
+
+    def _refusePublic(self, name: str) -> None:
+        endpoints = getattr(self, name)
+        if not endpoints:
+            raise ConfigurationError(f"{name}: at least one endpoint is needed")
+        for endpoint in endpoints:
+            if isPublic(endpoint) and not self.insecure:
+                raise ConfigurationError(
+                    f"{name} {endpoint} can be reached from other machines, by anybody: "
+                    "bind a loopback or ipc endpoint, or say --insecure"
+                )
+
+
+def _check(values: Limits | Settings) -> None:
+    for each in table(type(values)):
+        value = getattr(values, each.attribute)
+        if value is not None and not each.kind.accepts(value):
+            raise ConfigurationError(f"{each.name} is {value!r}, but must be {each.kind.words}")
+        if value is None and each.default is not None:
+            raise ConfigurationError(f"{each.name} is None, but must be {each.kind.words}")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table.  :ivar name: as on the command line.  :ivar attribute: as in Python."""
+
+    name: str
+    attribute: str
+    kind: Kind
+    default: Any
+    help: str
+
+
+def optionName(attribute: str) -> str:
+    """C{minServers} as the command line spells it: C{min-servers}."""
+    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in attribute)
+
+
+def table(owner: type[Limits] | type[Settings]) -> Iterator[Setting]:
+    """The rows that a class of settings declares, in its order."""
+    for each in fields(owner):
+        if "kind" in each.metadata:
+            yield Setting(optionName(each.name), each.name, each.metadata["kind"], each.default, each.metadata["help"])
+
+
+def fromText(given: Mapping[str, Any]) -> Settings:
+    """
+    Settings from a command line.
+
+    :param given: option name to text, C{True} for a switch, a list of texts for what is repeatable; only what was
+        given.  C{workers} is short for C{min-servers} and C{max-servers}.
+    :raise ConfigurationError: naming the option and its value.
+    """
+    texts = _spreadWorkers(given)
+    limits = Limits(**{each.attribute: _parse(each, texts[each.name]) for each in table(Limits) if each.name in texts})
+    others = {each.attribute: _parse(each, texts[each.name]) for each in table(Settings) if each.name in texts}
+    return Settings(limits=limits, **others)
+
+
+def _spreadWorkers(given: Mapping[str, Any]) -> dict[str, Any]:
+    texts = dict(given)
+    workers = texts.pop("workers", None)
+    for name in ("min-servers", "max-servers") if workers is not None else ():
+        if texts.setdefault(name, workers) != workers:
+            raise ConfigurationError(f"workers ({workers}) is short for {name} {workers}, but {name} is {texts[name]}")
+    return texts
+
+
+def _parse(setting: Setting, text: Any) -> Any:
+    if isinstance(text, list):
+        return tuple(_parse(setting, each) for each in text)
+    if not isinstance(text, str):
+        return text
+    try:
+        return setting.kind.parse(text)
+    except ValueError:
+        raise ConfigurationError(f"{setting.name} is {text!r}, but must be {setting.kind.words}") from None
