@@ -176,11 +176,17 @@ class Broker:
 
     def retire(self, identity: bytes) -> None:
         """Give a worker no more requests, and ask it to leave after those that it holds."""
-        worker = self._workers.get(identity)
-        if worker is not None and worker.standing is Standing.SERVING:
-            worker.standing = Standing.RETIRING
-            self._services.place(worker)
+        if self.withhold(identity):
             self._toWorker([identity, b"", RETIRE])
+
+    def withhold(self, identity: bytes) -> bool:
+        """Give a worker no more requests.  :return: whether it could have been given some."""
+        worker = self._workers.get(identity)
+        if worker is None or worker.standing is not Standing.SERVING:
+            return False
+        worker.standing = Standing.RETIRING
+        self._services.place(worker)
+        return True
 
     def workerGone(self, identity: bytes, reason: str, died: bool = True) -> None:
         """

@@ -50,10 +50,11 @@ class Child:
     :ivar generation: the reload that it belongs to.
     :ivar born: when it was spawned.
     :ivar ready: when it first said C{waiting}; C{None} before.
-    :ivar killAt: when it is to be killed, if it is still there.
+    :ivar killAt: when it is to be sent the next signal, if it is still there.
+    :ivar killBy: which signal that is: C{KILL}, or a C{TERM} before.
     """
 
-    __slots__ = ("born", "generation", "key", "killAt", "kind", "lifetime", "ready", "state")
+    __slots__ = ("born", "generation", "key", "killAt", "killBy", "kind", "lifetime", "ready", "state")
 
     def __init__(self, key: int, kind: Kind, lifetime: int, generation: int, born: float, killAt: float) -> None:
         self.key = key
@@ -62,6 +63,7 @@ class Child:
         self.generation = generation
         self.born = born
         self.killAt: float | None = killAt
+        self.killBy = "KILL"
         self.ready: float | None = None
         self.state = ChildState.STARTING
 
@@ -77,14 +79,19 @@ class Exit:
     """
     How a child ended.
 
-    :ivar cause: for people: C{exit code 1}, C{signal SIGKILL}.
-    :ivar clean: whether it ended as it should.
+    :ivar cause: C{exit code 1}, C{signal SIGKILL}: one of a few hundred, fit for a counter's name.
+    :ivar words: what it said about it itself, in one line.
+    :ivar clean: whether it ended with exit code 0.
     :ivar hopeless: whether another one would end the same way: its app cannot be loaded.
     """
 
     cause: str
+    words: str = ""
     clean: bool = False
     hopeless: bool = False
+
+    def __str__(self) -> str:
+        return self.words or self.cause
 
 
 @dataclass(frozen=True, slots=True)

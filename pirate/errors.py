@@ -40,3 +40,12 @@ class ReloadError(PirateError):
 
 class StopError(PirateError):
     """The server was stopped before what was asked could be done."""
+
+
+class Fatal(SystemExit, PirateError):
+    """
+    The process cannot go on: one line for the terminal, and exit status 1.
+
+    It is a C{SystemExit}, so that no traceback is shown, and an C{Exception}, so that twistd reports it to the terminal
+    that a daemon was started from.
+    """

@@ -51,8 +51,9 @@ MAX_BATCH = 32
 HOPELESS = 3
 #: Seconds without a request after which surplus idle workers are retired.
 QUIET = 30.0
-#: Seconds between TERM and KILL.
-LAST_GRACE = 1.0
+#: Seconds between TERM, which lets a worker finish its request, and a second TERM, which does not; then KILL.
+SECOND_TERM = 0.2
+LAST_GRACE = 0.8
 
 
 class Mode(Enum):
@@ -142,12 +143,12 @@ class Pool:
         if child.kind is Kind.DEQUEUE or state is ChildState.RETIRING:
             return
         stillborn = child.ready is None
-        if stillborn or (not how.clean and now - (child.ready or now) < STABLE):
+        if child.ready is None or now - child.ready < STABLE:
             self._backoff.failed(child, now)
         if stillborn and not self._everReady and (how.hopeless or self._backoff.failures >= HOPELESS):
-            self._urgent.append(GiveUp(how.cause))
+            self._urgent.append(GiveUp(str(how)))
         elif stillborn and self._reloading and child.generation == self._generation:
-            self._endReload(f"a new worker could not start: {how.cause}")
+            self._endReload(f"a new worker could not start: {how}")
 
     # --- commands
 
@@ -215,7 +216,7 @@ class Pool:
         times = [self._nextSweep, now + self.limits.checkForWaiting]
         times += [child.killAt for child in self._children.values() if child.killAt is not None]
         times += [
-            each for each in (self._cutOffAt, self._holdUntil, self._nextBatch) if each is not None and each > now
+            each for each in (self._cutOffAt, self._backoff.until, self._nextBatch) if each is not None and each > now
         ]
         if self.limits.checkForDequeue:
             times.append(self._nextDequeue)
@@ -234,15 +235,15 @@ class Pool:
             yield CutOff()
             for child in self._children.values():
                 self.leaving(child)
-                child.killAt = now + LAST_GRACE
+                child.killAt, child.killBy = now + SECOND_TERM, "TERM"
                 yield Signal(child, "TERM", "the time for stopping is over")
         for child in self._children.values():
             if child.state is ChildState.RETIRING and child.killAt is None and child.key in load.idle:
                 child.killAt = now + max(self.limits.stopTimeout, LAST_GRACE)
             elif child.killAt is not None and now >= child.killAt:
-                child.killAt = now + LAST_GRACE
                 late = "it did not become ready" if child.state is ChildState.STARTING else "it did not leave"
-                yield Signal(child, "KILL", f"{late} in time")
+                yield Signal(child, child.killBy, f"{late} in time")
+                child.killAt, child.killBy = now + LAST_GRACE, "KILL"
 
     # --- rule 2
 

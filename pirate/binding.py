@@ -1,0 +1,83 @@
+"""One bound endpoint: made with care, reported in full, and gone without a trace."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from pirate.errors import BindError
+
+
+class Binding:
+    """
+    One endpoint of a socket.
+
+    A UNIX socket is made with mode 0700; one that nobody listens on any more is replaced, one that is in use is not.
+
+    :param socket: a ZeroMQ socket.
+    :param name: what the socket is called in messages: C{frontend} or C{backend}.
+    :param endpoint: a full endpoint.
+    """
+
+    def __init__(self, socket: Any, name: str, endpoint: str) -> None:
+        self.socket = socket
+        self._name = name
+        self._endpoint = endpoint
+        self._bound = ""
+
+    def bind(self) -> str:
+        """
+        Bind the endpoint.
+
+        :return: the endpoint as it is, with its port.
+        :raise BindError: naming the endpoint and what is in the way.
+        """
+        path = self._path()
+        if path is not None:
+            self._clear(path)
+        self.socket.ipv6 = "[" in self._endpoint
+        mask = os.umask(0o077)
+        try:
+            self.socket.bind(self._endpoint)
+        except zmq.ZMQError as error:
+            raise BindError(f"cannot bind the {self._name} to {self._endpoint}: {error.strerror}") from None
+        finally:
+            os.umask(mask)
+        self._bound = self.socket.last_endpoint.decode() if path is None else self._endpoint
+        return self._bound
+
+    def release(self) -> None:
+        """Unbind it, if it is bound; a UNIX socket's file is removed."""
+        if not self._bound or self.socket.closed:
+            return
+        self.socket.unbind(self._bound)
+        self._bound = ""
+        path = self._path()
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    def _path(self) -> Path | None:
+        return Path(self._endpoint.removeprefix("ipc://")) if self._endpoint.startswith("ipc://") else None
+
+    def _clear(self, path: Path) -> None:
+        """Make sure that a path is free, or holds a socket that nobody listens on."""
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise BindError(f"cannot bind the {self._name} to {self._endpoint}: {error.strerror}") from None
+        if not stat.S_ISSOCK(mode):
+            raise BindError(f"cannot bind the {self._name} to {self._endpoint}: there is a file that is not a socket")
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except OSError:
+                path.unlink(missing_ok=True)
+            else:
+                raise BindError(f"cannot bind the {self._name} to {self._endpoint}: another server listens there")

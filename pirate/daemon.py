@@ -1,0 +1,95 @@
+"""A server that has a process to itself: what C{twistd pirate} runs."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.python.failure import Failure
+
+from pirate.endpoints import portOf
+from pirate.errors import BindError, ConfigurationError, Fatal, StartError
+from pirate.hooks import Hooks
+from pirate.imports import load
+from pirate.service import JobServer
+from pirate.settings import Settings
+from pirate.signals import Signals
+
+
+class ServerProcess(MultiService):
+    """
+    One L{JobServer}, its signals, its process title, and its exit status.
+
+    :param settings: what the command line said.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind the sockets, while there may still be the privilege to.
+
+        :raise Fatal: if that fails, or the hooks cannot be loaded.
+        """
+        from twisted.internet import reactor
+
+        if self.services:
+            return
+        try:
+            server = JobServer.fromSettings(reactor, self._settings, hooks=self._hooks())
+            server.setServiceParent(self)
+            super().privilegedStartService()
+        except (BindError, ConfigurationError) as error:
+            raise Fatal(f"pirate: {error}") from None
+        Signals(reactor, server).setServiceParent(self)
+        self._server = server
+
+    def startService(self) -> None:
+        """Start the server; bind first under C{twist}, which knows no privileged start."""
+        self.privilegedStartService()
+        super().startService()
+        _setTitle(self._server)
+        self._server.whenReady().addErrback(self._failed)
+
+    def _hooks(self) -> Hooks | None:
+        if self._settings.hooks is None:
+            return None
+        sys.path.insert(0, os.getcwd())
+        try:
+            hooks = load(self._settings.hooks)()
+        finally:
+            sys.path.remove(os.getcwd())
+        if not isinstance(hooks, Hooks):
+            raise ConfigurationError(f"hooks is {self._settings.hooks}, but must name a subclass of pirate.hooks.Hooks")
+        return hooks
+
+    def _failed(self, failure: Failure) -> None:
+        """The first workers could not start: end the process, with a status that says so."""
+        if failure.check(StartError) is None:
+            return
+        from twisted.internet import reactor
+
+        stopped: Any = self._server.stop(0)
+        atexit.register(_exit, f"pirate: {failure.getErrorMessage()}")
+        stopped.addCallback(lambda ignored: reactor.stop())
+
+
+def _exit(message: str) -> None:
+    # Neither twistd nor twist has a way for a running reactor to set the exit status; this runs when both are done.
+    sys.stdout.flush()
+    print(message, file=sys.__stderr__, flush=True)
+    os._exit(1)
+
+
+def _setTitle(server: JobServer) -> None:
+    try:
+        import setproctitle
+    except ImportError:
+        return
+    ports = (portOf(each[0]) for each in (server.endpoints.frontend, server.endpoints.backend))
+    setproctitle.setproctitle("zmq broker {}-{}".format(*ports))

@@ -1,0 +1,108 @@
+"""Between the wire and the broker: what each message means, and whether its sender may say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+import pirate
+from pirate.broker import Broker
+from pirate.logs import Dropped
+from pirate.supervisor import Supervisor
+from pirate.wire.backend import Failure, Part, Reply, Status, parseWorkerMessage
+from pirate.wire.frontend import NativeRequest, Request, parseRequest
+from pirate.wire.words import EXITING, WAITING, Code, Malformed
+
+
+class Exchange:
+    """
+    Takes each message to the broker, once it has been understood.
+
+    :param broker: who gets it.
+    :param crew: who knows which workers are ours.
+    :param toClient: sends frames to a client.
+    :param externalWorkers: whether workers that are not ours are admitted.
+    :ivar dropped: messages that meant nothing or came from nobody we know, by reason.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        log: Logger,
+        broker: Broker,
+        crew: Supervisor,
+        toClient: Callable[[list[bytes]], bool],
+        externalWorkers: bool,
+    ) -> None:
+        self._broker = broker
+        self._crew = crew
+        self._toClient = toClient
+        self._externalWorkers = externalWorkers
+        self.dropped = Dropped(clock, log, "messages")
+        self._received: dict[type, Callable[[Any], None]] = {
+            Reply: self._reply,
+            Part: self._part,
+            Failure: self._failure,
+            Status: self._status,
+            Malformed: self._malformed,
+            type(None): lambda greeting: None,
+        }
+
+    def fromClient(self, frames: list[bytes], peer: str | None) -> None:
+        """A message has come from the frontend.  :param peer: its sender's address, where known."""
+        request = parseRequest(frames)
+        if type(request) is Request:
+            request.peer = peer
+            self._broker.requestReceived(request)
+        elif isinstance(request, NativeRequest):
+            request.peer = peer
+            self._native(request)
+        elif isinstance(request, Malformed):
+            self._malformed(request)
+
+    def fromWorker(self, frames: list[bytes]) -> None:
+        """A message has come from the backend."""
+        message = parseWorkerMessage(frames)
+        self._received[type(message)](message)
+
+    def _native(self, request: NativeRequest) -> None:
+        if request.command == "request":
+            self._broker.requestReceived(request)
+        elif request.command == "ping":
+            facts = {"waiting": self._broker.idle, "backlog": self._broker.backlog}
+            self._toClient(request.pong({"server": "pirate", "version": pirate.__version__, **facts}))
+        else:
+            refusal = request.error(Code.MALFORMED, f"the command {request.command!r} is not understood")
+            self._malformed(Malformed("unknown-command", refusal))
+
+    def _reply(self, reply: Reply) -> None:
+        self._broker.replyReceived(reply.worker, reply.request, reply.body)
+
+    def _part(self, part: Part) -> None:
+        self.dropped.count("unexpected-part")
+
+    def _failure(self, failure: Failure) -> None:
+        try:
+            code = Code(failure.code.decode())
+        except ValueError:
+            code = Code.APP_ERROR
+        self._broker.failureReceived(failure.worker, failure.request, code, failure.text.decode(errors="replace"))
+
+    def _status(self, status: Status) -> None:
+        """A worker's word about itself: of one of ours, of one that is let in, or of one that is not."""
+        if self._crew.announced(status):
+            return
+        if not self._externalWorkers:
+            self.dropped.count("unknown-worker")
+        elif status.word == WAITING:
+            self._broker.workerReady(status.worker, status.info)
+        elif status.word == EXITING:
+            self._broker.workerGone(status.worker, "leaving", died=False)
+
+    def _malformed(self, malformed: Malformed) -> None:
+        self.dropped.count(malformed.reason)
+        if malformed.reply is not None:
+            self._toClient(malformed.reply)

@@ -1,0 +1,70 @@
+"""Logging: Net::Server's levels on Twisted's logger, and a brake for what may happen a thousand times a second."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogFilterPredicate,
+    Logger,
+    LogLevel,
+    PredicateResult,
+    globalLogPublisher,
+)
+from zope.interface import provider
+
+#: The C{log-level} from which an event is shown, by its level; an event's own C{verbosity} goes before.
+VERBOSITY: dict[Any, int] = {
+    LogLevel.critical: 0,
+    LogLevel.error: 0,
+    LogLevel.warn: 1,
+    LogLevel.info: 2,
+    LogLevel.debug: 4,
+}
+#: The C{verbosity} of what happens to single workers: Net::Server's "info", below its "notice".
+DETAIL = 3
+
+
+def serverLog(level: int) -> Logger:
+    """
+    A logger that drops what is above a C{log-level}.
+
+    :param level: 0 errors, 1 warnings, 2 notices, 3 info, 4 debug.
+    """
+
+    @provider(ILogFilterPredicate)
+    def shown(event: dict[str, Any]) -> Any:
+        wanted = event.get("verbosity", VERBOSITY[event["log_level"]]) <= level
+        return PredicateResult.maybe if wanted else PredicateResult.no
+
+    return Logger(namespace="pirate", observer=FilteringLogObserver(globalLogPublisher, [shown]))
+
+
+class Dropped:
+    """
+    Messages that were dropped: counted by reason, and logged at most once a second.
+
+    :param what: what they are, for the log.
+    """
+
+    def __init__(self, clock: IReactorTime, log: Logger, what: str) -> None:
+        self._clock = clock
+        self._log = log
+        self._what = what
+        self._next = float("-inf")
+        self._unsaid: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+
+    def count(self, reason: str) -> None:
+        """One more was dropped.  :param reason: a fixed word."""
+        self.counts[reason] += 1
+        self._unsaid[reason] += 1
+        now = self._clock.seconds()
+        if now >= self._next:
+            self._next = now + 1
+            reasons = ", ".join(f"{reason} ({count})" for reason, count in self._unsaid.items())
+            self._unsaid.clear()
+            self._log.warn("{what} dropped: {reasons}", what=self._what, reasons=reasons)

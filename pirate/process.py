@@ -1,0 +1,170 @@
+"""A worker process, as its parent sees it: what it says on its standard streams, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.error import ProcessDone, ProcessExitedAlready
+from twisted.internet.interfaces import IDelayedCall, IReactorProcess, IReactorTime
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from pirate.child import Exit
+from pirate.errors import LAST_WORDS, ExitCode
+
+#: Seconds that the streams of an ended process stay open for those who inherited them.
+STREAMS_GRACE = 1.0
+#: The longest line that is kept together, in bytes.
+MAX_LINE = 16384
+
+
+class WorkerProcess(ProcessProtocol):
+    """
+    One worker process.
+
+    :param reactor: which also keeps time.
+    :param said: called with each line that it writes, without the line's end, and the stream's name.
+    :param exited: called once with how it ended: at once if it was ready, and otherwise when it has said all that it
+        had to say, or a second later.
+    """
+
+    transport: Any
+
+    def __init__(self, reactor: Any, said: Callable[[str, str], None], exited: Callable[[Exit], None]) -> None:
+        self._clock: IReactorTime = reactor
+        self._said = said
+        self._exited: Callable[[Exit], None] | None = exited
+        self._partial = {1: b"", 2: b""}
+        self._lastWords = ""
+        self._ready = False
+        self._closing: IDelayedCall | None = None
+        self._reason: Failure | None = None
+        self.pid = 0
+        self.ended: Callable[[], None] = lambda: None
+
+    def spawn(self, reactor: IReactorProcess) -> None:
+        """
+        Start the process, which waits for its job.
+
+        :raise OSError: if the system refuses.
+        """
+        arguments = [sys.executable, "-m", "pirate.worker"]
+        reactor.spawnProcess(self, sys.executable, arguments, env=_environment(), childFDs={0: "w", 1: "r", 2: "r"})
+        self.pid = self.transport.pid
+
+    def begin(self, job: dict[str, Any]) -> None:
+        """
+        Give the process its job.
+
+        :param job: what L{pirate.worker.Worker} is to do.
+        """
+        self.transport.write(json.dumps({**job, "pythonpath": os.environ.get("PYTHONPATH")}).encode() + b"\n")
+
+    def signal(self, name: str) -> None:
+        """Send it a signal; one that has ended already is left alone.  :param name: such as C{TERM}."""
+        with suppress(ProcessExitedAlready):
+            self.transport.signalProcess(name)
+
+    def becameReady(self) -> None:
+        """It has announced itself: from now on its end is told at once."""
+        self._ready = True
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        """Split what it says into lines."""
+        *lines, rest = (self._partial[childFD] + data).split(b"\n")
+        if len(rest) > MAX_LINE:
+            lines.append(rest)
+            rest = b""
+        self._partial[childFD] = rest
+        for line in lines:
+            self._line(childFD, line)
+
+    def childConnectionLost(self, childFD: int) -> None:
+        """The last line may have no end."""
+        rest, self._partial[childFD] = self._partial.get(childFD, b""), b""
+        if rest:
+            self._line(childFD, rest)
+
+    def processExited(self, reason: Failure) -> None:
+        """The process is gone; its streams may be open still."""
+        self._reason = reason
+        self._closing = self._clock.callLater(STREAMS_GRACE, self.closeStreams)
+        if self._ready:
+            self._tell()
+
+    def processEnded(self, reason: Failure) -> None:
+        """The process is gone, and all has been read that it wrote."""
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
+        self._tell()
+        self.ended()
+
+    def closeStreams(self) -> None:
+        """Read no more of what is written to the standard streams."""
+        self.transport.loseConnection()
+
+    def _tell(self) -> None:
+        exited, self._exited = self._exited, None
+        if exited is not None and self._reason is not None:
+            exited(howItEnded(self._reason, self._lastWords))
+
+    def _line(self, childFD: int, line: bytes) -> None:
+        text = line.decode(errors="backslashreplace").rstrip("\r")
+        if childFD == 2 and text.startswith(LAST_WORDS):
+            self._lastWords = text.removeprefix(LAST_WORDS)
+        else:
+            self._said(text, "stdout" if childFD == 1 else "stderr")
+
+
+def howItEnded(reason: Failure, lastWords: str) -> Exit:
+    """
+    A process's end, from what Twisted says about it.
+
+    :param lastWords: what the worker itself said, if it could not start.
+    """
+    if reason.check(ProcessDone):
+        return Exit("exit code 0", clean=True)
+    error: Any = reason.value
+    if error.signal is not None:
+        return Exit(f"signal {_signalName(error.signal)}")
+    hopeless = error.exitCode == ExitCode.APP_NOT_LOADED
+    return Exit(f"exit code {error.exitCode}", words=lastWords, hopeless=hopeless)
+
+
+def _signalName(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def sweep() -> None:
+    """Collect children whose end nobody was told of, because this process has no handler for SIGCHLD."""
+    from twisted.internet.process import reapAllProcesses
+
+    reapAllProcesses()
+
+
+def importPath() -> list[str]:
+    """Where this process finds modules, the working directory first, in a form that holds in any directory."""
+    absolute = [os.path.abspath(each) if os.path.exists(each or ".") else each for each in ["", *sys.path]]
+    return list(dict.fromkeys(absolute))
+
+
+def _environment() -> dict[str, str]:
+    """
+    The environment in which a child finds this very package.
+
+    The child takes over the import path that its job brings, so C{PYTHONPATH} need only lead to its first import; the
+    job also brings its value from before.
+    """
+    before = os.environ.get("PYTHONPATH")
+    home = str(Path(__file__).resolve().parent.parent)
+    return {**os.environ, "PYTHONPATH": home if before is None else os.pathsep.join((home, before))}

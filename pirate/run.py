@@ -1,0 +1,183 @@
+"""One run of a server, from binding its sockets to the end of its last child: the cores and the edges, joined."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from pirate.broker import Broker
+from pirate.child import ChildState
+from pirate.endpoints import hostOf, portOf
+from pirate.exchange import Exchange
+from pirate.logs import DETAIL
+from pirate.pool import Mode, Pool
+from pirate.settings import Settings
+from pirate.supervisor import Supervisor
+from pirate.wire.frontend import NativeRequest, Request
+from pirate.wire.words import Code
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a server listens: full endpoints, with the ports that were free."""
+
+    frontend: tuple[str, ...] = ()
+    backend: tuple[str, ...] = ()
+
+
+class Run:
+    """
+    The parts of a running server.
+
+    :param transport: the sockets, not bound yet.
+    :param hook: called with a hook's name and its arguments.
+    :param watched: whether each change of a worker between waiting and processing is wanted.
+    :param importPath: where workers find modules.
+    :ivar pool: the commands go there; L{ask} afterwards.
+    :ivar crew: the children.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        log: Logger,
+        settings: Settings,
+        transport: Any,
+        hook: Callable[..., None],
+        watched: bool,
+        importPath: list[str],
+    ) -> None:
+        self._reactor = reactor
+        self._log = log
+        self._settings = settings
+        self._transport = transport
+        self._hook = hook
+        self._importPath = importPath
+        self._broker = broker = Broker(
+            transport.toClient, transport.toWorker, tellPlain=settings.errorReply, firstId=secrets.randbits(62)
+        )
+        broker.failed = self._requestFailed
+        self.pool = Pool(settings.limits, Random())
+        self.crew = Supervisor(reactor, log, self.pool, broker)
+        self.crew.cutOff = self._cutOff
+        self.crew.watch = hook
+        if watched:
+            broker.watch = self.crew.busyChanged
+        self._exchange = Exchange(reactor, log, broker, self.crew, transport.toClient, settings.externalWorkers)
+        transport.start(
+            self._exchange.fromClient, self._exchange.fromWorker, lambda: not broker.full, lambda: self._turned()
+        )
+        self._turned: Callable[[], None] = lambda: None
+
+    def bind(self) -> Endpoints:
+        """
+        Bind both sockets.
+
+        :return: where they are bound.
+        :raise BindError: naming the endpoint; nothing stays bound.
+        """
+        frontend, backend = self._transport.bind(self._settings.frontend, self._settings.backend)
+        self.crew.job = self._job(backend)
+        return Endpoints(tuple(frontend), tuple(backend))
+
+    def begin(self) -> None:
+        """Start the workers."""
+        self._turned = self._noteShortage
+        self.ask()
+
+    def ask(self) -> None:
+        """See what the pool wants done, and do it."""
+        self.crew.ask()
+
+    def drain(self, grace: float | None) -> Deferred[None]:
+        """
+        Let nobody in, answer what has been accepted, retire the workers, close the sockets.
+
+        :param grace: seconds for that; C{None}: as long as it takes.
+        :return: fires when the last child is gone and the sockets are closed.
+        """
+        self._transport.lastCall()
+        self._broker.refuseRequests("the server is stopping")
+        self.pool.drain(self._reactor.seconds(), grace)
+        self._turned = self._noteQuiet
+        gone = self.crew.whenGone()
+        gone.addCallback(lambda ignored: self._transport.close())
+        self.ask()
+        self._noteQuiet()
+        return gone
+
+    def abort(self) -> None:
+        """Kill the workers, and give up what is not answered."""
+        self._cutOff()
+        self.pool.abort(self._reactor.seconds())
+        self.ask()
+
+    def stats(self) -> dict[str, Any]:
+        """Every count; see L{pirate.service.JobServer.stats}."""
+        tally = self._broker.tally
+        states = list(self.crew.states().values())
+        return {
+            **{name: getattr(tally, name) for name in tally.__slots__ if name != "failed"},
+            "failed": {str(code): count for code, count in tally.failed.items()},
+            "dropped": dict(self._exchange.dropped.counts),
+            "backlog": self._broker.backlog,
+            "in_hand": self._broker.inHand,
+            "workers": {state.value: states.count(state) for state in ChildState if state in states},
+            "spawns": self.crew.spawns,
+            "exits": dict(self.crew.exits),
+        }
+
+    def _job(self, backend: list[str]) -> dict[str, Any]:
+        """What every worker is told."""
+        endpoint = min(backend, key=lambda each: not each.startswith("ipc://"))
+        if not endpoint.startswith("ipc://") and hostOf(endpoint) in ("0.0.0.0", "[::]"):
+            endpoint = endpoint.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+        return {
+            "backend": endpoint,
+            "app": self._settings.app,
+            "dequeue": self._settings.dequeue,
+            "path": self._importPath,
+            "title": f"zmq worker {portOf(endpoint)}",
+            "traceback": self._settings.logLevel > DETAIL,
+        }
+
+    # --- after each turn of the transport
+
+    def _noteShortage(self) -> None:
+        """Is somebody missing?  The pool is asked only if it could do something about it."""
+        self._transport.wantsPeers = self._broker.wantsContext
+        short = self._broker.backlog or self._broker.idle < self.pool.limits.minSpareServers
+        if short and self.pool.mayGrow(self._reactor.seconds()):
+            self.ask()
+
+    def _noteQuiet(self) -> None:
+        """Once all is answered that was accepted, the workers may go."""
+        if self.pool.mode is Mode.DRAINING and self._broker.quiet:
+            self.pool.close(self._reactor.seconds())
+            self.ask()
+
+    # --- what is given up
+
+    def _cutOff(self) -> None:
+        held, waiting = self._broker.abandon("the server was stopped")
+        if held or waiting:
+            self._log.warn(
+                "stopped with {held} requests in hand and {waiting} waiting, unanswered", held=held, waiting=waiting
+            )
+
+    def _requestFailed(self, request: Request, code: Code, message: str) -> None:
+        if code in (Code.APP_ERROR, Code.STOPPING):
+            return
+        told = isinstance(request, NativeRequest) or self._settings.errorReply
+        self._log.warn(
+            "a request was given up ({code}): {message}; its client was {told}",
+            code=code,
+            message=message,
+            told="told" if told else "not told, as it has no way to understand",
+        )

@@ -1,0 +1,325 @@
+"""The job server as a Twisted service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from enum import Enum
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+
+from pirate.errors import ReloadError, StartError, StopError
+from pirate.hooks import Hooks
+from pirate.logs import serverLog
+from pirate.process import importPath
+from pirate.run import Endpoints, Run
+from pirate.settings import Limits, Settings
+
+
+class ServerState(Enum):
+    """Where a server is in its life; L{SERVER_TRANSITIONS} says what may follow what."""
+
+    STOPPED = "stopped"
+    #: The sockets are bound; there are no workers.
+    BOUND = "bound"
+    #: Fewer than C{min-servers} workers have been ready.
+    STARTING = "starting"
+    RUNNING = "running"
+    #: Nobody is let in; what has been accepted is answered, then the workers leave.
+    DRAINING = "draining"
+
+
+#: From each state, the states that may follow.
+SERVER_TRANSITIONS: dict[ServerState, frozenset[ServerState]] = {
+    ServerState.STOPPED: frozenset({ServerState.BOUND}),
+    ServerState.BOUND: frozenset({ServerState.STARTING, ServerState.DRAINING}),
+    ServerState.STARTING: frozenset({ServerState.RUNNING, ServerState.DRAINING}),
+    ServerState.RUNNING: frozenset({ServerState.DRAINING}),
+    ServerState.DRAINING: frozenset({ServerState.STOPPED}),
+}
+
+
+class JobServer(Service):
+    """
+    A preforking ZeroMQ job server.
+
+    It installs no signal handlers.  For children to be noticed at once when they end, the reactor must have its own
+    handler for SIGCHLD, as it has unless it was run with C{installSignalHandlers=False}; without, they are noticed
+    every C{check-for-dead} seconds.
+
+    :param reactor: the reactor, which must also spawn processes.
+    :param hooks: who is told of the server's moments.
+    :param transport: makes the sockets, given the reactor; C{None}: those of L{pirate.transport.Transport}.
+    :param given: the fields of L{Settings}: C{frontend} and C{backend} (a port, an endpoint, or several), C{app} (an
+        import path), C{limits}, C{dequeue}, C{externalWorkers}, C{errorReply}, C{insecure}, C{logLevel}.
+    :raise ConfigurationError: if a setting is wrong.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        hooks: Hooks | None = None,
+        transport: Callable[[Any], Any] | None = None,
+        **given: Any,
+    ) -> None:
+        self.settings = Settings(**given)
+        self._reactor = reactor
+        self._hooks = hooks or Hooks()
+        self._makeTransport = transport or _realTransport
+        self._log = serverLog(self.settings.logLevel)
+        self._importPath = importPath()
+        self._state = ServerState.STOPPED
+        self._endpoints = Endpoints()
+        self._run: Run | None = None
+        self._readiness: list[Deferred[None]] = []
+        self._reloads: list[Deferred[None]] = []
+        self._stops: list[Deferred[None]] = []
+
+    @classmethod
+    def fromSettings(cls, reactor: Any, settings: Settings, hooks: Hooks | None = None) -> JobServer:
+        """A server from settings that are there already."""
+        given = {field.name: getattr(settings, field.name) for field in fields(settings)}
+        return cls(reactor, **{**given, "hooks": hooks})
+
+    # --- what it is
+
+    @property
+    def state(self) -> ServerState:
+        """Where it is in its life."""
+        return self._state
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where it listens; empty when it does not."""
+        return self._endpoints
+
+    @property
+    def limits(self) -> Limits:
+        """How many workers, how long, as things stand."""
+        return self.settings.limits if self._run is None else self._run.pool.limits
+
+    @property
+    def workers(self) -> dict[int, str]:
+        """Each child's process id and state: starting, waiting, processing, dequeue or retiring."""
+        states = {} if self._run is None else self._run.crew.states()
+        return {pid: state.value for pid, state in states.items()}
+
+    def stats(self) -> dict[str, Any]:
+        """
+        A snapshot of every count.
+
+        :return: C{received}, C{replied}, C{redispatched}, C{late}, C{undeliverable} (requests), C{failed} (by code),
+            C{dropped} (messages, by reason), C{backlog} and C{in_hand} (requests now), C{workers} (now, by state),
+            C{spawns}, C{exits} (by cause); empty if the server is stopped.
+        """
+        return {} if self._run is None else self._run.stats()
+
+    # --- start
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind both sockets.
+
+        :raise BindError: naming the endpoint; nothing stays bound.
+        """
+        if self._state is not ServerState.STOPPED:
+            return
+        run = Run(
+            self._reactor,
+            self._log,
+            self.settings,
+            self._makeTransport(self._reactor),
+            self._hook,
+            type(self._hooks).statusChanged is not Hooks.statusChanged,
+            self._importPath,
+        )
+        self._endpoints = run.bind()
+        run.crew.asked = self._noteReady
+        run.crew.reloaded = self._reloaded
+        run.crew.gaveUp = self._gaveUp
+        self._run = run
+        self._become(ServerState.BOUND)
+        self._log.info(
+            "frontend: {frontend}; backend: {backend}",
+            frontend=", ".join(self._endpoints.frontend),
+            backend=", ".join(self._endpoints.backend),
+        )
+
+    def startService(self) -> None:
+        """Start the workers, as soon as the reactor runs; bind first if that has not been done."""
+        self.privilegedStartService()
+        super().startService()
+        self._hook("serverStarting")
+        self._reactor.callWhenRunning(self._begin)
+
+    def whenReady(self) -> Deferred[None]:
+        """
+        Wait for the server to be of use.
+
+        :return: fires when C{min-servers} workers are ready; fails with L{StartError} if they cannot start, and with
+            L{StopError} if the server is stopped before.
+        """
+        ready: Deferred[None] = Deferred()
+        self._readiness.append(ready)
+        self._noteReady()
+        return ready
+
+    # --- commands
+
+    def setLimits(self, **changes: Any) -> None:
+        """
+        Change how many workers live, and how long.
+
+        :param changes: fields of L{Limits}.
+        :raise ConfigurationError: if they contradict what holds already; then nothing is changed.
+        """
+        limits = replace(self.limits, **changes)
+        self.settings = replace(self.settings, limits=limits)
+        if self._run is not None:
+            self._run.pool.limits = limits
+            self._ask()
+
+    def grow(self) -> None:
+        """One worker more, at once: C{min-servers} and C{max-servers} rise by one."""
+        self._running().pool.grow()
+        self._ask()
+
+    def shrink(self) -> None:
+        """One worker fewer, at once: C{min-servers} (down to 0) and C{max-servers} (down to 1) fall by one."""
+        self._running().pool.shrink()
+        self._ask()
+
+    def reload(self) -> Deferred[None]:
+        """
+        Replace every worker by a new one, which must be ready before an old one is retired.
+
+        :return: fires when that is done; fails with L{ReloadError} if a new worker cannot start, and the old stay.
+        """
+        run = self._running()
+        done: Deferred[None] = Deferred()
+        self._reloads.append(done)
+        self._log.info("reloading")
+        run.pool.reload()
+        self._ask()
+        return done
+
+    # --- stop
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop within C{stop-timeout}: let nobody in, answer what has been accepted, retire the workers, close.
+
+        :return: fires when the last child is gone and the sockets are closed.
+        """
+        return self.stop(self.limits.stopTimeout)
+
+    def stop(self, grace: float | None) -> Deferred[None]:
+        """
+        The same with another grace.
+
+        :param grace: seconds for what has been accepted; C{None}: as long as it takes.  A server that is draining
+            already keeps the grace that it has.
+        """
+        if self.running:
+            super().stopService()
+        if self._run is None:
+            return succeed(None)
+        stopped: Deferred[None] = Deferred()
+        self._stops.append(stopped)
+        if self._state is not ServerState.DRAINING:
+            self._become(ServerState.DRAINING)
+            self._log.info("stopping")
+            self._hook("serverStopping")
+            _settle(self._readiness, Failure(StopError("the server was stopped before it was ready")))
+            self._run.drain(grace).addCallback(self._stopped)
+        return stopped
+
+    def abort(self) -> Deferred[None]:
+        """
+        Stop at once: kill the workers, give up what is not answered.
+
+        :return: fires when the last child is gone and the sockets are closed.
+        """
+        stopped = self.stop(0)
+        if self._run is not None:
+            self._run.abort()
+        return stopped
+
+    # --- what happens
+
+    def _become(self, state: ServerState) -> None:
+        if state not in SERVER_TRANSITIONS[self._state]:
+            raise StopError(f"the server cannot go from {self._state.value} to {state.value}")
+        self._state = state
+
+    def _running(self) -> Run:
+        if self._run is None or self._state is ServerState.DRAINING:
+            raise StopError("the server is not running")
+        return self._run
+
+    def _begin(self) -> None:
+        if self._run is not None and self._state is ServerState.BOUND:
+            self._become(ServerState.STARTING)
+            self._run.begin()
+
+    def _ask(self) -> None:
+        if self._run is not None and self._state is not ServerState.BOUND:
+            self._run.ask()
+
+    def _stopped(self, ignored: object) -> None:
+        self._run = None
+        self._endpoints = Endpoints()
+        self._become(ServerState.STOPPED)
+        self._log.info("stopped")
+        self._hook("serverStopped")
+        _settle(self._stops, None)
+
+    def _noteReady(self) -> None:
+        if self._run is None:
+            return
+        count = self._run.crew.readyCount()
+        if self._state is ServerState.STARTING and count >= self._run.pool.limits.minServers:
+            self._become(ServerState.RUNNING)
+            self._log.info("ready, with {count} workers", count=count)
+            self._hook("serverStarted")
+        if self._state is ServerState.RUNNING:
+            _settle(self._readiness, None)
+
+    def _reloaded(self, error: str | None) -> None:
+        if error is None:
+            self._log.info("reloaded")
+            _settle(self._reloads, None)
+        else:
+            self._log.error("the reload failed, the old workers stay: {error}", error=error)
+            _settle(self._reloads, Failure(ReloadError(error)))
+
+    def _gaveUp(self, reason: str) -> None:
+        if self._state is ServerState.STARTING:
+            self._log.critical("the workers cannot start: {reason}", reason=reason)
+            _settle(self._readiness, Failure(StartError(reason)))
+            self._reactor.callLater(0, self.abort)
+
+    def _hook(self, name: str, *arguments: Any) -> None:
+        try:
+            getattr(self._hooks, name)(self, *arguments)
+        except Exception:
+            self._log.failure("the hook {name} failed", name=name)
+
+
+def _settle(waiting: list[Deferred[None]], result: Failure | None) -> None:
+    several = waiting[:]
+    waiting.clear()
+    for each in several:
+        each.callback(result)
+
+
+def _realTransport(reactor: Any) -> Any:
+    # Its import installs a reactor and makes ZeroMQ known to this process, which must not happen before it has
+    # become a daemon.
+    from pirate.transport import Transport
+
+    return Transport(reactor)

@@ -1,0 +1,331 @@
+"""The pool's decisions, carried out: real children, what they say, and how they end."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from pirate.broker import Broker
+from pirate.child import (
+    Action,
+    Child,
+    ChildState,
+    CutOff,
+    Exit,
+    GiveUp,
+    Kind,
+    Reloaded,
+    Retire,
+    Signal,
+    Spawn,
+    Sweep,
+)
+from pirate.logs import DETAIL
+from pirate.pool import Load, Mode, Pool
+from pirate.process import WorkerProcess, sweep
+from pirate.wire.backend import Status
+from pirate.wire.words import EXITING
+
+#: Seconds that a dead worker's last answers have to arrive before what it held is given to others.
+LAST_ANSWERS = 0.005
+#: The same for a worker that left as it was asked to, and so has answered all that it held.
+LAST_ANSWERS_RETIRED = 1.0
+
+
+class Member:
+    """
+    A child and its process.
+
+    :ivar identity: its routing id on the backend.
+    :ivar token: the secret by which it proves itself.
+    """
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self.process: WorkerProcess
+        self.identity = b""
+        self.token = secrets.token_hex(16)
+        self.burial: IDelayedCall | None = None
+
+
+class Supervisor:
+    """
+    Asks the pool what to do, and does it.
+
+    :param reactor: the reactor.
+    :param broker: who has to be told of workers that come and go.
+    :ivar job: what every worker is told, but for its identity and token.
+    :ivar asked: called after the pool was looked at.
+    :ivar cutOff: called when the time for stopping is over.
+    :ivar reloaded: called with the error, or C{None}, when a reload has ended.
+    :ivar gaveUp: called with the reason when the first workers cannot start.
+    :ivar watch: the hooks: called with a hook's name and its arguments.
+    """
+
+    def __init__(self, reactor: Any, log: Logger, pool: Pool, broker: Broker) -> None:
+        self._reactor = reactor
+        self._log = log
+        self._pool = pool
+        self._broker = broker
+        self.job: dict[str, Any] = {}
+        self._members: dict[int, Member] = {}
+        self._byIdentity: dict[bytes, Member] = {}
+        self._streams: set[WorkerProcess] = set()
+        self._wake: IDelayedCall | None = None
+        self._asking = False
+        self._gone: list[Deferred[None]] = []
+        self.spawns = 0
+        self.exits: dict[str, int] = {}
+        self.asked: Callable[[], None] = lambda: None
+        self.cutOff: Callable[[], None] = lambda: None
+        self.reloaded: Callable[[str | None], None] = lambda error: None
+        self.gaveUp: Callable[[str], None] = lambda reason: None
+        self.watch: Callable[..., None] = lambda name, *arguments: None
+        self._carryOut: dict[type, Callable[[Any], None]] = {
+            Spawn: self._spawn,
+            Retire: self._retire,
+            Signal: self._signal,
+            Sweep: lambda action: sweep(),
+            CutOff: lambda action: self.cutOff(),
+            Reloaded: lambda action: self.reloaded(action.error),
+            GiveUp: lambda action: self.gaveUp(action.reason),
+        }
+        broker.retired = self._lifetimeOver
+        broker.unreachable = self._unreachable
+
+    # --- asking
+
+    def ask(self) -> None:
+        """Ask the pool what to do, do it, and ask again when it says so."""
+        if self._asking:
+            return
+        self._asking = True
+        try:
+            while actions := self._pool.check(self._reactor.seconds(), self.load()):
+                self._announceSpawns(actions)
+                for action in actions:
+                    self._carryOut[type(action)](action)
+        finally:
+            self._asking = False
+        self.watch("idle")
+        self.asked()
+        self._schedule()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        if self._wake is not None and self._wake.active():
+            self._wake.cancel()
+        self._wake = None
+
+    def whenGone(self) -> Deferred[None]:
+        """Fires when there is no child left."""
+        gone: Deferred[None] = Deferred()
+        self._gone.append(gone)
+        self._tellGone()
+        return gone
+
+    def load(self) -> Load:
+        """What the pool needs to know of the broker."""
+        idle = {key for key, member in self._members.items() if self._broker.isIdle(member.identity)}
+        return Load(idle, self._broker.backlog, self._broker.tally.received)
+
+    def readyCount(self) -> int:
+        """How many workers are ready."""
+        return sum(member.child.state is ChildState.WAITING for member in self._members.values())
+
+    def states(self) -> dict[int, ChildState]:
+        """Each child's process id and state."""
+        return {member.process.pid: self._state(member) for member in self._members.values()}
+
+    def _schedule(self) -> None:
+        self.stop()
+        if self._members or self._pool.mode is not Mode.CLOSING:
+            now = self._reactor.seconds()
+            self._wake = self._reactor.callLater(max(self._pool.nextWake(now) - now, 0), self.ask)
+
+    # --- what children say
+
+    def announced(self, status: Status) -> bool:
+        """
+        A worker has said something of itself.
+
+        :return: false if it is none of ours, and did not prove to be.
+        """
+        member = self._byIdentity.get(status.worker)
+        if member is None:
+            return False
+        if status.word == EXITING:
+            self._leaving(member)
+        elif member.child.state is ChildState.STARTING:
+            if status.info is None or not secrets.compare_digest(status.info.token.encode(), member.token.encode()):
+                return False
+            self._ready(member, status)
+        elif status.info is not None and member.child.kind is Kind.WORKER and self._broker.knows(status.worker):
+            self._broker.workerReady(status.worker, status.info)
+        return True
+
+    def _ready(self, member: Member, status: Status) -> None:
+        before = member.child.state
+        member.process.becameReady()
+        self._pool.ready(member.child, self._reactor.seconds())
+        self._changed(member, before)
+        self._log.info("worker {pid} is ready", pid=member.process.pid, verbosity=DETAIL)
+        if member.child.kind is Kind.WORKER:
+            self._broker.workerReady(member.identity, status.info, member.child.lifetime)
+        self.ask()
+
+    def _leaving(self, member: Member) -> None:
+        """All that it had to say has arrived."""
+        before = member.child.state
+        self._pool.leaving(member.child)
+        self._changed(member, before)
+        self._broker.workerGone(member.identity, "leaving", died=False)
+        if member.burial is not None:
+            self._bury(member, "leaving")
+
+    def _lifetimeOver(self, identity: bytes) -> None:
+        member = self._byIdentity.get(identity)
+        if member is not None:
+            before = member.child.state
+            self._pool.leaving(member.child)
+            self._changed(member, before)
+            self._reactor.callLater(0, self.ask)
+
+    def _unreachable(self, identity: bytes) -> None:
+        member = self._byIdentity.get(identity)
+        if member is not None:
+            self._signal(Signal(member.child, "KILL", "it cannot be reached"))
+
+    # --- what is done about children
+
+    def _announceSpawns(self, actions: list[Action]) -> None:
+        count = sum(isinstance(action, Spawn) for action in actions)
+        if count:
+            self.watch("spawning", count)
+
+    def _spawn(self, action: Spawn) -> None:
+        member = self._members[action.child.key] = Member(action.child)
+        member.process = WorkerProcess(
+            self._reactor,
+            lambda line, stream: self._said(member, line, stream),
+            lambda how: self._exited(member, how),
+        )
+        self.spawns += 1
+        try:
+            member.process.spawn(self._reactor)
+        except OSError as error:
+            self._exited(member, Exit("not spawned", words=f"cannot start a process: {error.strerror}"))
+            return
+        member.identity = f"child_{member.process.pid}_{secrets.token_hex(4)}".encode()
+        self._byIdentity[member.identity] = member
+        self._streams.add(member.process)
+        member.process.ended = lambda: self._streamsClosed(member.process)
+        dequeue = action.child.kind is Kind.DEQUEUE
+        member.process.begin(
+            {
+                **self.job,
+                "identity": member.identity.decode(),
+                "token": member.token,
+                "dequeue": self.job["dequeue"] if dequeue else None,
+            }
+        )
+        self._log.info("worker {pid} was started", pid=member.process.pid, verbosity=DETAIL)
+        self.watch("childStarted", member.process.pid)
+
+    def _retire(self, action: Retire) -> None:
+        member = self._members[action.child.key]
+        self._changed(member, ChildState.WAITING)
+        self._log.info("worker {pid} is retired", pid=member.process.pid, verbosity=DETAIL)
+        self._broker.retire(member.identity)
+
+    def _signal(self, action: Signal) -> None:
+        member = self._members.get(action.child.key)
+        if member is not None:
+            self._log.info(
+                "worker {pid} gets SIG{name}: {why}",
+                pid=member.process.pid,
+                name=action.name,
+                why=action.why,
+                verbosity=DETAIL if action.name == "TERM" else 1,
+            )
+            member.process.signal(action.name)
+
+    # --- how children end
+
+    def _exited(self, member: Member, how: Exit) -> None:
+        """Tell the pool at once; what the worker held is moved when its last answers have had their time."""
+        asked = member.child.state is ChildState.RETIRING
+        self._logExit(member, how, asked)
+        self._pool.exited(member.child, how, self._reactor.seconds())
+        self._members.pop(member.child.key, None)
+        self.exits[how.cause] = self.exits.get(how.cause, 0) + 1
+        self.watch("childExited", member.process.pid, how)
+        if not self._broker.knows(member.identity) or self._broker.isIdle(member.identity):
+            self._bury(member, how.cause)
+        else:
+            self._broker.withhold(member.identity)
+            delay = LAST_ANSWERS_RETIRED if asked and how.clean else LAST_ANSWERS
+            member.burial = self._reactor.callLater(delay, self._bury, member, how.cause)
+        self.ask()
+        self._tellGone()
+
+    def _bury(self, member: Member, cause: str) -> None:
+        if member.burial is not None and member.burial.active():
+            member.burial.cancel()
+        member.burial = None
+        self._byIdentity.pop(member.identity, None)
+        self._broker.workerGone(member.identity, cause)
+        self._tellGone()
+
+    def _streamsClosed(self, process: WorkerProcess) -> None:
+        self._streams.discard(process)
+        self._tellGone()
+
+    def _tellGone(self) -> None:
+        if not self._gone or self._members or self._byIdentity:
+            return
+        self.stop()
+        for process in list(self._streams):
+            process.closeStreams()
+        if not self._streams:
+            waiting, self._gone = self._gone, []
+            for gone in waiting:
+                gone.callback(None)
+
+    # --- words about it
+
+    def _state(self, member: Member) -> ChildState:
+        state = member.child.state
+        if state is ChildState.WAITING and not self._broker.isIdle(member.identity):
+            return ChildState.PROCESSING
+        return state
+
+    def _changed(self, member: Member, before: ChildState) -> None:
+        if before is not member.child.state:
+            self.watch("statusChanged", member.process.pid, before, member.child.state)
+
+    def busyChanged(self, identity: bytes, busy: bool) -> None:
+        """A worker has been given its first request, or has answered its last."""
+        member = self._byIdentity.get(identity)
+        if member is not None:
+            states = (ChildState.WAITING, ChildState.PROCESSING)
+            self.watch("statusChanged", member.process.pid, *(states if busy else states[::-1]))
+
+    def _said(self, member: Member, line: str, stream: str) -> None:
+        self._log.info("worker {pid} {stream}: {line}", pid=member.process.pid, stream=stream, line=line)
+
+    def _logExit(self, member: Member, how: Exit, asked: bool) -> None:
+        state = self._state(member).value
+        if asked and how.clean:
+            self._log.info("worker {pid} has left", pid=member.process.pid, verbosity=DETAIL)
+        elif how.clean and member.child.kind is Kind.DEQUEUE:
+            self._log.info("dequeue worker {pid} is done", pid=member.process.pid, verbosity=DETAIL)
+        elif member.child.ready is None:
+            self._log.warn("worker {pid} could not start: {cause}", pid=member.process.pid, cause=how)
+        else:
+            self._log.warn("worker {pid} ended while {state}: {cause}", pid=member.process.pid, state=state, cause=how)

@@ -1,0 +1,107 @@
+"""C{twistd pirate}: the command line, and the service that it makes."""
+
+from __future__ import annotations
+
+import difflib
+import platform
+import sys
+from collections.abc import Callable, Sequence
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+import pirate
+from pirate.errors import ConfigurationError, Fatal
+from pirate.settings import ENDPOINTS, SWITCH, Limits, Setting, Settings, fromText, table
+
+_ROWS = [*table(Settings), *table(Limits)]
+
+
+def _shown(setting: Setting) -> str:
+    """A setting's help line, with its default."""
+    default = setting.default
+    if isinstance(default, tuple):
+        default = ", ".join(default)
+    if default is None or setting.kind is SWITCH:
+        return setting.help
+    return (
+        f"{setting.help} [default: {default:g}]"
+        if isinstance(default, float)
+        else f"{setting.help} [default: {default}]"
+    )
+
+
+class Options(usage.Options):
+    """The options of C{twistd pirate}, made from the table of settings.  Only those that were given have a value."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "A preforking ZeroMQ job server. Clients connect REQ sockets to the frontend; their requests are answered by "
+        "the app, in worker processes. Example: twistd -n pirate --frontend 6660 --backend 6661 --app mod.fn"
+    )
+    optParameters = [
+        [row.name, None, None, _shown(row)] for row in _ROWS if row.kind is not SWITCH and row.kind is not ENDPOINTS
+    ] + [["workers", None, None, "short for min-servers and max-servers; 0: no workers of its own"]]
+    optFlags = [[row.name, None, row.help] for row in _ROWS if row.kind is SWITCH]
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Parse a command line.
+
+        :raise Fatal: with one line that says what is wrong and what would be right.
+        """
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise Fatal(f"pirate: {error}{self._nearest(str(error))}") from None
+
+    def postOptions(self) -> None:
+        """Check everything, before anything is bound."""
+        given = {name: value for name, value in self.items() if value not in (None, 0, [])}
+        switches = {row.name for row in _ROWS if row.kind is SWITCH}
+        try:
+            self.settings = fromText({name: True if name in switches else value for name, value in given.items()})
+        except ConfigurationError as error:
+            raise Fatal(f"pirate: {error}") from None
+
+    def parseArgs(self, *arguments: str) -> None:
+        """There are none."""
+        if arguments:
+            raise usage.UsageError(f"{arguments[0]!r} is not an option; options begin with --")
+
+    def opt_version(self) -> None:
+        """Show the versions of pirate and what it stands on, and exit."""
+        from importlib.metadata import version
+
+        import twisted
+
+        print(
+            f"pirate {pirate.__version__}, Python {platform.python_version()}, Twisted {twisted.__version__}, "
+            f"pyzmq {version('pyzmq')}, txZMQ {version('txzmq')}"
+        )
+        sys.exit(0)
+
+    def _nearest(self, text: str) -> str:
+        word = text.split()[1] if text.startswith("option --") else ""
+        near = difflib.get_close_matches(word.removeprefix("--"), [row.name for row in _ROWS] + ["workers"], 1)
+        return f"; is it --{near[0]} that is meant?" if near and near[0] != word.removeprefix("--") else ""
+
+
+def _repeatable(name: str) -> Callable[[Options, str], None]:
+    def option(self: Options, value: str) -> None:
+        self.opts.setdefault(name, []).append(value)
+
+    option.__doc__ = next(_shown(row) for row in _ROWS if row.name == name)
+    return option
+
+
+for _row in _ROWS:
+    if _row.kind is ENDPOINTS:
+        setattr(Options, f"opt_{_row.name}", _repeatable(_row.name))
+
+
+def makeService(options: Options) -> IService:
+    """The server as a service of its own process, with its signals and its process title."""
+    from pirate.daemon import ServerProcess
+
+    return ServerProcess(options.settings)

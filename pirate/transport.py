@@ -1,0 +1,295 @@
+"""
+The broker's two ROUTERs, on txZMQ.
+
+txZMQ's connection is kept for its place in the reactor; its reading and sending are replaced.  One turn of the
+reactor reads a bounded number of messages, of the backend first: a descriptor of ZeroMQ tells of new events once, so
+whatever stops early, or sends, looks again before it goes.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import zmq
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from txzmq import ZmqConnection, ZmqFactory
+
+from pirate.binding import Binding
+
+#: Messages read from one socket in one turn.
+MAX_MESSAGES = 64
+#: Times that so many are read when the server stops.
+LAST_CALL = 100
+#: Bytes read from one socket in one turn, after which it is another's turn.
+MAX_BYTES = 1 << 24
+#: Frames of up to so many bytes are copied out of ZeroMQ; larger ones are passed on as they are.
+COPY_LIMIT = 4096
+#: Messages in ZeroMQ's hands for one peer, either way.
+HIGH_WATER_MARK = 1000
+#: Both sockets' options.
+OPTIONS = {
+    # Milliseconds that the last replies have for their way out when the server stops.
+    zmq.LINGER: 1000,
+    # A message to a peer that is not there is an error, not a silence.
+    zmq.ROUTER_MANDATORY: 1,
+    # Connections that the kernel keeps for us until they are accepted.
+    zmq.BACKLOG: 1024,
+    # Milliseconds that a peer has for the handshake.
+    zmq.HANDSHAKE_IVL: 5000,
+}
+#: Milliseconds between ZMTP heartbeats on TCP, and without an answer after which a peer is dropped.
+HEARTBEATS = {zmq.HEARTBEAT_IVL: 5000, zmq.HEARTBEAT_TIMEOUT: 15000}
+
+# The plain ints cost a tenth of the enumeration's members, and the calls below are made for every frame.
+_NOBLOCK = int(zmq.NOBLOCK)
+_SNDMORE = int(zmq.SNDMORE) | _NOBLOCK
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
+
+
+class Router(ZmqConnection):
+    """
+    One ROUTER.
+
+    :param factory: whose context it is on.
+    :param turn: called when there may be something to read.
+    :param heartbeats: whether peers on TCP that do not answer ZMTP's heartbeats are dropped.
+    """
+
+    socketType = zmq.ROUTER
+    highWaterMark = HIGH_WATER_MARK
+
+    def __init__(self, factory: ZmqFactory, turn: Callable[[], None], heartbeats: bool) -> None:
+        self._turn: Callable[[], None] = lambda: None
+        super().__init__(factory)
+        self._turn = turn
+        plain: Any = super(zmq.Socket, self.socket)
+        self._receive = plain.recv
+        self._send = plain.send
+        self._get = plain.get
+        options = {**OPTIONS, **(HEARTBEATS if heartbeats else {})}
+        for option, value in options.items():
+            self.socket.set(option, value)
+
+    def doRead(self) -> None:
+        """Something has happened on the socket."""
+        self._turn()
+
+    def logPrefix(self) -> str:
+        """What the reactor calls this."""
+        return "pirate"
+
+    def pending(self) -> bool:
+        """Whether there is something to read; asking this also makes the descriptor tell of what comes next."""
+        return bool(self._get(_EVENTS) & _POLLIN)
+
+    def read(self, received: Callable[[list[bytes], Any], None]) -> bool:
+        """
+        Read a bounded number of messages.
+
+        :param received: called with each message, and its last frame as ZeroMQ has it.
+        :return: whether there may be more.
+        """
+        receive = self._receive
+        budget = MAX_BYTES
+        for _ in range(MAX_MESSAGES):
+            try:
+                frames = [receive(_NOBLOCK)]
+            except zmq.Again:
+                return False
+            more = True
+            while more:
+                frame = receive(_NOBLOCK, False)
+                size = len(frame)
+                budget -= size
+                frames.append(frame.bytes if size <= COPY_LIMIT else frame)
+                more = frame.more
+            received(frames, frame)
+            if budget < 0 or self.factory is None:
+                return True
+        return True
+
+    def deliver(self, frames: Sequence[bytes]) -> bool:
+        """
+        Hand a message to ZeroMQ.
+
+        :return: false if its peer is not there, or does not take what it is sent.
+        """
+        send = self._send
+        try:
+            for frame in frames[:-1]:
+                send(frame, _SNDMORE)
+            send(frames[-1], _NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
+                raise
+            return False
+        return True
+
+
+class Transport:
+    """
+    Both ROUTERs, read in turns.
+
+    :param reactor: the reactor.
+    :ivar wantsPeers: whether to find out the clients' addresses.
+    """
+
+    _log = Logger()
+    _fromClient: Callable[[list[bytes], str | None], None]
+    _fromWorker: Callable[[list[bytes]], None]
+    _wanted: Callable[[], bool]
+    _turned: Callable[[], None]
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.wantsPeers = False
+        self._again: IDelayedCall | None = None
+        self._inTurn = False
+        self._factory = ZmqFactory()
+        self._factory.reactor = reactor
+        self._frontend = Router(self._factory, self._turn, heartbeats=True)
+        self._backend = Router(self._factory, self._turn, heartbeats=False)
+        self._bindings: list[Binding] = []
+
+    def start(
+        self,
+        fromClient: Callable[[list[bytes], str | None], None],
+        fromWorker: Callable[[list[bytes]], None],
+        wanted: Callable[[], bool],
+        turned: Callable[[], None],
+    ) -> None:
+        """
+        Say who is to be told, before anything is bound.
+
+        :param fromClient: called with each message of the frontend and its client's address, or C{None}.
+        :param fromWorker: called with each message of the backend.
+        :param wanted: whether the frontend should be read at all.
+        :param turned: called after each turn.
+        """
+        self._fromClient = fromClient
+        self._fromWorker = fromWorker
+        self._wanted = wanted
+        self._turned = turned
+
+    def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
+        """
+        Bind both sockets.
+
+        :return: the endpoints of each as they are, with the port of one that was given as C{*}.
+        :raise BindError: naming the endpoint; nothing stays bound.
+        """
+        try:
+            return (
+                [self._bind(self._frontend, "frontend", each) for each in frontend],
+                [self._bind(self._backend, "backend", each) for each in backend],
+            )
+        except BaseException:
+            self._closeSockets()
+            self._factory.context.term()
+            raise
+
+    def lastCall(self) -> None:
+        """Let no more clients in, and read what those that are connected have sent so far."""
+        for binding in self._bindings:
+            if binding.socket is self._frontend.socket:
+                binding.release()
+        for _ in range(LAST_CALL):
+            if not self._wanted() or not self._frontend.read(self._frontendReceived):
+                break
+        self.wake()
+
+    def toClient(self, frames: Sequence[bytes]) -> bool:
+        """Send to a client; false if it is not there, or does not take what it is sent."""
+        return self._deliver(self._frontend, frames)
+
+    def toWorker(self, frames: Sequence[bytes]) -> bool:
+        """Send to a worker; false if it is not there, or does not take what it is sent."""
+        return self._deliver(self._backend, frames)
+
+    def wake(self) -> None:
+        """Take a turn soon: something has changed that was not read from a socket."""
+        if self._again is None and not self._inTurn:
+            self._again = self._reactor.callLater(0, self._turn)
+
+    def close(self) -> Deferred[None]:
+        """
+        Close both sockets, and let the last messages out.
+
+        :return: fires when they are out, or their time is over.
+        """
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        self._closeSockets()
+        context = self._factory.context
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), context.term)
+
+    def _bind(self, router: Router, name: str, endpoint: str) -> str:
+        binding = Binding(router.socket, name, endpoint)
+        self._bindings.append(binding)
+        return binding.bind()
+
+    def _closeSockets(self) -> None:
+        for binding in self._bindings:
+            binding.release()
+        for router in (self._frontend, self._backend):
+            if router.factory is not None:
+                router.shutdown()
+
+    def _deliver(self, router: Router, frames: Sequence[bytes]) -> bool:
+        # A send takes the descriptor's word about what has come in meanwhile, also one that fails.
+        if self._again is None and not self._inTurn:
+            self.wake()
+        return router.deliver(frames)
+
+    def _turn(self) -> None:
+        """Read some of both sockets, and see whether there is more."""
+        if self._again is not None:
+            if self._again.active():
+                self._again.cancel()
+            self._again = None
+        if self._inTurn:
+            return
+        self._inTurn = True
+        try:
+            self._backend.read(self._backendReceived)
+            if self._frontend.factory is not None and self._wanted():
+                self._frontend.read(self._frontendReceived)
+            self._turned()
+        finally:
+            self._inTurn = False
+            if self._frontend.factory is not None:
+                self._lookAgain()
+
+    def _lookAgain(self) -> None:
+        more = self._backend.pending()
+        # Both are asked, whatever the answers: it is the question that rearms the descriptors.
+        if (self._frontend.pending() and self._wanted()) or more:
+            self.wake()
+
+    def _frontendReceived(self, frames: list[bytes], last: Any) -> None:
+        try:
+            self._fromClient(frames, _address(last) if self.wantsPeers else None)
+        except Exception:
+            self._log.failure("a message of a client was dropped")
+
+    def _backendReceived(self, frames: list[bytes], last: Any) -> None:
+        try:
+            self._fromWorker(frames)
+        except Exception:
+            self._log.failure("a message of a worker was dropped")
+
+
+def _address(frame: Any) -> str | None:
+    """The address that a frame came from, where ZeroMQ knows it."""
+    try:
+        address: str = frame.get("Peer-Address")
+    except zmq.ZMQError:
+        return None
+    return address
