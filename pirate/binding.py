@@ -45,21 +45,21 @@ class Binding:
         try:
             self.socket.bind(self._endpoint)
         except zmq.ZMQError as error:
-            raise BindError(f"cannot bind the {self._name} to {self._endpoint}: {error.strerror}") from None
+            raise self._refused(os.strerror(error.errno or 0)) from None
         finally:
             os.umask(mask)
         self._bound = self.socket.last_endpoint.decode() if path is None else self._endpoint
         return self._bound
 
-    def release(self) -> None:
-        """Unbind it, if it is bound; a UNIX socket's file is removed."""
-        if not self._bound or self.socket.closed:
-            return
-        self.socket.unbind(self._bound)
-        self._bound = ""
-        path = self._path()
+    def remove(self) -> None:
+        """Remove the file of a UNIX socket that was bound, once the ZeroMQ socket is closed."""
+        path = self._path() if self._bound else None
         if path is not None:
             path.unlink(missing_ok=True)
+
+    def _refused(self, reason: str) -> BindError:
+        # Short, because twistd shows no more than a hundred bytes of it when it starts a daemon.
+        return BindError(f"{self._name} {self._endpoint}: {reason}")
 
     def _path(self) -> Path | None:
         return Path(self._endpoint.removeprefix("ipc://")) if self._endpoint.startswith("ipc://") else None
@@ -71,13 +71,13 @@ class Binding:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise BindError(f"cannot bind the {self._name} to {self._endpoint}: {error.strerror}") from None
+            raise self._refused(str(error.strerror)) from None
         if not stat.S_ISSOCK(mode):
-            raise BindError(f"cannot bind the {self._name} to {self._endpoint}: there is a file that is not a socket")
+            raise self._refused("there is a file that is not a socket")
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(str(path))
             except OSError:
                 path.unlink(missing_ok=True)
             else:
-                raise BindError(f"cannot bind the {self._name} to {self._endpoint}: another server listens there")
+                raise self._refused("another server listens there")

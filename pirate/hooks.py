@@ -25,7 +25,7 @@ class Hooks:
         """C{min-servers} workers are ready."""
 
     def serverStopping(self, server: JobServer) -> None:
-        """No more clients are let in; what has been accepted is still answered."""
+        """No more requests are accepted; those that have been are still answered."""
 
     def serverStopped(self, server: JobServer) -> None:
         """The last worker is gone and the sockets are closed."""

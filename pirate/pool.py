@@ -89,6 +89,8 @@ class Pool:
 
     :param limits: how many, how long.
     :param random: where jitter comes from.
+    :ivar mode: what the pool is there for at the moment.
+    :ivar everReady: whether any worker has ever been ready.
     """
 
     def __init__(self, limits: Limits, random: Random) -> None:
@@ -102,7 +104,7 @@ class Pool:
         self._replaced = 0
         self._urgent: list[Action] = []
         self._extra = 0
-        self._everReady = False
+        self.everReady = False
         self._backoff = Backoff(random)
         self._batch = 1
         self._nextBatch = self._lastSpawn = self._lastScaleDown = float("-inf")
@@ -126,7 +128,7 @@ class Pool:
         child.ready = now
         child.killAt = None
         if child.kind is Kind.WORKER:
-            self._everReady = True
+            self.everReady = True
             if self._reloading and child.generation == self._generation:
                 self._replaced += 1
 
@@ -145,7 +147,7 @@ class Pool:
         stillborn = child.ready is None
         if child.ready is None or now - child.ready < STABLE:
             self._backoff.failed(child, now)
-        if stillborn and not self._everReady and (how.hopeless or self._backoff.failures >= HOPELESS):
+        if stillborn and not self.everReady and (how.hopeless or self._backoff.failures >= HOPELESS):
             self._urgent.append(GiveUp(str(how)))
         elif stillborn and self._reloading and child.generation == self._generation:
             self._endReload(f"a new worker could not start: {how}")

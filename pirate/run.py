@@ -97,7 +97,7 @@ class Run:
 
     def drain(self, grace: float | None) -> Deferred[None]:
         """
-        Let nobody in, answer what has been accepted, retire the workers, close the sockets.
+        Accept nothing more, answer what has been accepted, retire the workers, close the sockets.
 
         :param grace: seconds for that; C{None}: as long as it takes.
         :return: fires when the last child is gone and the sockets are closed.

@@ -28,7 +28,7 @@ class ServerState(Enum):
     #: Fewer than C{min-servers} workers have been ready.
     STARTING = "starting"
     RUNNING = "running"
-    #: Nobody is let in; what has been accepted is answered, then the workers leave.
+    #: Nothing more is accepted; what has been is answered, then the workers leave.
     DRAINING = "draining"
 
 
@@ -211,7 +211,7 @@ class JobServer(Service):
 
     def stopService(self) -> Deferred[None]:
         """
-        Stop within C{stop-timeout}: let nobody in, answer what has been accepted, retire the workers, close.
+        Stop within C{stop-timeout}: accept nothing more, answer what has been accepted, retire the workers, close.
 
         :return: fires when the last child is gone and the sockets are closed.
         """

@@ -320,12 +320,12 @@ class Supervisor:
         self._log.info("worker {pid} {stream}: {line}", pid=member.process.pid, stream=stream, line=line)
 
     def _logExit(self, member: Member, how: Exit, asked: bool) -> None:
-        state = self._state(member).value
-        if asked and how.clean:
-            self._log.info("worker {pid} has left", pid=member.process.pid, verbosity=DETAIL)
-        elif how.clean and member.child.kind is Kind.DEQUEUE:
-            self._log.info("dequeue worker {pid} is done", pid=member.process.pid, verbosity=DETAIL)
+        """Loudly, unless it had been asked to leave, or is one of the first, whose failure the server tells itself."""
+        if asked or (member.child.kind is Kind.DEQUEUE and how.clean):
+            text, level = "worker {pid} has left: {how}", DETAIL
         elif member.child.ready is None:
-            self._log.warn("worker {pid} could not start: {cause}", pid=member.process.pid, cause=how)
+            text, level = "worker {pid} could not start: {how}", 1 if self._pool.everReady else DETAIL
         else:
-            self._log.warn("worker {pid} ended while {state}: {cause}", pid=member.process.pid, state=state, cause=how)
+            text, level = "worker {pid} ended while {state}: {how}", 1
+        log = self._log.warn if level == 1 else self._log.info
+        log(text, pid=member.process.pid, how=how, state=self._state(member).value, verbosity=level)

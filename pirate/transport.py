@@ -195,10 +195,11 @@ class Transport:
             raise
 
     def lastCall(self) -> None:
-        """Let no more clients in, and read what those that are connected have sent so far."""
-        for binding in self._bindings:
-            if binding.socket is self._frontend.socket:
-                binding.release()
+        """
+        Read what clients have sent so far.
+
+        The sockets stay bound: to unbind one is to cut off those who are connected to it.
+        """
         for _ in range(LAST_CALL):
             if not self._wanted() or not self._frontend.read(self._frontendReceived):
                 break
@@ -236,11 +237,11 @@ class Transport:
         return binding.bind()
 
     def _closeSockets(self) -> None:
-        for binding in self._bindings:
-            binding.release()
         for router in (self._frontend, self._backend):
             if router.factory is not None:
                 router.shutdown()
+        for binding in self._bindings:
+            binding.remove()
 
     def _deliver(self, router: Router, frames: Sequence[bytes]) -> bool:
         # A send takes the descriptor's word about what has come in meanwhile, also one that fails.

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import zmq
 
-from pirate.errors import LAST_WORDS, ExitCode
+from pirate.errors import LAST_WORDS, ExitCode, PirateError
 from pirate.imports import load
 from pirate.wire.backend import Info, announcement
 from pirate.wire.words import DEQUEUE, ERROR, EXITING, RETIRE, WAITING, Code
@@ -197,6 +197,7 @@ class Worker:
         A request that has arrived but was not begun is the broker's to give to another.
         """
         if self._leaving:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             sys.exit(128 + number)
         self._leaving = True
         if not self._busy:
@@ -206,6 +207,8 @@ class Worker:
 def describe(error: BaseException) -> str:
     """An error in one line: its type and its text."""
     text = " ".join(str(error).split())
+    if isinstance(error, PirateError):
+        return text
     name = type(error).__name__
     return f"{name}: {text}" if text else name
 
@@ -302,7 +305,6 @@ def main() -> NoReturn:
     """Be a worker."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     job = _readJob()
     lifeline = _endWithParent()
     _settle(job)
@@ -310,6 +312,7 @@ def main() -> NoReturn:
         Worker(job).run()
     except zmq.ZMQError as error:
         _fail(ExitCode.BOOT_FAILED, f"cannot use {job['backend']}: {error}")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.close(lifeline)
     sys.exit(ExitCode.CLEAN)
 
