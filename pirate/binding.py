@@ -77,7 +77,9 @@ class Binding:
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(str(path))
-            except OSError:
+            except ConnectionRefusedError:
                 path.unlink(missing_ok=True)
+            except OSError as error:
+                raise self._refused(str(error.strerror)) from None
             else:
                 raise self._refused("another server listens there")

@@ -226,7 +226,12 @@ class Pool:
 
     def mayGrow(self, now: float) -> bool:
         """Whether a shortage of idle workers, if there is one, can be acted on now."""
-        return self.mode is Mode.RUNNING and now >= self._nextBatch and now >= self._backoff.until
+        return (
+            self.mode is Mode.RUNNING
+            and now >= self._nextBatch
+            and now >= self._backoff.until
+            and len(self._children) < self.limits.maxServers
+        )
 
     # --- rule 1
 

@@ -142,6 +142,7 @@ class Run:
             "backend": endpoint,
             "app": self._settings.app,
             "dequeue": self._settings.dequeue,
+            "prefetch": self._settings.prefetch,
             "path": self._importPath,
             "title": f"zmq worker {portOf(endpoint)}",
             "traceback": self._settings.logLevel > DETAIL,

@@ -13,6 +13,7 @@ from typing import Any
 
 from pirate.endpoints import isPublic, parseEndpoint
 from pirate.errors import ConfigurationError
+from pirate.wire.words import MAX_CREDIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ SECONDS = Kind(float, _isNumber, "a number of seconds, 0 or more", "seconds")
 SOME_SECONDS = Kind(float, lambda value: _isNumber(value) and value > 0, "a number of seconds, more than 0", "seconds")
 LEVEL = Kind(int, lambda value: type(value) is int and 0 <= value <= 4, "a whole number from 0 to 4")
 SWITCH = Kind(bool, lambda value: isinstance(value, bool), "true or false")
+PREFETCH = Kind(
+    lambda text: None if text == "auto" else int(text),
+    lambda value: type(value) is int and 1 <= value <= MAX_CREDIT,
+    f"auto, or a whole number from 1 to {MAX_CREDIT}",
+)
 PATH = Kind(
     str,
     lambda value: isinstance(value, str) and all(part.isidentifier() for part in value.replace(":", ".").split(".")),
@@ -146,6 +152,11 @@ class Settings:
     frontend: tuple[str, ...] = _setting(("tcp://127.0.0.1:6660",), ENDPOINTS, "where clients connect; repeatable")
     backend: tuple[str, ...] = _setting(("tcp://127.0.0.1:6661",), ENDPOINTS, "where workers connect; repeatable")
     app: str = _setting("pirate.echo.echo", PATH, "the callable or class that answers requests")
+    prefetch: int | None = _setting(
+        None,
+        PREFETCH,
+        "requests a worker may hold; auto: 1, and more while its jobs are far shorter than a millisecond",
+    )
     dequeue: str | None = _setting(None, PATH, "a callable run in a worker of its own every check-for-dequeue seconds")
     hooks: str | None = _setting(None, PATH, "a subclass of pirate.hooks.Hooks, told of the server's moments")
     externalWorkers: bool = _setting(False, SWITCH, "admit workers that this server did not start")

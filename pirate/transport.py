@@ -57,51 +57,63 @@ class Router(ZmqConnection):
     One ROUTER.
 
     :param factory: whose context it is on.
-    :param turn: called when there may be something to read.
+    :param fired: called with this when its descriptor tells of something.
     :param heartbeats: whether peers on TCP that do not answer ZMTP's heartbeats are dropped.
+    :ivar armed: whether the descriptor will tell of what comes next: it does once nothing has been found to read, and
+        until the next send.
     """
 
     socketType = zmq.ROUTER
     highWaterMark = HIGH_WATER_MARK
 
-    def __init__(self, factory: ZmqFactory, turn: Callable[[], None], heartbeats: bool) -> None:
-        self._turn: Callable[[], None] = lambda: None
+    def __init__(self, factory: ZmqFactory, fired: Callable[[Router], None], heartbeats: bool) -> None:
+        self._fired: Callable[[Router], None] = lambda router: None
         super().__init__(factory)
-        self._turn = turn
+        self._fired = fired
         plain: Any = super(zmq.Socket, self.socket)
         self._receive = plain.recv
         self._send = plain.send
         self._get = plain.get
+        self.armed = False
         options = {**OPTIONS, **(HEARTBEATS if heartbeats else {})}
         for option, value in options.items():
             self.socket.set(option, value)
 
     def doRead(self) -> None:
         """Something has happened on the socket."""
-        self._turn()
+        self._fired(self)
 
     def logPrefix(self) -> str:
         """What the reactor calls this."""
         return "pirate"
 
     def pending(self) -> bool:
-        """Whether there is something to read; asking this also makes the descriptor tell of what comes next."""
-        return bool(self._get(_EVENTS) & _POLLIN)
+        """Whether there is something to read."""
+        if self._get(_EVENTS) & _POLLIN:
+            return True
+        self.armed = True
+        return False
 
-    def read(self, received: Callable[[list[bytes], Any], None]) -> bool:
+    def read(self, received: Callable[[list[bytes], Any], None], sure: bool) -> None:
         """
         Read a bounded number of messages.
 
         :param received: called with each message, and its last frame as ZeroMQ has it.
-        :return: whether there may be more.
+        :param sure: whether there is something to read, by all appearances.
         """
         receive = self._receive
         budget = MAX_BYTES
-        for _ in range(MAX_MESSAGES):
+        # To ask costs half of what it costs to fail: it pays for the first messages, not for each of many.
+        if not sure and not self.pending():
+            return
+        for count in range(MAX_MESSAGES):
+            if count == 1 and not self.pending():
+                return
             try:
                 frames = [receive(_NOBLOCK)]
             except zmq.Again:
-                return False
+                self.armed = True
+                return
             more = True
             while more:
                 frame = receive(_NOBLOCK, False)
@@ -109,10 +121,10 @@ class Router(ZmqConnection):
                 budget -= size
                 frames.append(frame.bytes if size <= COPY_LIMIT else frame)
                 more = frame.more
+            self.armed = False
             received(frames, frame)
             if budget < 0 or self.factory is None:
-                return True
-        return True
+                return
 
     def deliver(self, frames: Sequence[bytes]) -> bool:
         """
@@ -121,6 +133,7 @@ class Router(ZmqConnection):
         :return: false if its peer is not there, or does not take what it is sent.
         """
         send = self._send
+        self.armed = False
         try:
             for frame in frames[:-1]:
                 send(frame, _SNDMORE)
@@ -200,9 +213,11 @@ class Transport:
 
         The sockets stay bound: to unbind one is to cut off those who are connected to it.
         """
+        self._frontend.armed = False
         for _ in range(LAST_CALL):
-            if not self._wanted() or not self._frontend.read(self._frontendReceived):
+            if not self._wanted() or self._frontend.armed:
                 break
+            self._frontend.read(self._frontendReceived, sure=False)
         self.wake()
 
     def toClient(self, frames: Sequence[bytes]) -> bool:
@@ -244,12 +259,11 @@ class Transport:
             binding.remove()
 
     def _deliver(self, router: Router, frames: Sequence[bytes]) -> bool:
-        # A send takes the descriptor's word about what has come in meanwhile, also one that fails.
         if self._again is None and not self._inTurn:
             self.wake()
         return router.deliver(frames)
 
-    def _turn(self) -> None:
+    def _turn(self, fired: Router | None = None) -> None:
         """Read some of both sockets, and see whether there is more."""
         if self._again is not None:
             if self._again.active():
@@ -257,21 +271,19 @@ class Transport:
             self._again = None
         if self._inTurn:
             return
+        frontend, backend = self._frontend, self._backend
         self._inTurn = True
         try:
-            self._backend.read(self._backendReceived)
-            if self._frontend.factory is not None and self._wanted():
-                self._frontend.read(self._frontendReceived)
+            backend.read(self._backendReceived, fired is backend)
+            if self._wanted():
+                frontend.read(self._frontendReceived, fired is frontend)
             self._turned()
         finally:
             self._inTurn = False
-            if self._frontend.factory is not None:
-                self._lookAgain()
-
-    def _lookAgain(self) -> None:
-        more = self._backend.pending()
-        # Both are asked, whatever the answers: it is the question that rearms the descriptors.
-        if (self._frontend.pending() and self._wanted()) or more:
+        if frontend.factory is None:
+            return
+        more = not backend.armed and backend.pending()
+        if ((not frontend.armed and frontend.pending()) and self._wanted()) or more:
             self.wake()
 
     def _frontendReceived(self, frames: list[bytes], last: Any) -> None:

@@ -12,14 +12,19 @@ import json
 import os
 import signal
 import sys
+from time import perf_counter
 from typing import Any, NoReturn
 
 import zmq
 
+from pirate.credit import Credit
 from pirate.errors import LAST_WORDS, ExitCode, PirateError
 from pirate.imports import load
 from pirate.wire.backend import Info, announcement
 from pirate.wire.words import DEQUEUE, ERROR, EXITING, RETIRE, WAITING, Code
+
+# A plain int, because the enumeration's member costs more than the call that it is for.
+_SNDMORE = int(zmq.SNDMORE)
 
 #: Milliseconds that the last reply has for its way out.
 LINGER = 5000
@@ -118,8 +123,8 @@ class Worker:
     One worker: its socket, and the loop that answers requests.
 
     :param job: what the parent has sent: C{backend} (endpoint), C{identity}, C{token}, C{app} or C{dequeue} (import
-        paths), C{path} (the parent's C{sys.path}), C{title}, and C{traceback} (whether to show it if the app cannot be
-        loaded).
+        paths), C{prefetch} (the credit, or C{None} to measure it), C{path} and C{pythonpath} (where to find modules),
+        C{title}, and C{traceback} (whether to show it if the app cannot be loaded).
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
@@ -130,6 +135,10 @@ class Worker:
         self._socket.identity = job["identity"].encode()
         self._socket.ipv6 = "[" in job["backend"]
         self._socket.connect(job["backend"])
+        plain: Any = super(zmq.Socket, self._socket)
+        self._receive, self._send = plain.recv, plain.send
+        self._credit = Credit() if job["prefetch"] is None else None
+        self._wantsContext = False
         self._busy = True
         self._leaving = False
 
@@ -147,30 +156,35 @@ class Worker:
 
     def _dequeue(self) -> None:
         call = _load(self._job["dequeue"], lambda target: target, self._job["traceback"])
-        self._announce(DEQUEUE, False)
+        self._announce(DEQUEUE, 1)
         call()
 
     def _serve(self) -> None:
         app = _load(self._job["app"], App, self._job["traceback"])
-        self._announce(WAITING, app.wantsContext)
+        self._wantsContext = app.wantsContext
+        self._announce(WAITING, self._job["prefetch"] or 1)
         try:
             self._answer(app)
         finally:
             app.close()
 
-    def _announce(self, word: bytes, wantsContext: bool) -> None:
-        info = Info(os.getpid(), self._job["token"], 1, wantsContext)
+    def _announce(self, word: bytes, credit: int) -> None:
+        info = Info(os.getpid(), self._job["token"], credit, self._wantsContext)
         self._socket.send_multipart([b"", word, announcement(info)])
 
     def _answer(self, app: App) -> None:
         """Answer requests until there is a C{retire}, or a TERM."""
         signal.signal(signal.SIGTERM, self._terminated)
-        receive = self._socket.recv_multipart
+        receive = self._receive
         try:
             while not self._leaving:
                 self._busy = False
-                frames = receive()
+                frame = receive(0, False)
                 self._busy = True
+                frames = [frame.bytes]
+                while frame.more:
+                    frame = receive(0, False)
+                    frames.append(frame.bytes)
                 if len(frames) > 3:
                     self._execute(app, frames)
                 elif frames[1:] == [RETIRE]:
@@ -181,14 +195,25 @@ class Worker:
     def _execute(self, app: App, frames: list[bytes]) -> None:
         """Run the app on one request, and send what it says."""
         request, told = frames[1], frames[2]
+        began = perf_counter()
         try:
             body = app(frames[4:], Context(request, json.loads(told))) if told else app(frames[3:], None)
+            answer = [b"", request, b"", *body]
         except Exception as error:
             _showTraceback()
-            text = describe(error).encode(errors="replace")
-            self._socket.send_multipart([b"", request, ERROR, Code.APP_ERROR.encode(), text])
-        else:
-            self._socket.send_multipart([b"", request, b"", *body])
+            answer = [b"", request, ERROR, Code.APP_ERROR.encode(), describe(error).encode(errors="replace")]
+        credit = self._credit
+        if credit is not None and credit.note(perf_counter() - began):
+            # Before the answer, which the broker takes for a request to fill the hand again.
+            credit.announced = credit.earned
+            self._announce(WAITING, credit.announced)
+        self._reply(answer)
+
+    def _reply(self, frames: list[bytes]) -> None:
+        send = self._send
+        for frame in frames[:-1]:
+            send(frame, _SNDMORE)
+        send(frames[-1])
 
     def _terminated(self, number: int, frame: object) -> None:
         """

@@ -1,0 +1,298 @@
+"""
+Fakes for tests: a server's sockets, processes and workers, in memory and on a clock.
+
+A whole L{JobServer} runs on a L{Stage}, without a socket, a child or a second of waiting::
+
+    stage = Stage()
+    server = JobServer(stage.reactor, transport=stage.makeTransport)
+    server.startService()
+    stage.reactor.run()
+    stage.reactor.advance(0)
+    assert stage.ask(b"client", b"question") == [[b"", b"question"]]
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from pirate.errors import LAST_WORDS, BindError
+from pirate.fakeprocess import FakeProcess, ProcessReactor
+from pirate.wire.backend import Info, announcement
+from pirate.wire.words import ERROR, EXITING, RETIRE, WAITING, Code
+
+__all__ = ["FakeProcess", "FakeWorker", "MemoryRouter", "MemoryTransport", "ProcessReactor", "Stage"]
+
+#: Messages that one turn of a L{MemoryTransport} reads from one side.
+MESSAGES = 64
+
+
+class MemoryRouter:
+    """
+    A ROUTER without a socket.  A peer is there from its first message, or L{connect}, until L{disconnect}.
+
+    :ivar waiting: the messages that have not been read.
+    :ivar sent: every message that was sent, with its peer's routing id in front.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._peers: dict[bytes, Callable[[list[bytes]], None]] = {}
+        self.waiting: deque[list[bytes]] = deque()
+        self.sent: list[list[bytes]] = []
+
+    def connect(self, peer: bytes, received: Callable[[list[bytes]], None] = lambda frames: None) -> None:
+        """A peer comes.  :param received: called with each message that it is sent, without its routing id."""
+        self._peers[peer] = received
+
+    def disconnect(self, peer: bytes) -> None:
+        """A peer is out of reach from now on; what it has sent can still be read."""
+        self._peers.pop(peer, None)
+
+    def receive(self, peer: bytes, *frames: bytes) -> None:
+        """A peer sends a message, which is read in one of the transport's next turns."""
+        self._peers.setdefault(peer, lambda frames: None)
+        self.waiting.append([peer, *frames])
+        self._wake()
+
+    def deliver(self, frames: Sequence[bytes]) -> bool:
+        """Send a message; false if its peer is out of reach."""
+        received = self._peers.get(frames[0])
+        if received is not None:
+            self.sent.append(list(frames))
+            received(list(frames[1:]))
+        return received is not None
+
+    def sentTo(self, peer: bytes) -> list[list[bytes]]:
+        """All that one peer was sent, without its routing id."""
+        return [frames[1:] for frames in self.sent if frames[0] == peer]
+
+
+class MemoryTransport:
+    """
+    What L{pirate.transport.Transport} does, without sockets; that class says what its methods are for.
+
+    :param reactor: gives it its turns: advance it to have messages read.
+    :param refusals: endpoints that cannot be bound, and why.
+    :param firstPort: the port that is bound for the first C{*}.
+    :ivar frontend: the clients' side, whose peers' address is C{address}.
+    :ivar backend: the workers' side.
+    :ivar bound: the endpoints that are bound now.
+    :ivar turns: how many turns there have been.
+    """
+
+    _log = Logger()
+    address = "127.0.0.1"
+
+    def __init__(self, reactor: Any, refusals: Mapping[str, str] | None = None, firstPort: int = 49152) -> None:
+        self._reactor = reactor
+        self._refusals = refusals or {}
+        self._ports = count(firstPort)
+        self._again: Any = None
+        self.frontend = MemoryRouter(self.wake)
+        self.backend = MemoryRouter(self.wake)
+        self.bound: list[str] = []
+        self.closed = False
+        self.wantsPeers = False
+        self.turns = 0
+
+    def start(
+        self,
+        fromClient: Callable[[list[bytes], str | None], None],
+        fromWorker: Callable[[list[bytes]], None],
+        wanted: Callable[[], bool],
+        turned: Callable[[], None],
+    ) -> None:
+        """Say who is to be told, before anything is bound."""
+        self._fromClient = lambda frames: fromClient(frames, self.address if self.wantsPeers else None)
+        self._fromWorker, self._wanted, self._turned = fromWorker, wanted, turned
+
+    def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Bind both sides.  :raise BindError: if an endpoint is to be refused; nothing stays bound."""
+        for name, endpoint in [("frontend", each) for each in frontend] + [("backend", each) for each in backend]:
+            if endpoint in self._refusals:
+                self._shut()
+                raise BindError(f"{name} {endpoint}: {self._refusals[endpoint]}")
+            self.bound.append(f"{endpoint[:-1]}{next(self._ports)}" if endpoint.endswith(":*") else endpoint)
+        return self.bound[: len(frontend)], self.bound[len(frontend) :]
+
+    def lastCall(self) -> None:
+        """Read what clients have sent so far."""
+        while self._wanted() and self.frontend.waiting:
+            self._read(self.frontend, self._fromClient)
+        self.wake()
+
+    def toClient(self, frames: Sequence[bytes]) -> bool:
+        """Send to a client; false if it is out of reach."""
+        return self._opened(self.frontend).deliver(frames)
+
+    def toWorker(self, frames: Sequence[bytes]) -> bool:
+        """Send to a worker; false if it is out of reach."""
+        return self._opened(self.backend).deliver(frames)
+
+    def wake(self) -> None:
+        """Take a turn soon."""
+        if self._again is None and not self.closed:
+            self._again = self._reactor.callLater(0, self._turn)
+
+    def close(self) -> Deferred[None]:
+        """Close both sides.  :return: fires in the reactor's next turn."""
+        self._shut()
+        return deferLater(self._reactor, 0)
+
+    def _shut(self) -> None:
+        self.bound, self.closed = [], True
+        again, self._again = self._again, None
+        if again is not None:
+            again.cancel()
+
+    def _opened(self, side: MemoryRouter) -> MemoryRouter:
+        if self.closed:
+            raise ValueError("nothing can be sent any more: the transport is closed")
+        return side
+
+    def _turn(self) -> None:
+        self._again = None
+        self.turns += 1
+        self._read(self.backend, self._fromWorker)
+        if self._wanted():
+            self._read(self.frontend, self._fromClient)
+        self._turned()
+        if self.backend.waiting or (self.frontend.waiting and self._wanted()):
+            self.wake()
+
+    def _read(self, side: MemoryRouter, received: Callable[[list[bytes]], None]) -> None:
+        for _ in range(min(len(side.waiting), MESSAGES)):
+            try:
+                received(side.waiting.popleft())
+            except Exception:
+                self._log.failure("a message was dropped")
+
+
+class FakeWorker:
+    """
+    A worker's side of the wire.  It announces itself, answers requests with their own frames, leaves when asked.
+
+    :param router: gives the ROUTER that is bound to an endpoint.
+    :ivar job: what it was told; empty until then.
+    :ivar held: the requests that it has not answered, oldest first: the broker's id, and all frames behind it.
+    :ivar announcing: whether it announces itself without being told to.  :ivar answering: the same for answers.
+    """
+
+    def __init__(self, process: FakeProcess, router: Callable[[str], MemoryRouter]) -> None:
+        self._router = router
+        self._backend: MemoryRouter
+        self._leaving = False
+        self.process = process
+        process.written = self._told
+        process.terminated = self._retire
+        self.job: dict[str, Any] = {}
+        self.held: list[list[bytes]] = []
+        self.announcing = self.answering = True
+
+    @property
+    def identity(self) -> bytes:
+        """Its routing id."""
+        return bytes(self.job["identity"], "ascii")
+
+    def announce(self, word: bytes = WAITING, **info: Any) -> None:
+        """Say that it is there.  :param info: fields of L{Info} that are not as they should be."""
+        told = {"pid": self.process.pid, "token": self.job["token"], **info}
+        self.say(word, announcement(Info(**told)))
+
+    def say(self, *frames: bytes) -> None:
+        """Send the broker a message."""
+        self._backend.receive(self.identity, b"", *frames)
+
+    def answer(self, *body: bytes) -> None:
+        """Answer the oldest request, with its own frames if there are no others."""
+        request, *rest = self.held.pop(0)
+        self.say(request, b"", *(body or rest[rest.index(b"") + 1 :]))
+        self._leaveIfDone()
+
+    def fail(self, text: bytes) -> None:
+        """The app has raised on the oldest request."""
+        self.say(self.held.pop(0)[0], ERROR, Code.APP_ERROR.encode(), text)
+        self._leaveIfDone()
+
+    def cannotStart(self, words: str, code: int = 4) -> None:
+        """End without ever having been ready.  :param words: why, for the log."""
+        self.process.says(f"{LAST_WORDS}{words}\n".encode(), 2)
+        self.process.ends(code)
+
+    def _told(self, data: bytes) -> None:
+        self.job = json.loads(self.process.stdin)
+        self._backend = self._router(self.job["backend"])
+        self._backend.connect(self.identity, self._received)
+        if self.announcing:
+            self.announce()
+
+    def _received(self, frames: list[bytes]) -> None:
+        if not self.process.alive:
+            return
+        if frames == [b"", RETIRE]:
+            self._retire()
+        elif len(frames) > 3:
+            self.held.append(frames[1:])
+            if self.answering:
+                self.answer()
+
+    def _retire(self) -> None:
+        self._leaving = True
+        self._leaveIfDone()
+
+    def _leaveIfDone(self) -> None:
+        if self._leaving and not self.held:
+            if self.job:
+                self.say(EXITING)
+            self.process.ends()
+
+
+class Stage:
+    """
+    All that a server stands on: a reactor, a transport for each of its runs, a worker for each of its children.
+
+    :ivar transports: all that were made, oldest first.  :ivar workers: the same.
+    :ivar refusals: endpoints that cannot be bound, and why.
+    :ivar announcing: whether workers yet to come announce themselves.  :ivar answering: whether they answer.
+    """
+
+    def __init__(self) -> None:
+        self.reactor = ProcessReactor()
+        self.reactor.spawned = self._spawned
+        self.transports: list[MemoryTransport] = []
+        self.workers: list[FakeWorker] = []
+        self.refusals: dict[str, str] = {}
+        self.announcing = self.answering = True
+
+    def makeTransport(self, reactor: Any) -> MemoryTransport:
+        """A transport, which cannot bind what another one has bound."""
+        inUse = {each: "Address already in use" for transport in self.transports for each in transport.bound}
+        self.transports.append(MemoryTransport(reactor, {**inUse, **self.refusals}, 49152 + 100 * len(self.transports)))
+        return self.transports[-1]
+
+    def living(self) -> list[FakeWorker]:
+        """The workers whose processes have not ended, oldest first."""
+        return [worker for worker in self.workers if worker.process.alive]
+
+    def ask(self, client: bytes, *body: bytes) -> list[list[bytes]]:
+        """Send a request as a REQ client of the newest transport does.  :return: all that this client was ever sent."""
+        frontend = self.transports[-1].frontend
+        frontend.receive(client, b"", *body)
+        self.reactor.advance(0)
+        return frontend.sentTo(client)
+
+    def _spawned(self, process: FakeProcess) -> None:
+        worker = FakeWorker(process, self._backend)
+        worker.announcing, worker.answering = self.announcing, self.answering
+        self.workers.append(worker)
+
+    def _backend(self, endpoint: str) -> MemoryRouter:
+        return next(each.backend for each in self.transports if endpoint in each.bound)
