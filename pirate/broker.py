@@ -1,15 +1,12 @@
 """
 Who gets which request: the broker, without sockets, reactor or clock.
 
-The rules:
+The rules, beside those of L{pirate.dispatch}:
 
-- Every accepted request gets an id of the broker's own making.  Only the worker that holds a request can answer it.
-- A request goes to the worker with the fewest in hand, then the least recently used; with nobody free it waits its
-  turn in its service's backlog.  While somebody waits, nobody overtakes.
-- A worker that dies is charged one attempt for the request that it was executing, the first in its hand.  All that
-  it held goes to the front of the backlog in the order in which it was held, and each of these is alone in the next
-  worker's hand.
-- The first answer counts, also when it is that of a worker which has died meanwhile.
+- Every accepted request gets an id of the broker's own making.
+- A native request that is sent again is not run again: it shares the answer of the first.
+- What is not begun before its deadline is not begun at all.
+- A job that takes too long is stopped together with its worker, and not tried again.
 """
 
 from __future__ import annotations
@@ -17,68 +14,42 @@ from __future__ import annotations
 from collections.abc import Callable
 from struct import Struct
 
-from pirate.services import Service, Services, Standing, Worker
+from pirate.answers import Answers
+from pirate.dispatch import Dispatcher, Send
+from pirate.memory import Memory
+from pirate.services import Worker
+from pirate.settings import Terms
 from pirate.tally import Tally
-from pirate.wire.backend import Info, requestFrames
-from pirate.wire.frontend import Request, State
-from pirate.wire.words import RETIRE, Code, Frames
-
-#: Sends a message; false if its peer cannot be reached.
-Send = Callable[[list[bytes]], bool]
+from pirate.wire.frontend import NativeRequest, Request, State
+from pirate.wire.words import CANCEL, HEARTBEAT, Code
 
 _requestId = Struct(">Q").pack
 #: The bit that sets a request's id apart from every word.
 _ID_BIT = 1 << 63
+_MIB = 1 << 20
 
 
-class Broker:
+class Broker(Dispatcher):
     """
-    Requests in, answers out, by the rules above.
+    Requests in, answers out.
 
     :param toClient: sends frames to a client.
     :param toWorker: sends frames to a worker.
-    :param maxAttempts: how many workers may die of a request before it is given up.
-    :param backlogLimit: requests waiting, at which no more should be read.
-    :param backlogBytes: bytes of body waiting, at which no more should be read.
+    :param terms: what a request can count on.
     :param tellPlain: whether clients without a native header are told of errors.
     :param firstId: where the numbering of requests starts, up to 62 random bits: a worker that knew another broker
         then cannot answer to this one's ids by chance.
-    :ivar unreachable: called with the identity of a worker to which a message could not be sent.
-    :ivar retired: called with the identity of a worker that is asked to leave because its lifetime is over.
-    :ivar failed: called with each request that is given up, the code and the message.
-    :ivar watch: called with a worker's identity and whether it is busy, at each change, if anybody wants to know.
-    :ivar wantsContext: whether some worker's app has asked for the context of requests.
+    :ivar silent: called with the identity of a worker that has long not given a sign of life.
     """
 
     def __init__(
-        self,
-        toClient: Send,
-        toWorker: Send,
-        *,
-        maxAttempts: int = 3,
-        backlogLimit: int = 10_000,
-        backlogBytes: int = 1 << 28,
-        tellPlain: bool = False,
-        firstId: int = 0,
+        self, toClient: Send, toWorker: Send, terms: Terms, *, tellPlain: bool = False, firstId: int = 0
     ) -> None:
-        self._toClient = toClient
-        self._toWorker = toWorker
-        self.maxAttempts = maxAttempts
-        self.backlogLimit = backlogLimit
-        self.backlogBytes = backlogBytes
-        self.tellPlain = tellPlain
-        self.tally = Tally()
-        self.unreachable: Callable[[bytes], None] = lambda identity: None
-        self.retired: Callable[[bytes], None] = lambda identity: None
-        self.failed: Callable[[Request, Code, str], None] = lambda request, code, message: None
-        self.watch: Callable[[bytes, bool], None] | None = None
-        self.wantsContext = False
+        tally = Tally()
+        memory = Memory(terms.remember, terms.rememberEntries, int(terms.rememberMib * _MIB))
+        super().__init__(toWorker, terms, Answers(toClient, tally, memory, tellPlain), tally)
+        self.silent: Callable[[bytes], None] = lambda identity: None
         self._number = firstId | _ID_BIT
-        self._workers: dict[bytes, Worker] = {}
-        self._services = Services()
-        self._moved: dict[bytes, Request] = {}
-        self._inHand = 0
-        self._busy = 0
         self._refusal: str | None = None
 
     # --- what there is
@@ -89,51 +60,131 @@ class Broker:
         return self._services.waiting
 
     @property
-    def inHand(self) -> int:
-        """How many requests workers hold that are not answered yet."""
-        return self._inHand
-
-    @property
-    def idle(self) -> int:
-        """How many workers hold nothing."""
-        return len(self._workers) - self._busy
+    def backlogBytes(self) -> int:
+        """The bytes of the bodies that wait."""
+        return self._services.waitingBytes
 
     @property
     def full(self) -> bool:
-        """Whether no more requests should be read for now."""
-        return self._services.waiting >= self.backlogLimit or self._services.waitingBytes >= self.backlogBytes
+        """Whether no more requests may wait."""
+        terms, services = self._terms, self._services
+        return services.waiting >= terms.backlog or services.waitingBytes >= terms.backlogMib * _MIB
+
+    @property
+    def wanted(self) -> bool:
+        """Whether more requests should be read."""
+        return self._terms.backlogPolicy == "reject" or not self.full
 
     @property
     def quiet(self) -> bool:
         """Whether every accepted request has been answered or given up."""
         return not self._services.waiting and not self._inHand
 
-    def knows(self, identity: bytes) -> bool:
-        """Whether a worker has said that it is there."""
-        return identity in self._workers
+    @property
+    def due(self) -> float:
+        """When L{tick} should be called, if nothing happens before."""
+        return self._timetable.due
 
-    def isIdle(self, identity: bytes) -> bool:
-        """Whether a worker is known and holds nothing."""
-        worker = self._workers.get(identity)
-        return worker is not None and not worker.held
+    def oldestAge(self) -> float:
+        """How long the request that is next has waited, in seconds; 0 if nobody waits."""
+        return max((self.now - since for since in self._services.oldestSince()), default=0.0)
+
+    # --- time
+
+    def tick(self, now: float) -> None:
+        """It is now so late: do what is due."""
+        self.now = now
+        if now >= self._timetable.due:
+            self._doWhatIsDue()
+
+    def _doWhatIsDue(self) -> None:
+        for request in self._timetable.expired(self.now):
+            self._fail(request, Code.EXPIRED, "its time was over before it was begun")
+        for worker, why in self._timetable.overdue(self._workers.values(), self.now):
+            self._stop(worker, why)
+        for worker in self._timetable.silent(self._workers.values(), self.now):
+            if worker.probed is None:
+                worker.probed = list(worker.held)
+                self._toWorker([worker.identity, b"", HEARTBEAT])
+            self.silent(worker.identity)
+
+    def _stop(self, worker: Worker, why: str) -> None:
+        """A worker takes too long: the first in its hand is given up, the rest moved, the worker stopped."""
+        first = next(iter(worker.held.values()))
+        if first.state is State.HELD:
+            self._fail(first, Code.TIMEOUT, why)
+        self.workerGone(worker.identity, why, died=False)
+        self.lost(worker.identity, why)
 
     # --- clients
 
     def requestReceived(self, request: Request) -> None:
         """Accept a request and send it on, or let it wait, or refuse it."""
         self.tally.received += 1
+        if isinstance(request, NativeRequest) and self._known(request):
+            return
+        refusal = self._whyNot(request)
+        if refusal is not None:
+            self._fail(request, *refusal)
+            return
+        self._accept(request)
         service = self._services.get(request.service)
-        if self._refusal is not None:
-            self._fail(request, Code.STOPPING, self._refusal)
-        elif service is None:
-            self._fail(request, Code.UNKNOWN_SERVICE, f"nobody serves {request.service!r}")
+        assert service is not None
+        worker = None if service.backlog else service.ready.first()
+        if worker is None or not self._give(worker, request):
+            self._wait(request)
+            self._dispatch(service)
+
+    def _known(self, request: NativeRequest) -> bool:
+        """Whether a request has been sent before, and so needs only to share the answer, or have it again."""
+        if self.answers.join(request):
+            self.tally.joined += 1
+        elif self.answers.repeat(request, self.now):
+            self.tally.remembered += 1
         else:
-            self._number += 1
-            request.id = _requestId(self._number)
-            worker = None if service.backlog else service.ready.first()
-            if worker is None or not self._give(worker, request):
-                self._services.put(request)
-                self._dispatch(service)
+            return False
+        return True
+
+    def _whyNot(self, request: Request) -> tuple[Code, str] | None:
+        if self._refusal is not None:
+            return Code.STOPPING, self._refusal
+        if self._services.get(request.service) is None:
+            return Code.UNKNOWN_SERVICE, f"nobody serves {request.service!r}"
+        if self._services.waiting and self.full and self._terms.backlogPolicy == "reject":
+            return Code.BUSY, f"{self._services.waiting} requests are waiting"
+        return None
+
+    def _accept(self, request: Request) -> None:
+        self._number += 1
+        request.id = _requestId(self._number)
+        budget = request.timeout
+        if budget is None:
+            budget = self._terms.requestTimeout or None
+        if budget is not None:
+            request.deadline = self.now + budget
+        if isinstance(request, NativeRequest):
+            self.answers.opened(request)
+
+    def cancel(self, command: NativeRequest) -> None:
+        """A client does not want an answer any more to the request that it calls by the same name."""
+        request = self.answers.find(command.key)
+        if request is None:
+            if not self.answers.repeat(command, self.now):
+                self.answers.refuse(command, Code.CANCELLED, "there is no such request")
+            return
+        holder = self._workers.get(request.holder) if request.state is State.HELD else None
+        self._fail(request, Code.CANCELLED, "its client cancelled it")
+        if holder is not None:
+            self._toWorker([holder.identity, b"", CANCEL, request.id])
+            if self._terms.cancelKills and next(iter(holder.held)) == request.id:
+                holder.doomed = self.now + self._terms.cancelKills
+                self._timetable.note(holder.doomed)
+
+    def withdraw(self, request: Request) -> None:
+        """A plain request's client has gone, or has sent another: if it still waits, it is not run."""
+        if request.state is State.QUEUED:
+            self._finish(request)
+            self.tally.withdrawn += 1
 
     def refuseRequests(self, message: str) -> None:
         """Accept no more requests: the server is stopping.  :param message: what clients are told."""
@@ -153,203 +204,3 @@ class Broker:
         for request in self._services.queued():
             self._fail(request, Code.STOPPING, message)
         return counts
-
-    # --- workers
-
-    def workerReady(self, identity: bytes, info: Info | None = None, lifetime: int = -1) -> None:
-        """
-        A worker is there, or can take the next request, or changes its credit.
-
-        :param info: what it announced; C{None} from a plain worker, which says C{waiting} before every request.
-        :param lifetime: how many requests it is given before it is retired; negative: no limit.
-        """
-        worker = self._workers.get(identity)
-        if worker is None:
-            worker = self._admit(identity, info, lifetime)
-        elif info is not None:
-            worker.credit = info.credit
-            worker.room = 1 if any(request.alone for request in worker.held.values()) else info.credit
-        elif worker.plain and worker.held:
-            self._drop(worker)
-        self._services.place(worker)
-        self._feed(worker)
-
-    def retire(self, identity: bytes) -> None:
-        """Give a worker no more requests, and ask it to leave after those that it holds."""
-        if self.withhold(identity):
-            self._toWorker([identity, b"", RETIRE])
-
-    def withhold(self, identity: bytes) -> bool:
-        """Give a worker no more requests.  :return: whether it could have been given some."""
-        worker = self._workers.get(identity)
-        if worker is None or worker.standing is not Standing.SERVING:
-            return False
-        worker.standing = Standing.RETIRING
-        self._services.place(worker)
-        return True
-
-    def workerGone(self, identity: bytes, reason: str, died: bool = True) -> None:
-        """
-        A worker is there no more: what it held is given to others.
-
-        :param reason: how it ended, for the clients whose requests cannot be tried again.
-        :param died: whether it may have been executing the first request in its hand.
-        """
-        worker = self._workers.pop(identity, None)
-        if worker is None:
-            return
-        worker.standing = Standing.RETIRING
-        self._services.place(worker)
-        if worker.held:
-            self._busy -= 1
-            self._moveHand(worker, reason, died)
-        for service in self._services.dismiss(worker):
-            self._dispatch(service)
-
-    def replyReceived(self, identity: bytes, requestId: bytes, body: Frames) -> None:
-        """A worker answers a request that it holds; any other answer is counted and dropped."""
-        request = self._release(identity, requestId)
-        if request is not None:
-            self.tally.replied += 1
-            if not self._toClient(request.reply(body)):
-                self.tally.undeliverable += 1
-
-    def failureReceived(self, identity: bytes, requestId: bytes, code: Code, message: str) -> None:
-        """A worker could not answer a request that it holds."""
-        request = self._release(identity, requestId)
-        if request is not None:
-            self._tell(request, code, message)
-
-    # --- the hand of a worker
-
-    def _admit(self, identity: bytes, info: Info | None, lifetime: int) -> Worker:
-        known = info or Info()
-        worker = self._workers[identity] = Worker(identity, known.credit, known.services)
-        worker.plain = info is None
-        worker.wantsContext = known.context
-        worker.lifetime = lifetime
-        self.wantsContext = self.wantsContext or known.context
-        self._services.enroll(worker)
-        return worker
-
-    def _give(self, worker: Worker, request: Request) -> bool:
-        """Put a request into the hand of a worker with room; false if it is out of reach, or the two do not fit."""
-        held = worker.held
-        if request.alone and held:
-            return False
-        if not self._toWorker(requestFrames(worker.identity, request, worker.wantsContext)):
-            self.workerGone(worker.identity, "being out of reach", died=False)
-            self.unreachable(worker.identity)
-            return False
-        if not held:
-            self._busy += 1
-            if self.watch is not None:
-                self.watch(worker.identity, True)
-        if request.alone:
-            worker.room = 1
-        held[request.id] = request
-        request.state = State.HELD
-        self._inHand += 1
-        worker.lifetime -= 1
-        self._services.place(worker)
-        if not worker.lifetime:
-            self.retire(worker.identity)
-            self.retired(worker.identity)
-        return True
-
-    def _release(self, identity: bytes, requestId: bytes) -> Request | None:
-        """The request that an answer is for, done now, its worker's hand filled again; C{None} if it is for none."""
-        worker = self._workers.get(identity)
-        if worker is None:
-            request = self._moved.get(requestId)
-            if request is not None and identity not in request.holders:
-                request = None
-        elif worker.plain:
-            request = worker.held.get(requestId)
-        else:
-            request = worker.held.pop(requestId, None)
-        if request is None or request.state is State.DONE:
-            self.tally.late += 1
-            answered = None
-        else:
-            self._finish(request)
-            answered = request
-        if worker is not None and request is not None and not worker.plain:
-            if not worker.held:
-                self._drop(worker)
-            self._services.place(worker)
-            self._feed(worker)
-        return answered
-
-    def _drop(self, worker: Worker) -> None:
-        """A worker's hand is empty."""
-        worker.held.clear()
-        worker.room = worker.credit
-        self._busy -= 1
-        if self.watch is not None:
-            self.watch(worker.identity, False)
-
-    def _moveHand(self, worker: Worker, reason: str, died: bool) -> None:
-        """What a lost worker held goes to the front, or is given up."""
-        hand = [request for request in worker.held.values() if request.state is State.HELD]
-        if hand and (died or worker.plain):
-            hand[0].attempts += 1
-        for request in reversed(hand):
-            if request.attempts >= (request.maxAttempts or self.maxAttempts):
-                times = "once" if request.attempts == 1 else f"{request.attempts} times"
-                self._fail(request, Code.WORKER_LOST, f"its worker was lost {times}, at last by {reason}")
-                continue
-            request.alone = True
-            request.holders += (worker.identity,)
-            self._moved[request.id] = request
-            self.tally.redispatched += 1
-            self._inHand -= 1
-            self._services.put(request, front=True)
-
-    # --- the backlog
-
-    def _feed(self, worker: Worker) -> None:
-        """Fill the hand of a worker that has room, the oldest request first."""
-        while self._services.waiting and worker.level >= 0:
-            service = self._services.oldest(worker)
-            if service is None or not self._giveHead(worker, service):
-                return
-
-    def _dispatch(self, service: Service) -> None:
-        """Send what waits for a service to those who are ready to serve it."""
-        while service.head() is not None:
-            worker = service.ready.first()
-            if worker is None or not (self._giveHead(worker, service) or worker.level < 0):
-                return
-
-    def _giveHead(self, worker: Worker, service: Service) -> bool:
-        """Give a worker the request that is next; if it cannot be given, it stays next."""
-        request = service.backlog.popleft()
-        if self._give(worker, request):
-            self._services.leave(request)
-            return True
-        service.backlog.appendleft(request)
-        return False
-
-    # --- the end of a request
-
-    def _finish(self, request: Request) -> None:
-        if request.state is State.QUEUED:
-            self._services.leave(request)
-        elif request.state is State.HELD:
-            self._inHand -= 1
-        request.state = State.DONE
-        if request.alone:
-            self._moved.pop(request.id, None)
-
-    def _fail(self, request: Request, code: Code, message: str) -> None:
-        self._finish(request)
-        self._tell(request, code, message)
-
-    def _tell(self, request: Request, code: Code, message: str) -> None:
-        """Count a failure, and tell the client if it has a channel for it."""
-        self.tally.failed[code] = self.tally.failed.get(code, 0) + 1
-        self.failed(request, code, message)
-        frames = request.error(code, message, self.tellPlain)
-        if frames is not None and not self._toClient(frames):
-            self.tally.undeliverable += 1

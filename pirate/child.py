@@ -50,11 +50,12 @@ class Child:
     :ivar generation: the reload that it belongs to.
     :ivar born: when it was spawned.
     :ivar ready: when it first said C{waiting}; C{None} before.
+    :ivar oldAt: when it is to be retired for its age; infinite: never.
     :ivar killAt: when it is to be sent the next signal, if it is still there.
     :ivar killBy: which signal that is: C{KILL}, or a C{TERM} before.
     """
 
-    __slots__ = ("born", "generation", "key", "killAt", "killBy", "kind", "lifetime", "ready", "state")
+    __slots__ = ("born", "generation", "key", "killAt", "killBy", "kind", "lifetime", "oldAt", "ready", "state")
 
     def __init__(self, key: int, kind: Kind, lifetime: int, generation: int, born: float, killAt: float) -> None:
         self.key = key
@@ -64,6 +65,7 @@ class Child:
         self.born = born
         self.killAt: float | None = killAt
         self.killBy = "KILL"
+        self.oldAt = float("inf")
         self.ready: float | None = None
         self.state = ChildState.STARTING
 
@@ -110,7 +112,7 @@ class Retire:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Send this child a signal.  :ivar name: C{TERM} or C{KILL}.  :ivar why: for the log."""
+    """Send this child a signal.  :ivar name: C{TERM}, C{ABRT} or C{KILL}.  :ivar why: for the log."""
 
     child: Child
     name: str

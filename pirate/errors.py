@@ -42,6 +42,14 @@ class StopError(PirateError):
     """The server was stopped before what was asked could be done."""
 
 
+class JobTimeout(PirateError):
+    """
+    Raised in the app when a job has taken C{job-soft-timeout}: put things in order and return, or let it pass.
+
+    One that is let through is the client's answer, with the code C{timeout}.
+    """
+
+
 class Fatal(SystemExit, PirateError):
     """
     The process cannot go on: one line for the terminal, and exit status 1.

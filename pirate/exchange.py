@@ -10,11 +10,12 @@ from twisted.logger import Logger
 
 import pirate
 from pirate.broker import Broker
-from pirate.logs import Dropped
+from pirate.logs import Noted
 from pirate.supervisor import Supervisor
+from pirate.waiting import Sender, Waiting
 from pirate.wire.backend import Failure, Part, Reply, Status, parseWorkerMessage
-from pirate.wire.frontend import NativeRequest, Request, parseRequest
-from pirate.wire.words import EXITING, WAITING, Code, Malformed
+from pirate.wire.frontend import NativeRequest, Request, State, parseRequest
+from pirate.wire.words import EXITING, HEARTBEAT, WAITING, Code, Malformed
 
 
 class Exchange:
@@ -25,6 +26,7 @@ class Exchange:
     :param crew: who knows which workers are ours.
     :param toClient: sends frames to a client.
     :param externalWorkers: whether workers that are not ours are admitted.
+    :ivar waiting: the plain clients whose requests wait.
     :ivar dropped: messages that meant nothing or came from nobody we know, by reason.
     """
 
@@ -41,7 +43,8 @@ class Exchange:
         self._crew = crew
         self._toClient = toClient
         self._externalWorkers = externalWorkers
-        self.dropped = Dropped(clock, log, "messages")
+        self.waiting = Waiting(broker.withdraw)
+        self.dropped = Noted(clock, log, "messages dropped")
         self._received: dict[type, Callable[[Any], None]] = {
             Reply: self._reply,
             Part: self._part,
@@ -51,17 +54,24 @@ class Exchange:
             type(None): lambda greeting: None,
         }
 
-    def fromClient(self, frames: list[bytes], peer: str | None) -> None:
-        """A message has come from the frontend.  :param peer: its sender's address, where known."""
+    def fromClient(self, frames: list[bytes], sender: Sender) -> None:
+        """A message has come from the frontend.  :param sender: what the transport knows of who sent it."""
         request = parseRequest(frames)
-        if type(request) is Request:
-            request.peer = peer
-            self._broker.requestReceived(request)
-        elif isinstance(request, NativeRequest):
-            request.peer = peer
-            self._native(request)
-        elif isinstance(request, Malformed):
+        if isinstance(request, Request):
+            if self._broker.wantsContext:
+                request.peer = sender.address()
+            if isinstance(request, NativeRequest):
+                self._native(request)
+            else:
+                self._broker.requestReceived(request)
+                if request.state is State.QUEUED:
+                    self.waiting.add(request, sender)
+        elif request is not None:
             self._malformed(request)
+
+    def clientGone(self, connection: int) -> None:
+        """A client's connection has been closed."""
+        self.waiting.gone(connection)
 
     def fromWorker(self, frames: list[bytes]) -> None:
         """A message has come from the backend."""
@@ -75,14 +85,13 @@ class Exchange:
             facts = {"waiting": self._broker.idle, "backlog": self._broker.backlog}
             self._toClient(request.pong({"server": "pirate", "version": pirate.__version__, **facts}))
         else:
-            refusal = request.error(Code.MALFORMED, f"the command {request.command!r} is not understood")
-            self._malformed(Malformed("unknown-command", refusal))
+            self._broker.cancel(request)
 
     def _reply(self, reply: Reply) -> None:
         self._broker.replyReceived(reply.worker, reply.request, reply.body)
 
     def _part(self, part: Part) -> None:
-        self.dropped.count("unexpected-part")
+        self._broker.partReceived(part.worker, part.request, part.body)
 
     def _failure(self, failure: Failure) -> None:
         try:
@@ -101,6 +110,8 @@ class Exchange:
             self._broker.workerReady(status.worker, status.info)
         elif status.word == EXITING:
             self._broker.workerGone(status.worker, "leaving", died=False)
+        elif status.word == HEARTBEAT:
+            self._broker.workerAlive(status.worker)
 
     def _malformed(self, malformed: Malformed) -> None:
         self.dropped.count(malformed.reason)

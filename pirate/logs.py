@@ -43,9 +43,9 @@ def serverLog(level: int) -> Logger:
     return Logger(namespace="pirate", observer=FilteringLogObserver(globalLogPublisher, [shown]))
 
 
-class Dropped:
+class Noted:
     """
-    Messages that were dropped: counted by reason, and logged at most once a second.
+    Things that may happen very often: counted by reason, and logged at most once a second.
 
     :param what: what they are, for the log.
     """
@@ -58,8 +58,8 @@ class Dropped:
         self._unsaid: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
 
-    def count(self, reason: str) -> None:
-        """One more was dropped.  :param reason: a fixed word."""
+    def count(self, reason: str, detail: str = "") -> None:
+        """It has happened once more.  :param reason: a fixed word.  :param detail: more about this one, for the log."""
         self.counts[reason] += 1
         self._unsaid[reason] += 1
         now = self._clock.seconds()
@@ -67,4 +67,6 @@ class Dropped:
             self._next = now + 1
             reasons = ", ".join(f"{reason} ({count})" for reason, count in self._unsaid.items())
             self._unsaid.clear()
-            self._log.warn("{what} dropped: {reasons}", what=self._what, reasons=reasons)
+            self._log.warn(
+                "{what}: {reasons}{detail}", what=self._what, reasons=reasons, detail=detail and f"; {detail}"
+            )

@@ -12,17 +12,18 @@ The rules, in the order in which they are applied whenever the pool is asked:
 6. More idle than C{max-spare-servers}, or nothing to do for half a minute and more idle than C{min-spare-servers}:
    the difference is retired, the oldest first, no sooner than C{min-child-ttl} after the last start and
    C{check-for-waiting} after the last retirement.
-7. A dequeue child is started when one is due.
+7. A worker that is older than C{max-age} or larger than C{max-memory} is retired.
+8. A dequeue child is started when one is due.
 
-A child that fails to start, or dies within a second of being ready, makes the next start wait, twice as long each
-time.  If no child has ever been ready, and it is the app that cannot be loaded or three rounds have failed, the pool
-gives up.
+A child that fails to start, or dies within a second of being ready and without a request, makes the next start wait,
+twice as long each time.  If no child has ever been ready, and the app cannot be loaded or three rounds have failed, the
+pool gives up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 
@@ -51,6 +52,8 @@ MAX_BATCH = 32
 HOPELESS = 3
 #: Seconds without a request after which surplus idle workers are retired.
 QUIET = 30.0
+#: Seconds between two looks at the children's memory.
+MEMORY_INTERVAL = 1.0
 #: Seconds between TERM, which lets a worker finish its request, and a second TERM, which does not; then KILL.
 SECOND_TERM = 0.2
 LAST_GRACE = 0.8
@@ -74,11 +77,13 @@ class Load:
     :ivar idle: the keys of the children that hold nothing.
     :ivar backlog: how many requests wait.
     :ivar received: how many requests there have been.
+    :ivar memory: the children's resident memory in MiB, if there is a limit to it.
     """
 
     idle: Collection[int] = ()
     backlog: int = 0
     received: int = 0
+    memory: Mapping[int, float] = field(default_factory=dict)
 
 
 class Pool:
@@ -137,20 +142,31 @@ class Pool:
         if child.state not in (ChildState.RETIRING, ChildState.GONE):
             child.become(ChildState.RETIRING)
 
-    def exited(self, child: Child, how: Exit, now: float) -> None:
-        """A child is gone."""
+    def exited(self, child: Child, how: Exit, now: float, worked: bool = False) -> None:
+        """
+        A child is gone.
+
+        :param worked: whether it had been given a request: if so, its end says nothing about how workers start.
+        """
         state = child.state
         child.become(ChildState.GONE)
         self._children.pop(child.key, None)
         if child.kind is Kind.DEQUEUE or state is ChildState.RETIRING:
             return
         stillborn = child.ready is None
-        if child.ready is None or now - child.ready < STABLE:
+        if child.ready is None or (not worked and now - child.ready < STABLE):
             self._backoff.failed(child, now)
         if stillborn and not self.everReady and (how.hopeless or self._backoff.failures >= HOPELESS):
             self._urgent.append(GiveUp(str(how)))
         elif stillborn and self._reloading and child.generation == self._generation:
             self._endReload(f"a new worker could not start: {how}")
+
+    def condemn(self, child: Child, now: float, why: str) -> None:
+        """A child is of no use any more: it is stopped by a signal that makes it show its stack, then killed."""
+        if child.state is not ChildState.GONE:
+            self.leaving(child)
+            child.killAt, child.killBy = now + LAST_GRACE, "KILL"
+            self._urgent.append(Signal(child, "ABRT", why))
 
     # --- commands
 
@@ -205,6 +221,7 @@ class Pool:
             actions += self._replace(now, load)
             actions += self._start(self._shortfall(now, load), now)
         if self.mode is Mode.RUNNING:
+            actions += [self._retire(child, now) for child in self._worn(now, load)]
             actions += [self._retire(child, now) for child in self._surplus(now, load)]
             actions += self._dequeue(now)
         if now >= self._nextSweep:
@@ -222,6 +239,10 @@ class Pool:
         ]
         if self.limits.checkForDequeue:
             times.append(self._nextDequeue)
+        if self.limits.maxMemory:
+            times.append(now + MEMORY_INTERVAL)
+        if self.limits.maxAge:
+            times += [child.oldAt for child in self._live()]
         return max(min(times), now)
 
     def mayGrow(self, now: float) -> bool:
@@ -319,6 +340,8 @@ class Pool:
             self._keys += 1
             self._lastSpawn = now
             child = Child(self._keys, kind, self._lifetime(), self._generation, now, now + self.limits.startTimeout)
+            if self.limits.maxAge:
+                child.oldAt = now + self.limits.maxAge * self._random.uniform(0.9, 1.1)
             self._children[child.key] = child
             yield Spawn(child)
 
@@ -327,7 +350,7 @@ class Pool:
             return -1
         return self.limits.maxRequests + self._random.randint(0, self.limits.maxRequestsJitter)
 
-    # --- rules 5 and 6
+    # --- rules 5 to 7
 
     def _surplus(self, now: float, load: Load) -> list[Child]:
         """The children to retire now."""
@@ -348,6 +371,12 @@ class Pool:
         self._lastScaleDown = now
         return sorted(idle, key=lambda child: child.born)[:count]
 
+    def _worn(self, now: float, load: Load) -> list[Child]:
+        """The workers that are too old or too large."""
+        limit = self.limits.maxMemory or float("inf")
+        ready = [child for child in self._live() if child.state is ChildState.WAITING]
+        return [child for child in ready if now >= child.oldAt or load.memory.get(child.key, 0) > limit]
+
     def _retire(self, child: Child, now: float) -> Action:
         if child.state is ChildState.STARTING:
             child.killAt = now + LAST_GRACE
@@ -356,7 +385,7 @@ class Pool:
         self.leaving(child)
         return Retire(child)
 
-    # --- rule 7
+    # --- rule 8
 
     def _dequeue(self, now: float) -> Iterable[Action]:
         if not self.limits.checkForDequeue or now < self._nextDequeue:

@@ -69,8 +69,9 @@ class WorkerProcess(ProcessProtocol):
 
     def signal(self, name: str) -> None:
         """Send it a signal; one that has ended already is left alone.  :param name: such as C{TERM}."""
+        known = name in ("HUP", "STOP", "INT", "KILL", "TERM")
         with suppress(ProcessExitedAlready):
-            self.transport.signalProcess(name)
+            self.transport.signalProcess(name if known else getattr(signal, f"SIG{name}"))
 
     def becameReady(self) -> None:
         """It has announced itself: from now on its end is told at once."""
@@ -143,6 +144,23 @@ def _signalName(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return str(number)
+
+
+def residentMemory(pid: int) -> float:
+    """The memory of a process that is resident, in MiB; 0 where that cannot be told."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def isStopped(pid: int) -> bool:
+    """Whether a process has been stopped by a signal, or by a debugger; false where that cannot be told."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
+    except (OSError, IndexError):
+        return False
 
 
 def sweep() -> None:

@@ -9,18 +9,22 @@ from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from pirate.broker import Broker
 from pirate.child import ChildState
 from pirate.endpoints import hostOf, portOf
 from pirate.exchange import Exchange
-from pirate.logs import DETAIL
+from pirate.logs import DETAIL, Noted
 from pirate.pool import Mode, Pool
 from pirate.settings import Settings
 from pirate.supervisor import Supervisor
 from pirate.wire.frontend import NativeRequest, Request
 from pirate.wire.words import Code
+
+#: Why requests are given up without a word in this log: the worker's says it, or the client wanted it so.
+_USUAL = frozenset({Code.APP_ERROR, Code.STOPPING, Code.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,16 @@ class Run:
         self._hook = hook
         self._importPath = importPath
         self._broker = broker = Broker(
-            transport.toClient, transport.toWorker, tellPlain=settings.errorReply, firstId=secrets.randbits(62)
+            transport.toClient,
+            transport.toWorker,
+            settings.terms,
+            tellPlain=settings.errorReply,
+            firstId=secrets.randbits(62),
         )
-        broker.failed = self._requestFailed
+        broker.answers.failed = self._requestFailed
+        broker.answers.undelivered = lambda: undelivered.count("their client is gone")
+        undelivered = Noted(reactor, log, "answers not delivered")
+        self._givenUp = Noted(reactor, log, "requests given up")
         self.pool = Pool(settings.limits, Random())
         self.crew = Supervisor(reactor, log, self.pool, broker)
         self.crew.cutOff = self._cutOff
@@ -70,10 +81,13 @@ class Run:
         if watched:
             broker.watch = self.crew.busyChanged
         self._exchange = Exchange(reactor, log, broker, self.crew, transport.toClient, settings.externalWorkers)
-        transport.start(
-            self._exchange.fromClient, self._exchange.fromWorker, lambda: not broker.full, lambda: self._turned()
-        )
-        self._turned: Callable[[], None] = lambda: None
+        self.fromClient = self._exchange.fromClient
+        self.clientGone = self._exchange.clientGone
+        self.fromWorker = self._exchange.fromWorker
+        self._look: Callable[[], None] = lambda: None
+        self._timer: IDelayedCall | None = None
+        self._due = float("inf")
+        transport.start(self)
 
     def bind(self) -> Endpoints:
         """
@@ -88,7 +102,7 @@ class Run:
 
     def begin(self) -> None:
         """Start the workers."""
-        self._turned = self._noteShortage
+        self._look = self._noteShortage
         self.ask()
 
     def ask(self) -> None:
@@ -105,9 +119,9 @@ class Run:
         self._transport.lastCall()
         self._broker.refuseRequests("the server is stopping")
         self.pool.drain(self._reactor.seconds(), grace)
-        self._turned = self._noteQuiet
+        self._look = self._noteQuiet
         gone = self.crew.whenGone()
-        gone.addCallback(lambda ignored: self._transport.close())
+        gone.addCallback(lambda ignored: self._close())
         self.ask()
         self._noteQuiet()
         return gone
@@ -127,6 +141,8 @@ class Run:
             "failed": {str(code): count for code, count in tally.failed.items()},
             "dropped": dict(self._exchange.dropped.counts),
             "backlog": self._broker.backlog,
+            "backlog_bytes": self._broker.backlogBytes,
+            "backlog_oldest_seconds": self._broker.oldestAge(),
             "in_hand": self._broker.inHand,
             "workers": {state.value: states.count(state) for state in ChildState if state in states},
             "spawns": self.crew.spawns,
@@ -143,16 +159,48 @@ class Run:
             "app": self._settings.app,
             "dequeue": self._settings.dequeue,
             "prefetch": self._settings.prefetch,
+            "soft_timeout": self._settings.terms.jobSoftTimeout,
             "path": self._importPath,
             "title": f"zmq worker {portOf(endpoint)}",
             "traceback": self._settings.logLevel > DETAIL,
         }
 
-    # --- after each turn of the transport
+    def _close(self) -> Deferred[None]:
+        self._setTimer(float("inf"))
+        closed: Deferred[None] = self._transport.close()
+        return closed
+
+    # --- the turns of the transport
+
+    def turning(self) -> None:
+        """A turn begins: it has one time for all its messages."""
+        self._broker.tick(self._reactor.seconds())
+
+    def wanted(self) -> bool:
+        """Whether the frontend should be read at all."""
+        return self._broker.wanted
+
+    def turned(self) -> None:
+        """A turn ends: is there something to be done, or something to be waited for?"""
+        self._look()
+        if self._broker.due != self._due:
+            self._setTimer(self._broker.due)
+
+    def _setTimer(self, due: float) -> None:
+        """Take a turn when the broker wants one."""
+        self._due = due
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        if due != float("inf"):
+            self._timer = self._reactor.callLater(max(due - self._reactor.seconds(), 0), self._takeTurn)
+
+    def _takeTurn(self) -> None:
+        self._due = float("inf")
+        self._transport.wake()
 
     def _noteShortage(self) -> None:
         """Is somebody missing?  The pool is asked only if it could do something about it."""
-        self._transport.wantsPeers = self._broker.wantsContext
         short = self._broker.backlog or self._broker.idle < self.pool.limits.minSpareServers
         if short and self.pool.mayGrow(self._reactor.seconds()):
             self.ask()
@@ -173,12 +221,7 @@ class Run:
             )
 
     def _requestFailed(self, request: Request, code: Code, message: str) -> None:
-        if code in (Code.APP_ERROR, Code.STOPPING):
-            return
-        told = isinstance(request, NativeRequest) or self._settings.errorReply
-        self._log.warn(
-            "a request was given up ({code}): {message}; its client was {told}",
-            code=code,
-            message=message,
-            told="told" if told else "not told, as it has no way to understand",
-        )
+        if code not in _USUAL:
+            told = isinstance(request, NativeRequest) or self._settings.errorReply
+            silence = "" if told else ", which its client, a plain one, was not told"
+            self._givenUp.count(code.value, f"{message}{silence}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterator
 from enum import Enum
 
 from pirate.wire.frontend import Request, State
@@ -25,6 +26,9 @@ class Worker:
     :ivar services: the names that it serves.
     :ivar wantsContext: whether requests are sent to it with their context.
     :ivar plain: whether it never announced itself, and so says C{waiting} after each reply.
+    :ivar began: when it began the first in its hand, or gave a sign of life since, on the broker's clock.
+    :ivar probed: what it held when it was asked for a sign of life; C{None} if no answer is due.
+    :ivar doomed: when it is to be stopped because a request that it executes was cancelled; infinite: it is not.
     :ivar lifetime: how many more requests it is given before it is retired; negative: no limit.
     :ivar held: what it holds, by the broker's request id, in the order sent; it executes the first.  A plain worker
         holds its request until it says C{waiting}.
@@ -32,12 +36,15 @@ class Worker:
     """
 
     __slots__ = (
+        "began",
         "credit",
+        "doomed",
         "held",
         "identity",
         "level",
         "lifetime",
         "plain",
+        "probed",
         "room",
         "services",
         "standing",
@@ -54,6 +61,9 @@ class Worker:
         self.lifetime = -1
         self.held: dict[bytes, Request] = {}
         self.level = -1
+        self.began = 0.0
+        self.probed: list[bytes] | None = None
+        self.doomed = float("inf")
 
 
 class ReadyWorkers:
@@ -160,10 +170,11 @@ class Services:
             if level >= 0:
                 ready.add(worker, level)
 
-    def put(self, request: Request, front: bool = False) -> None:
+    def put(self, request: Request, now: float, front: bool = False) -> None:
         """Let a request wait for its service, last or, with C{front}, first."""
         service = self._byName[request.service]
         request.state = State.QUEUED
+        request.since = now
         self.waiting += 1
         self.waitingBytes += request.size()
         if front:
@@ -180,6 +191,10 @@ class Services:
         """Of a worker's services, the one whose next request is the oldest; C{None} if nobody waits."""
         heads = [(head.id, name) for name in worker.services if (head := self._byName[name].head())]
         return self._byName[min(heads)[1]] if heads else None
+
+    def oldestSince(self) -> Iterator[float]:
+        """Since when the next request of each service has waited."""
+        return (head.since for service in self._byName.values() if (head := service.head()) is not None)
 
     def queued(self) -> list[Request]:
         """All that wait, service by service."""

@@ -7,52 +7,27 @@ and L{Settings}.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from pirate.endpoints import isPublic, parseEndpoint
 from pirate.errors import ConfigurationError
-from pirate.wire.words import MAX_CREDIT
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """
-    What a setting's value may be.
-
-    :ivar parse: text to value; raises C{ValueError} for nonsense.
-    :ivar accepts: whether a value is right.
-    :ivar words: what would be right, for messages.
-    :ivar unit: what it counts, for the reference.
-    """
-
-    parse: Callable[[str], Any]
-    accepts: Callable[[Any], bool]
-    words: str
-    unit: str = ""
-
-
-def _isNumber(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < float("inf")
-
-
-COUNT = Kind(int, lambda value: isinstance(value, int) and value >= 0, "a whole number, 0 or more")
-SECONDS = Kind(float, _isNumber, "a number of seconds, 0 or more", "seconds")
-SOME_SECONDS = Kind(float, lambda value: _isNumber(value) and value > 0, "a number of seconds, more than 0", "seconds")
-LEVEL = Kind(int, lambda value: type(value) is int and 0 <= value <= 4, "a whole number from 0 to 4")
-SWITCH = Kind(bool, lambda value: isinstance(value, bool), "true or false")
-PREFETCH = Kind(
-    lambda text: None if text == "auto" else int(text),
-    lambda value: type(value) is int and 1 <= value <= MAX_CREDIT,
-    f"auto, or a whole number from 1 to {MAX_CREDIT}",
+from pirate.kinds import (
+    COUNT,
+    ENDPOINTS,
+    LEVEL,
+    MIB,
+    PATH,
+    POLICY,
+    PREFETCH,
+    SECONDS,
+    SOME,
+    SOME_MIB,
+    SOME_SECONDS,
+    SWITCH,
+    Kind,
 )
-PATH = Kind(
-    str,
-    lambda value: isinstance(value, str) and all(part.isidentifier() for part in value.replace(":", ".").split(".")),
-    "an import path, as in package.module.name or package.module:name",
-)
-ENDPOINTS = Kind(parseEndpoint, lambda value: True, "one or more endpoints")
 
 
 class Movable(int):
@@ -82,6 +57,8 @@ class Limits:
     maxRequestsJitter: int = _setting(
         Movable(100), COUNT, "requests, at most, added at random to each worker's max-requests; default a tenth of it"
     )
+    maxMemory: float = _setting(0.0, MIB, "resident memory beyond which a worker is replaced; 0: any")
+    maxAge: float = _setting(0.0, SECONDS, "age at which a worker is replaced, give or take a tenth; 0: never")
     checkForWaiting: float = _setting(10.0, SOME_SECONDS, "least time between two scale-downs, and between checks")
     minChildTtl: float = _setting(10.0, SECONDS, "no scale-down within this time after a worker was started")
     checkForDead: float = _setting(30.0, SOME_SECONDS, "time between sweeps for workers that died unnoticed")
@@ -142,6 +119,37 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """
+    What a request can count on, checked on construction.
+
+    :raise ConfigurationError: naming the setting and its value.
+    """
+
+    maxAttempts: int = _setting(3, SOME, "workers that may die of a request before it is given up")
+    requestTimeout: float = _setting(
+        0.0, SECONDS, "time in which a request must be begun if its client names none; 0: any"
+    )
+    jobTimeout: float = _setting(0.0, SECONDS, "time after which a job is stopped together with its worker; 0: never")
+    jobSoftTimeout: float = _setting(0.0, SECONDS, "time after which JobTimeout is raised in the app; 0: never")
+    deliveryTimeout: float = _setting(30.0, SOME_SECONDS, "silence after which a worker is asked whether it is there")
+    cancelKills: float = _setting(0.0, SECONDS, "grace of a cancelled job before its worker is stopped; 0: for ever")
+    backlog: int = _setting(10_000, SOME, "requests that may wait")
+    backlogMib: float = _setting(256.0, SOME_MIB, "size of all that may wait")
+    backlogPolicy: str = _setting("wait", POLICY, "what happens beyond that: wait (read no more) or reject (busy)")
+    remember: float = _setting(60.0, SECONDS, "time for which the answers to native clients are remembered; 0: not")
+    rememberEntries: int = _setting(10_000, COUNT, "answers remembered at most")
+    rememberMib: float = _setting(64.0, MIB, "size of all answers remembered")
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.jobTimeout and self.jobSoftTimeout >= self.jobTimeout:
+            raise ConfigurationError(
+                f"job-soft-timeout ({self.jobSoftTimeout:g}) must be less than job-timeout ({self.jobTimeout:g})"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """
     All that a server can be told, checked on construction.
@@ -164,6 +172,7 @@ class Settings:
     insecure: bool = _setting(False, SWITCH, "allow endpoints that other machines can reach")
     logLevel: int = _setting(2, LEVEL, "0 errors, 1 warnings, 2 notices, 3 info, 4 debug")
     limits: Limits = field(default_factory=Limits)
+    terms: Terms = field(default_factory=Terms)
 
     def __post_init__(self) -> None:
         for name in ("frontend", "backend"):
@@ -190,7 +199,7 @@ class Settings:
                 )
 
 
-def _check(values: Limits | Settings) -> None:
+def _check(values: Limits | Terms | Settings) -> None:
     for each in table(type(values)):
         value = getattr(values, each.attribute)
         if value is not None and not each.kind.accepts(value):
@@ -215,7 +224,7 @@ def optionName(attribute: str) -> str:
     return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in attribute)
 
 
-def table(owner: type[Limits] | type[Settings]) -> Iterator[Setting]:
+def table(owner: type[Limits] | type[Terms] | type[Settings]) -> Iterator[Setting]:
     """The rows that a class of settings declares, in its order."""
     for each in fields(owner):
         if "kind" in each.metadata:
@@ -231,9 +240,13 @@ def fromText(given: Mapping[str, Any]) -> Settings:
     :raise ConfigurationError: naming the option and its value.
     """
     texts = _spreadWorkers(given)
-    limits = Limits(**{each.attribute: _parse(each, texts[each.name]) for each in table(Limits) if each.name in texts})
-    others = {each.attribute: _parse(each, texts[each.name]) for each in table(Settings) if each.name in texts}
-    return Settings(limits=limits, **others)
+    return Settings(
+        limits=Limits(**_parsed(Limits, texts)), terms=Terms(**_parsed(Terms, texts)), **_parsed(Settings, texts)
+    )
+
+
+def _parsed(owner: type[Limits] | type[Terms] | type[Settings], texts: Mapping[str, Any]) -> dict[str, Any]:
+    return {each.attribute: _parse(each, texts[each.name]) for each in table(owner) if each.name in texts}
 
 
 def _spreadWorkers(given: Mapping[str, Any]) -> dict[str, Any]:

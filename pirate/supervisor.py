@@ -27,9 +27,9 @@ from pirate.child import (
 )
 from pirate.logs import DETAIL
 from pirate.pool import Load, Mode, Pool
-from pirate.process import WorkerProcess, sweep
+from pirate.process import WorkerProcess, isStopped, residentMemory, sweep
 from pirate.wire.backend import Status
-from pirate.wire.words import EXITING
+from pirate.wire.words import EXITING, HEARTBEAT
 
 #: Seconds that a dead worker's last answers have to arrive before what it held is given to others.
 LAST_ANSWERS = 0.005
@@ -96,7 +96,8 @@ class Supervisor:
             GiveUp: lambda action: self.gaveUp(action.reason),
         }
         broker.retired = self._lifetimeOver
-        broker.unreachable = self._unreachable
+        broker.lost = self._lost
+        broker.silent = self._silent
 
     # --- asking
 
@@ -132,7 +133,10 @@ class Supervisor:
     def load(self) -> Load:
         """What the pool needs to know of the broker."""
         idle = {key for key, member in self._members.items() if self._broker.isIdle(member.identity)}
-        return Load(idle, self._broker.backlog, self._broker.tally.received)
+        memory = {}
+        if self._pool.limits.maxMemory:
+            memory = {key: residentMemory(member.process.pid) for key, member in self._members.items()}
+        return Load(idle, self._broker.backlog, self._broker.tally.received, memory)
 
     def readyCount(self) -> int:
         """How many workers are ready."""
@@ -165,6 +169,8 @@ class Supervisor:
             if status.info is None or not secrets.compare_digest(status.info.token.encode(), member.token.encode()):
                 return False
             self._ready(member, status)
+        elif status.word == HEARTBEAT:
+            self._broker.workerAlive(status.worker)
         elif status.info is not None and member.child.kind is Kind.WORKER and self._broker.knows(status.worker):
             self._broker.workerReady(status.worker, status.info)
         return True
@@ -196,10 +202,21 @@ class Supervisor:
             self._changed(member, before)
             self._reactor.callLater(0, self.ask)
 
-    def _unreachable(self, identity: bytes) -> None:
+    def _lost(self, identity: bytes, why: str) -> None:
+        """The broker has done with a worker: stop it, and let it say what it was doing."""
         member = self._byIdentity.get(identity)
         if member is not None:
-            self._signal(Signal(member.child, "KILL", "it cannot be reached"))
+            before = member.child.state
+            self._pool.condemn(member.child, self._reactor.seconds(), why)
+            self._changed(member, before)
+            self._reactor.callLater(0, self.ask)
+
+    def _silent(self, identity: bytes) -> None:
+        """A worker gives no sign of life; one that has been stopped by a signal never will."""
+        member = self._byIdentity.get(identity)
+        if member is not None and isStopped(member.process.pid):
+            self._broker.workerGone(identity, "being stopped by a signal", died=False)
+            self._lost(identity, "it has been stopped by a signal")
 
     # --- what is done about children
 
@@ -261,7 +278,7 @@ class Supervisor:
         """Tell the pool at once; what the worker held is moved when its last answers have had their time."""
         asked = member.child.state is ChildState.RETIRING
         self._logExit(member, how, asked)
-        self._pool.exited(member.child, how, self._reactor.seconds())
+        self._pool.exited(member.child, how, self._reactor.seconds(), self._broker.hasWorked(member.identity))
         self._members.pop(member.child.key, None)
         self.exits[how.cause] = self.exits.get(how.cause, 0) + 1
         self.watch("childExited", member.process.pid, how)

@@ -9,16 +9,33 @@ class Tally:
     """
     Counts of what happened since the start.
 
+    Every request that was received is, sooner or later, in one of C{replied}, C{failed}, C{joined}, C{remembered} and
+    C{withdrawn}; until then it waits or is in a worker's hand.
+
     :ivar received: requests, accepted or refused.
     :ivar replied: answers of the app.
     :ivar failed: requests given up, by code.
-    :ivar redispatched: requests moved from a dead worker to another.
+    :ivar joined: requests that were sent again while the first was waiting or running.
+    :ivar remembered: requests that were sent again after the first had been answered.
+    :ivar withdrawn: plain requests whose client had gone, or had sent another, before a worker was free.
+    :ivar redispatched: requests moved from a lost worker to another.
     :ivar late: answers to requests that their sender did not hold, or that were answered already.
-    :ivar undeliverable: replies and errors whose client had gone.
+    :ivar undeliverable: replies, parts and errors whose client had gone, or did not take them.
     """
 
-    __slots__ = ("failed", "late", "received", "redispatched", "replied", "undeliverable")
+    __slots__ = (
+        "failed",
+        "joined",
+        "late",
+        "received",
+        "redispatched",
+        "remembered",
+        "replied",
+        "undeliverable",
+        "withdrawn",
+    )
 
     def __init__(self) -> None:
-        self.received = self.replied = self.redispatched = self.late = self.undeliverable = 0
+        self.received = self.replied = self.joined = self.remembered = self.withdrawn = 0
+        self.redispatched = self.late = self.undeliverable = 0
         self.failed: dict[Code, int] = {}

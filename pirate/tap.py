@@ -12,9 +12,10 @@ from twisted.python import usage
 
 import pirate
 from pirate.errors import ConfigurationError, Fatal
-from pirate.settings import ENDPOINTS, SWITCH, Limits, Setting, Settings, fromText, table
+from pirate.kinds import ENDPOINTS, SWITCH
+from pirate.settings import Limits, Setting, Settings, Terms, fromText, table
 
-_ROWS = [*table(Settings), *table(Limits)]
+_ROWS = [*table(Settings), *table(Limits), *table(Terms)]
 
 
 def _shown(setting: Setting) -> str:

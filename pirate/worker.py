@@ -8,110 +8,35 @@ input was is kept, and its end ends the worker, whatever the app is doing.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
 import sys
+from collections import deque
 from time import perf_counter
 from typing import Any, NoReturn
 
 import zmq
 
+from pirate.app import App, Context, describe, place, toFrames
 from pirate.credit import Credit
-from pirate.errors import LAST_WORDS, ExitCode, PirateError
+from pirate.errors import LAST_WORDS, ExitCode, JobTimeout
 from pirate.imports import load
 from pirate.wire.backend import Info, announcement
-from pirate.wire.words import DEQUEUE, ERROR, EXITING, RETIRE, WAITING, Code
+from pirate.wire.words import CANCEL, DEQUEUE, ERROR, EXITING, HEARTBEAT, PARTIAL, RETIRE, WAITING, Code
 
-# A plain int, because the enumeration's member costs more than the call that it is for.
+# Plain ints, because an enumeration's member costs more than the call that it is for.
 _SNDMORE = int(zmq.SNDMORE)
+_NOBLOCK = int(zmq.NOBLOCK)
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
 
 #: Milliseconds that the last reply has for its way out.
 LINGER = 5000
 
 
-class Context:
-    """
-    What an app may know of a request, if it has a keyword-only parameter C{context}.
-
-    :ivar pid: the worker's process id.
-    :ivar request: the broker's id of the request, in hexadecimal.
-    :ivar service: the name that was asked for; empty for the unnamed service.
-    :ivar attempt: 1, or more if workers have died of this request.
-    :ivar client: the client's address, or C{None} where it is not known.
-    """
-
-    __slots__ = ("attempt", "client", "pid", "request", "service")
-
-    def __init__(self, request: bytes, told: dict[str, Any]) -> None:
-        self.pid = os.getpid()
-        self.request = request.hex()
-        self.service: str = told.get("service", "")
-        self.attempt: int = told.get("attempt", 1)
-        self.client: str | None = told.get("client")
-
-
-class App:
-    """
-    The user's app, ready to be called.
-
-    :param target: a callable, or a class, of which one instance is made.
-    """
-
-    def __init__(self, target: Any) -> None:
-        self._call = target() if isinstance(target, type) else target
-        if not callable(self._call):
-            raise TypeError(f"{target!r} is not callable")
-        self.wantsContext = _wantsContext(self._call)
-
-    def __call__(self, body: list[bytes], context: Context | None) -> list[bytes]:
-        """The reply's frames.  :param body: the request's."""
-        result = self._call(*body) if context is None else self._call(*body, context=context)
-        return toFrames(result)
-
-    def close(self) -> None:
-        """Tell an app that has a C{close} method that the worker is about to end."""
-        close = getattr(self._call, "close", None)
-        if callable(close):
-            close()
-
-
-def toFrames(result: Any) -> list[bytes]:
-    """
-    An app's result as the frames of a reply.
-
-    :param result: bytes (or another buffer), str (sent as UTF-8), C{None} (one empty frame), or a list or tuple of
-        these for several frames.
-    :raise TypeError: if it is anything else.
-    """
-    if isinstance(result, bytes):
-        return [result]
-    if isinstance(result, (list, tuple)):
-        return [_toFrame(each) for each in result] or [b""]
-    return [_toFrame(result)]
-
-
-def _toFrame(value: Any) -> Any:
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return value
-    if isinstance(value, str):
-        return value.encode()
-    if value is None:
-        return b""
-    raise TypeError(f"an app must return bytes, str, None, or a list of these, not {type(value).__name__}")
-
-
-def _wantsContext(call: Any) -> bool:
-    """Whether a callable has a keyword-only parameter C{context}; without C{inspect}, which is slow to import."""
-    if not hasattr(call, "__code__") and not hasattr(call, "__func__"):
-        call = type(call).__call__
-    call = getattr(call, "__func__", call)
-    call = getattr(call, "__wrapped__", call)
-    code = getattr(call, "__code__", None)
-    if code is None:
-        return False
-    first = code.co_argcount
-    return "context" in code.co_varnames[first : first + code.co_kwonlyargcount]
+_Generator = type(_ for _ in ())
 
 
 class Leave(BaseException):
@@ -124,7 +49,7 @@ class Worker:
 
     :param job: what the parent has sent: C{backend} (endpoint), C{identity}, C{token}, C{app} or C{dequeue} (import
         paths), C{prefetch} (the credit, or C{None} to measure it), C{path} and C{pythonpath} (where to find modules),
-        C{title}, and C{traceback} (whether to show it if the app cannot be loaded).
+        C{soft_timeout} (seconds; 0: none), C{title}, and C{traceback} (whether to show it if the app cannot be loaded).
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
@@ -139,6 +64,10 @@ class Worker:
         self._receive, self._send = plain.recv, plain.send
         self._credit = Credit() if job["prefetch"] is None else None
         self._wantsContext = False
+        self._poll = plain.get
+        self._waiting: deque[list[bytes]] = deque()
+        self._cancelled: set[bytes] = set()
+        self._softTimeout: float = job["soft_timeout"]
         self._busy = True
         self._leaving = False
 
@@ -175,39 +104,96 @@ class Worker:
     def _answer(self, app: App) -> None:
         """Answer requests until there is a C{retire}, or a TERM."""
         signal.signal(signal.SIGTERM, self._terminated)
-        receive = self._receive
+        if self._softTimeout:
+            signal.signal(signal.SIGALRM, self._tooLong)
+        waiting = self._waiting
         try:
             while not self._leaving:
                 self._busy = False
-                frame = receive(0, False)
+                frames = waiting.popleft() if waiting else self._next(0)
                 self._busy = True
-                frames = [frame.bytes]
-                while frame.more:
-                    frame = receive(0, False)
-                    frames.append(frame.bytes)
                 if len(frames) > 3:
                     self._execute(app, frames)
-                elif frames[1:] == [RETIRE]:
+                elif not self._hear(frames):
                     return
         except Leave:
             self._busy = True
+
+    def _next(self, flags: int) -> list[bytes]:
+        """The next message; with C{NOBLOCK}, C{zmq.Again} is raised if there is none."""
+        receive = self._receive
+        frame = receive(flags, False)
+        frames = [frame.bytes]
+        while frame.more:
+            frame = receive(0, False)
+            frames.append(frame.bytes)
+        return frames
+
+    def _hear(self, frames: list[bytes]) -> bool:
+        """Do what the broker says that is no request.  :return: false if there is nothing more to do."""
+        if frames[1:] == [HEARTBEAT]:
+            self._socket.send_multipart([b"", HEARTBEAT])
+        return frames[1:] != [RETIRE]
+
+    def _isCancelled(self, request: bytes) -> bool:
+        """Whether a request that is being executed has been cancelled; what else has come in is kept for later."""
+        while self._poll(_EVENTS) & _POLLIN:
+            frames = self._next(_NOBLOCK)
+            if len(frames) == 3 and frames[1] == CANCEL:
+                self._cancelled.add(frames[2])
+            else:
+                self._waiting.append(frames)
+        return request in self._cancelled
 
     def _execute(self, app: App, frames: list[bytes]) -> None:
         """Run the app on one request, and send what it says."""
         request, told = frames[1], frames[2]
         began = perf_counter()
         try:
-            body = app(frames[4:], Context(request, json.loads(told))) if told else app(frames[3:], None)
-            answer = [b"", request, b"", *body]
+            answer = self._run(app, frames, request, told)
         except Exception as error:
             _showTraceback()
-            answer = [b"", request, ERROR, Code.APP_ERROR.encode(), describe(error).encode(errors="replace")]
+            code = Code.TIMEOUT if isinstance(error, JobTimeout) else Code.APP_ERROR
+            answer = [b"", request, ERROR, code.encode(), describe(error).encode(errors="replace")]
+        self._cancelled.clear()
         credit = self._credit
         if credit is not None and credit.note(perf_counter() - began):
             # Before the answer, which the broker takes for a request to fill the hand again.
             credit.announced = credit.earned
             self._announce(WAITING, credit.announced)
         self._reply(answer)
+
+    def _run(self, app: App, frames: list[bytes], request: bytes, told: bytes) -> list[bytes]:
+        """The frames of the app's answer; those of its parts, if it is a generator, are sent as they come."""
+        if self._softTimeout:
+            signal.setitimer(signal.ITIMER_REAL, self._softTimeout)
+        try:
+            if told:
+                context = Context(request, json.loads(told), lambda: self._isCancelled(request))
+                result = app(frames[4:], context)
+            else:
+                result = app(frames[3:], None)
+            if type(result) is _Generator:
+                result = self._stream(result, request)
+            return [b"", request, b"", *toFrames(result)]
+        finally:
+            if self._softTimeout:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _stream(self, parts: Any, request: bytes) -> Any:
+        """Send each value of a generator as a part.  :return: what the generator returns."""
+        while True:
+            try:
+                part = next(parts)
+            except StopIteration as end:
+                return end.value
+            self._reply([b"", request, PARTIAL, *toFrames(part)])
+            if self._isCancelled(request):
+                parts.close()
+                return None
+
+    def _tooLong(self, number: int, frame: object) -> None:
+        raise JobTimeout(f"the job has taken {self._softTimeout:g} seconds")
 
     def _reply(self, frames: list[bytes]) -> None:
         send = self._send
@@ -229,15 +215,6 @@ class Worker:
             raise Leave
 
 
-def describe(error: BaseException) -> str:
-    """An error in one line: its type and its text."""
-    text = " ".join(str(error).split())
-    if isinstance(error, PirateError):
-        return text
-    name = type(error).__name__
-    return f"{name}: {text}" if text else name
-
-
 def _load(path: str, make: Any, showTraceback: bool) -> Any:
     """The thing that an import path names, made ready; if that fails, this process says why and ends."""
     try:
@@ -245,20 +222,8 @@ def _load(path: str, make: Any, showTraceback: bool) -> Any:
     except BaseException as error:
         if showTraceback:
             _showTraceback()
-        where = _place(error)
+        where = place(error)
         _fail(ExitCode.APP_NOT_LOADED, f"cannot load {path!r}: {describe(error)}{where}")
-
-
-def _place(error: BaseException) -> str:
-    """The line of the user's code at which an error arose, if it was not ours."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    name = trace.tb_frame.f_code.co_filename if trace is not None else ""
-    ours = os.path.dirname(os.path.abspath(__file__))
-    if trace is None or name.startswith((ours, "<")) or "importlib" in name:
-        return ""
-    return f" ({name}, line {trace.tb_lineno})"
 
 
 def _showTraceback() -> None:
@@ -330,6 +295,8 @@ def main() -> NoReturn:
     """Be a worker."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
+    # A fatal signal, the ABRT that the parent sends a job that takes too long among them, shows the stack first.
+    faulthandler.enable()
     job = _readJob()
     lifeline = _endWithParent()
     _settle(job)

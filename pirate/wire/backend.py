@@ -20,6 +20,8 @@ from pirate.wire.words import (
 if TYPE_CHECKING:
     from pirate.wire.frontend import Request
 
+_NEVER = float("inf")
+
 
 class Status(Value):
     """A worker's word about itself.  :ivar info: what it added to the word, or C{None}."""
@@ -130,16 +132,22 @@ def _info(told: dict[str, Any]) -> Info | None:
     return Info(pid, token, min(max(credit, 1), MAX_CREDIT), bool(told.get("context")), tuple(dict.fromkeys(services)))
 
 
-def requestFrames(worker: bytes, request: Request, withContext: bool) -> list[bytes]:
+def requestFrames(worker: bytes, request: Request, withContext: bool, now: float) -> list[bytes]:
     """
     What a worker is sent: C{[worker] [''] [id] [''] body...}.
 
     :param withContext: whether its app wants to know more about the request: then a JSON frame stands between the id
-        and the delimiter, with C{client} (an address), C{service} and C{attempt} (1 is the first).
+        and the delimiter, with C{client} (an address), C{service}, C{attempt} (1 is the first), C{remaining_ms} (what
+        is left of the caller's budget, if it has one) and C{trace} (a W3C traceparent, if there is one).
+    :param now: the time, on the clock of the request's deadline.
     """
     if not withContext:
         return [worker, b"", request.id, b"", *request.body]
     context = {"client": request.peer, "service": request.service, "attempt": request.attempts + 1}
+    if request.deadline != _NEVER:
+        context["remaining_ms"] = max(int((request.deadline - now) * 1000), 0)
+    if request.trace:
+        context["trace"] = request.trace
     return [worker, b"", request.id, encode(context), b"", *request.body]
 
 

@@ -16,6 +16,8 @@ from pirate.wire.words import (
     encode,
 )
 
+_NEVER = float("inf")
+
 
 class State(Enum):
     """Where a request is."""
@@ -38,10 +40,28 @@ class Request:
     :ivar attempts: how many workers have died while executing it.
     :ivar alone: true if it may have killed a worker, and must not share the next one's hand.
     :ivar holders: the identities of the workers that have died with it in hand.
+    :ivar holder: the identity of the worker that holds it, or held it last.
     :ivar state: where it is: new, queued, held by a worker, or done, which is answered or given up.
+    :ivar since: when it began to wait, on the broker's clock.
+    :ivar deadline: when it is not worth starting any more, on the broker's clock.
+    :ivar parts: the parts of its answer so far, each one or more frames; C{None} before the first.
     """
 
-    __slots__ = ("alone", "attempts", "body", "holders", "id", "peer", "route", "service", "state")
+    __slots__ = (
+        "alone",
+        "attempts",
+        "body",
+        "deadline",
+        "holder",
+        "holders",
+        "id",
+        "parts",
+        "peer",
+        "route",
+        "service",
+        "since",
+        "state",
+    )
 
     def __init__(self, route: list[bytes], body: list[bytes], service: str = "", peer: str | None = None) -> None:
         self.route = route
@@ -52,10 +72,22 @@ class Request:
         self.attempts = 0
         self.alone = False
         self.holders: tuple[bytes, ...] = ()
+        self.holder = b""
         self.state = State.NEW
+        self.since = 0.0
+        self.deadline = _NEVER
+        self.parts: list[Frames] | None = None
 
+    #: The client's name for the request; empty if it has none.
+    key = b""
     #: The attempts that the client allows; 0 when it leaves that to the broker.
     maxAttempts = 0
+    #: Seconds of the caller's budget; C{None} when it leaves that to the broker.
+    timeout: float | None = None
+    #: Whether the client takes partial replies.
+    partial = False
+    #: A W3C traceparent, or empty.
+    trace = ""
 
     def size(self) -> int:
         """The bytes of its body."""
@@ -68,6 +100,10 @@ class Request:
         :param body: the answer, one or more frames.
         """
         return [*self.route, *body]
+
+    def part(self, body: Frames) -> list[bytes]:
+        """The frames that carry one part of the answer to a client that takes parts.  :param body: one or more."""
+        return self.reply(body)
 
     def error(self, code: Code, message: str, tellPlain: bool) -> list[bytes] | None:
         """
@@ -93,9 +129,10 @@ class NativeRequest(Request):
     :ivar partial: whether the client takes partial replies.
     :ivar trace: a W3C traceparent, or empty.
     :ivar command: C{request}, C{cancel} or C{ping}.
+    :ivar joined: the same request, sent again while this one was waiting or running.
     """
 
-    __slots__ = ("command", "key", "maxAttempts", "partial", "timeout", "trace")
+    __slots__ = ("command", "joined", "key", "maxAttempts", "partial", "timeout", "trace")
 
     def __init__(self, route: list[bytes], body: list[bytes], key: bytes, options: dict[str, Any]) -> None:
         super().__init__(route, body, options.get("service", ""))
@@ -106,9 +143,13 @@ class NativeRequest(Request):
         self.maxAttempts = options.get("attempts", 0)
         self.partial: bool = options.get("partial", False)
         self.trace: str = options.get("trace", "")
+        self.joined: list[NativeRequest] = []
 
     def reply(self, body: Frames) -> list[bytes]:
         return [*self.route[:-2], MAGIC + self.key, b"", *body]
+
+    def part(self, body: Frames) -> list[bytes]:
+        return [*self.route[:-2], header(self.key, {"status": "partial"}), b"", *body]
 
     def error(self, code: Code, message: str, tellPlain: bool = True) -> list[bytes]:
         told = {"status": "error", "code": code, "message": message, "attempts": self.attempts}

@@ -1,0 +1,136 @@
+"""The end of a request: what its client is told, and what is remembered of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pirate.memory import Memory, Outcome
+from pirate.tally import Tally
+from pirate.wire.frontend import NativeRequest, Request
+from pirate.wire.words import Code, Frames
+
+#: How many clients may wait for one request that was sent again.
+MAX_JOINED = 16
+
+
+#: Outcomes after which the same request may well be sent again, and then succeed.
+FORGOTTEN = frozenset({Code.BUSY, Code.STOPPING, Code.EXPIRED, Code.UNKNOWN_SERVICE, Code.CANCELLED})
+
+
+class Answers:
+    """
+    Tells clients how their requests ended.
+
+    :param toClient: sends frames to a client; false if it cannot be reached.
+    :param tellPlain: whether clients without a native header are told of errors.
+    :ivar failed: called with each request that was given up, the code and the message.
+    :ivar undelivered: called for each answer whose client had gone, or did not take it.
+    """
+
+    def __init__(self, toClient: Callable[[list[bytes]], bool], tally: Tally, memory: Memory, tellPlain: bool) -> None:
+        self._toClient = toClient
+        self._tally = tally
+        self._memory = memory
+        self._tellPlain = tellPlain
+        self._open: dict[bytes, NativeRequest] = {}
+        self.failed: Callable[[Request, Code, str], None] = lambda request, code, message: None
+        self.undelivered: Callable[[], None] = lambda: None
+
+    def opened(self, request: NativeRequest) -> None:
+        """A native request has been accepted."""
+        self._open[request.key] = request
+
+    def find(self, key: bytes) -> NativeRequest | None:
+        """The open request that a client calls so."""
+        return self._open.get(key)
+
+    def join(self, request: NativeRequest) -> bool:
+        """
+        If a request is one that is open already, let it share that one's answer.
+
+        :return: whether it is.
+        """
+        first = self._open.get(request.key)
+        if first is None:
+            return False
+        if len(first.joined) >= MAX_JOINED:
+            first.joined.pop(0)
+        first.joined.append(request)
+        if request.partial:
+            for part in first.parts or ():
+                self._send(request.part(part))
+        return True
+
+    def repeat(self, request: NativeRequest, now: float) -> bool:
+        """
+        If the answer to a request is remembered, give it again.
+
+        :return: whether it is.
+        """
+        outcome = self._memory.recall(request.key, now)
+        if outcome is not None:
+            self._tell(request, outcome)
+        return outcome is not None
+
+    def replied(self, request: Request, body: Frames, now: float) -> None:
+        """The app has answered."""
+        self._tally.replied += 1
+        if not request.key and not request.parts:
+            self._send(request.reply(body))
+        else:
+            self._close(request, Outcome(body, parts=request.parts or (), attempts=request.attempts), now)
+
+    def gaveUp(self, request: Request, code: Code, message: str, now: float) -> None:
+        """There will be no answer."""
+        self._tally.failed[code] = self._tally.failed.get(code, 0) + 1
+        self.failed(request, code, message)
+        self._close(request, Outcome(None, code, message, request.parts or (), request.attempts), now)
+
+    def parted(self, request: Request, body: Frames) -> bool:
+        """
+        The app has answered in part.
+
+        :return: false if the client does not take it, so that there is no sense in going on.
+        """
+        if request.parts is None:
+            request.parts = []
+        request.parts.append(body)
+        takers = [each for each in (request, *_joined(request)) if each.partial]
+        taken = [self._send(each.part(body)) for each in takers]
+        return not taken or any(taken)
+
+    def refuse(self, request: NativeRequest, code: Code, message: str) -> None:
+        """Tell a client something that ends no request."""
+        self._send(request.error(code, message, False))
+
+    def _close(self, request: Request, outcome: Outcome, now: float) -> None:
+        self._tell(request, outcome, fresh=True)
+        for each in _joined(request):
+            self._tell(each, outcome, fresh=True)
+        if request.key and self._open.get(request.key) is request:
+            del self._open[request.key]
+            if outcome.code not in FORGOTTEN:
+                self._memory.remember(request.key, outcome, now)
+
+    def _tell(self, request: Request, outcome: Outcome, fresh: bool = False) -> None:
+        """Send an outcome to a client.  :param fresh: whether it has had the parts already, if it takes parts."""
+        if outcome.code is not None:
+            request.attempts = outcome.attempts
+            self._send(request.error(outcome.code, outcome.message, self._tellPlain))
+        elif request.partial:
+            for part in () if fresh else outcome.parts:
+                self._send(request.part(part))
+            self._send(request.reply(outcome.body or (b"",)))
+        else:
+            self._send(request.reply(outcome.whole()))
+
+    def _send(self, frames: list[bytes] | None) -> bool:
+        if frames is None or self._toClient(frames):
+            return True
+        self._tally.undeliverable += 1
+        self.undelivered()
+        return False
+
+
+def _joined(request: Request) -> list[NativeRequest]:
+    return request.joined if isinstance(request, NativeRequest) else []

@@ -1,0 +1,129 @@
+"""The user's app: found by its import path, called with a request's frames, and its result made frames again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from pirate.errors import PirateError
+
+
+class Context:
+    """
+    What an app may know of a request, if it has a keyword-only parameter C{context}.
+
+    :ivar pid: the worker's process id.
+    :ivar request: the broker's id of the request, in hexadecimal.
+    :ivar service: the name that was asked for; empty for the unnamed service.
+    :ivar attempt: 1, or more if workers have died of this request.
+    :ivar client: the client's address, or C{None} where it is not known.
+    :ivar trace: the caller's W3C traceparent, or empty.
+    """
+
+    __slots__ = ("_deadline", "_isCancelled", "attempt", "client", "pid", "request", "service", "trace")
+
+    def __init__(self, request: bytes, told: dict[str, Any], isCancelled: Callable[[], bool]) -> None:
+        self._isCancelled = isCancelled
+        left = told.get("remaining_ms")
+        self._deadline = None if left is None else perf_counter() + left / 1000
+        self.trace: str = told.get("trace", "")
+        self.pid = os.getpid()
+        self.request = request.hex()
+        self.service: str = told.get("service", "")
+        self.attempt: int = told.get("attempt", 1)
+        self.client: str | None = told.get("client")
+
+    @property
+    def remaining(self) -> float | None:
+        """What is left of the caller's budget in seconds, 0 or more; C{None} if there is no limit."""
+        return None if self._deadline is None else max(self._deadline - perf_counter(), 0.0)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the caller does not want the answer any more."""
+        return self._isCancelled()
+
+
+class App:
+    """
+    The user's app, ready to be called.
+
+    :param target: a callable, or a class, of which one instance is made.
+    """
+
+    def __init__(self, target: Any) -> None:
+        self._call = target() if isinstance(target, type) else target
+        if not callable(self._call):
+            raise TypeError(f"{target!r} is not callable")
+        self.wantsContext = _wantsContext(self._call)
+
+    def __call__(self, body: list[bytes], context: Context | None) -> Any:
+        """What the app says.  :param body: the request's frames."""
+        return self._call(*body) if context is None else self._call(*body, context=context)
+
+    def close(self) -> None:
+        """Tell an app that has a C{close} method that the worker is about to end."""
+        close = getattr(self._call, "close", None)
+        if callable(close):
+            close()
+
+
+def toFrames(result: Any) -> list[bytes]:
+    """
+    An app's result as the frames of a reply.
+
+    :param result: bytes (or another buffer), str (sent as UTF-8), C{None} (one empty frame), or a list or tuple of
+        these for several frames.
+    :raise TypeError: if it is anything else.
+    """
+    if isinstance(result, bytes):
+        return [result]
+    if isinstance(result, (list, tuple)):
+        return [_toFrame(each) for each in result] or [b""]
+    return [_toFrame(result)]
+
+
+def _toFrame(value: Any) -> Any:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    if value is None:
+        return b""
+    raise TypeError(f"an app must return bytes, str, None, or a list of these, not {type(value).__name__}")
+
+
+def _wantsContext(call: Any) -> bool:
+    """Whether a callable has a keyword-only parameter C{context}; without C{inspect}, which is slow to import."""
+    if not hasattr(call, "__code__") and not hasattr(call, "__func__"):
+        call = type(call).__call__
+    call = getattr(call, "__func__", call)
+    call = getattr(call, "__wrapped__", call)
+    code = getattr(call, "__code__", None)
+    if code is None:
+        return False
+    first = code.co_argcount
+    return "context" in code.co_varnames[first : first + code.co_kwonlyargcount]
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line: its type and its text."""
+    text = " ".join(str(error).split())
+    if isinstance(error, PirateError):
+        return text
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def place(error: BaseException) -> str:
+    """The line of the user's code at which an error arose, if it was not ours."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = trace.tb_frame.f_code.co_filename if trace is not None else ""
+    ours = os.path.dirname(os.path.abspath(__file__))
+    if trace is None or name.startswith((ours, "<")) or "importlib" in name:
+        return ""
+    return f" ({name}, line {trace.tb_lineno})"

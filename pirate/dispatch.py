@@ -1,0 +1,334 @@
+"""
+Which worker gets which request, and what becomes of it when that worker does not answer.
+
+The rules:
+
+- A request goes to the worker with the fewest in hand, then the least recently used; with nobody free it waits its
+  turn in its service's backlog.  While somebody waits, nobody overtakes.
+- Only the worker that holds a request can answer it.
+- A worker that dies is charged one attempt for the request that it was executing, the first in its hand.  All that
+  it held goes to the front of the backlog in the order in which it was held, and each of these is alone in the next
+  worker's hand.
+- The first answer counts, also when it is that of a worker which has died meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pirate.answers import Answers
+from pirate.services import Service, Services, Standing, Worker
+from pirate.settings import Terms
+from pirate.tally import Tally
+from pirate.timetable import Timetable
+from pirate.wire.backend import Info, requestFrames
+from pirate.wire.frontend import Request, State
+from pirate.wire.words import CANCEL, RETIRE, Code, Frames
+
+#: Sends a message; false if its peer cannot be reached.
+Send = Callable[[list[bytes]], bool]
+
+
+class Dispatcher:
+    """
+    The workers, what they hold, and what waits for them.
+
+    :param toWorker: sends frames to a worker.
+    :param terms: what a request can count on.
+    :param answers: what clients are told.
+    :ivar now: the time in seconds, on any clock that does not go back.
+    :ivar lost: called with the identity of a worker that should be stopped, and why.
+    :ivar retired: called with the identity of a worker that is asked to leave because its lifetime is over.
+    :ivar watch: called with a worker's identity and whether it is busy, at each change, if anybody wants to know.
+    :ivar wantsContext: whether some worker's app has asked for the context of requests.
+    """
+
+    def __init__(self, toWorker: Send, terms: Terms, answers: Answers, tally: Tally) -> None:
+        self._toWorker = toWorker
+        self._terms = terms
+        self.answers = answers
+        self.tally = tally
+        self.now = 0.0
+        self.lost: Callable[[bytes, str], None] = lambda identity, why: None
+        self.retired: Callable[[bytes], None] = lambda identity: None
+        self.watch: Callable[[bytes, bool], None] | None = None
+        self.wantsContext = False
+        self._workers: dict[bytes, Worker] = {}
+        self._services = Services()
+        self._timetable = Timetable(terms)
+        self._moved: dict[bytes, Request] = {}
+        self._inHand = 0
+        self._busy = 0
+
+    # --- what there is
+
+    @property
+    def inHand(self) -> int:
+        """How many requests workers hold that are not answered yet."""
+        return self._inHand
+
+    @property
+    def idle(self) -> int:
+        """How many workers hold nothing."""
+        return len(self._workers) - self._busy
+
+    def knows(self, identity: bytes) -> bool:
+        """Whether a worker has said that it is there."""
+        return identity in self._workers
+
+    def hasWorked(self, identity: bytes) -> bool:
+        """Whether a worker has been given a request, or is not known any more."""
+        worker = self._workers.get(identity)
+        return worker is None or worker.began > 0
+
+    def isIdle(self, identity: bytes) -> bool:
+        """Whether a worker is known and holds nothing."""
+        worker = self._workers.get(identity)
+        return worker is not None and not worker.held
+
+    # --- workers
+
+    def workerReady(self, identity: bytes, info: Info | None = None, lifetime: int = -1) -> None:
+        """
+        A worker is there, or can take the next request, or changes its credit.
+
+        :param info: what it announced; C{None} from a plain worker, which says C{waiting} before every request.
+        :param lifetime: how many requests it is given before it is retired; negative: no limit.
+        """
+        worker = self._workers.get(identity)
+        if worker is None:
+            worker = self._admit(identity, info, lifetime)
+        elif info is not None:
+            worker.credit = info.credit
+            worker.room = 1 if any(request.alone for request in worker.held.values()) else info.credit
+        elif worker.plain and worker.held:
+            self._empty(worker)
+        self._services.place(worker)
+        self._feed(worker)
+
+    def workerAlive(self, identity: bytes) -> None:
+        """
+        A worker answers when it is asked whether it is there.
+
+        It does so after all that it was sent before: what it still holds of that has been lost on the way.
+        """
+        worker = self._workers.get(identity)
+        if worker is None or worker.probed is None:
+            return
+        probed, worker.probed = worker.probed, None
+        missing = [worker.held.pop(each) for each in probed if each in worker.held]
+        if not missing:
+            return
+        for request in reversed(missing):
+            self._requeue(request, worker)
+        if not worker.held:
+            self._empty(worker)
+        self._services.place(worker)
+        for name in worker.services:
+            service = self._services.get(name)
+            if service is not None:
+                self._dispatch(service)
+
+    def retire(self, identity: bytes) -> None:
+        """Give a worker no more requests, and ask it to leave after those that it holds."""
+        if self.withhold(identity):
+            self._toWorker([identity, b"", RETIRE])
+
+    def withhold(self, identity: bytes) -> bool:
+        """Give a worker no more requests.  :return: whether it could have been given some."""
+        worker = self._workers.get(identity)
+        if worker is None or worker.standing is not Standing.SERVING:
+            return False
+        worker.standing = Standing.RETIRING
+        self._services.place(worker)
+        return True
+
+    def workerGone(self, identity: bytes, reason: str, died: bool = True) -> None:
+        """
+        A worker is there no more: what it held is given to others.
+
+        :param reason: how it ended, for the clients whose requests cannot be tried again.
+        :param died: whether it may have been executing the first request in its hand.
+        """
+        worker = self._workers.pop(identity, None)
+        if worker is None:
+            return
+        worker.standing = Standing.RETIRING
+        self._services.place(worker)
+        if worker.held:
+            self._busy -= 1
+            self._moveHand(worker, reason, died)
+        for service in self._services.dismiss(worker):
+            self._dispatch(service)
+
+    def replyReceived(self, identity: bytes, requestId: bytes, body: Frames) -> None:
+        """A worker answers a request that it holds; any other answer is counted and dropped."""
+        request = self._release(identity, requestId)
+        if request is not None:
+            self.answers.replied(request, body, self.now)
+
+    def partReceived(self, identity: bytes, requestId: bytes, body: Frames) -> None:
+        """A worker answers a request that it holds in part; more will follow."""
+        worker = self._workers.get(identity)
+        request = None if worker is None else worker.held.get(requestId)
+        if worker is None or request is None or request.state is not State.HELD:
+            self.tally.late += 1
+            return
+        worker.began = self.now
+        if not self.answers.parted(request, body):
+            self._fail(request, Code.CANCELLED, "its client does not take the parts")
+            self._toWorker([identity, b"", CANCEL, requestId])
+
+    def failureReceived(self, identity: bytes, requestId: bytes, code: Code, message: str) -> None:
+        """A worker could not answer a request that it holds."""
+        request = self._release(identity, requestId)
+        if request is not None:
+            self.answers.gaveUp(request, code, message, self.now)
+
+    # --- the hand of a worker
+
+    def _admit(self, identity: bytes, info: Info | None, lifetime: int) -> Worker:
+        known = info or Info()
+        worker = self._workers[identity] = Worker(identity, known.credit, known.services)
+        worker.plain = info is None
+        worker.wantsContext = known.context
+        worker.lifetime = lifetime
+        self.wantsContext = self.wantsContext or known.context
+        self._services.enroll(worker)
+        return worker
+
+    def _give(self, worker: Worker, request: Request) -> bool:
+        """Put a request into the hand of a worker with room; false if it is out of reach, or the two do not fit."""
+        held = worker.held
+        if request.alone and held:
+            return False
+        if not self._toWorker(requestFrames(worker.identity, request, worker.wantsContext, self.now)):
+            self.workerGone(worker.identity, "being out of reach", died=False)
+            self.lost(worker.identity, "it is out of reach")
+            return False
+        if not held:
+            self._busy += 1
+            worker.began = self.now
+            self._timetable.began(self.now)
+            if self.watch is not None:
+                self.watch(worker.identity, True)
+        if request.alone:
+            worker.room = 1
+        held[request.id] = request
+        request.state = State.HELD
+        request.holder = worker.identity
+        self._inHand += 1
+        worker.lifetime -= 1
+        self._services.place(worker)
+        if not worker.lifetime:
+            self.retire(worker.identity)
+            self.retired(worker.identity)
+        return True
+
+    def _release(self, identity: bytes, requestId: bytes) -> Request | None:
+        """The request that an answer is for, done now, its worker's hand filled again; C{None} if it is for none."""
+        worker = self._workers.get(identity)
+        if worker is None:
+            request = self._moved.get(requestId)
+            if request is not None and identity not in request.holders:
+                request = None
+        elif worker.plain:
+            request = worker.held.get(requestId)
+        else:
+            request = worker.held.pop(requestId, None)
+        if request is None or request.state is State.DONE:
+            self.tally.late += 1
+            answered = None
+        else:
+            self._finish(request)
+            answered = request
+        if worker is not None and request is not None and not worker.plain:
+            worker.began = self.now
+            if not worker.held:
+                self._empty(worker)
+            self._services.place(worker)
+            self._feed(worker)
+        return answered
+
+    def _empty(self, worker: Worker) -> None:
+        """A worker's hand is empty."""
+        worker.held.clear()
+        worker.room = worker.credit
+        worker.doomed = float("inf")
+        self._busy -= 1
+        if self.watch is not None:
+            self.watch(worker.identity, False)
+
+    def _moveHand(self, worker: Worker, reason: str, died: bool) -> None:
+        """What a lost worker held goes to the front, or is given up."""
+        first = next(iter(worker.held.values()))
+        if died or worker.plain:
+            first.attempts += 1
+        for request in reversed(worker.held.values()):
+            if request.state is not State.HELD:
+                continue
+            if request.parts and request.partial:
+                self._fail(
+                    request, Code.WORKER_LOST, f"its worker was lost after {len(request.parts)} parts, by {reason}"
+                )
+            elif request.attempts >= (request.maxAttempts or self._terms.maxAttempts):
+                times = "once" if request.attempts == 1 else f"{request.attempts} times"
+                self._fail(request, Code.WORKER_LOST, f"its worker was lost {times}, at last by {reason}")
+            else:
+                request.alone = True
+                self._requeue(request, worker)
+
+    def _requeue(self, request: Request, worker: Worker) -> None:
+        """Put a request that a worker held back to the front of its backlog."""
+        request.holders += (worker.identity,)
+        request.parts = None
+        self._moved[request.id] = request
+        self.tally.redispatched += 1
+        self._inHand -= 1
+        self._wait(request, front=True)
+
+    # --- the backlog
+
+    def _wait(self, request: Request, front: bool = False) -> None:
+        self._services.put(request, self.now, front)
+        self._timetable.waits(request)
+
+    def _feed(self, worker: Worker) -> None:
+        """Fill the hand of a worker that has room, the oldest request first."""
+        while self._services.waiting and worker.level >= 0:
+            service = self._services.oldest(worker)
+            if service is None or not self._giveHead(worker, service):
+                return
+
+    def _dispatch(self, service: Service) -> None:
+        """Send what waits for a service to those who are ready to serve it."""
+        while service.head() is not None:
+            worker = service.ready.first()
+            if worker is None or not (self._giveHead(worker, service) or worker.level < 0):
+                return
+
+    def _giveHead(self, worker: Worker, service: Service) -> bool:
+        """Give a worker the request that is next; if it cannot be given, it stays next."""
+        request = service.backlog.popleft()
+        if request.deadline <= self.now:
+            self._fail(request, Code.EXPIRED, "its time was over before it was begun")
+            return True
+        if self._give(worker, request):
+            self._services.leave(request)
+            return True
+        service.backlog.appendleft(request)
+        return False
+
+    # --- the end of a request
+
+    def _finish(self, request: Request) -> None:
+        if request.state is State.QUEUED:
+            self._services.leave(request)
+        elif request.state is State.HELD:
+            self._inHand -= 1
+        request.state = State.DONE
+        self._moved.pop(request.id, None)
+
+    def _fail(self, request: Request, code: Code, message: str) -> None:
+        self._finish(request)
+        self.answers.gaveUp(request, code, message, self.now)

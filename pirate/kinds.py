@@ -1,0 +1,55 @@
+"""What the value of a setting may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pirate.endpoints import parseEndpoint
+from pirate.wire.words import MAX_CREDIT
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """
+    What a setting's value may be.
+
+    :ivar parse: text to value; raises C{ValueError} for nonsense.
+    :ivar accepts: whether a value is right.
+    :ivar words: what would be right, for messages.
+    :ivar unit: what it counts, for the reference.
+    """
+
+    parse: Callable[[str], Any]
+    accepts: Callable[[Any], bool]
+    words: str
+    unit: str = ""
+
+
+def _isNumber(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < float("inf")
+
+
+COUNT = Kind(int, lambda value: isinstance(value, int) and value >= 0, "a whole number, 0 or more")
+SOME = Kind(int, lambda value: isinstance(value, int) and value >= 1, "a whole number, 1 or more")
+SECONDS = Kind(float, _isNumber, "a number of seconds, 0 or more", "seconds")
+SOME_SECONDS = Kind(float, lambda value: _isNumber(value) and value > 0, "a number of seconds, more than 0", "seconds")
+LEVEL = Kind(int, lambda value: type(value) is int and 0 <= value <= 4, "a whole number from 0 to 4")
+SWITCH = Kind(bool, lambda value: isinstance(value, bool), "true or false")
+PREFETCH = Kind(
+    lambda text: None if text == "auto" else int(text),
+    lambda value: type(value) is int and 1 <= value <= MAX_CREDIT,
+    f"auto, or a whole number from 1 to {MAX_CREDIT}",
+)
+PATH = Kind(
+    str,
+    lambda value: isinstance(value, str) and all(part.isidentifier() for part in value.replace(":", ".").split(".")),
+    "an import path, as in package.module.name or package.module:name",
+)
+ENDPOINTS = Kind(parseEndpoint, lambda value: True, "one or more endpoints")
+
+
+MIB = Kind(float, _isNumber, "a number of MiB, 0 or more", "MiB")
+SOME_MIB = Kind(float, lambda value: _isNumber(value) and value > 0, "a number of MiB, more than 0", "MiB")
+POLICY = Kind(str, lambda value: value in ("wait", "reject"), "wait or reject")

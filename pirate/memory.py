@@ -1,0 +1,99 @@
+"""The answers that are remembered, so that a request which is sent again is not run again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from pirate.wire.words import Code, Frames
+
+
+class Outcome:
+    """
+    How a request ended.
+
+    :ivar parts: the parts of its answer that came before the last, each one or more frames.
+    :ivar body: the last part, or all of the answer; C{None} if there was none.
+    :ivar code: why there was none.
+    :ivar message: the same in words.
+    :ivar attempts: how many workers had died of it.
+    """
+
+    __slots__ = ("attempts", "body", "code", "message", "parts")
+
+    def __init__(
+        self,
+        body: Frames | None,
+        code: Code | None = None,
+        message: str = "",
+        parts: Sequence[Frames] = (),
+        attempts: int = 0,
+    ) -> None:
+        self.body = body
+        self.code = code
+        self.message = message
+        self.parts = parts
+        self.attempts = attempts
+
+    def size(self) -> int:
+        """What it takes to remember it, in bytes, roughly."""
+        frames = [frame for part in self.parts for frame in part] + list(self.body or ())
+        return 200 + len(self.message) + sum(map(len, frames))
+
+    def whole(self) -> Frames:
+        """The answer in one: the frames of all parts in order, and those of the last unless it is one empty frame."""
+        if not self.parts:
+            return self.body or (b"",)
+        last = [] if self.body is None or (len(self.body) == 1 and not len(self.body[0])) else list(self.body)
+        return [*(frame for part in self.parts for frame in part), *last] or [b""]
+
+
+class Memory:
+    """
+    Outcomes by the client's name for the request, forgotten by age, number and size, the oldest first.
+
+    :param seconds: how long each is remembered; 0: not at all.
+    :param entries: how many are.
+    :param limit: the bytes of all of them.
+    """
+
+    def __init__(self, seconds: float, entries: int, limit: int) -> None:
+        self._seconds = seconds
+        self._entries = entries
+        self._limit = limit
+        self._outcomes: OrderedDict[bytes, tuple[float, int, Outcome]] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def remember(self, key: bytes, outcome: Outcome, now: float) -> None:
+        """A request has ended."""
+        size = outcome.size()
+        if not self._seconds or size > self._limit:
+            return
+        self.forget(key)
+        self._outcomes[key] = (now + self._seconds, size, outcome)
+        self._bytes += size
+        while len(self._outcomes) > self._entries or self._bytes > self._limit:
+            self.forget(next(iter(self._outcomes)))
+        self._expire(now)
+
+    def recall(self, key: bytes, now: float) -> Outcome | None:
+        """How a request ended, if that is remembered."""
+        self._expire(now)
+        entry = self._outcomes.get(key)
+        return None if entry is None else entry[2]
+
+    def forget(self, key: bytes) -> None:
+        """Remember this one no more."""
+        entry = self._outcomes.pop(key, None)
+        if entry is not None:
+            self._bytes -= entry[1]
+
+    def _expire(self, now: float) -> None:
+        while self._outcomes:
+            key, (until, _size, _outcome) = next(iter(self._outcomes.items()))
+            if until > now:
+                return
+            self.forget(key)

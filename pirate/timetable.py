@@ -1,0 +1,96 @@
+"""What the broker has to do at a certain time: for requests that expire, long jobs and silent workers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from heapq import heapify, heappop, heappush
+
+from pirate.services import Worker
+from pirate.settings import Terms
+from pirate.wire.frontend import Request, State
+
+NEVER = float("inf")
+
+
+class Timetable:
+    """
+    Knows when the broker must look, and finds what is due then.
+
+    Nothing here is done for a message but a comparison: workers are looked through only when one may be due, which is
+    no more often than once in the shortest of the time limits.
+
+    :ivar due: when to look.
+    """
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._shortest = min(terms.deliveryTimeout, terms.jobTimeout or NEVER)
+        self._deadlines: list[tuple[float, bytes, Request]] = []
+        self._look = NEVER
+        self.due = NEVER
+
+    def began(self, now: float) -> None:
+        """A worker has begun a job."""
+        if self._look == NEVER:
+            self.note(now + self._shortest)
+
+    def note(self, time: float) -> None:
+        """Workers are to be looked through at this time, if not before."""
+        if time < self._look:
+            self._look = time
+            self._reckon()
+
+    def waits(self, request: Request) -> None:
+        """A request waits, and may have a deadline."""
+        if request.deadline != NEVER:
+            heappush(self._deadlines, (request.deadline, request.id, request))
+            if request.deadline < self.due:
+                self._reckon()
+
+    def expired(self, now: float) -> Iterator[Request]:
+        """The requests that have waited too long."""
+        deadlines = self._deadlines
+        while deadlines and (deadlines[0][0] <= now or deadlines[0][2].state is not State.QUEUED):
+            request = heappop(deadlines)[2]
+            if request.state is State.QUEUED:
+                yield request
+        if len(deadlines) > 1000 and sum(entry[2].state is State.QUEUED for entry in deadlines) * 2 < len(deadlines):
+            self._deadlines = [entry for entry in deadlines if entry[2].state is State.QUEUED]
+            heapify(self._deadlines)
+        self._reckon()
+
+    def overdue(self, workers: Collection[Worker], now: float) -> list[tuple[Worker, str]]:
+        """The workers that are to be stopped, and why."""
+        found = []
+        limit = self._terms.jobTimeout or NEVER
+        if now >= self._look:
+            for worker in workers:
+                if worker.held and worker.began + limit <= now:
+                    found.append((worker, f"the job took longer than {limit:g} seconds"))
+                elif worker.doomed <= now:
+                    found.append((worker, "a cancelled job did not end"))
+        return found
+
+    def silent(self, workers: Collection[Worker], now: float) -> list[Worker]:
+        """The workers that have held something for long without a sign of life; those that can answer are asked."""
+        if now < self._look:
+            return []
+        found = []
+        look = NEVER
+        for worker in workers:
+            if not worker.held:
+                continue
+            look = min(look, worker.began + (self._terms.jobTimeout or NEVER), worker.doomed)
+            if worker.plain:
+                continue
+            if worker.began + self._terms.deliveryTimeout <= now:
+                found.append(worker)
+                look = min(look, now + self._terms.deliveryTimeout)
+            else:
+                look = min(look, worker.began + self._terms.deliveryTimeout)
+        self._look = max(look, now)
+        self._reckon()
+        return found
+
+    def _reckon(self) -> None:
+        self.due = min(self._look, self._deadlines[0][0] if self._deadlines else NEVER)
