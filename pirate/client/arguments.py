@@ -1,0 +1,114 @@
+"""What a client may be given: each check returns the value in its one form, or says what would be right."""
+
+from __future__ import annotations
+
+from pirate.errors import ConfigurationError
+from pirate.wire.words import MAX_SERVICE
+
+#: What a caller may give as a frame.
+Frame = bytes | bytearray | memoryview
+
+#: Where a server listens unless told otherwise.
+DEFAULT_ENDPOINT = "tcp://127.0.0.1:6660"
+#: The longest time a call may be given, in seconds: what the header can carry.
+MAX_TIMEOUT = 1e9
+#: The most tries that a call may have.
+MAX_TRIES = 1000
+#: The longest identity, in bytes: ZeroMQ's 255 less room for the number that a replaced socket adds.
+MAX_IDENTITY = 240
+
+
+def endpoint(value: str | int) -> str:
+    """
+    The endpoint of a server, as ZeroMQ writes it.
+
+    :param value: a port of the loopback interface (``6660`` or ``"6660"``), ``host:port``, ``tcp://host:port`` or
+        ``ipc://path``.
+    :raise ConfigurationError: if it is none of these.
+    """
+    text = str(value).strip()
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "tcp", f"127.0.0.1:{text}" if text.isdecimal() else text
+    if text.isprintable() and " " not in text and _isAddress(scheme, rest):
+        return f"{scheme}://{rest}"
+    raise ConfigurationError(
+        f"endpoint {value!r} is not right: give a port (6660), host:port, tcp://host:port or ipc://path"
+    )
+
+
+def _isAddress(scheme: str, rest: str) -> bool:
+    if scheme != "tcp":
+        return scheme == "ipc" and rest != ""
+    host, _, port = rest.rpartition(":")
+    if not (port.isascii() and port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536):
+        return False
+    return host.startswith("[") and host.endswith("]") if ":" in host else host not in ("", "*")
+
+
+def seconds(value: float) -> float:
+    """
+    A time limit.
+
+    :param value: seconds, above 0 and at most ``MAX_TIMEOUT``.
+    :raise ConfigurationError: if it is not.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= MAX_TIMEOUT:
+        return float(value)
+    raise ConfigurationError(
+        f"timeout {value!r} is not right: give a number of seconds above 0 and up to {MAX_TIMEOUT:g}"
+    )
+
+
+def tries(value: int) -> int:
+    """
+    How many times a request may be sent in all.
+
+    :param value: 1 to ``MAX_TRIES``.
+    :raise ConfigurationError: if it is not.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_TRIES:
+        return value
+    raise ConfigurationError(f"retries {value!r} is not right: give the total number of tries, 1 to {MAX_TRIES}")
+
+
+def identity(value: bytes | None) -> bytes | None:
+    """
+    A name for the client's connection; ``None`` leaves it to ZeroMQ, which never gives one twice.
+
+    :param value: 1 to ``MAX_IDENTITY`` bytes, of which the first is not 0: those are ZeroMQ's own.
+    :raise ConfigurationError: if it is not.
+    """
+    if value is None or (isinstance(value, bytes) and 0 < len(value) <= MAX_IDENTITY and value[0] != 0):
+        return value
+    raise ConfigurationError(
+        f"identity {value!r} is not right: give 1 to {MAX_IDENTITY} bytes that do not begin with a zero byte, or none"
+    )
+
+
+def service(value: str) -> str:
+    """
+    The name of a service; empty for the unnamed one.
+
+    :param value: at most ``MAX_SERVICE`` characters.
+    :raise ConfigurationError: if it is not.
+    """
+    if isinstance(value, str) and len(value) <= MAX_SERVICE:
+        return value
+    raise ConfigurationError(f"service {value!r} is not right: give a text of at most {MAX_SERVICE} characters")
+
+
+def body(frames: tuple[Frame, ...]) -> list[bytes]:
+    """
+    The frames of a request, copied if they could change before a retry.
+
+    :raise TypeError: if there is none, or if one is not bytes.
+    """
+    if not frames:
+        raise TypeError("a request has at least one frame: call(b'') sends an empty one")
+    for frame in frames:
+        if not isinstance(frame, Frame):
+            raise TypeError(
+                f"a frame is bytes, not {type(frame).__name__}: encode text, and give each frame as its own argument"
+            )
+    return [bytes(frame) for frame in frames]

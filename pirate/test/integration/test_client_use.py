@@ -1,0 +1,106 @@
+# -*- test-case-name: pirate.test.integration.test_client_use -*-
+"""How the blocking client may be used: arguments, threads, forks, the end of the program; and the examples."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+from twisted.trial.unittest import SkipTest
+
+from pirate.client import Client, MisuseError
+from pirate.errors import ConfigurationError
+from pirate.test.integration.test_client import PATIENCE, ROOT, ClientCase, echo, silent
+
+
+class UseTests(ClientCase):
+    """The rules of use."""
+
+    def test_arguments(self) -> None:
+        """Wrong arguments are refused before anything is opened or sent."""
+        self.assertRaises(ConfigurationError, Client, "nowhere")
+        self.assertRaises(ConfigurationError, Client, timeout=0)
+        self.assertRaises(ConfigurationError, Client, retries=0)
+        self.assertRaises(ConfigurationError, Client, identity=b"")
+        self.assertRaises(ConfigurationError, Client, "ipc:///" + "x" * 200)
+        client = self.client(self.refused())
+        self.assertRaises(ConfigurationError, client.call, b"x", timeout=-1)
+        self.assertRaises(TypeError, client.call)
+
+    def test_closed(self) -> None:
+        """A closed client says so; closing it again does no harm."""
+        client = self.client(self.refused())
+        with client:
+            self.assertNotIn("closed", repr(client))
+        client.close()
+        self.assertIn("closed", repr(client))
+        self.assertIn("closed", str(self.assertRaises(MisuseError, client.call, b"x")))
+
+    def test_secondThread(self) -> None:
+        """A second thread in the middle of a call is refused, and the call itself goes on undisturbed."""
+        refused, replies = threading.Event(), queue.Queue[object]()
+
+        def patient(frames: list[bytes]) -> list[list[bytes]]:
+            refused.wait(PATIENCE)
+            return [frames]
+
+        broker = self.broker(patient)
+        self.addCleanup(refused.set)
+        client = self.client(broker.endpoint)
+        thread = threading.Thread(target=lambda: replies.put(client.call(b"x")))
+        thread.start()
+        self.addCleanup(thread.join, PATIENCE)
+        broker.next()
+        self.assertIn("each thread", str(self.assertRaises(MisuseError, client.call, b"y")))
+        refused.set()
+        self.assertEqual(replies.get(timeout=PATIENCE), b"x")
+
+    def test_fork(self) -> None:
+        """A forked child is refused and can leave its copy of the client; the parent's still works."""
+        code = """
+import os, sys
+from pirate.client import Client, MisuseError
+with Client(sys.argv[1], timeout=30) as client:
+    child = os.fork()
+    if not child:
+        try:
+            client.call(b"no")
+        except MisuseError as error:
+            print(error, flush=True)
+    else:
+        print(os.waitpid(child, 0)[1], client.call(b"x"), flush=True)
+"""
+        broker = self.broker(echo)
+        # The child cannot close what is not its own, and later Pythons warn of a fork beside ZeroMQ's threads.
+        run = self.program("-W", "ignore", "-c", code, broker.endpoint)
+        out, err = run.communicate(timeout=PATIENCE)
+        self.assertEqual(err, b"")
+        self.assertEqual(out.splitlines()[1], b"0 b'x'")
+        self.assertIn(b"fork", out.splitlines()[0])
+
+    def test_exit(self) -> None:
+        """A program that gave up, and forgot to close, ends."""
+        code = """
+import sys
+from pirate.client import Client, Timeout
+client = Client(sys.argv[1])
+try:
+    client.call(b"x", timeout=0.05)
+except Timeout:
+    print("given up")
+"""
+        for endpoint in (self.refused(), self.broker(silent).endpoint):
+            out, _ = self.program("-c", code, endpoint).communicate(timeout=PATIENCE)
+            self.assertEqual(out, b"given up\n")
+
+
+class ExampleTests(ClientCase):
+    """The examples of the documentation."""
+
+    def test_blocking(self) -> None:
+        """The example of the blocking client does what the page says."""
+        example = ROOT / "docs" / "examples" / "client_blocking.py"
+        if not example.exists():
+            raise SkipTest("the documentation is not here")
+        out, err = self.program(str(example), self.broker(echo).endpoint).communicate(timeout=PATIENCE)
+        self.assertEqual((out, err), (b"b'Ahoy!'\n", b""))

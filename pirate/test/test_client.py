@@ -1,0 +1,292 @@
+# -*- test-case-name: pirate.test.test_client -*-
+"""The client's core with plain numbers: when it tries, which answer it takes, what it raises."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+import pirate
+from pirate import client
+from pirate.client import errors
+from pirate.client.call import Answer, Call, PlainCall, parseAnswer
+from pirate.errors import PirateError
+from pirate.wire.frontend import NativeRequest, header, parseRequest
+from pirate.wire.words import Code
+
+KEY = bytes(range(16))
+
+#: The same examples every time, however slow the machine, with nothing kept on disk.
+steady = settings(
+    deadline=None, derandomize=True, database=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def makeCall(kind: type[Call] = Call, *, timeout: float = 10.0, tries: int = 2, service: str = "") -> Call:
+    """A call that begins at second 100."""
+    return kind([b"a", b"b"], now=100.0, timeout=timeout, tries=tries, endpoint="E", key=KEY, service=service)
+
+
+def answer(call: Call, *body: bytes, key: bytes = KEY, **options: Any) -> Answer | None:
+    """What the call makes of a native reply."""
+    return call.receive([header(key, options), b"", *body])
+
+
+class TryTests(SynchronousTestCase):
+    """When a call sends, waits and ends."""
+
+    def test_shares(self) -> None:
+        """Three tries of a 9 second call are due at 0, 3 and 6 seconds, and it ends at 9."""
+        call = makeCall(timeout=9.0, tries=3)
+        for at in (100.0, 103.0, 106.0):
+            self.assertTrue(call.due(at))
+            call.wasSent(at)
+            self.assertFalse(call.due(at))
+            self.assertEqual(call.wait(at), 3.0)
+        self.assertFalse(call.due(108.0))
+        self.assertEqual((call.wait(108.0), call.deadline, call.sent), (1.0, 109.0, 3))
+
+    def test_lateConnection(self) -> None:
+        """A try that waited for its connection shares what is left: sent at 6 of 10 seconds, the next is due at 8."""
+        call = makeCall()
+        self.assertTrue(call.due(106.0))
+        self.assertEqual(call.wait(106.0), 4.0)
+        call.wasSent(106.0)
+        self.assertFalse(call.due(107.9))
+        self.assertTrue(call.due(108.0))
+
+    def test_oneTry(self) -> None:
+        """With one try nothing is ever sent again."""
+        call = makeCall(tries=1)
+        call.wasSent(100.0)
+        self.assertFalse(call.due(109.9))
+        self.assertEqual(call.wait(101.0), 9.0)
+
+    def test_over(self) -> None:
+        """Past the deadline nothing is due and nothing is waited for."""
+        call = makeCall()
+        self.assertFalse(call.due(110.0))
+        self.assertEqual(call.wait(111.0), 0.0)
+
+    def test_frames(self) -> None:
+        """A try carries the id, and in milliseconds what is left of the time: the broker reads it as we meant it."""
+        call = makeCall()
+        for now, left in ((100.0, 10.0), (107.5, 2.5), (109.9999, 0.001)):
+            request = parseRequest([b"c", *call.frames(now)])
+            assert isinstance(request, NativeRequest)
+            self.assertEqual((request.key, request.body, request.service), (KEY, [b"a", b"b"], ""))
+            self.assertAlmostEqual(request.timeout or 0.0, left)
+
+    def test_service(self) -> None:
+        """The name of a service is in the header."""
+        request = parseRequest([b"c", *makeCall(service="resize").frames(100.0)])
+        assert isinstance(request, NativeRequest)
+        self.assertEqual(request.service, "resize")
+
+    def test_plainFrames(self) -> None:
+        """A plain call sends its body and not a byte more."""
+        self.assertEqual(makeCall(PlainCall).frames(100.0), [b"a", b"b"])
+
+
+class AnswerTests(SynchronousTestCase):
+    """Which message is the answer, and what it says."""
+
+    def result(self, call: Call, found: Answer | None) -> bytes | list[bytes]:
+        """What the caller gets."""
+        assert found is not None
+        return call.result(found)
+
+    def test_frames(self) -> None:
+        """One frame comes back as bytes, an empty one too; several come back as a list."""
+        call = makeCall()
+        self.assertEqual(self.result(call, answer(call, b"x")), b"x")
+        self.assertEqual(self.result(call, answer(call, b"")), b"")
+        self.assertEqual(
+            self.result(call, answer(call, b"x", b"", status="ok")),
+            [
+                b"x",
+                b"",
+            ],
+        )
+
+    def test_ownHeader(self) -> None:
+        """A broker that knows only the envelope rule returns our own header: that is an answer like any other."""
+        call = makeCall(service="resize")
+        frames = call.frames(100.0)
+        self.assertEqual(self.result(call, call.receive([*frames[:2], b"x"])), b"x")
+
+    def test_pirateReply(self) -> None:
+        """What the broker's own side of the wire makes of a request is understood, reply and error alike."""
+        call = makeCall()
+        request = parseRequest([b"c", *call.frames(100.0)])
+        assert isinstance(request, NativeRequest)
+        self.assertEqual(self.result(call, call.receive(request.reply([b"x"])[1:])), b"x")
+        found = call.receive(request.error(Code.BUSY, "full")[1:])
+        self.assertRaises(errors.Busy, self.result, call, found)
+
+    def test_foreign(self) -> None:
+        """Another id, an older one, and parts that nobody asked for are not the answer."""
+        call = makeCall()
+        self.assertIsNone(answer(call, b"x", key=b"y" * 16))
+        self.assertIsNone(answer(call, b"x", status="partial"))
+        self.assertNotIn("plain", str(call.timedOut()))
+
+    def test_strange(self) -> None:
+        """An answer without the header is no answer, but a hint: if no other comes, plain mode is advised."""
+        for frames in (
+            [b"", b"x"],
+            [b"x"],
+            [],
+            [header(KEY, {}), b""],
+            [header(KEY, {}), b"x", b"x"],
+            [b"PIR1", b"", b"x"],
+        ):
+            call = makeCall()
+            self.assertIsNone(call.receive(frames))
+            self.assertIn("plain mode", str(call.timedOut()))
+
+    def test_plain(self) -> None:
+        """On a REQ socket whatever comes is the answer, even what looks like a header."""
+        call = makeCall(PlainCall)
+        self.assertEqual(self.result(call, call.receive([b"x"])), b"x")
+        self.assertEqual(self.result(call, call.receive([b"PIR1", b"", b"x"])), [b"PIR1", b"", b"x"])
+
+    @steady
+    @given(
+        st.lists(st.one_of(st.binary(max_size=40), st.binary(max_size=20).map(lambda each: b"PIR1" + each)), max_size=5)
+    )
+    def test_total(self, frames: list[bytes]) -> None:
+        """Any frames give an answer or None."""
+        found = parseAnswer(frames)
+        self.assertTrue(found is None or (len(found.key) == 16 and len(found.body) >= 1))
+
+    @steady
+    @given(
+        st.dictionaries(
+            st.sampled_from(["status", "code", "message", "attempts"]),
+            st.one_of(
+                st.none(),
+                st.booleans(),
+                st.integers(),
+                st.text("ab:\n"),
+                st.lists(st.integers()),
+                st.sampled_from(list(Code)),
+            ),
+        )
+    )
+    def test_anyOptions(self, options: dict[str, Any]) -> None:
+        """Whatever a header says, the call ends in a reply or a CallError."""
+        call = makeCall()
+        found = answer(call, b"x", **options)
+        if found is not None:
+            try:
+                call.result(found)
+            except errors.CallError as error:
+                self.assertIsInstance(error.attempts, int)
+
+
+class ErrorTests(SynchronousTestCase):
+    """What is raised, and what it tells."""
+
+    def error(self, **told: Any) -> errors.CallError:
+        """The error that a server's header gives."""
+        call = makeCall()
+        call.wasSent(100.0)
+        found = answer(call, b"", status="error", **told)
+        assert found is not None
+        error: errors.CallError = self.assertRaises(errors.CallError, call.result, found)
+        return error
+
+    def test_everyCode(self) -> None:
+        """Each code has a class of its own, with the facts in its attributes and advice in its docstring."""
+        seen = set()
+        for code in Code:
+            error = self.error(code=code, message="words", attempts=3)
+            seen.add(type(error))
+            self.assertEqual((error.code, error.detail, error.attempts, error.tries), (code, "words", 3, 1))
+            self.assertEqual((error.endpoint, error.request), ("E", KEY))
+            self.assertTrue(str(error).endswith(": words"))
+            self.assertIn(":", type(error).__doc__ or "")
+        self.assertEqual(len(seen), len(Code))
+        self.assertNotIn(errors.CallError, seen)
+
+    def test_unknownCode(self) -> None:
+        """A code of a later version still ends the call, with the code in the message."""
+        error = self.error(code="too-late")
+        self.assertIs(type(error), errors.CallError)
+        self.assertEqual(error.code, "too-late")
+        self.assertIn("too-late", str(error))
+
+    def test_unknownStatus(self) -> None:
+        """So does a status of a later version: it is not taken for a reply."""
+        call = makeCall()
+        found = answer(call, b"", status="moved")
+        assert found is not None
+        self.assertEqual(self.assertRaises(errors.CallError, call.result, found).code, "moved")
+
+    def test_appError(self) -> None:
+        """An AppError has the remote exception's type and text apart, if the server gave both."""
+        for message, kind, text in (
+            ("ValueError: bad: very", "ValueError", "bad: very"),
+            ("my.module.Error: x", "my.module.Error", "x"),
+            ("KeyError", "KeyError", ""),
+            ("no type here: x", "", "no type here: x"),
+            ("", "", ""),
+        ):
+            error = self.error(code="app-error", message=message)
+            assert isinstance(error, errors.AppError)
+            self.assertEqual((error.type, error.text), (kind, text))
+
+    def test_timeKinds(self) -> None:
+        """Whoever catches Timeout catches all three ways of running out of time."""
+        for code in (Code.EXPIRED, Code.TIMEOUT):
+            self.assertIsInstance(self.error(code=code), errors.Timeout)
+
+    def test_nothingSent(self) -> None:
+        """A Timeout tells whether anything was sent: if not, calling again is safe and the endpoint is suspect."""
+        error = makeCall(timeout=2.5).timedOut()
+        self.assertEqual((error.tries, error.code, error.endpoint, error.request), (0, "", "E", KEY))
+        self.assertIn("nothing was sent in 2.5 s", str(error))
+
+    def test_noReply(self) -> None:
+        """Otherwise it tells how often, and that the job may have run."""
+        call = makeCall()
+        call.wasSent(100.0)
+        self.assertIn("(1 try), the job may have run", str(call.timedOut()))
+        call.wasSent(105.0)
+        self.assertIn("(2 tries)", str(call.timedOut()))
+        self.assertEqual(call.timedOut().tries, 2)
+
+    def test_pickle(self) -> None:
+        """An error survives the way between processes with all that it knows."""
+        error = self.error(code="app-error", message="ValueError: bad", attempts=1)
+        copy = pickle.loads(pickle.dumps(error))
+        self.assertEqual((type(copy), str(copy), vars(copy)), (type(error), str(error), vars(error)))
+
+    def test_tree(self) -> None:
+        """Every public error is a PirateError, so one except clause is enough."""
+        for name in client.__all__:
+            each = getattr(client, name)
+            if isinstance(each, type) and issubclass(each, Exception):
+                self.assertTrue(issubclass(each, PirateError), name)
+
+
+class ImportTests(SynchronousTestCase):
+    """What the client costs to import."""
+
+    def test_light(self) -> None:
+        """Neither Twisted nor txZMQ is loaded, nor what is slow in the standard library."""
+        heavy = {"twisted", "txzmq", "dataclasses", "inspect", "asyncio", "logging"}
+        code = f"import sys, pirate.client.command; print(*{heavy!r} & set(sys.modules))"
+        environ = {**os.environ, "PYTHONPATH": str(Path(pirate.__file__).parent.parent)}
+        run = [sys.executable, "-W", "error", "-c", code]
+        done = subprocess.run(run, env=environ, capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.stdout.strip(), done.stderr), ("", ""))

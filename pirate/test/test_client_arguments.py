@@ -1,0 +1,104 @@
+# -*- test-case-name: pirate.test.test_client_arguments -*-
+"""What the client may be given, and what it says to the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from pirate.client import arguments
+from pirate.errors import ConfigurationError
+from pirate.test.test_client import steady
+
+
+class EndpointTests(SynchronousTestCase):
+    """The ways to write an endpoint."""
+
+    def test_short(self) -> None:
+        """A bare port means the loopback interface, as it does in the server; a host needs no scheme."""
+        self.assertEqual(arguments.endpoint(6660), "tcp://127.0.0.1:6660")
+        self.assertEqual(arguments.endpoint("6660"), "tcp://127.0.0.1:6660")
+        self.assertEqual(arguments.endpoint("jobs.example:1"), "tcp://jobs.example:1")
+        self.assertEqual(arguments.endpoint("[::1]:65535"), "tcp://[::1]:65535")
+
+    def test_full(self) -> None:
+        """What is a ZeroMQ endpoint already stays as it is."""
+        for each in ("tcp://127.0.0.1:6660", "tcp://[::1]:6660", "ipc:///run/pirate/frontend"):
+            self.assertEqual(arguments.endpoint(each), each)
+
+    def test_refused(self) -> None:
+        """Anything else is refused in one line that repeats it and says what would be right."""
+        wrong: list[Any] = [0, 65536, -1, True, None, b"6660", "", "host", "host:", ":6660", "*:6660", "tcp://*:1"]
+        wrong += [
+            "::1:6660",
+            "host:0",
+            "host:99999",
+            "host:0000080",
+            "host:\u0661",
+            "ipc://",
+            "inproc://x",
+            "a b:1",
+            "h:1\n2",
+        ]
+        for each in wrong:
+            error = self.assertRaises(ConfigurationError, arguments.endpoint, each)
+            self.assertIn(repr(each), str(error))
+            self.assertIn("tcp://host:port", str(error))
+            self.assertNotIn("\n", str(error))
+
+    @steady
+    @given(st.one_of(st.text("09ahi:/[]*.@ \n\0\u0661"), st.integers(-9, 99999)))
+    def test_total(self, value: str | int) -> None:
+        """Any text or number gives an endpoint that gives itself again, or a ConfigurationError."""
+        try:
+            found = arguments.endpoint(value)
+        except ConfigurationError:
+            return
+        self.assertEqual(arguments.endpoint(found), found)
+
+
+class ArgumentTests(SynchronousTestCase):
+    """The other arguments."""
+
+    def test_seconds(self) -> None:
+        """A time limit is a finite number above 0: zero, infinity, NaN, text and truth values are refused."""
+        self.assertEqual(arguments.seconds(1), 1.0)
+        self.assertEqual(arguments.seconds(0.001), 0.001)
+        wrong: list[Any] = [0, -1, float("inf"), float("nan"), True, "2", None, 1e10]
+        for each in wrong:
+            self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, arguments.seconds, each)))
+
+    def test_tries(self) -> None:
+        """There is at least one try, and the number is whole."""
+        self.assertEqual(arguments.tries(1), 1)
+        wrong: list[Any] = [0, -1, 1001, 1.5, True, "2", None]
+        for each in wrong:
+            self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, arguments.tries, each)))
+
+    def test_identity(self) -> None:
+        """An identity is what a ROUTER takes from a peer, with room for the number of a replaced socket."""
+        for right in (None, b"x", b"x" * 240):
+            self.assertEqual(arguments.identity(right), right)
+        wrong: list[Any] = [b"", b"\0x", b"x" * 241, "x"]
+        for each in wrong:
+            self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, arguments.identity, each)))
+
+    def test_service(self) -> None:
+        """A service's name is text that the broker accepts."""
+        self.assertEqual(arguments.service("resize"), "resize")
+        wrong: list[Any] = ["x" * 256, b"resize", None]
+        for each in wrong:
+            self.assertRaises(ConfigurationError, arguments.service, each)
+
+    def test_body(self) -> None:
+        """Frames are bytes; what could change before a retry is copied; text and lists are refused with the reason."""
+        changing = bytearray(b"b")
+        frames = arguments.body((b"a", changing, memoryview(b"c")))
+        changing[:] = b"X"
+        self.assertEqual(frames, [b"a", b"b", b"c"])
+        wrong: list[Any] = [(), ("a",), ([b"a"],), (None,)]
+        for each in wrong:
+            self.assertRaises(TypeError, arguments.body, each)

@@ -1,0 +1,198 @@
+# -*- test-case-name: pirate.test.test_client_command -*-
+"""The command line of the client, as far as it needs no server."""
+
+from __future__ import annotations
+
+import errno
+import io
+import sys
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from pirate import __version__
+from pirate.client import command, errors
+from pirate.client.command import Exit, main
+from pirate.errors import ConfigurationError
+from pirate.wire.words import Code
+
+
+class FakeClient:
+    """A client that answers with what it was asked, or raises; it notes how it was made."""
+
+    def __init__(self, error: BaseException | None = None, reply: Any = None) -> None:
+        self.error = error
+        self.reply = reply
+        self.made: dict[str, Any] = {}
+        self.asked: list[bytes] = []
+
+    def __call__(self, endpoint: str, **made: Any) -> FakeClient:
+        self.made = {"endpoint": endpoint, **made}
+        return self
+
+    def __enter__(self) -> FakeClient:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def call(self, *body: bytes) -> Any:
+        self.asked = list(body)
+        if self.error is not None:
+            raise self.error
+        if self.reply is not None:
+            return self.reply
+        return body[0] if len(body) == 1 else list(body)
+
+
+class BrokenOutput(io.BytesIO):
+    """A standard output that cannot be written."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def write(self, data: Any) -> int:
+        raise OSError(self.number, "the disk is full")
+
+
+class CommandTests(SynchronousTestCase):
+    """What goes in, what comes out, and the exit status."""
+
+    def setUp(self) -> None:
+        """A client that echoes stands in for the real one."""
+        self.client = FakeClient()
+        self.patch(command, "Client", self.client)
+
+    def run_(self, *argv: str, stdin: bytes = b"", stdout: io.BytesIO | None = None) -> tuple[int, bytes, str]:
+        """The exit status, what is on standard output, and what is on standard error."""
+        out, err = stdout or io.BytesIO(), io.StringIO()
+        status = main(argv, io.BytesIO(stdin), out, err)
+        return status, out.getvalue(), err.getvalue()
+
+    def test_arguments(self) -> None:
+        """Each argument is a frame, options may stand between them, and the reply's frames are lines."""
+        self.assertEqual(self.run_("a", "-t", "1", "b c", ""), (0, b"a\nb c\n\n", ""))
+        self.assertEqual(self.client.asked, [b"a", b"b c", b""])
+
+    def test_dashes(self) -> None:
+        """After -- nothing is an option; a negative number and a lone dash never are."""
+        self.run_("--plain", "-5", "-", "--", "-x", "--", "--raw")
+        self.assertEqual(self.client.asked, [b"-5", b"-", b"-x", b"--", b"--raw"])
+
+    def test_undecodable(self) -> None:
+        """An argument that is not text in this locale is sent byte for byte."""
+        self.run_("\udcff\u00e9")
+        self.assertEqual(self.client.asked, [b"\xff\xc3\xa9"])
+
+    def test_stdin(self) -> None:
+        """Without arguments standard input is the request, less one trailing newline."""
+        for given, sent in ((b"a\n", b"a"), (b"a\n\n", b"a\n"), (b"a", b"a"), (b"", b""), (b"a\nb\n", b"a\nb")):
+            self.assertEqual(self.run_(stdin=given), (0, sent + b"\n", ""))
+            self.assertEqual(self.client.asked, [sent])
+
+    def test_raw(self) -> None:
+        """With --raw not a byte is removed or added, either way."""
+        self.assertEqual(self.run_("--raw", stdin=b"\0a\n"), (0, b"\0a\n", ""))
+        self.assertEqual(self.run_("--raw", "a", "b"), (0, b"ab", ""))
+
+    def test_defaults(self) -> None:
+        """Ten seconds for each of two tries, at the usual place, without an identity."""
+        self.run_("a")
+        made = {"endpoint": "tcp://127.0.0.1:6660", "timeout": 20.0, "retries": 2, "identity": None, "plain": False}
+        self.assertEqual(self.client.made, made)
+
+    def test_flags(self) -> None:
+        """The flags reach the client; the timeout of each try times the tries is the time of the call."""
+        short = ("-t", "0.5", "-r", "3", "-e", "6661", "-i", "me", "--plain", "a")
+        long = ("--timeout=0.5", "--retries=3", "--endpoint=6661", "--identity=me", "--plain", "a")
+        made = {"endpoint": "6661", "timeout": 1.5, "retries": 3, "identity": b"me", "plain": True}
+        for argv in (short, long):
+            self.run_(*argv)
+            self.assertEqual(self.client.made, made)
+
+    def test_usage(self) -> None:
+        """A wrong flag is one line with the value and what would be right, status 2, and nothing is sent."""
+        for argv, words in (
+            (("-t", "0", "a"), ("--timeout", "'0'", "seconds above 0")),
+            (("-t", "nan", "a"), ("--timeout", "'nan'")),
+            (("-t", "soon", "a"), ("--timeout", "'soon'")),
+            (("-r", "1.5", "a"), ("--retries", "'1.5'", "1 to 1000")),
+            (("-r", "0", "a"), ("--retries", "'0'")),
+            (("-t",), ("--timeout", "expected one argument")),
+            (("--sooner", "a"), ("--sooner", "--help")),
+        ):
+            status, out, err = self.run_(*argv)
+            self.assertEqual((status, out, err.count("\n"), self.client.asked), (2, b"", 1, []))
+            self.assertTrue(err.startswith("pirate-client: "))
+            for word in words:
+                self.assertIn(word, err)
+
+    def test_help(self) -> None:
+        """--help and --version go to standard output; the help names every flag and every exit status."""
+        status, out, err = self.run_("--help")
+        self.assertEqual((status, err), (0, ""))
+        for word in ("--timeout", "--retries", "--endpoint", "--identity", "--plain", "--raw", "--version"):
+            self.assertIn(word, out.decode())
+        joined = " ".join(out.decode().split())
+        for each in Exit:
+            self.assertIn(f"{each.value} {each.name.lower().replace('_', ' ')}", joined)
+        self.assertEqual(self.run_("--version"), (0, f"pirate-client {__version__}\n".encode(), ""))
+
+    def test_exits(self) -> None:
+        """Each error has its own status and one line on standard error; standard output stays empty."""
+        seen = []
+        for code in Code:
+            self.client.error = errors.failure(code, "words")
+            status, out, err = self.run_("a")
+            seen.append(status)
+            self.assertEqual((out, err), (b"", f"pirate-client: {self.client.error}\n"))
+        self.assertEqual(seen, [3, 6, 7, 5, 8, 10, 12, 11, 13, 9])
+        for error, status in (
+            (errors.Timeout("late"), 4),
+            (errors.failure("new", ""), 1),
+            (ConfigurationError("wrong"), 2),
+            (OSError(errno.EMFILE, "too many open files"), 1),
+        ):
+            self.client.error = error
+            self.assertEqual(self.run_("a")[0], status)
+
+    def test_oneLine(self) -> None:
+        """A remote text of many lines, or with control characters, is still one harmless line."""
+        self.client.error = errors.failure(Code.APP_ERROR, "ValueError: a\nb\x1b[31m")
+        self.assertEqual(self.run_("a")[2], "pirate-client: the app failed: ValueError: a b [31m\n")
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends it without a word, with the status that a shell expects."""
+        self.client.error = KeyboardInterrupt()
+        self.assertEqual(self.run_("a"), (130, b"", ""))
+
+    def test_brokenPipe(self) -> None:
+        """A reader of standard output that went away is no news to anyone."""
+        self.assertEqual(self.run_("a", stdout=BrokenOutput(errno.EPIPE)), (141, b"", ""))
+
+    def test_fullDisk(self) -> None:
+        """Any other trouble with standard output is told."""
+        status, _, err = self.run_("a", stdout=BrokenOutput(errno.ENOSPC))
+        self.assertEqual((status, err), (1, "pirate-client: standard output cannot be written: the disk is full\n"))
+
+    def test_partialWrites(self) -> None:
+        """An output that takes a little at a time gets all of it."""
+
+        class Narrow(io.BytesIO):
+            """Takes two bytes at a time."""
+
+            def write(self, data: Any) -> int:
+                return super().write(data[:2])
+
+        self.assertEqual(self.run_("abcdefg", stdout=Narrow()), (0, b"abcdefg\n", ""))
+
+    def test_closedStreams(self) -> None:
+        """Standard streams that are closed are named, before anything is sent."""
+        for name in ("stdin", "stdout"):
+            self.patch(sys, name, None)
+            err = io.StringIO()
+            streams: dict[str, Any] = {"stdin": io.BytesIO(b"a"), "stdout": io.BytesIO(), name: None}
+            self.assertEqual(main([], stderr=err, **streams), 2)
+            self.assertIn(f"standard {name.removeprefix('std')}put is closed", err.getvalue())
+            self.assertEqual(self.client.asked, [])
