@@ -43,7 +43,8 @@ class Broker:
     :param tellPlain: whether clients without a native header are told of errors.
     :param firstId: where the numbering of requests starts, up to 62 random bits: a worker that knew another broker
         then cannot answer to this one's ids by chance.
-    :ivar unreachable: called with the identity of a worker to which a message could not be sent.
+    :ivar unreachable: called with the identity of a worker to which a message could not be sent; whether somebody will
+        tell of its end, L{workerGone}, once its last answers have been read.
     :ivar retired: called with the identity of a worker that is asked to leave because its lifetime is over.
     :ivar failed: called with each request that is given up, the code and the message.
     :ivar watch: called with a worker's identity and whether it is busy, at each change, if anybody wants to know.
@@ -68,7 +69,7 @@ class Broker:
         self.backlogBytes = backlogBytes
         self.tellPlain = tellPlain
         self.tally = Tally()
-        self.unreachable: Callable[[bytes], None] = lambda identity: None
+        self.unreachable: Callable[[bytes], bool | None] = lambda identity: False
         self.retired: Callable[[bytes], None] = lambda identity: None
         self.failed: Callable[[Request, Code, str], None] = lambda request, code, message: None
         self.watch: Callable[[bytes, bool], None] | None = None
@@ -132,8 +133,7 @@ class Broker:
             request.id = _requestId(self._number)
             worker = None if service.backlog else service.ready.first()
             if worker is None or not self._give(worker, request):
-                self._services.put(request)
-                self._dispatch(service)
+                self._dispatch(self._services.put(request))
 
     def refuseRequests(self, message: str) -> None:
         """Accept no more requests: the server is stopping.  :param message: what clients are told."""
@@ -166,11 +166,13 @@ class Broker:
         worker = self._workers.get(identity)
         if worker is None:
             worker = self._admit(identity, info, lifetime)
-        elif info is not None:
-            worker.credit = info.credit
-            worker.room = 1 if any(request.alone for request in worker.held.values()) else info.credit
-        elif worker.plain and worker.held:
-            self._drop(worker)
+        else:
+            if worker.plain and worker.held:
+                self._dropUnanswered(worker)
+            if info is not None:
+                worker.plain = False
+                worker.credit = info.credit
+                worker.room = 1 if any(request.alone for request in worker.held.values()) else info.credit
         self._services.place(worker)
         self._feed(worker)
 
@@ -238,8 +240,10 @@ class Broker:
         if request.alone and held:
             return False
         if not self._toWorker(requestFrames(worker.identity, request, worker.wantsContext)):
-            self.workerGone(worker.identity, "being out of reach", died=False)
-            self.unreachable(worker.identity)
+            if self.unreachable(worker.identity):
+                self.withhold(worker.identity)
+            else:
+                self.workerGone(worker.identity, "being out of reach")
             return False
         if not held:
             self._busy += 1
@@ -289,6 +293,13 @@ class Broker:
         if self.watch is not None:
             self.watch(worker.identity, False)
 
+    def _dropUnanswered(self, worker: Worker) -> None:
+        """A plain worker asks for the next request: if it has not answered the last one, it will not do so any more."""
+        for request in worker.held.values():
+            if request.state is State.HELD:
+                self._fail(request, Code.APP_ERROR, "its worker asked for the next request without an answer")
+        self._drop(worker)
+
     def _moveHand(self, worker: Worker, reason: str, died: bool) -> None:
         """What a lost worker held goes to the front, or is given up."""
         hand = [request for request in worker.held.values() if request.state is State.HELD]
@@ -316,20 +327,26 @@ class Broker:
                 return
 
     def _dispatch(self, service: Service) -> None:
-        """Send what waits for a service to those who are ready to serve it."""
-        while service.head() is not None:
-            worker = service.ready.first()
-            if worker is None or not (self._giveHead(worker, service) or worker.level < 0):
-                return
+        """Send what waits for a service to those who are ready to serve it; a call from within is done by the outer."""
+        if service.dispatching:
+            return
+        service.dispatching = True
+        try:
+            while service.head() is not None:
+                worker = service.ready.first()
+                if worker is None or not (self._giveHead(worker, service) or worker.level < 0):
+                    return
+        finally:
+            service.dispatching = False
 
     def _giveHead(self, worker: Worker, service: Service) -> bool:
         """Give a worker the request that is next; if it cannot be given, it stays next."""
-        request = service.backlog.popleft()
-        if self._give(worker, request):
-            self._services.leave(request)
-            return True
-        service.backlog.appendleft(request)
-        return False
+        request = service.backlog[0]
+        if not self._give(worker, request):
+            return False
+        service.backlog.popleft()
+        self._services.leave(request)
+        return True
 
     # --- the end of a request
 

@@ -177,8 +177,8 @@ class Run:
             return
         told = isinstance(request, NativeRequest) or self._settings.errorReply
         self._log.warn(
-            "a request was given up ({code}): {message}; its client was {told}",
+            "a request was given up ({code}): {reason}; its client was {told}",
             code=code,
-            message=message,
+            reason=message,
             told="told" if told else "not told, as it has no way to understand",
         )

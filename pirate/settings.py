@@ -37,7 +37,18 @@ def _isNumber(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value < float("inf")
 
 
-COUNT = Kind(int, lambda value: isinstance(value, int) and value >= 0, "a whole number, 0 or more")
+def _isPath(value: Any) -> bool:
+    if not isinstance(value, str) or value.count(":") > 1:
+        return False
+    parts = value.replace(":", ".").split(".")
+    return len(parts) > 1 and all(part.isidentifier() for part in parts)
+
+
+COUNT = Kind(
+    int,
+    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+    "a whole number, 0 or more",
+)
 SECONDS = Kind(float, _isNumber, "a number of seconds, 0 or more", "seconds")
 SOME_SECONDS = Kind(float, lambda value: _isNumber(value) and value > 0, "a number of seconds, more than 0", "seconds")
 LEVEL = Kind(int, lambda value: type(value) is int and 0 <= value <= 4, "a whole number from 0 to 4")
@@ -47,11 +58,7 @@ PREFETCH = Kind(
     lambda value: type(value) is int and 1 <= value <= MAX_CREDIT,
     f"auto, or a whole number from 1 to {MAX_CREDIT}",
 )
-PATH = Kind(
-    str,
-    lambda value: isinstance(value, str) and all(part.isidentifier() for part in value.replace(":", ".").split(".")),
-    "an import path, as in package.module.name or package.module:name",
-)
+PATH = Kind(str, _isPath, "an import path, as in package.module.name or package.module:name")
 ENDPOINTS = Kind(parseEndpoint, lambda value: True, "one or more endpoints")
 
 
@@ -105,9 +112,10 @@ class Limits:
         """
         The same with more or fewer servers; the numbers of spare servers give way.
 
-        :param by: added to both C{minServers}, which stays at least 0, and C{maxServers}, which stays at least 1.
+        :param by: added to both C{minServers}, which stays at least 0, and C{maxServers}, which stays at least 1
+            unless it is 0 already.
         """
-        most = max(self.maxServers + by, 1)
+        most = max(self.maxServers + by, min(self.maxServers, 1))
         spare = min(self.maxSpareServers, most)
         return replace(
             self,
@@ -120,7 +128,7 @@ class Limits:
     def _makeRoom(self) -> None:
         """Move the defaults that were not given: servers first, then spare servers, which stay within them."""
         if isinstance(self.maxServers, Movable):
-            self._move("maxServers", max(self.maxServers, self.minServers))
+            self._move("maxServers", max(self.maxServers, self.minServers, self.minSpareServers))
         if isinstance(self.minServers, Movable):
             self._move("minServers", min(self.minServers, self.maxServers))
         if isinstance(self.maxSpareServers, Movable):
@@ -177,6 +185,7 @@ class Settings:
             )
         for name in ("frontend", "backend"):
             self._refusePublic(name)
+        self._refuseShared()
 
     def _refusePublic(self, name: str) -> None:
         endpoints = getattr(self, name)
@@ -188,6 +197,11 @@ class Settings:
                     f"{name} {endpoint} can be reached from other machines, by anybody: "
                     "bind a loopback or ipc endpoint, or say --insecure"
                 )
+
+    def _refuseShared(self) -> None:
+        for endpoint in self.frontend:
+            if endpoint in self.backend and not endpoint.endswith(":*"):
+                raise ConfigurationError(f"frontend and backend are both {endpoint}: each needs an endpoint of its own")
 
 
 def _check(values: Limits | Settings) -> None:
@@ -236,9 +250,14 @@ def fromText(given: Mapping[str, Any]) -> Settings:
     return Settings(limits=limits, **others)
 
 
+_WORKERS = Setting("workers", "", COUNT, None, "")
+
+
 def _spreadWorkers(given: Mapping[str, Any]) -> dict[str, Any]:
     texts = dict(given)
     workers = texts.pop("workers", None)
+    if workers is not None and not COUNT.accepts(_parse(_WORKERS, workers)):
+        raise ConfigurationError(f"workers is {workers!r}, but must be {COUNT.words}")
     for name in ("min-servers", "max-servers") if workers is not None else ():
         if texts.setdefault(name, workers) != workers:
             raise ConfigurationError(f"workers ({workers}) is short for {name} {workers}, but {name} is {texts[name]}")

@@ -275,7 +275,7 @@ class Transport:
         self._inTurn = True
         try:
             backend.read(self._backendReceived, fired is backend)
-            if self._wanted():
+            if frontend.factory is not None and self._wanted():
                 frontend.read(self._frontendReceived, fired is frontend)
             self._turned()
         finally:
