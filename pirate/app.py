@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
+from types import MethodType
 from typing import Any
 
 from pirate.errors import PirateError
@@ -97,15 +99,29 @@ def _toFrame(value: Any) -> Any:
 
 def _wantsContext(call: Any) -> bool:
     """Whether a callable has a keyword-only parameter C{context}; without C{inspect}, which is slow to import."""
-    if not hasattr(call, "__code__") and not hasattr(call, "__func__"):
-        call = type(call).__call__
-    call = getattr(call, "__func__", call)
-    call = getattr(call, "__wrapped__", call)
-    code = getattr(call, "__code__", None)
-    if code is None:
+    function = _innermost(call)
+    if not hasattr(type(function), "__code__"):
+        function = _innermost(type(function).__call__)
+    if not hasattr(type(function), "__code__"):
         return False
+    code = function.__code__
     first = code.co_argcount
     return "context" in code.co_varnames[first : first + code.co_kwonlyargcount]
+
+
+def _innermost(call: Any) -> Any:
+    """What is called in the end, under decorators, partials and methods."""
+    while True:
+        # Not by getattr: there are objects that have every attribute that they are asked for.
+        attributes = getattr(call, "__dict__", {})
+        if "__wrapped__" in attributes:
+            call = attributes["__wrapped__"]
+        elif isinstance(call, partial):
+            call = call.func
+        elif isinstance(call, MethodType):
+            call = call.__func__
+        else:
+            return call
 
 
 def describe(error: BaseException) -> str:

@@ -29,13 +29,16 @@ class Backoff:
 
     def failed(self, child: Child, now: float) -> None:
         """A child could not start, or died too soon."""
-        if child.born >= self._last:
+        if child.born > self._last:
             self.failures += 1
             self._last = now
-            delay = min(FIRST_DELAY * 2 ** (self.failures - 1), LONGEST_DELAY)
+            # Hours of failures make a power of two that no float can hold.
+            delay = min(FIRST_DELAY * 2 ** min(self.failures - 1, 30), LONGEST_DELAY)
             self.until = now + delay * self._random.uniform(0.75, 1.25)
 
     def noteSuccess(self, children: Iterable[Child], now: float) -> None:
         """Forget the failures if one of these children became ready after the last of them, and has lived."""
-        if self.failures and any(each.ready and self._last < each.ready <= now - STABLE for each in children):
+        if self.failures and any(
+            each.ready is not None and self._last < each.ready <= now - STABLE for each in children
+        ):
             self.failures = 0

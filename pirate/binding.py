@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ class Binding:
         """Remove the file of a UNIX socket that was bound, once the ZeroMQ socket is closed."""
         path = self._path() if self._bound else None
         if path is not None:
-            path.unlink(missing_ok=True)
+            # It may be in a directory that is out of reach since privileges were dropped.
+            with suppress(OSError):
+                path.unlink()
 
     def _refused(self, reason: str) -> BindError:
         # Short, because twistd shows no more than a hundred bytes of it when it starts a daemon.

@@ -132,8 +132,7 @@ class Broker(Dispatcher):
         assert service is not None
         worker = None if service.backlog else service.ready.first()
         if worker is None or not self._give(worker, request):
-            self._wait(request)
-            self._dispatch(service)
+            self._dispatch(self._wait(request))
 
     def _known(self, request: NativeRequest) -> bool:
         """Whether a request has been sent before, and so needs only to share the answer, or have it again."""

@@ -61,12 +61,12 @@ class ServerProcess(MultiService):
             return None
         sys.path.insert(0, os.getcwd())
         try:
-            hooks = load(self._settings.hooks)()
+            hooks = load(self._settings.hooks)
+            if isinstance(hooks, type) and issubclass(hooks, Hooks):
+                return hooks()
         finally:
             sys.path.remove(os.getcwd())
-        if not isinstance(hooks, Hooks):
-            raise ConfigurationError(f"hooks is {self._settings.hooks}, but must name a subclass of pirate.hooks.Hooks")
-        return hooks
+        raise ConfigurationError(f"hooks is {self._settings.hooks}, but must name a subclass of pirate.hooks.Hooks")
 
     def _failed(self, failure: Failure) -> None:
         """The first workers could not start: end the process, with a status that says so."""

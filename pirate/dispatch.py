@@ -38,6 +38,8 @@ class Dispatcher:
     :param answers: what clients are told.
     :ivar now: the time in seconds, on any clock that does not go back.
     :ivar lost: called with the identity of a worker that should be stopped, and why.
+    :ivar unreachable: called with the identity of a worker to which a message could not be sent; whether somebody will
+        tell of its end, L{workerGone}, once its last answers have been read.
     :ivar retired: called with the identity of a worker that is asked to leave because its lifetime is over.
     :ivar watch: called with a worker's identity and whether it is busy, at each change, if anybody wants to know.
     :ivar wantsContext: whether some worker's app has asked for the context of requests.
@@ -50,6 +52,7 @@ class Dispatcher:
         self.tally = tally
         self.now = 0.0
         self.lost: Callable[[bytes, str], None] = lambda identity, why: None
+        self.unreachable: Callable[[bytes], bool] = lambda identity: False
         self.retired: Callable[[bytes], None] = lambda identity: None
         self.watch: Callable[[bytes, bool], None] | None = None
         self.wantsContext = False
@@ -98,11 +101,13 @@ class Dispatcher:
         worker = self._workers.get(identity)
         if worker is None:
             worker = self._admit(identity, info, lifetime)
-        elif info is not None:
-            worker.credit = info.credit
-            worker.room = 1 if any(request.alone for request in worker.held.values()) else info.credit
-        elif worker.plain and worker.held:
-            self._empty(worker)
+        else:
+            if worker.plain and worker.held:
+                self._emptyUnanswered(worker)
+            if info is not None:
+                worker.plain = False
+                worker.credit = info.credit
+                worker.room = 1 if any(request.alone for request in worker.held.values()) else info.credit
         self._services.place(worker)
         self._feed(worker)
 
@@ -203,8 +208,10 @@ class Dispatcher:
         if request.alone and held:
             return False
         if not self._toWorker(requestFrames(worker.identity, request, worker.wantsContext, self.now)):
-            self.workerGone(worker.identity, "being out of reach", died=False)
-            self.lost(worker.identity, "it is out of reach")
+            if self.unreachable(worker.identity):
+                self.withhold(worker.identity)
+            else:
+                self.workerGone(worker.identity, "being out of reach")
             return False
         if not held:
             self._busy += 1
@@ -259,6 +266,13 @@ class Dispatcher:
         if self.watch is not None:
             self.watch(worker.identity, False)
 
+    def _emptyUnanswered(self, worker: Worker) -> None:
+        """A plain worker asks for the next request: if it has not answered the last one, it will not do so any more."""
+        for request in worker.held.values():
+            if request.state is State.HELD:
+                self._fail(request, Code.APP_ERROR, "its worker asked for the next request without an answer")
+        self._empty(worker)
+
     def _moveHand(self, worker: Worker, reason: str, died: bool) -> None:
         """What a lost worker held goes to the front, or is given up."""
         first = next(iter(worker.held.values()))
@@ -289,9 +303,10 @@ class Dispatcher:
 
     # --- the backlog
 
-    def _wait(self, request: Request, front: bool = False) -> None:
-        self._services.put(request, self.now, front)
+    def _wait(self, request: Request, front: bool = False) -> Service:
+        service = self._services.put(request, self.now, front)
         self._timetable.waits(request)
+        return service
 
     def _feed(self, worker: Worker) -> None:
         """Fill the hand of a worker that has room, the oldest request first."""
@@ -301,23 +316,30 @@ class Dispatcher:
                 return
 
     def _dispatch(self, service: Service) -> None:
-        """Send what waits for a service to those who are ready to serve it."""
-        while service.head() is not None:
-            worker = service.ready.first()
-            if worker is None or not (self._giveHead(worker, service) or worker.level < 0):
-                return
+        """Send what waits for a service to those who are ready to serve it; a call from within is done by the outer."""
+        if service.dispatching:
+            return
+        service.dispatching = True
+        try:
+            while service.head() is not None:
+                worker = service.ready.first()
+                if worker is None or not (self._giveHead(worker, service) or worker.level < 0):
+                    return
+        finally:
+            service.dispatching = False
 
     def _giveHead(self, worker: Worker, service: Service) -> bool:
         """Give a worker the request that is next; if it cannot be given, it stays next."""
-        request = service.backlog.popleft()
+        request = service.backlog[0]
         if request.deadline <= self.now:
+            service.backlog.popleft()
             self._fail(request, Code.EXPIRED, "its time was over before it was begun")
             return True
-        if self._give(worker, request):
-            self._services.leave(request)
-            return True
-        service.backlog.appendleft(request)
-        return False
+        if not self._give(worker, request):
+            return False
+        service.backlog.popleft()
+        self._services.leave(request)
+        return True
 
     # --- the end of a request
 

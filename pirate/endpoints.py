@@ -22,6 +22,8 @@ def parseEndpoint(given: str | int) -> str:
     :raise ConfigurationError: if it is none of these.
     """
     text = str(given).strip()
+    if not text.isprintable():
+        raise ConfigurationError(f"endpoint {text!r}: must be a port, host:port, tcp://host:port or ipc://path")
     if text.startswith("ipc://"):
         return _ipc(text)
     if "://" in text and not text.startswith("tcp://"):
@@ -73,8 +75,8 @@ def _host(host: str, text: str) -> str:
     bare = host.removeprefix("[").removesuffix("]")
     if not bare:
         raise ConfigurationError(f"endpoint {text!r}: must be a port, host:port, tcp://host:port or ipc://path")
-    if ":" in bare:
-        if host == bare:
+    if ":" in bare or host != bare:
+        if host != f"[{bare}]":
             raise ConfigurationError(f"endpoint {text!r}: an IPv6 address must stand in brackets, as in [::1]:6660")
         try:
             ipaddress.IPv6Address(bare.partition("%")[0])
@@ -86,6 +88,6 @@ def _host(host: str, text: str) -> str:
 def _port(port: str, text: str) -> str:
     if port == "*":
         return port
-    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise ConfigurationError(f"endpoint {text!r}: the port must be 1 to 65535, or * for a free one")
     return port if int(port) else "*"

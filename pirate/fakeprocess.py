@@ -1,4 +1,4 @@
-"""Child processes that do what a test says, and a reactor on a clock that makes them.  Their home is L{pirate.testing}."""
+"""Child processes that do what a test says, and a reactor on a clock that makes them: part of L{pirate.testing}."""
 
 from __future__ import annotations
 
@@ -67,6 +67,10 @@ class FakeProcess:
         self.exits(code, signal=signal)
         self.closesStreams()
 
+    def endsSoon(self, code: int = 0, *, signal: str = "") -> None:
+        """The same, in the reactor's next turn."""
+        self._reactor.callLater(0, self.ends, code, signal=signal)
+
     def write(self, data: bytes) -> None:
         """Write to its standard input."""
         self.stdin += data
@@ -78,7 +82,7 @@ class FakeProcess:
             raise ProcessExitedAlready
         self.signals.append(name)
         if name == "KILL":
-            self._reactor.callLater(0, self.ends, signal="KILL")
+            self.endsSoon(signal="KILL")
         elif name == "TERM" and self.termDelay is not None:
             self._reactor.callLater(self.termDelay, lambda: self.alive and self.terminated())
 

@@ -31,8 +31,19 @@ def _isNumber(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value < float("inf")
 
 
-COUNT = Kind(int, lambda value: isinstance(value, int) and value >= 0, "a whole number, 0 or more")
-SOME = Kind(int, lambda value: isinstance(value, int) and value >= 1, "a whole number, 1 or more")
+def _isPath(value: Any) -> bool:
+    if not isinstance(value, str) or value.count(":") > 1:
+        return False
+    parts = value.replace(":", ".").split(".")
+    return len(parts) > 1 and all(part.isidentifier() for part in parts)
+
+
+COUNT = Kind(
+    int,
+    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+    "a whole number, 0 or more",
+)
+SOME = Kind(int, lambda value: type(value) is int and value >= 1, "a whole number, 1 or more")
 SECONDS = Kind(float, _isNumber, "a number of seconds, 0 or more", "seconds")
 SOME_SECONDS = Kind(float, lambda value: _isNumber(value) and value > 0, "a number of seconds, more than 0", "seconds")
 LEVEL = Kind(int, lambda value: type(value) is int and 0 <= value <= 4, "a whole number from 0 to 4")
@@ -42,11 +53,7 @@ PREFETCH = Kind(
     lambda value: type(value) is int and 1 <= value <= MAX_CREDIT,
     f"auto, or a whole number from 1 to {MAX_CREDIT}",
 )
-PATH = Kind(
-    str,
-    lambda value: isinstance(value, str) and all(part.isidentifier() for part in value.replace(":", ".").split(".")),
-    "an import path, as in package.module.name or package.module:name",
-)
+PATH = Kind(str, _isPath, "an import path, as in package.module.name or package.module:name")
 ENDPOINTS = Kind(parseEndpoint, lambda value: True, "one or more endpoints")
 
 

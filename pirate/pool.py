@@ -8,7 +8,7 @@ The rules, in the order in which they are applied whenever the pool is asked:
 3. Fewer than C{min-servers}: the difference is started at once.
 4. Fewer idle than C{min-spare-servers}, or requests waiting with nobody idle, and fewer than C{max-servers}: more
    are started, in batches that double every second.
-5. More than C{max-servers}: the difference is retired, the idle first.
+5. More than C{max-servers}: the difference is retired, those that are still starting first, then the idle.
 6. More idle than C{max-spare-servers}, or nothing to do for half a minute and more idle than C{min-spare-servers}:
    the difference is retired, the oldest first, no sooner than C{min-child-ttl} after the last start and
    C{check-for-waiting} after the last retirement.
@@ -107,9 +107,11 @@ class Pool:
         self._generation = 0
         self._reloading = False
         self._replaced = 0
+        self._replaceBatch = 1
         self._urgent: list[Action] = []
         self._extra = 0
         self.everReady = False
+        self._gaveUp = False
         self._backoff = Backoff(random)
         self._batch = 1
         self._nextBatch = self._lastSpawn = self._lastScaleDown = float("-inf")
@@ -142,6 +144,11 @@ class Pool:
         if child.state not in (ChildState.RETIRING, ChildState.GONE):
             child.become(ChildState.RETIRING)
 
+    def unreachable(self, child: Child, now: float) -> None:
+        """A child takes no messages: it has a moment to end by itself."""
+        if child.killAt is None:
+            child.killAt = now + LAST_GRACE
+
     def exited(self, child: Child, how: Exit, now: float, worked: bool = False) -> None:
         """
         A child is gone.
@@ -157,7 +164,9 @@ class Pool:
         if child.ready is None or (not worked and now - child.ready < STABLE):
             self._backoff.failed(child, now)
         if stillborn and not self.everReady and (how.hopeless or self._backoff.failures >= HOPELESS):
-            self._urgent.append(GiveUp(str(how)))
+            if not self._gaveUp:
+                self._gaveUp = True
+                self._urgent.append(GiveUp(str(how)))
         elif stillborn and self._reloading and child.generation == self._generation:
             self._endReload(f"a new worker could not start: {how}")
 
@@ -187,7 +196,7 @@ class Pool:
         self._generation += 1
         self._reloading = True
         self._replaced = 0
-        self._batch = 1
+        self._replaceBatch = 1
 
     def drain(self, now: float, grace: float | None) -> None:
         """Work off what has been accepted, then close.  :param grace: seconds; C{None}: as long as it takes."""
@@ -237,7 +246,7 @@ class Pool:
         times += [
             each for each in (self._cutOffAt, self._backoff.until, self._nextBatch) if each is not None and each > now
         ]
-        if self.limits.checkForDequeue:
+        if self.limits.checkForDequeue and self.mode is Mode.RUNNING:
             times.append(self._nextDequeue)
         if self.limits.maxMemory:
             times.append(now + MEMORY_INTERVAL)
@@ -288,14 +297,13 @@ class Pool:
             yield from self._urgent
             self._urgent = []
         elif not any(child.state is ChildState.STARTING for child in self._live()):
-            count = min(self._batch, len(old))
-            self._batch = min(self._batch * 2, MAX_BATCH)
+            count = min(self._replaceBatch, len(old))
+            self._replaceBatch = min(self._replaceBatch * 2, MAX_BATCH)
             yield from self._start(count, now)
 
     def _endReload(self, error: str | None) -> None:
         self._reloading = False
         self._replaced = 0
-        self._batch = 1
         for child in self._children.values():
             child.generation = self._generation
         self._urgent.append(Reloaded(error))
@@ -309,7 +317,8 @@ class Pool:
         room = self.limits.maxServers - len(live)
         missing = max(self.limits.minServers - len(live), min(self._extra, room))
         if self.mode is Mode.DRAINING:
-            missing = min(max(missing, 0 if live else 1), room, load.backlog)
+            starting = sum(child.state is ChildState.STARTING for child in live)
+            missing = min(max(missing, 0 if live else 1), room, load.backlog - starting)
         elif missing <= 0:
             missing = self._spareShortfall(room, now, load)
         if missing <= 0 or now < self._backoff.until:
@@ -356,16 +365,16 @@ class Pool:
         """The children to retire now."""
         if self._reloading:
             return []
-        live = self._live()
-        count = max(len(live) - self.limits.maxServers, min(-self._extra, len(live) - self.limits.minServers))
+        live, idle = self._live(), self._idle(load)
+        least, spare = self.limits.minServers, self.limits.minSpareServers
+        count = max(len(live) - self.limits.maxServers, min(-self._extra, len(live) - least, len(idle) - spare))
         if count > 0:
             return self._byIdleness(live, load)[:count]
         rested = now - self._lastSpawn >= self.limits.minChildTtl
         if not rested or now - self._lastScaleDown < self.limits.checkForWaiting:
             return []
-        idle = self._idle(load)
-        enough = self.limits.minSpareServers if now - self._lastRequest >= QUIET else self.limits.maxSpareServers
-        count = min(len(idle) - enough, len(live) - self.limits.minServers)
+        enough = spare if now - self._lastRequest >= QUIET else self.limits.maxSpareServers
+        count = min(len(idle) - enough, len(live) - least)
         if count <= 0:
             return []
         self._lastScaleDown = now
@@ -410,8 +419,8 @@ class Pool:
 
     @staticmethod
     def _byIdleness(children: Iterable[Child], load: Load) -> list[Child]:
-        """The idle first, the oldest of them first; then the busy, and last those that are still starting."""
+        """Those that are of no use yet first; then the idle, the oldest of them first; then the busy."""
         return sorted(
             children,
-            key=lambda child: (child.state is ChildState.STARTING, child.key not in load.idle, child.born),
+            key=lambda child: (child.state is not ChildState.STARTING, child.key not in load.idle, child.born),
         )

@@ -102,14 +102,21 @@ class ReadyWorkers:
 
 
 class Service:
-    """One service name.  :ivar workers: how many serve it, ready or not.  :ivar backlog: who waits, in order."""
+    """
+    One service name.
 
-    __slots__ = ("backlog", "ready", "workers")
+    :ivar workers: how many serve it, ready or not.
+    :ivar backlog: who waits, in order.
+    :ivar dispatching: whether what waits is being given out at the moment.
+    """
+
+    __slots__ = ("backlog", "dispatching", "ready", "workers")
 
     def __init__(self) -> None:
         self.backlog: deque[Request] = deque()
         self.ready = ReadyWorkers()
         self.workers = 0
+        self.dispatching = False
 
     def head(self) -> Request | None:
         """The request that is next, which stays where it is; those that are done meanwhile are dropped."""
@@ -170,9 +177,15 @@ class Services:
             if level >= 0:
                 ready.add(worker, level)
 
-    def put(self, request: Request, now: float, front: bool = False) -> None:
-        """Let a request wait for its service, last or, with C{front}, first."""
-        service = self._byName[request.service]
+    def put(self, request: Request, now: float, front: bool = False) -> Service:
+        """
+        Let a request wait for its service, last or, with C{front}, first.
+
+        :return: the service, a new one if its name has been forgotten meanwhile.
+        """
+        service = self._byName.get(request.service)
+        if service is None:
+            service = self._byName[request.service] = Service()
         request.state = State.QUEUED
         request.since = now
         self.waiting += 1
@@ -181,6 +194,7 @@ class Services:
             service.backlog.appendleft(request)
         else:
             service.backlog.append(request)
+        return service
 
     def leave(self, request: Request) -> None:
         """A request that waited waits no more."""

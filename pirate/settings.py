@@ -82,9 +82,10 @@ class Limits:
         """
         The same with more or fewer servers; the numbers of spare servers give way.
 
-        :param by: added to both C{minServers}, which stays at least 0, and C{maxServers}, which stays at least 1.
+        :param by: added to both C{minServers}, which stays at least 0, and C{maxServers}, which stays at least 1
+            unless it is 0 already.
         """
-        most = max(self.maxServers + by, 1)
+        most = max(self.maxServers + by, min(self.maxServers, 1))
         spare = min(self.maxSpareServers, most)
         return replace(
             self,
@@ -97,7 +98,7 @@ class Limits:
     def _makeRoom(self) -> None:
         """Move the defaults that were not given: servers first, then spare servers, which stay within them."""
         if isinstance(self.maxServers, Movable):
-            self._move("maxServers", max(self.maxServers, self.minServers))
+            self._move("maxServers", max(self.maxServers, self.minServers, self.minSpareServers))
         if isinstance(self.minServers, Movable):
             self._move("minServers", min(self.minServers, self.maxServers))
         if isinstance(self.maxSpareServers, Movable):
@@ -186,6 +187,7 @@ class Settings:
             )
         for name in ("frontend", "backend"):
             self._refusePublic(name)
+        self._refuseShared()
 
     def _refusePublic(self, name: str) -> None:
         endpoints = getattr(self, name)
@@ -197,6 +199,11 @@ class Settings:
                     f"{name} {endpoint} can be reached from other machines, by anybody: "
                     "bind a loopback or ipc endpoint, or say --insecure"
                 )
+
+    def _refuseShared(self) -> None:
+        for endpoint in self.frontend:
+            if endpoint in self.backend and not endpoint.endswith(":*"):
+                raise ConfigurationError(f"frontend and backend are both {endpoint}: each needs an endpoint of its own")
 
 
 def _check(values: Limits | Terms | Settings) -> None:
@@ -249,9 +256,14 @@ def _parsed(owner: type[Limits] | type[Terms] | type[Settings], texts: Mapping[s
     return {each.attribute: _parse(each, texts[each.name]) for each in table(owner) if each.name in texts}
 
 
+_WORKERS = Setting("workers", "", COUNT, None, "")
+
+
 def _spreadWorkers(given: Mapping[str, Any]) -> dict[str, Any]:
     texts = dict(given)
     workers = texts.pop("workers", None)
+    if workers is not None and not COUNT.accepts(_parse(_WORKERS, workers)):
+        raise ConfigurationError(f"workers is {workers!r}, but must be {COUNT.words}")
     for name in ("min-servers", "max-servers") if workers is not None else ():
         if texts.setdefault(name, workers) != workers:
             raise ConfigurationError(f"workers ({workers}) is short for {name} {workers}, but {name} is {texts[name]}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
+from pirate.errors import StopError
 from pirate.service import JobServer
 
 
@@ -53,7 +55,12 @@ class Signals(Service):
             self._before[number] = signal.signal(number, self._received)
 
     def _received(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self._commands[number])
+        self._reactor.callFromThread(self._obey, self._commands[number])
+
+    def _obey(self, command: Callable[[], object]) -> None:
+        # A server that is stopping has no use for the signals that change it.
+        with suppress(StopError):
+            command()
 
     def _stop(self, grace: float | None) -> None:
         if self._stopping:

@@ -43,6 +43,8 @@ class Member:
 
     :ivar identity: its routing id on the backend.
     :ivar token: the secret by which it proves itself.
+    :ivar told: the state that the hooks were last told of.
+    :ivar left: whether it has said that it is leaving.
     """
 
     def __init__(self, child: Child) -> None:
@@ -50,7 +52,15 @@ class Member:
         self.process: WorkerProcess
         self.identity = b""
         self.token = secrets.token_hex(16)
+        self.told = child.state
+        self.left = False
         self.burial: IDelayedCall | None = None
+
+    def isProved(self, status: Status) -> bool:
+        """Whether a status carries this child's token."""
+        if status.info is None:
+            return False
+        return secrets.compare_digest(status.info.token.encode(errors="replace"), self.token.encode())
 
 
 class Supervisor:
@@ -97,6 +107,7 @@ class Supervisor:
         }
         broker.retired = self._lifetimeOver
         broker.lost = self._lost
+        broker.unreachable = self._unreachable
         broker.silent = self._silent
 
     # --- asking
@@ -116,6 +127,7 @@ class Supervisor:
         self.watch("idle")
         self.asked()
         self._schedule()
+        self._tellGone()
 
     def stop(self) -> None:
         """Ask no more."""
@@ -132,11 +144,16 @@ class Supervisor:
 
     def load(self) -> Load:
         """What the pool needs to know of the broker."""
-        idle = {key for key, member in self._members.items() if self._broker.isIdle(member.identity)}
+        idle = {key for key, member in self._members.items() if self._holdsNothing(member)}
         memory = {}
         if self._pool.limits.maxMemory:
             memory = {key: residentMemory(member.process.pid) for key, member in self._members.items()}
         return Load(idle, self._broker.backlog, self._broker.tally.received, memory)
+
+    def _holdsNothing(self, member: Member) -> bool:
+        # One that has said that it is leaving is not known to the broker any more.
+        left = member.child.state is ChildState.RETIRING and not self._broker.knows(member.identity)
+        return left or self._broker.isIdle(member.identity)
 
     def readyCount(self) -> int:
         """How many workers are ready."""
@@ -166,7 +183,7 @@ class Supervisor:
         if status.word == EXITING:
             self._leaving(member)
         elif member.child.state is ChildState.STARTING:
-            if status.info is None or not secrets.compare_digest(status.info.token.encode(), member.token.encode()):
+            if not member.isProved(status):
                 return False
             self._ready(member, status)
         elif status.word == HEARTBEAT:
@@ -176,10 +193,9 @@ class Supervisor:
         return True
 
     def _ready(self, member: Member, status: Status) -> None:
-        before = member.child.state
         member.process.becameReady()
         self._pool.ready(member.child, self._reactor.seconds())
-        self._changed(member, before)
+        self._changed(member, member.child.state)
         self._log.info("worker {pid} is ready", pid=member.process.pid, verbosity=DETAIL)
         if member.child.kind is Kind.WORKER:
             self._broker.workerReady(member.identity, status.info, member.child.lifetime)
@@ -187,28 +203,27 @@ class Supervisor:
 
     def _leaving(self, member: Member) -> None:
         """All that it had to say has arrived."""
-        before = member.child.state
+        member.left = True
         self._pool.leaving(member.child)
-        self._changed(member, before)
+        self._changed(member, member.child.state)
         self._broker.workerGone(member.identity, "leaving", died=False)
         if member.burial is not None:
             self._bury(member, "leaving")
+        self.ask()
 
     def _lifetimeOver(self, identity: bytes) -> None:
         member = self._byIdentity.get(identity)
         if member is not None:
-            before = member.child.state
             self._pool.leaving(member.child)
-            self._changed(member, before)
+            self._changed(member, member.child.state)
             self._reactor.callLater(0, self.ask)
 
     def _lost(self, identity: bytes, why: str) -> None:
         """The broker has done with a worker: stop it, and let it say what it was doing."""
         member = self._byIdentity.get(identity)
         if member is not None:
-            before = member.child.state
             self._pool.condemn(member.child, self._reactor.seconds(), why)
-            self._changed(member, before)
+            self._changed(member, member.child.state)
             self._reactor.callLater(0, self.ask)
 
     def _silent(self, identity: bytes) -> None:
@@ -217,6 +232,15 @@ class Supervisor:
         if member is not None and isStopped(member.process.pid):
             self._broker.workerGone(identity, "being stopped by a signal", died=False)
             self._lost(identity, "it has been stopped by a signal")
+
+    def _unreachable(self, identity: bytes) -> bool:
+        # It may be leaving, and its last answers may be there, unread: what it holds is not for others yet.
+        member = self._byIdentity.get(identity)
+        if member is None:
+            return False
+        self._pool.unreachable(member.child, self._reactor.seconds())
+        self._reactor.callLater(0, self.ask)
+        return True
 
     # --- what is done about children
 
@@ -256,7 +280,7 @@ class Supervisor:
 
     def _retire(self, action: Retire) -> None:
         member = self._members[action.child.key]
-        self._changed(member, ChildState.WAITING)
+        self._changed(member, member.child.state)
         self._log.info("worker {pid} is retired", pid=member.process.pid, verbosity=DETAIL)
         self._broker.retire(member.identity)
 
@@ -282,7 +306,8 @@ class Supervisor:
         self._members.pop(member.child.key, None)
         self.exits[how.cause] = self.exits.get(how.cause, 0) + 1
         self.watch("childExited", member.process.pid, how)
-        if not self._broker.knows(member.identity) or self._broker.isIdle(member.identity):
+        said = member.left or not how.clean
+        if said and (not self._broker.knows(member.identity) or self._broker.isIdle(member.identity)):
             self._bury(member, how.cause)
         else:
             self._broker.withhold(member.identity)
@@ -304,15 +329,12 @@ class Supervisor:
         self._tellGone()
 
     def _tellGone(self) -> None:
-        if not self._gone or self._members or self._byIdentity:
+        if self._pool.mode is not Mode.CLOSING or self._members or self._byIdentity or self._streams:
             return
         self.stop()
-        for process in list(self._streams):
-            process.closeStreams()
-        if not self._streams:
-            waiting, self._gone = self._gone, []
-            for gone in waiting:
-                gone.callback(None)
+        waiting, self._gone = self._gone, []
+        for gone in waiting:
+            gone.callback(None)
 
     # --- words about it
 
@@ -322,16 +344,16 @@ class Supervisor:
             return ChildState.PROCESSING
         return state
 
-    def _changed(self, member: Member, before: ChildState) -> None:
-        if before is not member.child.state:
-            self.watch("statusChanged", member.process.pid, before, member.child.state)
+    def _changed(self, member: Member, after: ChildState) -> None:
+        before, member.told = member.told, after
+        if before is not after and after is not ChildState.GONE:
+            self.watch("statusChanged", member.process.pid, before, after)
 
     def busyChanged(self, identity: bytes, busy: bool) -> None:
         """A worker has been given its first request, or has answered its last."""
         member = self._byIdentity.get(identity)
-        if member is not None:
-            states = (ChildState.WAITING, ChildState.PROCESSING)
-            self.watch("statusChanged", member.process.pid, *(states if busy else states[::-1]))
+        if member is not None and member.child.state is ChildState.WAITING:
+            self._changed(member, ChildState.PROCESSING if busy else ChildState.WAITING)
 
     def _said(self, member: Member, line: str, stream: str) -> None:
         self._log.info("worker {pid} {stream}: {line}", pid=member.process.pid, stream=stream, line=line)

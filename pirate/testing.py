@@ -162,7 +162,7 @@ class MemoryTransport:
         self._again = None
         self.turns += 1
         self._read(self.backend, self._fromWorker)
-        if self._wanted():
+        if not self.closed and self._wanted():
             self._read(self.frontend, self._fromClient)
         self._turned()
         if self.backend.waiting or (self.frontend.waiting and self._wanted()):
@@ -171,7 +171,8 @@ class MemoryTransport:
     def _read(self, side: MemoryRouter, received: Callable[[list[bytes]], None]) -> None:
         for _ in range(min(len(side.waiting), MESSAGES)):
             try:
-                received(side.waiting.popleft())
+                if not self.closed:
+                    received(side.waiting.popleft())
             except Exception:
                 self._log.failure("a message was dropped")
 
@@ -252,7 +253,7 @@ class FakeWorker:
         if self._leaving and not self.held:
             if self.job:
                 self.say(EXITING)
-            self.process.ends()
+            self.process.endsSoon()
 
 
 class Stage:

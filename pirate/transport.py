@@ -161,7 +161,7 @@ class Transport:
         try:
             owner.turning()
             backend.read(self._backendReceived, fired is backend)
-            if owner.wanted():
+            if frontend.factory is not None and owner.wanted():
                 frontend.read(self._frontendReceived, fired is frontend)
             owner.turned()
         finally:

@@ -278,17 +278,22 @@ def _readJob() -> dict[str, Any]:
 def _settle(job: dict[str, Any]) -> None:
     """Make this process what its parent expects: paths, environment, signals, streams, title."""
     sys.path[:] = job["path"]
+    # Before the environment is touched: setproctitle finds its room by walking back from the first variable.
+    _setTitle(job["title"])
     if job["pythonpath"] is None:
         os.environ.pop("PYTHONPATH", None)
     else:
         os.environ["PYTHONPATH"] = job["pythonpath"]
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    if job["title"]:
+
+
+def _setTitle(title: str) -> None:
+    if title:
         try:
             import setproctitle
         except ImportError:
             return
-        setproctitle.setproctitle(job["title"])
+        setproctitle.setproctitle(title)
 
 
 def main() -> NoReturn:

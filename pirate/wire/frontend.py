@@ -179,7 +179,7 @@ def parseRequest(frames: Frames) -> Request | Malformed | None:
         return None if count == 2 else Malformed("empty-body")
     route, body = list(frames[: at + 1]), list(frames[at + 1 :])
     last = frames[at - 1]
-    if at > 1 and type(last) is bytes and last.startswith(MAGIC):
+    if at > 1 and type(last) is bytes and last.startswith(MAGIC) and len(last) > len(MAGIC):
         return _nativeRequest(route, body, last)
     return Request(route, body)
 
