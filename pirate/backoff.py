@@ -10,7 +10,7 @@ from pirate.child import Child
 #: Seconds that a ready child must live for its start to have been a success.
 STABLE = 1.0
 #: Seconds that the next start waits after the first failure, and at most.
-FIRST_DELAY, LONGEST_DELAY = 0.1, 20.0
+FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
 
 
 class Backoff:

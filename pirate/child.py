@@ -52,10 +52,23 @@ class Child:
     :ivar ready: when it first said C{waiting}; C{None} before.
     :ivar oldAt: when it is to be retired for its age; infinite: never.
     :ivar killAt: when it is to be sent the next signal, if it is still there.
+    :ivar verdict: why it was sent a signal, if it was late.
     :ivar killBy: which signal that is: C{KILL}, or a C{TERM} before.
     """
 
-    __slots__ = ("born", "generation", "key", "killAt", "killBy", "kind", "lifetime", "oldAt", "ready", "state")
+    __slots__ = (
+        "born",
+        "generation",
+        "key",
+        "killAt",
+        "killBy",
+        "kind",
+        "lifetime",
+        "oldAt",
+        "ready",
+        "state",
+        "verdict",
+    )
 
     def __init__(self, key: int, kind: Kind, lifetime: int, generation: int, born: float, killAt: float) -> None:
         self.key = key
@@ -65,6 +78,7 @@ class Child:
         self.born = born
         self.killAt: float | None = killAt
         self.killBy = "KILL"
+        self.verdict = ""
         self.oldAt = float("inf")
         self.ready: float | None = None
         self.state = ChildState.STARTING

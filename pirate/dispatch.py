@@ -6,9 +6,9 @@ The rules:
 - A request goes to the worker with the fewest in hand, then the least recently used; with nobody free it waits its
   turn in its service's backlog.  While somebody waits, nobody overtakes.
 - Only the worker that holds a request can answer it.
-- A worker that dies is charged one attempt for the request that it was executing, the first in its hand.  All that
-  it held goes to the front of the backlog in the order in which it was held, and each of these is alone in the next
-  worker's hand.
+- When a worker dies, all that it held goes to the front of the backlog in the order in which it was held, and each of
+  these is alone in the next worker's hand.  The request that was being executed is charged an attempt; those behind
+  it are not.
 - The first answer counts, also when it is that of a worker which has died meanwhile.
 """
 
@@ -275,9 +275,8 @@ class Dispatcher:
 
     def _moveHand(self, worker: Worker, reason: str, died: bool) -> None:
         """What a lost worker held goes to the front, or is given up."""
-        first = next(iter(worker.held.values()))
         if died or worker.plain:
-            first.attempts += 1
+            self._charge(worker)
         for request in reversed(worker.held.values()):
             if request.state is not State.HELD:
                 continue
@@ -291,6 +290,21 @@ class Dispatcher:
             else:
                 request.alone = True
                 self._requeue(request, worker)
+
+    def _charge(self, worker: Worker) -> None:
+        """
+        Charge a death to the request that was being executed.
+
+        With several in hand that is not certain, because answers may have been lost with the worker: then each is
+        suspected, and one that takes another worker down, alone, is charged with both.
+        """
+        if len(worker.held) == 1:
+            (executed,) = worker.held.values()
+            executed.attempts += 1 + executed.suspected
+            executed.suspected = 0
+        else:
+            for request in worker.held.values():
+                request.suspected = 1
 
     def _requeue(self, request: Request, worker: Worker) -> None:
         """Put a request that a worker held back to the front of its backlog."""

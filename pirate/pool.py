@@ -166,9 +166,9 @@ class Pool:
         if stillborn and not self.everReady and (how.hopeless or self._backoff.failures >= HOPELESS):
             if not self._gaveUp:
                 self._gaveUp = True
-                self._urgent.append(GiveUp(str(how)))
+                self._urgent.append(GiveUp(child.verdict or str(how)))
         elif stillborn and self._reloading and child.generation == self._generation:
-            self._endReload(f"a new worker could not start: {how}")
+            self._endReload(f"a new worker could not start: {child.verdict or how}")
 
     def condemn(self, child: Child, now: float, why: str) -> None:
         """A child is of no use any more: it is stopped by a signal that makes it show its stack, then killed."""
@@ -279,7 +279,8 @@ class Pool:
                 child.killAt = now + max(self.limits.stopTimeout, LAST_GRACE)
             elif child.killAt is not None and now >= child.killAt:
                 late = "it did not become ready" if child.state is ChildState.STARTING else "it did not leave"
-                yield Signal(child, child.killBy, f"{late} in time")
+                child.verdict = f"{late} in time"
+                yield Signal(child, child.killBy, child.verdict)
                 child.killAt, child.killBy = now + LAST_GRACE, "KILL"
 
     # --- rule 2
@@ -383,7 +384,8 @@ class Pool:
     def _worn(self, now: float, load: Load) -> list[Child]:
         """The workers that are too old or too large."""
         limit = self.limits.maxMemory or float("inf")
-        ready = [child for child in self._live() if child.state is ChildState.WAITING]
+        # Not at once, or a limit that no worker can keep would leave no time for a request.
+        ready = [child for child in self._live() if child.ready is not None and now - child.ready >= MEMORY_INTERVAL]
         return [child for child in ready if now >= child.oldAt or load.memory.get(child.key, 0) > limit]
 
     def _retire(self, child: Child, now: float) -> Action:

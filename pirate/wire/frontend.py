@@ -38,6 +38,7 @@ class Request:
     :ivar peer: the client's address, where known.
     :ivar id: the broker's name for it, 8 bytes; empty until it is accepted.
     :ivar attempts: how many workers have died while executing it.
+    :ivar suspected: how many deaths of workers it may be charged with, if it turns out to be the one.
     :ivar alone: true if it may have killed a worker, and must not share the next one's hand.
     :ivar holders: the identities of the workers that have died with it in hand.
     :ivar holder: the identity of the worker that holds it, or held it last.
@@ -61,6 +62,7 @@ class Request:
         "service",
         "since",
         "state",
+        "suspected",
     )
 
     def __init__(self, route: list[bytes], body: list[bytes], service: str = "", peer: str | None = None) -> None:
@@ -70,6 +72,7 @@ class Request:
         self.peer = peer
         self.id = b""
         self.attempts = 0
+        self.suspected = 0
         self.alone = False
         self.holders: tuple[bytes, ...] = ()
         self.holder = b""

@@ -192,7 +192,8 @@ class Faults:
             self._continue(pid)
 
     def _signal(self, number: int) -> int:
-        pid = self._random.choice(list(self._server.workers) or [0])
+        ready = [pid for pid, state in self._server.workers.items() if state != "starting"]
+        pid = self._random.choice(ready or [0])
         self._kill(pid, number)
         return pid
 

@@ -1,0 +1,361 @@
+"""No request is lost and none is doubled, whatever dies, hangs or changes its mind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import zmq
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from pirate.service import JobServer
+from pirate.settings import Terms
+from pirate.test.integration.gate import PATIENCE, Guest
+from pirate.test.integration.support import ServerCase, executions
+from pirate.wire.frontend import header, parseHeader
+
+#: Where the apps are.
+DEEDS = "pirate.test.integration.deeds"
+Answer = tuple[dict[str, Any], list[bytes]]
+
+
+class Caller:
+    """A native client that says exactly what a test wants, when it wants."""
+
+    def __init__(self, server: JobServer) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.linger = 0
+        self._socket.connect(server.endpoints.frontend[0])
+
+    def send(self, key: bytes, *body: bytes, **options: Any) -> None:
+        """Send a request.  :param key: its id, up to 16 bytes.  :param options: the header's JSON keys."""
+        self._socket.send_multipart([header(key.ljust(16, b"."), options), b"", *body])
+
+    def answer(self, key: bytes) -> Deferred[Answer]:
+        """The next message, which must be for this request."""
+        return self.next().addCallback(self._check, key)
+
+    def next(self) -> Deferred[tuple[bytes, dict[str, Any], list[bytes]]]:
+        """The next message: the request's id, the header's JSON keys, the body."""
+        return deferToThread(self._receive)
+
+    def close(self) -> None:
+        """Go away."""
+        self._context.destroy(0)
+
+    def _receive(self) -> tuple[bytes, dict[str, Any], list[bytes]]:
+        if not self._socket.poll(int(PATIENCE * 1000)):
+            raise AssertionError("no answer")
+        frame, _delimiter, *body = self._socket.recv_multipart()
+        parsed = parseHeader(frame)
+        assert parsed is not None
+        return parsed[0].rstrip(b"."), parsed[1], body
+
+    def _check(self, message: tuple[bytes, dict[str, Any], list[bytes]], key: bytes) -> Answer:
+        if message[0] != key:
+            raise AssertionError(f"{message!r} is not for {key!r}")
+        return message[1:]
+
+
+class ReliabilityCase(ServerCase):
+    """A server with an app of L{deeds}, and native callers."""
+
+    async def start(self, app: str, workers: int = 1, **terms: Any) -> JobServer:
+        """A server with terms of its own."""
+        given = {name: terms.pop(name) for name in ("prefetch", "maxMemory", "maxAge") if name in terms}
+        return await self.serve(f"{DEEDS}.{app}", workers, terms=Terms(**terms), **given)
+
+    def caller(self, server: JobServer) -> Caller:
+        """A native client that is closed when the test ends."""
+        caller = Caller(server)
+        self.addCleanup(caller.close)
+        return caller
+
+    def guest(self) -> Deferred[Guest]:
+        """The next app at the gate."""
+        return deferToThread(self.gate.next)
+
+
+class DeathTests(ReliabilityCase):
+    """Workers that die with requests in hand."""
+
+    async def test_poison(self) -> None:
+        """
+        A request that kills its workers takes three of them and nobody else: those that shared a hand with it are
+        answered, and it is given up once, with the cause.
+        """
+        server = await self.start("record", workers=2, prefetch=16, backlog=2000)
+        caller = self.caller(server)
+        for number in range(1000):
+            if number == 500:
+                caller.send(b"poison", b"poison")
+            caller.send(b"%d" % number, b"%d" % number)
+        answers = {key: (told, body) for key, told, body in [await caller.next() for _ in range(1001)]}
+        told, _ = answers.pop(b"poison")
+        self.assertEqual((told["code"], told["attempts"]), ("worker-lost", 3))
+        self.assertIn("SIGKILL", told["message"])
+        self.assertEqual(answers, {b"%d" % number: ({}, [b"%d" % number]) for number in range(1000)})
+        self.assertEqual(server.stats()["exits"], {"signal SIGKILL": 3})
+        self.assertEqual(executions(self.record).count("poison"), 3)
+
+    async def test_onlyOnce(self) -> None:
+        """A client that allows one attempt is told of the first worker's death."""
+        server = await self.start("record")
+        caller = self.caller(server)
+        caller.send(b"a", b"poison", attempts=1)
+        told, _ = await caller.answer(b"a")
+        self.assertEqual((told["code"], told["attempts"]), ("worker-lost", 1))
+
+    async def test_midStream(self) -> None:
+        """A worker dies after it has sent parts: they are not sent twice, the client is told that there is no more."""
+        server = await self.start("count")
+        caller = self.caller(server)
+        caller.send(b"a", b"2", self.gate.path, partial=True)
+        parts = [await caller.answer(b"a") for _ in range(2)]
+        self.assertEqual(parts, [({"status": "partial"}, [b"0"]), ({"status": "partial"}, [b"1"])])
+        os.kill((await self.guest()).pid, signal.SIGKILL)
+        told, _ = await caller.answer(b"a")
+        self.assertEqual(told["code"], "worker-lost")
+
+
+class RetryTests(ReliabilityCase):
+    """Clients that send the same request again."""
+
+    async def test_joins(self) -> None:
+        """A request that is sent again while it runs is run once, and both senders get the answer, as does a third."""
+        server = await self.start("recordAndMeet")
+        first, second, third = (self.caller(server) for _ in range(3))
+        first.send(b"a", b"once", self.gate.path)
+        guest = await self.guest()
+        second.send(b"a", b"once", self.gate.path)
+        await self.until(lambda: server.stats()["joined"] == 1)
+        guest.tell(b"pid")
+        answer = await first.answer(b"a")
+        self.assertEqual(answer, ({}, [b"%d" % guest.pid]))
+        self.assertEqual(await second.answer(b"a"), answer)
+        third.send(b"a", b"once", self.gate.path)
+        self.assertEqual(await third.answer(b"a"), answer)
+        self.assertEqual(executions(self.record), ["once"])
+        self.assertEqual(server.stats()["remembered"], 1)
+
+    async def test_forgets(self) -> None:
+        """With C{remember} 0, a request that was answered is a new one when it comes again."""
+        server = await self.start("record", remember=0)
+        caller = self.caller(server)
+        for _ in range(2):
+            caller.send(b"a", b"again")
+            await caller.answer(b"a")
+        self.assertEqual(executions(self.record), ["again", "again"])
+
+
+class TimeTests(ReliabilityCase):
+    """Requests and jobs that have only so much time."""
+
+    async def test_expires(self) -> None:
+        """A request whose time is over while it waits is not run, and its client is told when it is over."""
+        server = await self.start("recordAndMeet")
+        caller = self.caller(server)
+        caller.send(b"a", b"first", self.gate.path)
+        guest = await self.guest()
+        caller.send(b"b", b"second", self.gate.path, timeout_ms=50)
+        told, _ = await caller.answer(b"b")
+        self.assertEqual(told["code"], "expired")
+        guest.close()
+        await caller.answer(b"a")
+        self.assertEqual(executions(self.record), ["first"])
+
+    async def test_knowsWhatIsLeft(self) -> None:
+        """The app is told what is left of the caller's budget, and the caller's trace."""
+        server = await self.start("told")
+        caller = self.caller(server)
+        caller.send(b"a", b"", timeout_ms=50_000, trace="00-1-2-01")
+        caller.send(b"b", b"")
+        _, (left, trace) = await caller.answer(b"a")
+        self.assertTrue(0 < float(left) <= 50, left)
+        self.assertEqual(trace, b"00-1-2-01")
+        self.assertEqual(await caller.answer(b"b"), ({}, [b"None", b""]))
+
+    async def test_jobTimeout(self) -> None:
+        """
+        A job that takes too long, in C code, is stopped with its worker: its stack is in the log, its client is told,
+        it is not run again, a new worker comes, and the neighbour does not notice.
+        """
+        server = await self.start("endure", workers=1, jobTimeout=0.3)
+        caller = self.caller(server)
+        (pid,) = server.workers
+        caller.send(b"a", b"stubborn")
+        told, _ = await caller.answer(b"a")
+        self.assertEqual((told["code"], told["attempts"]), ("timeout", 0))
+        await self.until(lambda: list(server.workers.values()) == ["waiting"] and pid not in server.workers)
+        self.assertTrue(self.logged(f"worker {pid} stderr: .*in hog"))
+        self.assertEqual(server.stats()["exits"], {"signal SIGABRT": 1})
+        self.assertEqual(server.stats()["failed"], {"timeout": 1})
+
+    async def test_stopped(self) -> None:
+        """A worker that is stopped by a signal in the middle of a job is caught by the time limit, and killed."""
+        server = await self.start("recordAndMeet", jobTimeout=0.3)
+        caller = self.caller(server)
+        caller.send(b"a", b"once", self.gate.path)
+        os.kill((await self.guest()).pid, signal.SIGSTOP)
+        told, _ = await caller.answer(b"a")
+        self.assertEqual(told["code"], "timeout")
+        await self.until(lambda: server.stats()["exits"] == {"signal SIGKILL": 1})
+
+    async def test_stoppedIdle(self) -> None:
+        """A worker that was stopped before it was given a request, and never takes it, is replaced; another answers."""
+        server = await self.start("record", deliveryTimeout=0.2)
+        caller = self.caller(server)
+        (pid,) = server.workers
+        os.kill(pid, signal.SIGSTOP)
+        caller.send(b"a", b"moved")
+        self.assertEqual(await caller.answer(b"a"), ({}, [b"moved"]))
+        self.assertEqual(executions(self.record), ["moved"])
+        await self.until(lambda: server.stats()["exits"] == {"signal SIGKILL": 1})
+
+    async def test_softTimeout(self) -> None:
+        """An exception tells the app that it should stop: it may put things in order and answer, or let it pass."""
+        server = await self.start("endure", jobSoftTimeout=0.1, jobTimeout=PATIENCE)
+        caller = self.caller(server)
+        (pid,) = server.workers
+        caller.send(b"a", b"tidy")
+        self.assertEqual(await caller.answer(b"a"), ({}, [b"in order"]))
+        caller.send(b"b", b"untidy")
+        told, _ = await caller.answer(b"b")
+        self.assertEqual(told["code"], "timeout")
+        self.assertEqual(list(server.workers), [pid])
+
+
+class ChangeOfMindTests(ReliabilityCase):
+    """Clients that do not want an answer any more."""
+
+    async def test_cancelQueued(self) -> None:
+        """A request that waits is not run once it is cancelled."""
+        server = await self.start("recordAndMeet")
+        caller = self.caller(server)
+        caller.send(b"a", b"first", self.gate.path)
+        guest = await self.guest()
+        caller.send(b"b", b"second", self.gate.path)
+        caller.send(b"b", b"", command="cancel")
+        told, _ = await caller.answer(b"b")
+        self.assertEqual(told["code"], "cancelled")
+        guest.close()
+        await caller.answer(b"a")
+        self.assertEqual(executions(self.record), ["first"])
+
+    async def test_cancelRunning(self) -> None:
+        """An app that looks whether its request was cancelled learns of it, and its worker lives."""
+        server = await self.start("watch")
+        caller = self.caller(server)
+        caller.send(b"a", self.gate.path)
+        guest = await self.guest()
+        caller.send(b"a", b"", command="cancel")
+        told, _ = await caller.answer(b"a")
+        self.assertEqual(told["code"], "cancelled")
+        guest.close()
+        await self.until(lambda: server.stats()["late"] == 1)
+        self.assertEqual(executions(self.record), ["cancelled"])
+        self.assertEqual(list(server.workers), [guest.pid])
+
+    async def test_cancelKills(self) -> None:
+        """With C{cancelKills}, an app that does not look is stopped with its worker after that grace."""
+        server = await self.start("endure", cancelKills=0.1)
+        caller = self.caller(server)
+        (pid,) = server.workers
+        caller.send(b"a", b"untidy")
+        await self.until(lambda: server.stats()["in_hand"] == 1)
+        caller.send(b"a", b"", command="cancel")
+        await caller.answer(b"a")
+        await self.until(lambda: list(server.workers.values()) == ["waiting"] and pid not in server.workers)
+
+    async def test_cancelUnknown(self) -> None:
+        """Whoever cancels what is not there is told so."""
+        server = await self.start("record")
+        caller = self.caller(server)
+        caller.send(b"a", b"", command="cancel")
+        told, _ = await caller.answer(b"a")
+        self.assertEqual((told["code"], told["message"]), ("cancelled", "there is no such request"))
+
+    async def test_vanishes(self) -> None:
+        """The request of a plain client that goes away while it waits is not run."""
+        server = await self.start("recordAndMeet")
+        caller = self.caller(server)
+        caller.send(b"a", b"first", self.gate.path)
+        guest = await self.guest()
+        await self.ask(server, b"second", self.gate.path, within=0.05)
+        await self.until(lambda: server.stats()["withdrawn"] == 1)
+        guest.close()
+        await caller.answer(b"a")
+        self.assertEqual(executions(self.record), ["first"])
+
+
+class PartTests(ReliabilityCase):
+    """Apps that answer bit by bit."""
+
+    async def test_asTheyCome(self) -> None:
+        """A client that takes parts gets each as soon as it is there, and then the end."""
+        server = await self.start("count")
+        caller = self.caller(server)
+        caller.send(b"a", b"2", self.gate.path, partial=True)
+        self.assertEqual(await caller.answer(b"a"), ({"status": "partial"}, [b"0"]))
+        self.assertEqual(await caller.answer(b"a"), ({"status": "partial"}, [b"1"]))
+        (await self.guest()).tell(b"several", b"2")
+        self.assertEqual(await caller.answer(b"a"), ({"status": "partial"}, [b"2", b"1"]))
+        self.assertEqual(await caller.answer(b"a"), ({}, [b"end"]))
+
+    async def test_allAtOnce(self) -> None:
+        """Everybody else gets one reply, with the frames of all parts in order."""
+        server = await self.start("count")
+        self.assertEqual(await self.ask(server, b"3"), [b"0", b"1", b"2", b"end"])
+        caller = self.caller(server)
+        caller.send(b"a", b"0")
+        self.assertEqual(await caller.answer(b"a"), ({}, [b"end"]))
+
+
+class BacklogTests(ReliabilityCase):
+    """More requests than may wait."""
+
+    async def test_reject(self) -> None:
+        """With the policy C{reject}, a native client is told that the server is busy; what waits is answered."""
+        server = await self.start("recordAndMeet", backlog=1, backlogPolicy="reject")
+        caller = self.caller(server)
+        caller.send(b"a", b"first", self.gate.path)
+        guest = await self.guest()
+        caller.send(b"b", b"second", self.gate.path)
+        caller.send(b"c", b"third", self.gate.path)
+        told, _ = await caller.answer(b"c")
+        self.assertEqual(told["code"], "busy")
+        guest.close()
+        await caller.answer(b"a")
+        (await self.guest()).close()
+        await caller.answer(b"b")
+        self.assertEqual(executions(self.record), ["first", "second"])
+
+    async def test_wait(self) -> None:
+        """With the policy C{wait}, no more is read than may wait, and in the end everything is answered, in order."""
+        server = await self.start("record", backlog=2)
+        caller = self.caller(server)
+        for number in range(500):
+            caller.send(b"%d" % number, b"%d" % number)
+        self.assertEqual([(await caller.next())[0] for _ in range(500)], [b"%d" % number for number in range(500)])
+
+
+class WearTests(ReliabilityCase):
+    """Workers that are replaced for their age or their size."""
+
+    async def test_memory(self) -> None:
+        """A worker that has more memory than it may is replaced, and no request is lost over it."""
+        server = await self.start("record", maxMemory=1.0)
+        (pid,) = server.workers
+        load = self.load(server, 4)
+        await self.until(lambda: pid not in server.workers)
+        await deferToThread(load.finish)
+        self.assertEqual(load.answers, {asked: [asked] for asked in load.asked})
+
+    async def test_age(self) -> None:
+        """A worker that is older than it may be is replaced."""
+        server = await self.start("record", maxAge=0.3)
+        (pid,) = server.workers
+        await self.until(lambda: pid not in server.workers)
