@@ -64,9 +64,9 @@ class ReliabilityCase(ServerCase):
     """A server with an app of L{deeds}, and native callers."""
 
     async def start(self, app: str, workers: int = 1, **terms: Any) -> JobServer:
-        """A server with terms of its own."""
+        """A server with terms of its own, whose C{idle} hook is called often, so that L{until} sees its counters."""
         given = {name: terms.pop(name) for name in ("prefetch", "maxMemory", "maxAge") if name in terms}
-        return await self.serve(f"{DEEDS}.{app}", workers, terms=Terms(**terms), **given)
+        return await self.serve(f"{DEEDS}.{app}", workers, terms=Terms(**terms), checkForWaiting=0.02, **given)
 
     def caller(self, server: JobServer) -> Caller:
         """A native client that is closed when the test ends."""
