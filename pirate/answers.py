@@ -21,14 +21,23 @@ class Answers:
     """
     Tells clients how their requests ended.
 
-    :param toClient: sends frames to a client; false if it cannot be reached.
+    :param toClient: sends frames to a client at once; false if it cannot be reached.
+    :param post: sends frames to a client a little later; L{countUndelivered} is to be called if that fails.
     :param tellPlain: whether clients without a native header are told of errors.
     :ivar failed: called with each request that was given up, the code and the message.
     :ivar undelivered: called for each answer whose client had gone, or did not take it.
     """
 
-    def __init__(self, toClient: Callable[[list[bytes]], bool], tally: Tally, memory: Memory, tellPlain: bool) -> None:
+    def __init__(
+        self,
+        toClient: Callable[[list[bytes]], bool],
+        post: Callable[[list[bytes]], None],
+        tally: Tally,
+        memory: Memory,
+        tellPlain: bool,
+    ) -> None:
         self._toClient = toClient
+        self._post = post
         self._tally = tally
         self._memory = memory
         self._tellPlain = tellPlain
@@ -76,7 +85,7 @@ class Answers:
         """The app has answered."""
         self._tally.replied += 1
         if not request.key and not request.parts:
-            self._send(request.reply(body))
+            self._post(request.reply(body))
         else:
             self._close(request, Outcome(body, parts=request.parts or (), attempts=request.attempts), now)
 
@@ -101,7 +110,7 @@ class Answers:
 
     def refuse(self, request: NativeRequest, code: Code, message: str) -> None:
         """Tell a client something that ends no request."""
-        self._send(request.error(code, message, False))
+        self._post(request.error(code, message, False))
 
     def _close(self, request: Request, outcome: Outcome, now: float) -> None:
         self._tell(request, outcome, fresh=True)
@@ -116,20 +125,26 @@ class Answers:
         """Send an outcome to a client.  :param fresh: whether it has had the parts already, if it takes parts."""
         if outcome.code is not None:
             request.attempts = outcome.attempts
-            self._send(request.error(outcome.code, outcome.message, self._tellPlain))
+            told = request.error(outcome.code, outcome.message, self._tellPlain)
+            if told is not None:
+                self._post(told)
         elif request.partial:
             for part in () if fresh else outcome.parts:
-                self._send(request.part(part))
-            self._send(request.reply(outcome.body or (b"",)))
+                self._post(request.part(part))
+            self._post(request.reply(outcome.body or (b"",)))
         else:
-            self._send(request.reply(outcome.whole()))
+            self._post(request.reply(outcome.whole()))
 
-    def _send(self, frames: list[bytes] | None) -> bool:
-        if frames is None or self._toClient(frames):
+    def _send(self, frames: list[bytes]) -> bool:
+        if self._toClient(frames):
             return True
+        self.countUndelivered()
+        return False
+
+    def countUndelivered(self) -> None:
+        """A client was not there, or did not take what it was sent."""
         self._tally.undeliverable += 1
         self.undelivered()
-        return False
 
 
 def _joined(request: Request) -> list[NativeRequest]:

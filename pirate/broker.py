@@ -34,6 +34,7 @@ class Broker(Dispatcher):
     Requests in, answers out.
 
     :param toClient: sends frames to a client.
+    :param post: the same, if it may be a little later; C{answers.countUndelivered} is to be called if that fails.
     :param toWorker: sends frames to a worker.
     :param terms: what a request can count on.
     :param tellPlain: whether clients without a native header are told of errors.
@@ -43,14 +44,27 @@ class Broker(Dispatcher):
     """
 
     def __init__(
-        self, toClient: Send, toWorker: Send, terms: Terms, *, tellPlain: bool = False, firstId: int = 0
+        self,
+        toClient: Send,
+        toWorker: Send,
+        terms: Terms,
+        *,
+        post: Callable[[list[bytes]], None] | None = None,
+        tellPlain: bool = False,
+        firstId: int = 0,
     ) -> None:
         tally = Tally()
         memory = Memory(terms.remember, terms.rememberEntries, int(terms.rememberMib * _MIB))
-        super().__init__(toWorker, terms, Answers(toClient, tally, memory, tellPlain), tally)
+        answers = Answers(toClient, post or self._sendNow, tally, memory, tellPlain)
+        super().__init__(toWorker, terms, answers, tally)
+        self._toClient = toClient
         self.silent: Callable[[bytes], None] = lambda identity: None
         self._number = firstId | _ID_BIT
         self._refusal: str | None = None
+
+    def _sendNow(self, frames: list[bytes]) -> None:
+        if not self._toClient(frames):
+            self.answers.countUndelivered()
 
     # --- what there is
 

@@ -67,6 +67,7 @@ class Run:
             transport.toClient,
             transport.toWorker,
             settings.terms,
+            post=transport.post,
             tellPlain=settings.errorReply,
             firstId=secrets.randbits(62),
         )
@@ -175,6 +176,14 @@ class Run:
     def turning(self) -> None:
         """A turn begins: it has one time for all its messages."""
         self._broker.tick(self._reactor.seconds())
+
+    def pressed(self) -> bool:
+        """Whether requests wait for workers."""
+        return self._broker.backlog > 0
+
+    def undelivered(self) -> None:
+        """A client was not there, or did not take what it was sent."""
+        self._broker.answers.countUndelivered()
 
     def wanted(self) -> bool:
         """Whether the frontend should be read at all."""

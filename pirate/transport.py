@@ -1,13 +1,14 @@
 """
 The broker's two ROUTERs, on txZMQ.
 
-One turn of the reactor reads a bounded number of messages, of the backend first.  A descriptor of ZeroMQ tells of new
+One turn of the reactor reads a bounded number of messages, of the backend first, and then sends clients their answers.  A descriptor of ZeroMQ tells of new
 events once, so whatever stops early, or sends, looks again before it goes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from select import select
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -23,6 +24,14 @@ from pirate.waiting import Sender
 
 #: Times that a bounded number of messages is read when the server stops.
 LAST_CALL = 100
+
+
+#: Descriptors from this one on are too much for C{select}, which knows waits shorter than a millisecond.
+SELECTABLE = 1024
+#: Answers that are sent to clients together, at most, while requests wait for workers.
+BATCH = 16
+#: Seconds that the next answer of a worker is waited for, and that a batch takes at most.
+NEXT_ANSWER, BATCH_TIME = 0.0003, 0.003
 
 
 class TransportOwner(Protocol):
@@ -46,6 +55,12 @@ class TransportOwner(Protocol):
     def turned(self) -> None:
         """A turn ends."""
 
+    def pressed(self) -> bool:
+        """Whether requests wait for workers."""
+
+    def undelivered(self) -> None:
+        """A client was not there, or did not take what was posted."""
+
 
 class Transport:
     """
@@ -61,6 +76,7 @@ class Transport:
         self._reactor = reactor
         self._again: IDelayedCall | None = None
         self._inTurn = False
+        self._outbox: list[Sequence[bytes]] = []
         self._factory = ZmqFactory()
         self._factory.reactor = reactor
         self._frontend = Router(self._factory, self._turn, heartbeats=True)
@@ -104,8 +120,16 @@ class Transport:
         self.wake()
 
     def toClient(self, frames: Sequence[bytes]) -> bool:
-        """Send to a client; false if it is not there, or does not take what it is sent."""
+        """Send to a client at once; false if it is not there, or does not take what it is sent."""
+        self._flush()
         return self._deliver(self._frontend, frames)
+
+    def post(self, frames: Sequence[bytes]) -> None:
+        """Send to a client, at the end of the turn; C{undelivered} is called if that fails."""
+        if self._inTurn:
+            self._outbox.append(frames)
+        elif not self._deliver(self._frontend, frames):
+            self._owner.undelivered()
 
     def toWorker(self, frames: Sequence[bytes]) -> bool:
         """Send to a worker; false if it is not there, or does not take what it is sent."""
@@ -163,6 +187,9 @@ class Transport:
             backend.read(self._backendReceived, fired is backend)
             if frontend.factory is not None and owner.wanted():
                 frontend.read(self._frontendReceived, fired is frontend)
+            if self._outbox and owner.pressed() and backend.fd < SELECTABLE:
+                self._gather()
+            self._flush()
             owner.turned()
         finally:
             self._inTurn = False
@@ -171,6 +198,28 @@ class Transport:
         more = not backend.armed and backend.pending()
         if ((not frontend.armed and frontend.pending()) and owner.wanted()) or more:
             self.wake()
+
+    def _gather(self) -> None:
+        """
+        While requests wait, read a few more answers before the first are sent to their clients.
+
+        Each worker has its next request by then, so nobody is idle over it; and a batch wakes ZeroMQ's thread, and each
+        client, once.
+        """
+        backend, owner = self._backend, self._owner
+        end = self._reactor.seconds() + BATCH_TIME
+        while len(self._outbox) < BATCH and owner.pressed() and self._reactor.seconds() < end:
+            if (backend.armed or not backend.pending()) and not select([backend.fd], [], [], NEXT_ANSWER)[0]:
+                return
+            backend.read(self._backendReceived, sure=False)
+            if backend.factory is None:
+                return
+
+    def _flush(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        for frames in outbox:
+            if not self._frontend.deliver(frames):
+                self._owner.undelivered()
 
     def _frontendReceived(self, frames: list[bytes], last: Any) -> None:
         try:
