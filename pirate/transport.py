@@ -1,8 +1,8 @@
 """
 The broker's two ROUTERs, on txZMQ.
 
-One turn of the reactor reads a bounded number of messages, of the backend first, and then sends clients their answers.  A descriptor of ZeroMQ tells of new
-events once, so whatever stops early, or sends, looks again before it goes.
+One turn of the reactor reads a bounded number of messages, of the backend first, and then sends clients their answers.
+A descriptor of ZeroMQ tells of new events once, so whatever stops early, or sends, looks again before it goes.
 """
 
 from __future__ import annotations
