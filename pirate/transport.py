@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -81,6 +81,7 @@ class Router(ZmqConnection):
 
     def doRead(self) -> None:
         """Something has happened on the socket."""
+        self.armed = False
         self._fired(self)
 
     def logPrefix(self) -> str:
@@ -169,6 +170,7 @@ class Transport:
         self._frontend = Router(self._factory, self._turn, heartbeats=True)
         self._backend = Router(self._factory, self._turn, heartbeats=False)
         self._bindings: list[Binding] = []
+        self._closing = DeferredLock()
 
     def start(
         self,
@@ -243,8 +245,10 @@ class Transport:
             self._again.cancel()
             self._again = None
         self._closeSockets()
-        context = self._factory.context
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), context.term)
+        # One at a time: of two threads that wait for the end of one context, one waits for ever.
+        return self._closing.run(
+            deferToThreadPool, self._reactor, self._reactor.getThreadPool(), self._factory.context.term
+        )
 
     def _bind(self, router: Router, name: str, endpoint: str) -> str:
         binding = Binding(router.socket, name, endpoint)
