@@ -99,7 +99,7 @@ class FakeProcess:
 
 class ProcessReactor(MemoryReactorClock):
     """
-    A reactor on a clock, which makes L{FakeProcess}es.
+    A reactor on a clock, each of whose processes is a L{FakeProcess}.
 
     :ivar processes: all that were ever spawned, oldest first; C{spawned} is called with each.
     :ivar refusal: raised instead of spawning, if there is one.

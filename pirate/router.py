@@ -72,6 +72,7 @@ class Router(ZmqConnection):
 
     def doRead(self) -> None:
         """Something has happened on the socket."""
+        self.armed = False
         self._fired(self)
 
     def logPrefix(self) -> str:

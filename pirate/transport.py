@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from select import select
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -83,6 +83,7 @@ class Transport:
         self._backend = Router(self._factory, self._turn, heartbeats=False)
         self._monitor = Monitor(self._factory, self._frontend.socket)
         self._bindings: list[Binding] = []
+        self._closing = DeferredLock()
 
     def start(self, owner: TransportOwner) -> None:
         """Say who is to be told, before anything is bound."""
@@ -150,8 +151,10 @@ class Transport:
             self._again.cancel()
             self._again = None
         self._closeSockets()
-        context = self._factory.context
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), context.term)
+        # One at a time: of two threads that wait for the end of one context, one waits for ever.
+        return self._closing.run(
+            deferToThreadPool, self._reactor, self._reactor.getThreadPool(), self._factory.context.term
+        )
 
     def _bind(self, router: Router, name: str, endpoint: str) -> str:
         binding = Binding(router.socket, name, endpoint)

@@ -1,0 +1,121 @@
+"""
+Measure pirate beside others, in one run: C{python benchmarks/speed.py}.
+
+See C{README.rst}, in this folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import zmq
+from suite import growth, life, rates
+from suite.contestants import CONTESTANTS
+from suite.scenario import Case, Figures, Scenario
+from suite.stage import Failed, Stage
+from suite.table import render, toObject
+
+SCENARIOS = (
+    *(rates.TINY, rates.ONE_EACH, rates.ONE, rates.MILLISECONDS, rates.MIXED, rates.LARGE),
+    *(growth.CLIENTS, growth.WORKERS, life.START, life.IDLE, life.FLOOD, growth.MEMORY),
+)
+
+
+def parse(arguments: Sequence[str]) -> Namespace:
+    """The command line."""
+    parser = ArgumentParser(description="Measure pirate beside others, in one run.")
+    names = [each.name for each in SCENARIOS]
+    keys = [*(each.key for each in CONTESTANTS), life.BARE.key]
+    parser.add_argument("--scenario", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--contestant", nargs="+", choices=keys, default=keys, metavar="NAME", help=", ".join(keys))
+    parser.add_argument("--runs", type=int, default=5, help="how often each is measured; default 5")
+    parser.add_argument("--seconds", type=float, default=3, help="how long each is measured; default 3")
+    parser.add_argument("--ipc", action="store_true", help="over UNIX sockets; else over TCP")
+    parser.add_argument("--json", metavar="FILE", help="write every figure of every run there")
+    parser.add_argument("--list", action="store_true", help="only show which scenarios there are")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line says.  :return: 1 if something could not be measured."""
+    options = parse(arguments)
+    chosen = [_only(each, options.contestant) for each in SCENARIOS if each.name in options.scenario]
+    if options.list:
+        print("\n".join(f"{each.name:8} {each.about}" for each in chosen))
+        return 0
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    growth.raiseLimit()
+    facts = describe(options)
+    print(f"{facts['machine']}; {facts['versions']}; {facts['date']}\n", flush=True)
+    results, failures = {}, 0
+    for scenario in chosen:
+        runs, failed = measure(scenario, options)
+        failures += failed
+        results[scenario.name] = toObject(scenario, runs)
+        print(render(scenario, runs), end="\n\n", flush=True)
+        if options.json:
+            Path(options.json).write_text(json.dumps({**facts, "scenarios": results}, indent=1) + "\n")
+    return 1 if failures else 0
+
+
+def measure(scenario: Scenario, options: Namespace) -> tuple[dict[str, list[Figures]], int]:
+    """
+    Measure every case once, then every case again, and so on.
+
+    :return: the runs of each case by its label, and how many failed.
+    """
+    runs: dict[str, list[Figures]] = {case.label: [] for case in scenario.cases}
+    failures = 0
+    for number in range(options.runs):
+        for case in scenario.cases:
+            print(f"{scenario.name}, run {number + 1} of {options.runs}: {case.label}", file=sys.stderr, flush=True)
+            figures = _once(case, options)
+            if figures is None:
+                failures += 1
+            else:
+                runs[case.label].append(figures)
+    return runs, failures
+
+
+def _once(case: Case, options: Namespace) -> Figures | None:
+    try:
+        with Stage(options.ipc) as stage:
+            return case.run(stage, options.seconds)
+    except (Failed, subprocess.TimeoutExpired) as error:
+        print(f"failed: {error}", file=sys.stderr, flush=True)
+        return None
+
+
+def _only(scenario: Scenario, keys: Sequence[str]) -> Scenario:
+    return replace(scenario, cases=tuple(each for each in scenario.cases if each.contestant.key in keys))
+
+
+def describe(options: Namespace) -> dict[str, Any]:
+    """Where and with what it is measured."""
+    versions = [f"{name} {version(name)}" for name in ("pirate", "twisted", "txzmq", "pyzmq")]
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, load average {os.getloadavg()[0]:.1f}",
+        "versions": ", ".join([f"Python {platform.python_version()}", *versions, f"libzmq {zmq.zmq_version()}"]),
+        "runs": options.runs,
+        "seconds": options.seconds,
+    }
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

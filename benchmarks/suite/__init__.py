@@ -1,0 +1,1 @@
+"""The parts of the benchmark: who is measured, with what, and how the figures are shown."""

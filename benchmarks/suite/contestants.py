@@ -1,0 +1,126 @@
+"""Who is measured: what to start for each, and where its clients connect."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from suite.stage import Program, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """
+    A contestant that is ready to serve.
+
+    :ivar broker: the process whose CPU time is shown.
+    :ivar frontend: the endpoint for clients.
+    :ivar backend: the endpoint for workers, if there is one.
+    """
+
+    broker: Program
+    frontend: str
+    backend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """
+    One of those who are measured side by side.
+
+    :ivar key: what it is called on the command line.
+    :ivar name: what it is called in tables.
+    :ivar start: starts it on a stage with so many workers, and waits until they are ready.
+    """
+
+    key: str
+    name: str
+    start: Callable[[Stage, int], Running]
+
+
+def twistd() -> list[str]:
+    """The command C{twistd}: the one beside this interpreter, or else the one on the path."""
+    beside = Path(sys.executable).with_name("twistd")
+    found = str(beside) if beside.exists() else shutil.which("twistd")
+    if found is None:
+        raise SystemExit("twistd is not installed: pip install . in the checkout first")
+    return [sys.executable, found]
+
+
+def launch(stage: Stage, workers: int, *options: str, before: tuple[str, ...] = ()) -> Running:
+    """
+    Start C{twistd pirate}, and do not wait.
+
+    :param options: of C{pirate}.
+    :param before: of C{twistd}.
+    """
+    frontend, backend = stage.endpoint(), stage.endpoint()
+    command = [*twistd(), "--nodaemon", "--pidfile=", *before, "pirate"]
+    command += ["--frontend", frontend, "--backend", backend, "--workers", str(workers)]
+    command += ["--app", "job.work", "--max-requests", "0", *options]
+    return Running(stage.start("pirate", *command), frontend, backend)
+
+
+def pirate(stage: Stage, workers: int, *options: str, before: tuple[str, ...] = ()) -> Running:
+    """C{twistd pirate}, as a user starts it."""
+    running = launch(stage, workers, *options, before=before)
+    running.broker.until("ready, with")
+    return running
+
+
+def strict(stage: Stage, workers: int) -> Running:
+    """The same, if no worker may ever hold two requests."""
+    return pirate(stage, workers, "--prefetch", "1")
+
+
+def stock(stage: Stage, workers: int) -> Running:
+    """C{JobServer} on txZMQ's own reading and sending."""
+    return embedded(stage, workers, "--stock")
+
+
+def embedded(stage: Stage, workers: int, *options: str) -> Running:
+    """C{JobServer} in a program of its own."""
+    frontend, backend = stage.endpoint(), stage.endpoint()
+    broker = stage.python("embedded", frontend, backend, "--workers", workers, *options)
+    broker.until("ready")
+    return Running(broker, frontend, backend)
+
+
+def lruQueue(stage: Stage, workers: int) -> Running:
+    """The guide's queue in plain pyzmq, with REQ workers."""
+    return _withWorkers(stage, "lruqueue", "lruworker", workers)
+
+
+def proxy(stage: Stage, workers: int) -> Running:
+    """libzmq's proxy, with REP workers."""
+    return _withWorkers(stage, "proxy", "repworker", workers)
+
+
+def direct(stage: Stage, workers: int) -> Running:
+    """No broker: the clients' requests are answered where they arrive, by one process."""
+    frontend = stage.endpoint()
+    broker = stage.python("direct", frontend)
+    broker.until("ready")
+    return Running(broker, frontend)
+
+
+def _withWorkers(stage: Stage, broker: str, worker: str, workers: int) -> Running:
+    frontend, backend = stage.endpoint(), stage.endpoint()
+    process = stage.python(broker, frontend, backend)
+    process.until("ready")
+    for each in [stage.python(worker, backend) for _ in range(workers)]:
+        each.until("ready")
+    return Running(process, frontend, backend)
+
+
+AUTO = Contestant("auto", "pirate", pirate)
+STRICT = Contestant("strict", "pirate --prefetch 1", strict)
+STOCK = Contestant("stock", "pirate on stock txZMQ", stock)
+QUEUE = Contestant("queue", "pyzmq LRU queue", lruQueue)
+PROXY = Contestant("proxy", "zmq.proxy", proxy)
+DIRECT = Contestant("direct", "no broker", direct)
+
+CONTESTANTS = (AUTO, STRICT, STOCK, QUEUE, PROXY, DIRECT)

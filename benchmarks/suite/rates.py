@@ -1,0 +1,76 @@
+"""Scenarios in which clients ask and workers answer."""
+
+from __future__ import annotations
+
+from suite.contestants import AUTO, CONTESTANTS, DIRECT, PROXY, QUEUE, STRICT
+from suite.measure import Load, loaded
+from suite.scenario import Scenario, Target
+
+_RATE = ("rate", "cpu", "load", "p50", "p99")
+
+TINY = Scenario(
+    "tiny",
+    "32 bytes echoed, 2 workers, 64 clients with 4 requests each under way",
+    _RATE,
+    tuple(loaded(each, 2, Load()) for each in CONTESTANTS),
+    (
+        Target("rate", AUTO.name, QUEUE.name, least=4),
+        Target("rate", AUTO.name, PROXY.name, least=0.4),
+        Target("rate", STRICT.name, QUEUE.name, least=1.2),
+    ),
+)
+
+ONE_EACH = Scenario(
+    "strict",
+    "the same with 8 workers, none of which may hold two requests",
+    _RATE,
+    tuple(loaded(each, 8, Load()) for each in (STRICT, QUEUE)),
+    (Target("rate", STRICT.name, QUEUE.name, least=1.2),),
+)
+
+ONE = Scenario(
+    "one",
+    "one client with one request under way, 2 workers",
+    ("p50", "p99", "rate", "cpu", "load"),
+    tuple(loaded(each, 2, Load(clients=1, outstanding=1)) for each in CONTESTANTS),
+    (Target("p50", AUTO.name, QUEUE.name, most=1.2),),
+)
+
+MILLISECONDS = Scenario(
+    "ms",
+    "jobs that sleep for 1 or 10 ms, 2 workers, 8 clients with 2 requests each under way",
+    ("efficiency", "rate", "cpu", "load"),
+    tuple(
+        loaded(each, 2, Load(clients=8, outstanding=16, job=milliseconds / 1000), f"{milliseconds} ms")
+        for milliseconds in (1, 10)
+        for each in (AUTO, STRICT, QUEUE, PROXY)
+    ),
+    tuple(
+        Target("efficiency", f"{each.name}, {milliseconds} ms", least=least)
+        for milliseconds, least in ((1, 0.9), (10, 0.98))
+        for each in (AUTO, STRICT)
+    ),
+)
+
+_MIX = {
+    "1,000/s": Load(clients=16, rate=1000, job=0.02, share=0.01),
+    "all it can": Load(clients=16, outstanding=16, job=0.02, share=0.01),
+}
+
+MIXED = Scenario(
+    "mixed",
+    "99 % of the jobs take no time, 1 % sleep for 20 ms; 4 workers, 16 clients; p50 and p99 of the former",
+    ("p99", "p50", "rate", "cpu", "load"),
+    tuple(loaded(each, 4, load, what) for what, load in _MIX.items() for each in (AUTO, STRICT, QUEUE)),
+    tuple(Target("p99", f"{AUTO.name}, {what}", f"{STRICT.name}, {what}", most=2) for what in _MIX),
+)
+
+_SIZES = {"1 MiB": Load(4, 4, size=1 << 20), "64 MiB": Load(2, 2, size=1 << 26)}
+
+LARGE = Scenario(
+    "large",
+    "large bodies echoed, 2 workers; 4 clients (1 MiB) or 2 (64 MiB) with one request each under way",
+    ("mb", "rate", "cpu", "load", "p50"),
+    tuple(loaded(each, 2, load, what) for what, load in _SIZES.items() for each in (AUTO, QUEUE, PROXY, DIRECT)),
+    tuple(Target("rate", f"{AUTO.name}, {what}", f"{PROXY.name}, {what}", least=0.7) for what in _SIZES),
+)

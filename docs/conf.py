@@ -1,0 +1,30 @@
+"""Sphinx's settings.  Build with: sphinx-build -W -b html docs docs/_build/html"""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE / "extensions"), str(HERE.parent)]
+
+import pirate  # noqa: E402
+
+project = "pirate"
+version = release = pirate.__version__
+copyright = "the pirate authors"
+
+extensions = ["sphinx.ext.autodoc", "docstrings", "settingstable", "statediagram"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"pirate {version}"
+highlight_language = "default"
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+
+# Every cross-reference must lead somewhere, but for those into other projects, whose pages a build does not fetch.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(twisted|zope|zmq|collections|typing|types|enum|os|_io)\..*"),
+    ("py:.*", r"(Any|Callable|Deferred|Failure|Sequence|Mapping|TracebackType|SystemExit|Exception|int|IntEnum)"),
+]

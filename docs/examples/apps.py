@@ -1,0 +1,49 @@
+"""Apps of every form.  Try one: twistd -n pirate --app apps.join"""
+
+import json
+import sqlite3
+
+
+def join(*words):
+    """Any number of frames: as many arguments.  Text is sent as UTF-8."""
+    return " ".join(word.decode() for word in words)
+
+
+def split(text):
+    """A list: a reply of several frames."""
+    return text.split()
+
+
+def check(payload):
+    """An exception: the client learns of it, and the worker lives on."""
+    if not payload.isdigit():
+        raise ValueError("only digits, please")
+
+
+class Ledger:
+    """A class: each worker makes one, when it starts, and keeps it."""
+
+    def __init__(self):
+        self.database = sqlite3.connect(":memory:")
+        self.database.execute("create table entry (text)")
+
+    def __call__(self, text):
+        self.database.execute("insert into entry values (?)", (text.decode(),))
+        return str(*self.database.execute("select count(*) from entry").fetchone())
+
+    def close(self):
+        """Called when the worker leaves."""
+        self.database.close()
+
+
+def whoAsks(payload, *, context):
+    """A keyword-only parameter of this name: what is known of the request."""
+    return json.dumps(
+        {
+            "pid": context.pid,
+            "request": context.request,
+            "attempt": context.attempt,
+            "service": context.service,
+            "client": context.client,
+        }
+    )

@@ -1,0 +1,10 @@
+from twisted.application.service import Application
+from twisted.internet import reactor
+
+from pirate.service import JobServer
+from pirate.settings import Limits
+
+application = Application("jobs")
+limits = Limits(minServers=2, maxServers=8)
+server = JobServer(reactor, frontend=6660, backend=6661, app="shout.shout", limits=limits)
+server.setServiceParent(application)

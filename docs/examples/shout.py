@@ -1,0 +1,2 @@
+def shout(payload):
+    return payload.upper()

@@ -1,0 +1,85 @@
+"""
+The directive ``settings``: options of the command line, as pirate's own table of settings has them.
+
+``.. settings:: Limits`` and ``.. settings:: Settings`` describe the fields of these classes; ``.. settings:: others``
+what the command line has beside them.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from pirate.settings import ENDPOINTS, PATH, SWITCH, Kind, Limits, Movable, Setting, Settings, table
+from pirate.tap import Options
+
+_CLASSES: dict[str, Any] = {"Limits": Limits, "Settings": Settings}
+
+
+def _value(kind: Kind) -> str:
+    """What stands for a value of this kind."""
+    if kind is ENDPOINTS:
+        return "ENDPOINT"
+    if kind is PATH:
+        return "PATH"
+    return kind.unit.upper() or "N"
+
+
+def _default(setting: Setting) -> str:
+    default = setting.default
+    if isinstance(default, tuple):
+        return ", ".join(f"``{each}``" for each in default)
+    if default is None:
+        return "auto" if setting.kind.words.startswith("auto") else "none"
+    shown = f"{default:g}" if isinstance(default, float) else str(default)
+    unit = f" {setting.kind.unit}" if setting.kind.unit else ""
+    moves = "; it moves out of the way of what is given" if isinstance(default, Movable) else ""
+    return f"``{shown}``{unit}{moves}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:].rstrip('.')}."
+
+
+def entry(owner: str, setting: Setting) -> Iterator[str]:
+    """The lines that describe one setting."""
+    if setting.kind is SWITCH:
+        yield f".. option:: --{setting.name}"
+        facts = "A switch; off unless given."
+    else:
+        yield f".. option:: --{setting.name}={_value(setting.kind)}"
+        facts = f"Must be {setting.kind.words}. Default: {_default(setting)}."
+    yield ""
+    yield f"   {_sentence(setting.help)}  {facts}  In Python: ``{owner}.{setting.attribute}``."
+    yield ""
+
+
+def others() -> Iterator[str]:
+    """The lines that describe what the command line has beside the table."""
+    known = {row.name for owner in _CLASSES.values() for row in table(owner)}
+    for name, _, _, text in Options.optParameters:
+        if name not in known:
+            yield from [f".. option:: --{name}=N", "", f"   {_sentence(text)}", ""]
+
+
+class SettingsDirective(SphinxDirective):
+    """``.. settings:: Limits``"""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """The descriptions."""
+        name = self.arguments[0]
+        if name == "others":
+            lines = list(others())
+        else:
+            lines = [line for row in table(_CLASSES[name]) for line in entry(name, row)]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.add_directive("settings", SettingsDirective)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,111 @@
+"""
+The directive ``states``: a diagram of a table of transitions, drawn when the pages are built, and the table itself.
+
+``.. states:: pirate.child.CHILD_TRANSITIONS`` reads a dictionary from each state, a member of an enumeration, to the
+states that may follow it.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from importlib import import_module
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+Transitions = Mapping[Enum, frozenset[Enum]]
+
+#: Sizes of the drawing, in pixels.
+WIDTH, HEIGHT, GAP, RISE = 104, 34, 28, 26
+
+_HEAD = (
+    '<defs><marker id="{name}-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+    'orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="currentColor"/></marker></defs>'
+)
+
+
+def edges(transitions: Transitions) -> list[tuple[int, int]]:
+    """The steps, as pairs of the states' places in their enumeration."""
+    order = list(transitions)
+    return [
+        (order.index(before), order.index(after)) for before in order for after in order if after in transitions[before]
+    ]
+
+
+def svg(name: str, transitions: Transitions) -> str:
+    """
+    The states in a row; an arc above it for each step ahead, one below it for each step back.
+
+    :param name: a word for the drawing's own names.
+    """
+    order = list(transitions)
+    steps = edges(transitions)
+    above = max((after - before for before, after in steps if after > before), default=0) * RISE
+    below = max((before - after for before, after in steps if after < before), default=0) * RISE
+    width = len(order) * (WIDTH + GAP) - GAP + 4
+    height = above + below + HEIGHT + 8
+    top = above + 4
+    words = "; ".join(f"{order[before].value} to {order[after].value}" for before, after in steps)
+    parts = [
+        f'<svg role="img" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'style="max-width: {width}px; width: 100%" font-size="14" font-family="inherit">',
+        f"<title>Steps: {words}</title>",
+        _HEAD.format(name=name),
+        *_boxes(order, top),
+        *(_arc(name, step, top) for step in steps),
+        "</svg>",
+    ]
+    return "".join(parts)
+
+
+def _boxes(order: list[Enum], top: int) -> Iterator[str]:
+    for place, state in enumerate(order):
+        left = place * (WIDTH + GAP) + 2
+        yield (
+            f'<rect x="{left}" y="{top}" width="{WIDTH}" height="{HEIGHT}" rx="6" fill="none" stroke="currentColor"/>'
+            f'<text x="{left + WIDTH / 2:g}" y="{top + HEIGHT / 2 + 5:g}" text-anchor="middle" fill="currentColor">'
+            f"{state.value}</text>"
+        )
+
+
+def _arc(name: str, step: tuple[int, int], top: int) -> str:
+    """An arrow: out of the half of a box that is nearer, the shorter the nearer to the edge, into the other's."""
+    before, after = step
+    reach = abs(after - before)
+    ahead = 1 if after > before else -1
+    edge = top if ahead > 0 else top + HEIGHT
+    shift = max(WIDTH / 2 - 8 * reach, 6)
+    start = before * (WIDTH + GAP) + 2 + WIDTH / 2 + ahead * shift
+    end = after * (WIDTH + GAP) + 2 + WIDTH / 2 - ahead * shift
+    peak = edge - ahead * RISE * reach * 4 / 3
+    return (
+        f'<path d="M{start:g},{edge} C{start:g},{peak:g} {end:g},{peak:g} {end:g},{edge}" fill="none" '
+        f'stroke="currentColor" marker-end="url(#{name}-arrow)"/>'
+    )
+
+
+def rows(transitions: Transitions) -> Iterator[str]:
+    """The lines of the table."""
+    yield from [".. list-table::", "   :header-rows: 1", "", "   * - From", "     - To"]
+    for before in transitions:
+        following = [f"``{after.value}``" for after in transitions if after in transitions[before]]
+        yield from [f"   * - ``{before.value}``", f"     - {', '.join(following) or 'nowhere'}"]
+
+
+class StatesDirective(SphinxDirective):
+    """``.. states:: package.module.NAME``"""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """The drawing, where pages can hold one, and the table."""
+        module, _, name = self.arguments[0].rpartition(".")
+        transitions: Transitions = getattr(import_module(module), name)
+        drawing = nodes.raw("", svg(name.lower().replace("_", "-"), transitions), format="html")
+        return [drawing, *self.parse_text_to_nodes("\n".join(rows(transitions)))]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.add_directive("states", StatesDirective)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,131 @@
+# -*- test-case-name: pirate.test.integration.test_app -*-
+"""What an app may do: in a real worker, with every way to fail."""
+
+from __future__ import annotations
+
+import json
+
+from twisted.internet.threads import deferToThread
+
+from pirate.test.integration.load import askNative
+from pirate.test.integration.processes import remaining
+from pirate.test.integration.support import ServerCase, executions
+
+#: Seconds in which it is certain that no reply will come, because one that was asked for later has come already.
+SILENCE = 0.1
+
+
+class AnswersTests(ServerCase):
+    """Apps that work."""
+
+    async def test_class(self) -> None:
+        """A class is made into one instance per worker, which lives as long as it does and is closed at its end."""
+        server = await self.serve("Counted", 2)
+        pids = sorted(server.workers)
+        replies = [(await self.ask(server, b""))[0] for _ in range(6)]
+        self.assertEqual(replies, [b"1", b"1", b"2", b"2", b"3", b"3"])
+        self.assertEqual(sorted(executions(self.record)), [f"made {pid}" for pid in pids])
+        await server.stopService()
+        self.assertEqual(sorted(executions(self.record)[2:]), [f"closed {pid}" for pid in pids])
+        self.assertUntroubled()
+
+    async def test_context(self) -> None:
+        """An app that asks for the context learns who it is, which attempt this is, and who asks."""
+        server = await self.serve("informed")
+        pid, attempt, service, client, request = await self.ask(server, b"")
+        self.assertEqual((int(pid), attempt, service), (next(iter(server.workers)), b"1", b""))
+        self.assertEqual((client, len(bytes.fromhex(request.decode()))), (b"127.0.0.1", 8))
+
+    async def test_attempts(self) -> None:
+        """A request whose worker dies is moved to another, under the same id; its app learns which attempt it is."""
+        server = await self.serve("informed", 3)
+        first = list(server.workers)
+        told, body = await deferToThread(askNative, server.endpoints.frontend[0], b"die")
+        self.assertEqual((told, body[1]), ({}, b"3"))
+        self.assertIn(int(body[0]), first)
+        self.assertEqual(server.stats()["redispatched"], 2)
+        self.assertEqual(server.stats()["exits"], {"signal SIGKILL": 2})
+
+    async def test_output(self) -> None:
+        """What a worker writes arrives in the log, line by line, with its process id and the stream's name."""
+        server = await self.serve()
+        pid = next(iter(server.workers))
+        await self.ask(server, b"say", b"one\ntwo", b"three")
+        await self.until(lambda: len(self.logged(" std(out|err): ")) == 3)
+        self.assertEqual(len(self.logged(f"worker {pid} stdout: (one|two)$")), 2)
+        self.assertEqual(len(self.logged(f"worker {pid} stderr: three$")), 1)
+
+
+class ErrorsTests(ServerCase):
+    """Apps that fail."""
+
+    async def test_raises(self) -> None:
+        """An error is told to a native client, is silence for a plain one, is logged once, and costs no worker."""
+        server = await self.serve()
+        pid = next(iter(server.workers))
+        plain = self.ask(server, b"fail", b"no channel", within=SILENCE)
+        told, body = await deferToThread(askNative, server.endpoints.frontend[0], b"fail", b"boom")
+        self.assertEqual((told["status"], told["code"], told["message"]), ("error", "app-error", "ValueError: boom"))
+        self.assertEqual(body, [b""])
+        self.assertEqual(await plain, [])
+        self.assertEqual(await self.ask(server, b"pid"), [b"%d" % pid])
+        await self.until(lambda: len(self.logged(f"worker {pid} stderr: ValueError: (boom|no channel)$")) == 2)
+        self.assertEqual(len(self.logged("stderr: Traceback")), 2)
+        self.assertEqual(server.stats()["failed"], {"app-error": 2})
+
+    async def test_errorReply(self) -> None:
+        """A plain client is told, if the server is asked to, by one JSON object."""
+        server = await self.serve(errorReply=True)
+        (reply,) = await self.ask(server, b"fail", b"boom", req_correlate=1)
+        told = json.loads(reply)
+        self.assertEqual(
+            told, {"pirate": "error", "code": "app-error", "message": "ValueError: boom", "attempts": told["attempts"]}
+        )
+        (reply,) = await self.ask(server, b"die")
+        self.assertEqual((json.loads(reply)["code"], json.loads(reply)["attempts"]), ("worker-lost", 3))
+
+    async def test_nonsense(self) -> None:
+        """A result that is no reply is an error of the app, as is a body that does not fit its parameters."""
+        server = await self.serve()
+        pid = next(iter(server.workers))
+        told, _ = await deferToThread(askNative, server.endpoints.frontend[0], b"number")
+        self.assertRegex(told["message"], "^TypeError: an app must return bytes, .* not int$")
+        told, _ = await deferToThread(askNative, server.endpoints.frontend[0], b"upper", b"two", b"frames")
+        self.assertRegex(told["message"], r"^TypeError: upper\(\) takes 1 positional argument")
+        self.assertEqual(await self.ask(server, b"pid"), [b"%d" % pid])
+
+    async def test_ends(self) -> None:
+        """However an app ends its worker: the cause is logged, the request moves on, a new worker comes at once."""
+        ends = {
+            (b"leave", b"5"): "exit code 5",
+            (b"drop", b"6"): "exit code 6",
+            (b"die",): "signal SIGKILL",
+        }
+        server = await self.serve(workers=2)
+        for words, cause in ends.items():
+            asked = self.ask(server, b"meet", self.gate.path)
+            first = await deferToThread(self.gate.next)
+            first.tell(*words)
+            second = await deferToThread(self.gate.next)
+            second.tell(b"pid")
+            self.assertEqual(await asked, [b"%d" % second.pid])
+            self.assertNotEqual(first.pid, second.pid)
+            self.assertEqual(len(self.logged(f"worker {first.pid} ended while processing: {cause}$")), 1)
+            await self.until(lambda: list(server.workers.values()) == ["waiting"] * 2)
+        self.assertEqual(len(self.logged("stderr: half a line$")), 1)
+        self.assertEqual(server.stats()["exits"], dict.fromkeys(ends.values(), 1))
+
+    async def test_poison(self) -> None:
+        """A request that kills every worker ends after three attempts, or as many as its client allows; others live."""
+        server = await self.serve(workers=3)
+        held = self.ask(server, b"meet", self.gate.path)
+        guest = await deferToThread(self.gate.next)
+        told, body = await deferToThread(askNative, server.endpoints.frontend[0], b"die")
+        self.assertEqual((told["status"], told["code"], told["attempts"], body), ("error", "worker-lost", 3, [b""]))
+        self.assertIn("signal SIGKILL", told["message"])
+        told, _ = await deferToThread(askNative, server.endpoints.frontend[0], b"die", attempts=1)
+        self.assertEqual((told["code"], told["attempts"]), ("worker-lost", 1))
+        self.assertEqual(remaining([guest.pid], 0), [guest.pid])
+        guest.tell(b"pid")
+        self.assertEqual(await held, [b"%d" % guest.pid])
+        self.assertEqual(server.stats()["exits"], {"signal SIGKILL": 4})

@@ -1,0 +1,155 @@
+# -*- test-case-name: pirate.test.integration.test_death -*-
+"""Sudden deaths: of the server, and of workers with work in hand."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from time import monotonic
+
+from twisted.internet.threads import deferToThread
+
+from pirate.test.integration.gate import PATIENCE
+from pirate.test.integration.load import ask
+from pirate.test.integration.processes import processesIn, processorTime, remaining
+from pirate.test.integration.support import ProgramCase, ServerCase
+
+
+class ParentTests(ProgramCase):
+    """The server is killed, and can do nothing about it."""
+
+    def assertAllGo(self, pid: int) -> None:
+        """With the server, all of its workers are gone within a second."""
+        os.kill(pid, signal.SIGKILL)
+        self.assertEqual(remaining(processesIn(self.folder), 1.0), [])
+
+    def awaitWork(self, pid: int) -> None:
+        """Wait until a process has used some processor time, as one that waits does not."""
+        enough = processorTime([pid]) + 0.05
+        while processorTime([pid]) < enough:
+            self.assertEqual(remaining([pid], 0.02), [pid])
+
+    def test_killed(self) -> None:
+        """No worker outlives it: not an idle one, not one that waits in a system call, not one deep in C code."""
+        endpoints = [f"--{each}=ipc://{self.folder}/{each}" for each in ("frontend", "backend")]
+        server = self.twistd("mixed", *endpoints, "--workers=4").ready()
+        workers = server.workers()
+        client = self.native(server.frontend)
+        for _ in range(3):
+            client.send(self.gate.path)
+        _waiting, matching, hogging = [self.gate.next() for _ in range(3)]
+        matching.tell(b"match")
+        hogging.tell(b"hog")
+        self.awaitWork(matching.pid)
+        self.awaitWork(hogging.pid)
+        self.assertEqual(remaining(workers, 0), workers)
+        self.assertEqual(len(workers), 4)
+        self.assertAllGo(server.pid)
+        # The socket files that it left are no obstacle for the next.
+        self.assertEqual(ask(self.twistd("upper", *endpoints, "--workers=1").ready().frontend, b"x"), [b"X"])
+
+    def test_killedWhileStarting(self) -> None:
+        """Nor does one that is not ready yet."""
+        server = self.twistd("Stuck", "--workers=3", "--log-level=3")
+        server.out.until("stdout: stuck", 2)
+        self.assertAllGo(server.pid)
+
+    def test_killedDaemon(self) -> None:
+        """The same for a daemon."""
+        endpoints = [f"--{each}=ipc://{self.folder}/{each}" for each in ("frontend", "backend")]
+        self.assertEqual(self.twistd("upper", *endpoints, "--workers=3", options=("--pidfile=",)).wait(), 0)
+        self.assertEqual(ask(f"ipc://{self.folder}/frontend", b"x"), [b"X"])
+        pids = processesIn(self.folder)
+        (daemon,) = [pid for pid in pids if parentOf(pid) not in pids]
+        self.assertAllGo(daemon)
+
+
+def parentOf(pid: int) -> int:
+    """A process's parent."""
+    with open(f"/proc/{pid}/stat") as stat:
+        return int(stat.read().rpartition(")")[2].split()[1])
+
+
+class WorkerTests(ServerCase):
+    """Workers are sent signals, and die, by other hands than the server's."""
+
+    async def test_killedBusy(self) -> None:
+        """A worker that is killed in the middle of a request: the request is answered by another, at once."""
+        server = await self.serve(workers=2)
+        asked = self.ask(server, b"meet", self.gate.path)
+        first = await deferToThread(self.gate.next)
+        killed = monotonic()
+        os.kill(first.pid, signal.SIGKILL)
+        second = await deferToThread(self.gate.next)
+        self.assertLess(monotonic() - killed, 1.0)
+        second.tell(b"pid")
+        self.assertEqual(await asked, [b"%d" % second.pid])
+        await self.until(lambda: list(server.workers.values()) == ["waiting"] * 2)
+        self.assertEqual(len(self.logged(f"worker {first.pid} ended while processing: signal SIGKILL$")), 1)
+
+    async def test_terminated(self) -> None:
+        """A worker that is sent TERM finishes its job, leaves and is replaced; nothing is lost, nobody is alarmed."""
+        server = await self.serve(workers=1)
+        held = self.ask(server, b"meet", self.gate.path)
+        guest = await deferToThread(self.gate.next)
+        next = self.ask(server, b"pid")
+        os.kill(guest.pid, signal.SIGTERM)
+        guest.tell(b"pid")
+        self.assertEqual(await held, [b"%d" % guest.pid])
+        newcomer = int((await next)[0])
+        self.assertNotEqual(newcomer, guest.pid)
+        os.kill(newcomer, signal.SIGTERM)
+        self.assertNotIn((await self.ask(server, b"pid"))[0], (b"%d" % guest.pid, b"%d" % newcomer))
+        await self.until(lambda: server.stats()["exits"] == {"exit code 0": 2})
+        self.assertUntroubled()
+
+    async def test_terminatedTwice(self) -> None:
+        """The second TERM is obeyed at once: the request goes to another worker."""
+        server = await self.serve(workers=1)
+        held = self.ask(server, b"meet", self.gate.path)
+        first = await deferToThread(self.gate.next)
+        os.kill(first.pid, signal.SIGTERM)
+        os.kill(first.pid, signal.SIGTERM)
+        while remaining([first.pid], 0.1):
+            os.kill(first.pid, signal.SIGTERM)
+        second = await deferToThread(self.gate.next)
+        second.tell(b"pid")
+        self.assertEqual(await held, [b"%d" % second.pid])
+
+    async def test_deafToTheTerminal(self) -> None:
+        """INT, HUP and QUIT, which a terminal sends to everybody, do nothing to a worker, busy or idle."""
+        server = await self.serve(workers=1)
+        (pid,) = server.workers
+        asked = self.ask(server, b"meet", self.gate.path)
+        guest = await deferToThread(self.gate.next)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
+            os.kill(pid, number)
+        guest.tell(b"pid")
+        self.assertEqual(await asked, [b"%d" % pid])
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
+            os.kill(pid, number)
+        self.assertEqual(await self.ask(server, b"pid"), [b"%d" % pid])
+        self.assertUntroubled()
+
+    async def test_grandchild(self) -> None:
+        """A process that an app has started keeps nobody waiting: not the replacement, and not the stop."""
+        server = await self.serve(workers=1)
+        (pid,) = server.workers
+        grandchild = int((await self.ask(server, b"spawn"))[0])
+        self.addCleanup(self.end, grandchild)
+        killed = monotonic()
+        os.kill(pid, signal.SIGKILL)
+        await self.until(lambda: self.moments[-1][0] == "childStarted")
+        # Those who wait for its streams to be closed give up after a second.
+        self.assertLess(self.times[-1] - killed, 0.9)
+        self.assertNotEqual(await self.ask(server, b"pid"), [b"%d" % pid])
+        started = monotonic()
+        await server.stopService()
+        self.assertLess(monotonic() - started, PATIENCE / 4)
+        self.assertEqual(remaining([grandchild], 0), [grandchild])
+
+    def end(self, pid: int) -> None:
+        """End a process that may have ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

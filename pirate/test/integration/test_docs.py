@@ -1,0 +1,233 @@
+# -*- test-case-name: pirate.test.integration.test_docs -*-
+"""The examples of the documents, run as the documents say; but for the ports, which are free ones here."""
+
+from __future__ import annotations
+
+import configparser
+import http.client
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import sys
+import textwrap
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest
+
+from pirate.test.integration.gate import PATIENCE
+from pirate.test.integration.load import ask
+from pirate.test.integration.processes import processesIn, remaining
+from pirate.test.integration.program import ROOT, Program, script
+from pirate.test.integration.support import ProgramCase
+
+EXAMPLES = ROOT / "docs" / "examples"
+#: What stands for a free port, where the examples have ports of their own.
+FREE = {"frontend=6660": "frontend='*'", "backend=6661": "backend='*'", "tcp:8080": "tcp:0"}
+
+
+class ExampleCase(ProgramCase):
+    """Examples are copied into a folder, and run there."""
+
+    def setUp(self) -> None:
+        """Find the documents."""
+        super().setUp()
+        if not EXAMPLES.exists():
+            raise SkipTest("the documents are not here")
+
+    def copy(self, *names: str, **changes: str) -> None:
+        """
+        Copy examples.
+
+        :param changes: the endpoints to be put in the place of C{frontend} and C{backend}.
+        """
+        known = {"frontend": "tcp://127.0.0.1:6660", "backend": "tcp://127.0.0.1:6661"}
+        self.change({known[key]: value for key, value in changes.items()}, *names)
+
+    def change(self, changes: dict[str, str], *names: str) -> None:
+        """Copy examples, with some words changed, each of which must be there."""
+        for name in names:
+            text = (EXAMPLES / name).read_text()
+            for old, new in changes.items():
+                self.assertIn(old, text, f"{name} is not what it was")
+                text = text.replace(old, new)
+            (Path(self.folder) / name).write_text(text)
+
+    def serve(self, *arguments: str) -> Program:
+        """A server on free ports whose app and hooks are among the examples."""
+        given = ("--frontend=*", "--backend=*", *arguments)
+        return self.launch(*script("twistd"), "-n", "--pidfile=", "pirate", *given).ready()
+
+    def told(self, *command: str) -> tuple[int, list[str], list[str]]:
+        """What a program says until it ends: its exit status, and the lines of both its streams."""
+        program = self.launch(*command)
+        return program.wait(), program.out.all(), program.err.all()
+
+
+class ServerTests(ExampleCase):
+    """Servers that are embedded, or started by others."""
+
+    def test_tac(self) -> None:
+        """The .tac serves, and stops when it is asked to."""
+        self.copy("shout.py")
+        self.change({"frontend=6660": FREE["frontend=6660"], "backend=6661": FREE["backend=6661"]}, "pirate.tac")
+        server = self.launch(*script("twistd"), "--pidfile=", "-ny", "pirate.tac").ready()
+        self.assertEqual(ask(server.frontend, b"Ahoy!"), [b"AHOY!"])
+        self.assertEndsByTerm(server)
+
+    def test_web(self) -> None:
+        """The web service answers with what the app says, and stops with its job server."""
+        self.copy("shout.py")
+        self.change(FREE, "web.py")
+        server = self.launch(*script("twistd"), "--pidfile=", "-ny", "web.py").ready()
+        self.assertEqual(self.post(server, b"ahoy"), (200, b"AHOY"))
+        self.assertEndsByTerm(server)
+
+    def test_webError(self) -> None:
+        """An error in the app is an error of the web service."""
+        self.copy("apps.py")
+        self.change({**FREE, "shout.shout": "apps.check"}, "web.py")
+        server = self.launch(*script("twistd"), "--pidfile=", "-ny", "web.py").ready()
+        status, body = self.post(server, b"ahoy")
+        self.assertEqual((status, json.loads(body)["message"]), (500, "ValueError: only digits, please"))
+
+    def test_webTimeout(self) -> None:
+        """A reply that does not come in time is not waited for any longer."""
+        changes = {"minServers=2, maxServers=8": "minServers=0, maxServers=0", "timeout=10": "timeout=0.1"}
+        self.change({**FREE, **changes}, "web.py")
+        server = self.launch(*script("twistd"), "--pidfile=", "-ny", "web.py").ready()
+        self.assertEqual(self.post(server, b"ahoy"), (504, b""))
+
+    def test_systemd(self) -> None:
+        """What systemd is told starts a server, reloads it, and stops it."""
+        unit = configparser.ConfigParser(interpolation=None)
+        unit.optionxform = str  # type: ignore[assignment, method-assign]
+        unit.read(EXAMPLES / "pirate.service")
+        service = unit["Service"]
+        self.copy("shout.py")
+        command = service["ExecStart"].replace("6660", "*").replace("6661", "*").split()
+        self.assertEqual(Path(command[0]).name, "twistd")
+        server = self.launch(*script("twistd"), *command[1:]).ready()
+        self.assertEqual(ask(server.frontend, b"Ahoy!"), [b"AHOY!"])
+        reload = shlex.split(service["ExecReload"].replace("$MAINPID", str(server.pid)))
+        self.assertEqual(self.told(*reload), (0, [], []))
+        server.out.until("reloaded")
+        self.assertStops(server)
+
+    def test_readme(self) -> None:
+        """The README's first command, once all is installed, prints the reply and leaves nobody behind."""
+        found = re.search(r"^\.\. demo command\n\n.*\n\n((?: .*\n)+)", (ROOT / "README.rst").read_text(), re.M)
+        assert found is not None
+        installation, command = textwrap.dedent(found[1]).split("\n", 1)
+        self.assertIn("pip install", installation)
+        self.assertNotIn("pip", command)
+        commands = Path(sys.executable).parent
+        if not all((commands / name).exists() for name in ("twistd", "pirate-client")):
+            raise SkipTest("this is not installed")
+        (Path(self.folder) / ".venv").mkdir()
+        (Path(self.folder) / ".venv" / "bin").symlink_to(commands)
+        (Path(self.folder) / "docs").symlink_to(ROOT / "docs")
+        for port, name in (("6660", "front"), ("6661", "back")):
+            self.assertIn(port, command)
+            command = command.replace(port, f"ipc://{self.folder}/{name}")
+        self.assertEqual(self.told("sh", "-c", command), (0, ["AHOY"], []))
+        self.assertEqual(remaining(processesIn(self.folder), PATIENCE), [])
+
+    def assertEndsByTerm(self, server: Program) -> None:
+        """An embedded server stops like any other, but twistd ends by the signal that stopped the reactor."""
+        self.assertEqual(server.stop(), -signal.SIGTERM)
+        self.assertUntroubled(server)
+
+    def post(self, server: Program, body: bytes) -> tuple[int, bytes]:
+        """The status and the body of the answer to an HTTP request."""
+        port = int(server.out.until(r"Site starting on (\d+)")[0][1])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        connection.request("POST", "/", body)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+class WireTests(ExampleCase):
+    """Clients and workers that are written by hand."""
+
+    def test_native(self) -> None:
+        """The client with a header gets the reply, or the error."""
+        self.copy("apps.py")
+        server = self.serve("--app=apps.check", "--workers=1")
+        self.copy("native.py", frontend=server.frontend)
+        self.assertEqual(self.told(sys.executable, "native.py", "123"), (0, ["[b'']"], []))
+        self.assertEqual(
+            self.told(sys.executable, "native.py", "abc"), (1, [], ["app-error: ValueError: only digits, please"])
+        )
+
+    def test_errorReply(self) -> None:
+        """A bare REQ client is told of an error by the very bytes of the page on the wire."""
+        self.copy("apps.py")
+        server = self.serve("--app=apps.check", "--workers=1", "--error-reply")
+        self.assertEqual(ask(server.frontend, b"abc"), [(EXAMPLES / "error_reply.json").read_bytes().rstrip()])
+
+    def test_plainWorker(self) -> None:
+        """The ten lines of a worker serve the five lines of a client."""
+        server = self.serve("--workers=0", "--external-workers")
+        self.copy("req.py", frontend=server.frontend)
+        self.copy("plain_worker.py", backend=server.backend)
+        worker = self.launch(sys.executable, "plain_worker.py")
+        for _ in range(2):
+            self.assertEqual(self.told(sys.executable, "req.py"), (0, ["b'AHOY!'"], []))
+        worker.kill()
+        self.assertStops(server)
+
+    def test_perl(self) -> None:
+        """The worker in Perl serves the client in Perl, and its error is an error."""
+        perl = shutil.which("perl") or "perl-is-not-here"
+        if not shutil.which(perl) or self.told(perl, "-MZMQ::FFI", "-e", "1")[0]:
+            raise SkipTest("Perl's ZMQ::FFI is not here")
+        server = self.serve("--workers=0", "--external-workers", "--error-reply")
+        self.copy("req.pl", frontend=server.frontend)
+        self.change({"tcp://127.0.0.1:6661": server.backend, "uc shift": "uc(shift) =~ s/NO/die 'no'/er"}, "worker.pl")
+        worker = self.launch(perl, "worker.pl")
+        self.assertEqual(self.told(perl, "req.pl"), (0, ["AHOY!"], []))
+        failed = json.loads(ask(server.frontend, b"no")[0])
+        self.assertEqual((failed["code"], failed["message"][:2]), ("app-error", "no"))
+        self.assertEqual(self.told(perl, "req.pl"), (0, ["AHOY!"], []))
+        worker.kill()
+        self.assertStops(server)
+
+
+class AppTests(ExampleCase):
+    """What the documents say of apps and hooks, where it takes a server to see it."""
+
+    def test_context(self) -> None:
+        """The context tells an app of its worker, its request, and its client."""
+        self.copy("apps.py")
+        server = self.serve("--app=apps.whoAsks", "--workers=1")
+        # The client of the very first request is known only if it comes after the worker has said what it wants.
+        ask(server.frontend, b"")
+        told = json.loads(ask(server.frontend, b"")[0])
+        self.assertEqual(told.pop("pid"), server.workers()[0])
+        self.assertEqual(len(told.pop("request")), 16)
+        self.assertEqual(told, {"attempt": 1, "service": "", "client": "127.0.0.1"})
+
+    def test_dequeue(self) -> None:
+        """The dequeue callable runs in a worker of its own, and what it prints is in the log."""
+        self.copy("dequeue.py")
+        old = Path(self.folder) / "spool" / "old"
+        old.parent.mkdir()
+        old.touch()
+        os.utime(old, (0, 0))
+        server = self.serve("--dequeue=dequeue.sweep", "--check-for-dequeue=0.1", "--workers=1")
+        server.out.until(r"worker \d+ stdout: removed spool/old")
+        self.assertFalse(old.exists())
+        self.assertStops(server)
+
+    def test_hooks(self) -> None:
+        """The hooks say where clients are welcome, and which worker was lost."""
+        self.copy("watch.py")
+        server = self.serve("--hooks=watch.Record", "--workers=1")
+        server.out.until(f"clients are welcome at {re.escape(server.frontend)}$")
+        victim = server.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        server.out.until(f"lost {victim}: signal SIGKILL; there are 0 others")

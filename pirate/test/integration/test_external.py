@@ -1,0 +1,148 @@
+# -*- test-case-name: pirate.test.integration.test_external -*-
+"""Workers that a server did not start: let in, or kept out."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+
+import zmq
+from twisted.internet.defer import gatherResults
+from twisted.internet.threads import deferToThread
+
+from pirate.service import JobServer
+from pirate.test.integration.gate import PATIENCE
+from pirate.test.integration.load import NativeClient, contextWithoutLinger
+from pirate.test.integration.support import ServerCase
+
+#: What a foreign worker does with a body.
+Work = Callable[[list[bytes]], list[bytes]]
+
+
+class PlainWorker:
+    """
+    The ten lines of the wire's third section, in a thread.
+
+    :param last: how many requests it answers, C{exiting} after the last one; C{None}: until it is closed.
+    """
+
+    def __init__(self, server: JobServer, identity: bytes, work: Work, last: int | None = None) -> None:
+        self._work = work
+        self._last = last
+        self._context = contextWithoutLinger()
+        socket = self._context.socket(zmq.DEALER)
+        socket.identity = identity
+        socket.connect(server.endpoints.backend[0])
+        self._thread = threading.Thread(target=self._run, args=(socket,))
+        self._thread.start()
+
+    def _run(self, s: zmq.Socket[bytes]) -> None:
+        try:
+            self._serve(s)
+        except zmq.ContextTerminated:
+            s.close()
+
+    def _serve(self, s: zmq.Socket[bytes]) -> None:
+        s.send_multipart([b"", b"waiting"])
+        answered = 0
+        while True:
+            _, request, _, *body = s.recv_multipart()
+            s.send_multipart([b"", b"processing"])
+            s.send_multipart([b"", request, b"", *self._work(body)])
+            answered += 1
+            if answered == self._last:
+                s.send_multipart([b"", b"exiting"])
+            else:
+                s.send_multipart([b"", b"waiting"])
+
+    def close(self) -> None:
+        """Be gone, without a word.  Twice does no harm."""
+        self._context.term()
+        self._thread.join()
+
+
+def upper(body: list[bytes]) -> list[bytes]:
+    """What the ten lines do."""
+    return [*map(bytes.upper, body)]
+
+
+class AdmittedTests(ServerCase):
+    """With externalWorkers the door is open."""
+
+    def worker(self, server: JobServer, name: bytes, work: Work = upper, last: int | None = None) -> PlainWorker:
+        """A foreign worker that is gone when the test ends."""
+        worker = PlainWorker(server, name, work, last)
+        self.addCleanup(worker.close)
+        return worker
+
+    async def test_tenLines(self) -> None:
+        """A server without workers of its own lets a request wait until ten lines of pyzmq come to answer it."""
+        server = await self.serve(workers=0, externalWorkers=True)
+        client = NativeClient(server.endpoints.frontend[0])
+        self.addCleanup(client.close)
+        early = client.send(b"early", b"", b"frames")
+        self.assertEqual(await deferToThread(client.backlog), 1)
+        self.worker(server, b"child_1")
+        self.assertEqual(await deferToThread(client.receive, early), ({}, [b"EARLY", b"", b"FRAMES"]))
+        self.assertEqual(await self.ask(server, b"waiting", identity=b"waiting"), [b"WAITING"])
+        self.assertUntroubled()
+
+    async def test_several(self) -> None:
+        """Several foreign workers share the work with each other and with the server's own."""
+        server = await self.serve("perform", 1, externalWorkers=True)
+        everybody = threading.Barrier(3)
+
+        def together(body: list[bytes]) -> list[bytes]:
+            everybody.wait(PATIENCE)
+            return [b"foreign"]
+
+        for name in (b"child_1", b"any name"):
+            self.worker(server, name, together)
+        asked = [self.ask(server, b"meet", self.gate.path) for _ in range(3)]
+        guest = await deferToThread(self.gate.next)
+        await deferToThread(everybody.wait, PATIENCE)
+        guest.tell(b"pid")
+        self.assertEqual(sorted(await gatherResults(asked)), [[b"%d" % guest.pid], [b"foreign"], [b"foreign"]])
+        self.assertUntroubled()
+
+    async def test_perl(self) -> None:
+        """A worker of the Perl original, which knows one frame and says C{exiting} at its end, gets no more then."""
+        server = await self.serve(workers=0, externalWorkers=True)
+        self.worker(server, b"child_4711", lambda body: [b"perl: " + body[0]], last=2)
+        self.assertEqual([await self.ask(server, b"x") for _ in range(2)], [[b"perl: x"]] * 2)
+        asked = self.ask(server, b"y")
+        self.worker(server, b"child_4712")
+        self.assertEqual(await asked, [b"Y"])
+        self.assertUntroubled()
+
+    async def test_goneIdle(self) -> None:
+        """A foreign worker that has gone without a word costs no request: the next one gets it."""
+        server = await self.serve(workers=0, externalWorkers=True)
+        gone = self.worker(server, b"gone")
+        self.assertEqual(await self.ask(server, b"x"), [b"X"])
+        gone.close()
+        self.worker(server, b"here", lambda body: [b"here"])
+        self.assertEqual([await self.ask(server, b"y") for _ in range(2)], [[b"here"]] * 2)
+
+
+class RefusedTests(ServerCase):
+    """Without, it is closed."""
+
+    async def test_refused(self) -> None:
+        """Whoever holds no token gets no request, answers for nobody, and is counted."""
+        server = await self.serve("pid")
+        pid = next(iter(server.workers))
+        info = json.dumps({"pirate": 1, "pid": pid, "token": "0" * 32, "credit": 64}).encode()
+        attempts = [[b"waiting"], [b"waiting", info], [b"exiting"], [b"\x80" + b"\0" * 7, b"", b"forged"]]
+        with contextWithoutLinger() as ctx, ctx.socket(zmq.DEALER) as rogue:
+            rogue.identity = b"child_%d_00000000" % pid
+            rogue.connect(server.endpoints.backend[0])
+            for each in attempts:
+                rogue.send_multipart([b"", *each])
+            await self.until(lambda: bool(self.logged("unknown-worker")))
+            replies = await gatherResults([self.ask(server, b"") for _ in range(8)])
+            self.assertEqual(replies, [[b"%d" % pid]] * 8)
+            self.assertFalse(rogue.poll(0))
+        self.assertEqual(server.stats()["dropped"], {"unknown-worker": 3})
+        self.assertEqual((server.stats()["late"], server.workers), (1, {pid: "waiting"}))

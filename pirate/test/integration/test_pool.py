@@ -1,0 +1,192 @@
+# -*- test-case-name: pirate.test.integration.test_pool -*-
+"""A pool that grows, shrinks and renews itself under load, and loses and doubles nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from itertools import pairwise
+from time import monotonic
+
+from twisted.internet.threads import deferToThread
+
+from pirate.errors import ReloadError
+from pirate.test.integration.load import Load
+from pirate.test.integration.processes import remaining
+from pirate.test.integration.support import ProgramCase, ServerCase, executions
+
+
+class SteadyLoadTests(ProgramCase):
+    """A steady load of REQ clients, and everything that may happen to a pool meanwhile."""
+
+    def assertNothingLost(self, load: Load) -> None:
+        """Every request has been executed once, and answered rightly."""
+        load.finish()
+        self.assertEqual(load.answers, {each: [each.upper()] for each in load.asked})
+        executed = Counter(line.split()[0] for line in executions(self.record))
+        self.assertEqual(executed, Counter(each.decode() for each in load.asked))
+
+    def test_commands(self) -> None:
+        """HUP, TTIN and TTOU, again and again: not one request is lost or doubled."""
+        server = self.twistd("record", "--workers=2", "--max-requests=0", "--log-level=3").ready()
+        first = server.workers()
+        load = self.load(server.frontend, 8)
+        load.more(100)
+        for turn in (1, 2):
+            server.signal(signal.SIGHUP)
+            server.out.until("reloaded", turn)
+            load.more(100)
+            server.signal(signal.SIGTTIN)
+            server.out.until("is ready", 2 + 3 * turn)
+            load.more(100)
+            server.signal(signal.SIGTTOU)
+            server.out.until("has left", 3 * turn)
+            load.more(100)
+        self.assertFalse(set(first) & set(server.workers()))
+        self.assertEqual(len(server.workers()), 2)
+        self.assertNothingLost(load)
+        self.assertStops(server)
+
+    def test_terminated(self) -> None:
+        """Workers are sent TERM by other hands: they leave and are replaced, and nothing is lost or doubled."""
+        server = self.twistd("record", "--workers=2", "--max-requests=0", "--log-level=3").ready()
+        load = self.load(server.frontend, 8)
+        for count in range(1, 6):
+            load.more(100)
+            os.kill(server.workers()[0], signal.SIGTERM)
+            server.out.until("has left|ended", count)
+            server.out.until("is ready", 2 + count)
+        self.assertNothingLost(load)
+        self.assertStops(server)
+
+    def test_recycling(self) -> None:
+        """With C{max-requests} 50 no worker executes more, each is replaced, and nothing is lost or doubled."""
+        server = self.twistd("record", "--workers=2", "--max-requests=50", "--max-requests-jitter=0").ready()
+        load = self.load(server.frontend, 8, 400)
+        load.until(400)
+        self.assertNothingLost(load)
+        shares = Counter(line.split()[1] for line in executions(self.record))
+        self.assertGreaterEqual(len(shares), 8)
+        self.assertLessEqual(max(shares.values()), 50)
+        self.assertStops(server)
+
+    def test_demand(self) -> None:
+        """A backlog makes the pool grow as far as it may, and when it is gone the surplus leaves."""
+        server = self.twistd(
+            *("mixed", "--min-servers=1", "--max-servers=4", "--min-spare-servers=1", "--max-spare-servers=1"),
+            *("--min-child-ttl=0.2", "--check-for-waiting=0.1", "--log-level=3"),
+        ).ready()
+        load = self.load(server.frontend, 2)
+        held = [self.asking(server.frontend, self.gate.path) for _ in range(5)]
+        guests = [self.gate.next() for _ in range(4)]
+        self.assertEqual(len(server.workers()), 4)
+        for guest in guests:
+            guest.tell(b"pid")
+        self.gate.next().tell(b"pid")
+        self.assertEqual({int(each.result()[0]) for each in held}, {guest.pid for guest in guests})
+        left = server.out.until("worker (\\d+) has left", 2)
+        self.assertEqual(remaining([int(each[1]) for each in left], 5.0), [])
+        load.more(100)
+        self.assertNothingLost(load)
+        self.assertStops(server)
+
+
+class ReplacementTests(ServerCase):
+    """Workers that end are replaced, with no traffic at all."""
+
+    async def test_killedAll(self) -> None:
+        """Of an idle server every worker is killed at once: all are replaced within a second."""
+        server = self.server("pid", 5)
+        started = monotonic()
+        server.startService()
+        await server.whenReady()
+        first = monotonic() - started
+        # On a machine that is busy with other things, a second may not be enough for five starts of anything.
+        enough = 1.0 if first < 0.25 else 10 * first
+        pids, killed = set(server.workers), monotonic()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        await self.until(lambda: list(server.workers.values()) == ["waiting"] * 5 and not pids & set(server.workers))
+        self.assertLess(monotonic() - killed, enough)
+        self.assertEqual(server.stats()["exits"], {"signal SIGKILL": 5})
+        self.assertEqual(len(self.logged("ended while waiting: signal SIGKILL$")), 5)
+        self.assertIn(int((await self.ask(server, b""))[0]), server.workers)
+
+    async def test_killedNext(self) -> None:
+        """The idle worker that is next is killed: the request that comes then is answered by another."""
+        server = await self.serve("pid", 2)
+        for _ in range(4):
+            await self.ask(server, b"")
+            following = int((await self.ask(server, b""))[0])
+            (victim,) = set(server.workers) - {following}
+            os.kill(victim, signal.SIGKILL)
+            self.assertNotEqual(await self.ask(server, b""), [b"%d" % victim])
+            await self.until(lambda: list(server.workers.values()) == ["waiting"] * 2)
+
+    async def test_crashLoop(self) -> None:
+        """When every start fails, starts become rare; when they can succeed again, they do, and who waits is served."""
+        server = await self.serve("Fragile", 2)
+        with open(self.broken, "w"):
+            for pid in list(server.workers):
+                os.kill(pid, signal.SIGKILL)
+            asked = self.ask(server, b"")
+            await self.until(lambda: len(self.logged("could not start: cannot load")) >= 4)
+        self.assertLess(server.stats()["spawns"], 10)
+        told = [
+            (moment[0], at)
+            for moment, at in zip(self.moments, self.times, strict=True)
+            if moment[0] in ("childStarted", "childExited")
+        ]
+        pauses = [
+            start - end
+            for (what, end), (then, start) in pairwise(told)
+            if (what, then) == ("childExited", "childStarted")
+        ]
+        self.assertGreater(pauses[-1], 0.15, pauses)
+        os.unlink(self.broken)
+        await self.until(lambda: list(server.workers.values()) == ["waiting"] * 2)
+        self.assertIn(int((await asked)[0]), server.workers)
+
+    async def test_startTimeout(self) -> None:
+        """A child that never says C{waiting} is killed, even one that ignores TERM, and counted as failed."""
+        server = await self.serve("Fragile", 1)
+        server.setLimits(startTimeout=0.5)
+        with open(self.broken, "w") as broken:
+            broken.write("hang")
+        error = await self.assertFails(server.reload(), ReloadError)
+        self.assertIn("signal SIGKILL", error)
+        self.assertEqual(len(self.logged("gets SIGKILL: it did not become ready in time")), 1)
+        self.assertEqual(len(self.logged(r"worker \d+ could not start: signal SIGKILL")), 1)
+        self.assertEqual(server.stats()["exits"], {"signal SIGKILL": 1})
+        self.assertIn(int((await self.ask(server, b""))[0]), server.workers)
+
+
+class ReloadTests(ServerCase):
+    """Rolling reloads."""
+
+    async def test_failing(self) -> None:
+        """A reload whose new workers cannot start says why, and leaves the old ones at work, the same, all of them."""
+        server = await self.serve("Fragile", 2)
+        pids = set(server.workers)
+        with open(self.broken, "w"):
+            error = await self.assertFails(server.reload(), ReloadError)
+        self.assertIn("RuntimeError: it is broken", error)
+        self.assertEqual({int((await self.ask(server, b""))[0]) for _ in range(4)}, pids)
+        os.unlink(self.broken)
+        await server.reload()
+        await self.until(lambda: not pids & set(server.workers))
+        self.assertEqual({int((await self.ask(server, b""))[0]) for _ in range(4)}, set(server.workers))
+
+    async def test_busy(self) -> None:
+        """A worker that is busy when a reload comes finishes its job; there is always somebody to ask meanwhile."""
+        server = await self.serve("perform", 1)
+        held = self.ask(server, b"meet", self.gate.path)
+        guest = await deferToThread(self.gate.next)
+        await server.reload()
+        (newcomer,) = set(server.workers) - {guest.pid}
+        self.assertEqual(await self.ask(server, b"pid"), [b"%d" % newcomer])
+        guest.tell(b"pid")
+        self.assertEqual(await held, [b"%d" % guest.pid])
+        await self.until(lambda: set(server.workers) == {newcomer})
+        self.assertUntroubled()

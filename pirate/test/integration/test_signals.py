@@ -1,0 +1,69 @@
+# -*- test-case-name: pirate.test.integration.test_signals -*-
+"""Signals to a server that has a process to itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from pirate.test.integration.load import ask
+from pirate.test.integration.program import script
+from pirate.test.integration.support import ProgramCase
+
+
+class SignalsTests(ProgramCase):
+    """The commands that a server takes by signal."""
+
+    def test_moreAndFewer(self) -> None:
+        """TTIN and TTOU act at once, without traffic; below 0 of min and 1 of max they do nothing, and it serves on."""
+        server = self.twistd("pid", "--workers=1", "--log-level=3").ready()
+        server.signal(signal.SIGTTIN)
+        server.out.until("is ready", 2)
+        self.assertEqual(len(server.workers()), 2)
+        for count in (1, 2):
+            server.signal(signal.SIGTTOU)
+            server.out.until("has left", count)
+        self.assertEqual(server.workers(), [])
+        for _ in range(2):
+            server.signal(signal.SIGTTOU)
+        # With nobody there, who asks makes somebody come; the limit is 1, whatever TTOU said.
+        replies = [self.asking(server.frontend, b"") for _ in range(3)]
+        self.assertEqual(len({each.result()[0] for each in replies}), 1)
+        server.signal(signal.SIGTTIN)
+        server.out.until("is ready", 4)
+        self.assertEqual(len(server.workers()), 2)
+        self.assertStops(server)
+
+    def test_reload(self) -> None:
+        """HUP brings changed code into service, of an app in the directory in which the server was started."""
+        code = Path(self.folder, "code.py")
+        code.write_text("def app(payload):\n    return b'old'\n")
+        server = self.launch(
+            *(*script("twistd"), "-n", "--pidfile=", "pirate", "--frontend=*", "--backend=*", "--workers=2"),
+            "--app=code:app",
+        ).ready()
+        self.assertEqual(ask(server.frontend, b""), [b"old"])
+        code.write_text("def app(payload):\n    return b'brand new'\n")
+        server.signal(signal.SIGHUP)
+        server.out.until("reloaded")
+        self.assertEqual({ask(server.frontend, b"")[0] for _ in range(4)}, {b"brand new"})
+        code.write_text("nonsense\n")
+        server.signal(signal.SIGHUP)
+        server.out.until(r"the reload failed, the old workers stay: .*NameError: .* \(.*code.py, line 1\)")
+        self.assertEqual({ask(server.frontend, b"")[0] for _ in range(4)}, {b"brand new"})
+        self.assertEqual(server.stop(), 0)
+
+    def test_others(self) -> None:
+        """USR1 stays twistd's, which rotates the log; CHLD and PIPE do nothing."""
+        frontend = f"ipc://{self.folder}/f"
+        server = self.twistd(
+            *("pid", f"--frontend={frontend}", "--backend=*", "--workers=1"),
+            options=("-n", "--pidfile=", "--logfile=log"),
+        )
+        (worker,) = ask(frontend, b"")
+        for number in (signal.SIGUSR1, signal.SIGCHLD, signal.SIGPIPE):
+            server.signal(number)
+        self.assertEqual(ask(frontend, b""), [worker])
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(sorted(os.listdir(self.folder)), ["log", "log.1"])

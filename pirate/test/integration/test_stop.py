@@ -1,0 +1,166 @@
+# -*- test-case-name: pirate.test.integration.test_stop -*-
+"""Stopping with work in hand: what has been accepted is answered, as long as there is time."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from time import monotonic
+
+from twisted.internet.threads import deferToThread
+
+from pirate.test.integration.gate import PATIENCE
+from pirate.test.integration.load import askNative
+from pirate.test.integration.processes import processesIn, remaining
+from pirate.test.integration.program import Program
+from pirate.test.integration.support import ProgramCase, ServerCase, executions
+
+
+class DrainTests(ProgramCase):
+    """Stopping under load, with a job running that takes longer than all that happens meanwhile."""
+
+    def assertDrains(self, stop: Callable[[Program], None]) -> None:
+        """All that was accepted before the stop is answered, nothing twice; the end is clean and leaves nothing."""
+        endpoints = [f"--{each}=ipc://{self.folder}/{each}" for each in ("frontend", "backend")]
+        server = self.twistd("mixed", *endpoints, "--workers=3", f"--stop-timeout={PATIENCE}").ready()
+        load = self.load(server.frontend, 6)
+        load.more(100)
+        held = self.asking(server.frontend, self.gate.path)
+        guest = self.gate.next()
+        load.more(100)
+        client = self.native(server.frontend)
+        others = [client.send(self.gate.path) for _ in range(2)]
+        friends = [self.gate.next() for _ in others]
+        waiting = client.send(b"waiting")
+        self.assertGreaterEqual(client.backlog(), 1)
+        stop(server)
+        server.out.until("stopping")
+        self.assertTrue(server.runs())
+        for each in (guest, *friends):
+            each.tell(b"upper", b"late")
+        self.assertEqual(held.result(), [b"LATE"])
+        self.assertEqual([client.receive(each) for each in others], [({}, [b"LATE"])] * 2)
+        self.assertEqual(client.receive(waiting), ({}, [b"WAITING"]))
+        self.assertEqual(server.wait(), 0)
+        executed = [line.split()[0].encode() for line in executions(self.record)]
+        self.assertEqual(len(set(executed)), len(executed))
+        load.until(len(executed) - 1)
+        load.cut()
+        self.assertEqual(load.answers | {b"waiting": [b"WAITING"]}, {each: [each.upper()] for each in executed})
+        self.assertUntroubled(server)
+        self.assertEqual(os.listdir(self.folder), ["record"])
+
+    def test_terminate(self) -> None:
+        """TERM to the server."""
+        self.assertDrains(lambda server: server.signal(signal.SIGTERM))
+
+    def test_quit(self) -> None:
+        """QUIT to the server."""
+        self.assertDrains(lambda server: server.signal(signal.SIGQUIT))
+
+    def test_terminateGroup(self) -> None:
+        """TERM to everybody, workers included, as some supervisors send it."""
+        self.assertDrains(lambda server: os.killpg(server.pid, signal.SIGTERM))
+
+    def test_interruptGroup(self) -> None:
+        """INT to everybody, as a terminal sends it."""
+        self.assertDrains(lambda server: os.killpg(server.pid, signal.SIGINT))
+
+
+class DeadlineTests(ProgramCase):
+    """How long a stop may take."""
+
+    def test_stopTimeout(self) -> None:
+        """With C{--stop-timeout 1} it takes about a second; what is cut off is logged, and native clients are told."""
+        server = self.twistd("mixed", "--workers=1", "--stop-timeout=1").ready()
+        client = self.native(server.frontend)
+        running = client.send(self.gate.path)
+        guest = self.gate.next()
+        waiting = client.send(b"x")
+        self.assertEqual(client.backlog(), 1)
+        started = monotonic()
+        self.assertEqual(server.stop(), 0)
+        took = monotonic() - started
+        self.assertGreater(took, 0.95)
+        self.assertLess(took, 3.0)
+        self.assertEqual(client.receive(running)[0]["code"], "worker-lost")
+        self.assertEqual(client.receive(waiting)[0]["code"], "stopping")
+        guest.awaitEnd()
+        self.assertEqual(len(server.out.matches("stopped with 1 requests in hand and 1 waiting, unanswered")), 1)
+        self.assertEqual(processesIn(self.folder), [])
+        self.assertEqual(executions(self.record), [])
+
+    def test_quit(self) -> None:
+        """QUIT knows no limit: a job that takes longer than C{stop-timeout} is still answered."""
+        server = self.twistd("mixed", "--workers=1", "--stop-timeout=0.1").ready()
+        held = self.asking(server.frontend, self.gate.path)
+        guest = self.gate.next()
+        server.signal(signal.SIGQUIT)
+        server.out.until("stopping")
+        self.assertEqual(remaining([server.pid, guest.pid], 0.6), [server.pid, guest.pid])
+        guest.tell(b"upper", b"late")
+        self.assertEqual(held.result(), [b"LATE"])
+        self.assertEqual(server.wait(), 0)
+        self.assertUntroubled(server)
+
+    def test_secondSignal(self) -> None:
+        """A second signal stops at once, whatever is running, and says what it cut off."""
+        server = self.twistd("mixed", "--workers=2", f"--stop-timeout={PATIENCE}").ready()
+        client = self.native(server.frontend)
+        running = client.send(self.gate.path)
+        guest = self.gate.next()
+        guest.tell(b"hog")
+        server.signal(signal.SIGINT)
+        server.out.until("stopping")
+        started = monotonic()
+        server.signal(signal.SIGINT)
+        self.assertEqual(server.wait(), 0)
+        self.assertLess(monotonic() - started, 3.0)
+        self.assertEqual(client.receive(running)[0]["code"], "worker-lost")
+        self.assertEqual(len(server.out.matches("stopped with 1 requests in hand")), 1)
+        self.assertEqual(processesIn(self.folder), [])
+
+
+class EmbeddedTests(ServerCase):
+    """The same without signals."""
+
+    async def test_grace(self) -> None:
+        """C{stopService} waits for the job in hand; who asks meanwhile is told that the server is stopping."""
+        server = await self.serve(workers=2)
+        held = self.ask(server, b"meet", self.gate.path)
+        guest = await deferToThread(self.gate.next)
+        endpoint = server.endpoints.frontend[0]
+        stopped = server.stopService()
+        told, _ = await deferToThread(askNative, endpoint, b"upper", b"too late")
+        self.assertEqual(told["code"], "stopping")
+        self.assertFalse(stopped.called)
+        guest.tell(b"upper", b"late")
+        self.assertEqual(await held, [b"LATE"])
+        await stopped
+        self.assertUntroubled()
+
+    async def test_cut(self) -> None:
+        """When the grace is over, a job that takes no notice of TERM is killed, and one that does is not."""
+        server = await self.serve(workers=2, stopTimeout=0.2)
+        endpoint = server.endpoints.frontend[0]
+        asked = [deferToThread(askNative, endpoint, b"meet", self.gate.path) for _ in range(2)]
+        polite, deaf = [await deferToThread(self.gate.next) for _ in range(2)]
+        deaf.tell(b"hog")
+        await server.stopService()
+        self.assertEqual([(await each)[0]["code"] for each in asked], ["worker-lost"] * 2)
+        self.assertEqual(remaining([polite.pid, deaf.pid], 0), [])
+        self.assertEqual(len(self.logged("stopped with 2 requests in hand")), 1)
+        self.assertEqual(len(self.logged("gets SIGKILL")), 1)
+        self.assertEqual(len(self.logged(f"worker {deaf.pid} gets SIGKILL")), 1)
+
+    async def test_abort(self) -> None:
+        """C{abort} takes no time, whatever the workers do."""
+        server = await self.serve(workers=2)
+        asked = deferToThread(askNative, server.endpoints.frontend[0], b"meet", self.gate.path)
+        guest = await deferToThread(self.gate.next)
+        started = monotonic()
+        await server.abort()
+        self.assertLess(monotonic() - started, 3.0)
+        self.assertEqual(remaining([guest.pid], 0), [])
+        self.assertEqual((await asked)[0]["code"], "worker-lost")

@@ -1,0 +1,365 @@
+# -*- test-case-name: pirate.test.integration.test_transport -*-
+"""The real transport: the suite that the memory transport passes, and what only real sockets show."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import zmq
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.trial.unittest import SkipTest, TestCase
+from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
+
+from pirate.errors import BindError
+from pirate.test.test_transport import Peer, TransportCase, TransportTests
+from pirate.transport import Router, Transport
+
+reactor: Any = _reactor
+
+#: Seconds after which a test that waits for something has failed.
+PATIENCE = 30
+#: Seconds that a call may be late while there is a flood of messages, and messages that may be read before it is made.
+LATENESS, BURST = 1.0, 500
+
+
+class SocketPeer(ZmqConnection):
+    """A DEALER on the reactor.  :ivar received: all messages that it got."""
+
+    socketType = zmq.DEALER
+
+    def __init__(self, factory: ZmqFactory, endpoint: str, name: bytes, told: Callable[[], None]) -> None:
+        self.received: list[list[bytes]] = []
+        self._told = told
+        super().__init__(factory, identity=name)
+        self.socket.set(zmq.IPV6, int("[" in endpoint))
+        self.addEndpoints([ZmqEndpoint(ZmqEndpointType.connect, endpoint)])
+
+    def say(self, *frames: bytes) -> None:
+        """Send a message."""
+        self.send(list(frames))
+
+    def messageReceived(self, message: list[bytes]) -> None:
+        """Keep it."""
+        self.received.append(message)
+        self._told()
+
+
+class SocketCase(TransportCase):
+    """Real sockets for the suite."""
+
+    timeout = PATIENCE
+
+    def setUp(self) -> None:
+        self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
+        self._transports: list[Transport] = []
+        self._peers = ZmqFactory()
+        self._peers.lingerPeriod = 0
+        self.addCleanup(self._closeAll)
+        super().setUp()
+
+    def makeTransport(self) -> Transport:
+        self._transports.append(Transport(reactor))
+        return self._transports[-1]
+
+    def connect(self, side: str, name: bytes) -> Peer:
+        endpoint = self.endpoints[["frontend", "backend"].index(side)][0]
+        return self.connectTo(endpoint, name)
+
+    def connectTo(self, endpoint: str, name: bytes) -> SocketPeer:
+        """A peer of a certain endpoint."""
+        return SocketPeer(self._peers, endpoint, name, self._look)
+
+    def until(self, condition: Callable[[], bool]) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        self._waiting.append((condition, done))
+        self._look()
+        return done
+
+    def fired(self, *deferreds: Deferred[None]) -> Deferred[Any]:
+        return gatherResults(deferreds)
+
+    async def settle(self) -> None:
+        await self.turn(20)
+
+    async def turn(self, times: int = 1) -> None:
+        """Let the reactor turn."""
+        for _ in range(times):
+            turned: Deferred[None] = Deferred()
+            reactor.callLater(0, turned.callback, None)
+            await turned
+
+    def _turned(self) -> None:
+        super()._turned()
+        self._look()
+
+    def _look(self) -> None:
+        """See whether something that is waited for has become true."""
+        for each in self._waiting[:]:
+            if each in self._waiting and each[0]():
+                self._waiting.remove(each)
+                # Not from within the transport, whose turn this may be.
+                reactor.callLater(0, each[1].callback, None)
+
+    async def _closeAll(self) -> None:
+        self._peers.shutdown()
+        for transport in self._transports:
+            await transport.close()
+
+
+class RealTransportTests(SocketCase, TransportTests, TestCase):
+    """The suite on real sockets."""
+
+
+class FairnessTests(SocketCase, TestCase):
+    """Nobody is held up."""
+
+    async def test_flood(self) -> None:
+        """20 000 messages at once all arrive, in order, and hold up nothing else that the reactor has to do."""
+        client = self.connect("frontend", b"c")
+        steps: list[int] = []
+        lateness: list[float] = []
+        seen = 0
+
+        def tick(due: float) -> None:
+            nonlocal seen
+            now = reactor.seconds()
+            lateness.append(now - due)
+            steps.append(len(self.fromClients) - seen)
+            seen = len(self.fromClients)
+            if seen < 20_000:
+                reactor.callLater(0, tick, now)
+
+        for number in range(20_000):
+            client.say(b"", b"%d" % number)
+        tick(reactor.seconds())
+        await self.until(lambda: len(self.fromClients) == 20_000)
+        await self.turn()
+        self.assertEqual([int(frames[2]) for frames in self.fromClients], list(range(20_000)))
+        self.assertLess(max(steps), BURST)
+        self.assertLess(max(lateness), LATENESS)
+
+    async def test_floodAndWorker(self) -> None:
+        """A worker is heard while a client floods."""
+        client, worker = self.connect("frontend", b"c"), self.connect("backend", b"w")
+        worker.say(b"", b"hello")
+        await self.until(lambda: bool(self.fromWorkers))
+        heard: list[int] = []
+        self.workerSent = lambda frames: heard.append(len(self.fromClients))
+        for number in range(20_000):
+            client.say(b"", b"%d" % number)
+        worker.say(b"", b"waiting")
+        await self.until(lambda: len(self.fromClients) == 20_000)
+        self.assertLess(heard[0], 10_000)
+
+    async def test_pausedIsIdle(self) -> None:
+        """Requests that wait because none are wanted cost no turns: there is no busy loop."""
+        client, _ = await self.acquaintances()
+        self.wanted = False
+        for number in range(10):
+            client.say(b"", b"%d" % number)
+        await self.until(lambda: self.turns > 0)
+        before = self.turns
+        await self.turn(500)
+        self.assertLess(self.turns - before, 50)
+        self.assertEqual(self.fromClients, [])
+        self.wanted = True
+        self.transport.wake()
+        await self.until(lambda: len(self.fromClients) == 10)
+
+    async def test_idle(self) -> None:
+        """Nor is there one when nothing happens at all."""
+        client = self.connect("frontend", b"c")
+        client.say(b"", b"x")
+        await self.until(lambda: bool(self.fromClients))
+        await self.turn(10)
+        before = self.turns
+        await self.turn(500)
+        self.assertEqual(self.turns, before)
+
+    async def test_afterFailedSend(self) -> None:
+        """Messages that are there already when a send fails are still read, though the descriptor says no more."""
+        client, _ = await self.acquaintances()
+        for body in (b"one", b"two"):
+            client.say(b"", body)
+        readers = [each for each in reactor.getReaders() if isinstance(each, Router)]
+        ready, _, _ = select.select(readers, [], [], PATIENCE)
+        self.assertEqual(len(ready), 1)
+        self.assertFalse(self.transport.toClient([b"nobody", b"", b"x"]))
+        await self.until(lambda: len(self.fromClients) == 2)
+
+    async def test_deaf(self) -> None:
+        """A client that does not read what it is sent does not cost memory without end, nor other clients anything."""
+        await self.deafen()
+        other = self.connect("frontend", b"other")
+        other.say(b"", b"x")
+        await self.until(lambda: len(self.fromClients) == 2)
+        self.assertTrue(self.transport.toClient([b"other", b"", b"y"]))
+        await self.until(lambda: bool(other.received))
+
+    async def test_closedTwiceWhileDeaf(self) -> None:
+        """Nor does it keep the transport from being closed; whoever closes it twice is told twice."""
+        await self.deafen()
+        await self.fired(self.transport.close(), self.transport.close())
+
+    async def deafen(self) -> None:
+        """Have a client that reads nothing, and send it as much as it takes, which is not much."""
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.addCleanup(context.destroy, linger=0)
+        deaf = context.socket(zmq.DEALER)
+        self.addCleanup(deaf.close, 0)
+        deaf.set(zmq.IDENTITY, b"deaf")
+        deaf.set(zmq.RCVHWM, 1)
+        deaf.connect(self.endpoints[0][0])
+        deaf.send_multipart([b"", b"x"])
+        await self.until(lambda: bool(self.fromClients))
+        taken = 0
+        while taken < 5000 and self.transport.toClient([b"deaf", b"", bytes(10_000)]):
+            taken += 1
+        self.assertLess(taken, 5000)
+
+
+class MessageTests(SocketCase, TestCase):
+    """What passes."""
+
+    async def test_large(self) -> None:
+        """64 MiB pass in one frame, both ways."""
+        body = bytes(range(256)) * (1 << 18)
+        client = self.connect("frontend", b"c")
+        self.clientSent = self.transport.toClient
+        client.say(b"", body, b"end")
+        await self.until(lambda: bool(client.received))
+        [[delimiter, echoed, end]] = client.received
+        self.assertEqual((delimiter, end, len(echoed)), (b"", b"end", len(body)))
+        self.assertTrue(echoed == body)
+
+    async def test_lastReplies(self) -> None:
+        """What was sent just before the transport is closed still arrives."""
+        client = self.connect("frontend", b"c")
+        client.say(b"", b"x")
+        await self.until(lambda: bool(self.fromClients))
+        for number in range(100):
+            self.transport.toClient([b"c", b"%d" % number, bytes(10_000)])
+        await self.transport.close()
+        await self.until(lambda: len(client.received) == 100)
+        self.assertEqual([int(frames[0]) for frames in client.received], list(range(100)))
+
+    async def test_afterLastCall(self) -> None:
+        """After a last call the clients are still connected, and can be answered."""
+        client = self.connect("frontend", b"c")
+        client.say(b"", b"x")
+        await self.until(lambda: bool(self.fromClients))
+        self.transport.lastCall()
+        self.assertTrue(self.transport.toClient([b"c", b"", b"late"]))
+        await self.until(lambda: bool(client.received))
+
+
+class EndpointTests(SocketCase, TestCase):
+    """Where it binds."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.root = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.root)
+        self.path = self.root / "frontend"
+        self.ipc = f"ipc://{self.path}"
+
+    def bind(self, frontend: str, backend: str = "tcp://127.0.0.1:*") -> tuple[Transport, str]:
+        """Another transport, and where its frontend is."""
+        transport = self.startTransport()
+        [bound], _ = transport.bind([frontend], [backend])
+        return transport, bound
+
+    async def test_ipc(self) -> None:
+        """A UNIX socket is the owner's alone, serves, tells an address of its peers, and is gone afterwards."""
+        transport, bound = self.bind(self.ipc)
+        self.assertEqual(bound, self.ipc)
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o700)
+        transport.wantsPeers = True
+        client = self.connectTo(bound, b"c")
+        client.say(b"", b"x")
+        await self.until(lambda: bool(self.fromClients))
+        self.assertIn(str(os.getpid()), str(self.addresses[0]))
+        await transport.close()
+        self.assertFalse(self.path.exists())
+
+    async def test_ipcAgain(self) -> None:
+        """The same UNIX socket can be bound by the next transport, as soon as the last one is closed."""
+        for name in (b"one", b"two"):
+            transport, bound = self.bind(self.ipc)
+            self.connectTo(bound, name).say(b"", name)
+            await self.until(partial(self.fromClients.__contains__, [name, b"", name]))
+            await transport.close()
+
+    async def test_stale(self) -> None:
+        """What a killed server has left behind is replaced."""
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(self.path))
+        _, bound = self.bind(self.ipc)
+        self.connectTo(bound, b"c").say(b"", b"x")
+        await self.until(lambda: bool(self.fromClients))
+
+    async def test_live(self) -> None:
+        """A UNIX socket that another server uses is refused, and goes on serving."""
+        _, bound = self.bind(self.ipc)
+        error = self.assertRaises(BindError, self.bind, self.ipc)
+        self.assertIn(self.ipc, str(error))
+        self.connectTo(bound, b"c").say(b"", b"x")
+        await self.until(lambda: bool(self.fromClients))
+
+    async def test_otherFile(self) -> None:
+        """A file that is no socket is refused, and left alone."""
+        self.path.write_text("precious")
+        error = self.assertRaises(BindError, self.bind, self.ipc)
+        self.assertIn("not a socket", str(error))
+        self.assertEqual(self.path.read_text(), "precious")
+
+    async def test_ipv6(self) -> None:
+        """An IPv6 endpoint reports its port, and serves."""
+        try:
+            with socket.socket(socket.AF_INET6) as probe:
+                probe.bind(("::1", 0))
+        except OSError:
+            raise SkipTest("there is no ::1 here") from None
+        transport, bound = self.bind("tcp://[::1]:*")
+        self.assertRegex(bound, r"^tcp://\[::1\]:[0-9]+$")
+        transport.wantsPeers = True
+        self.connectTo(bound, b"c").say(b"", b"x")
+        await self.until(lambda: bool(self.fromClients))
+        self.assertIn("::1", str(self.addresses[0]))
+
+    async def test_nothingLeft(self) -> None:
+        """When the second endpoint cannot be bound, the first is free again at once, and no file is left."""
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            taken = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+            error = self.assertRaises(BindError, self.bind, self.ipc, taken)
+            self.assertEqual(str(error), f"backend {taken}: {os.strerror(98)}")
+            self.assertFalse(self.path.exists())
+            _, free = self.bind("tcp://127.0.0.1:*")
+            await self._transports[-1].close()
+            self.assertRaises(BindError, self.bind, free, taken)
+            self.bind(free)
+
+    async def test_unknownHost(self) -> None:
+        """A host that is not this one is refused with a reason, not a traceback."""
+        error = self.assertRaises(BindError, self.bind, "tcp://192.0.2.1:*")
+        self.assertRegex(str(error), r"^frontend tcp://192\.0\.2\.1:\*: [A-Z]")
+
+    async def test_closedEarly(self) -> None:
+        """A transport that was never bound, or whose bind failed, can be closed."""
+        await self.makeTransport().close()
+        self.path.write_text("")
+        transport = self.startTransport()
+        self.assertRaises(BindError, transport.bind, [self.ipc], ["tcp://127.0.0.1:*"])
+        await transport.close()

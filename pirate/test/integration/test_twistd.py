@@ -1,0 +1,159 @@
+# -*- test-case-name: pirate.test.integration.test_twistd -*-
+"""The server as its users start it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from time import monotonic
+
+from twisted.trial.unittest import SkipTest
+
+from pirate.test.integration.gate import PATIENCE
+from pirate.test.integration.load import ask
+from pirate.test.integration.processes import processesIn, processorTime, remaining, title
+from pirate.test.integration.program import script
+from pirate.test.integration.support import APPS, ProgramCase, executions
+
+
+class StartTests(ProgramCase):
+    """Every way to start it ends with the same server."""
+
+    def test_twistd(self) -> None:
+        """C{twistd -n} answers 10 000 requests of 50 concurrent clients rightly, with all of its five workers."""
+        server = self.twistd("record", "--workers=5", "--max-requests=0").ready()
+        workers = server.workers()
+        self.assertEqual(len(workers), 5)
+        load = self.load(server.frontend, 50, 10_000)
+        load.until(10_000)
+        self.assertEqual(load.answers, {each: [each.upper()] for each in load.asked})
+        executed = [line.split() for line in executions(self.record)]
+        self.assertEqual(sorted(each for each, _ in executed), sorted(each.decode() for each in load.asked))
+        self.assertEqual({int(pid) for _, pid in executed}, set(workers))
+        self.assertStops(server)
+
+    def test_reactors(self) -> None:
+        """It runs on every reactor."""
+        names = ("asyncio", "poll", "select")
+        servers = [
+            self.twistd("upper", "--workers=1", options=("-n", "--pidfile=", f"--reactor={name}")) for name in names
+        ]
+        for name, server in zip(names, servers, strict=True):
+            self.assertIn(name, server.out.until("reactor class: (.*)")[0][1])
+            self.assertEqual(ask(server.frontend, b"x"), [b"X"])
+            self.assertEqual(server.stop(), 0)
+        for server in servers:
+            self.assertUntroubled(server)
+
+    def test_twist(self) -> None:
+        """C{twist} and C{python -m twisted} run it, too."""
+        arguments = ("--log-format=text", "pirate", "--frontend=*", "--backend=*", f"--app={APPS}.upper", "--workers=1")
+        commands = (script("twist"), [sys.executable, "-m", "twisted"])
+        servers = [self.launch(*command, *arguments) for command in commands]
+        for server in servers:
+            self.assertEqual(ask(server.frontend, b"x"), [b"X"])
+            self.assertEqual(server.stop(), 0)
+        for server in servers:
+            self.assertUntroubled(server)
+
+    def test_daemon(self) -> None:
+        """A daemon answers, and stops on TERM with its pid file, its sockets and its workers gone."""
+        frontend, backend = (f"ipc://{self.folder}/{name}" for name in ("f", "b"))
+        launcher = self.twistd("upper", f"--frontend={frontend}", f"--backend={backend}", "--workers=2", options=())
+        self.assertEqual(launcher.wait(), 0)
+        pid = int(Path(self.folder, "twistd.pid").read_text())
+        self.assertEqual(ask(frontend, b"x"), [b"X"])
+        self.assertIn(pid, processesIn(self.folder))
+        os.kill(pid, signal.SIGTERM)
+        self.assertEqual(remaining([pid], PATIENCE), [])
+        self.assertUntroubled(launcher)
+        self.assertEqual(os.listdir(self.folder), ["twistd.log"])
+        self.assertNotRegex(Path(self.folder, "twistd.log").read_text(), "Traceback|stderr")
+
+    def test_titles(self) -> None:
+        """Where setproctitle is installed, C{ps} shows the broker and the workers by their ports."""
+        try:
+            import setproctitle  # noqa: F401
+        except ImportError:
+            raise SkipTest("setproctitle is not installed") from None
+        server = self.twistd("upper", "--workers=2").ready()
+        ports = [each.rpartition(":")[2] for each in (server.frontend, server.backend)]
+        self.assertEqual(title(server.pid), "zmq broker {}-{}".format(*ports))
+        self.assertEqual([title(pid) for pid in server.workers()], [f"zmq worker {ports[1]}"] * 2)
+        self.assertStops(server)
+
+    def test_hooks(self) -> None:
+        """Hooks that are named on the command line are called; a faulty one is logged, and breaks nothing."""
+        server = self.twistd("upper", "--workers=1", f"--hooks={APPS}.Diary").ready()
+        self.assertEqual(ask(server.frontend, b"x"), [b"X"])
+        self.assertEqual(server.stop(), 0)
+        self.assertEqual(executions(self.record), ["starting", "started", "exited exit code 0", "stopped"])
+        self.assertEqual(len(server.out.matches("ValueError: a faulty hook")), 1)
+
+    def test_idle(self) -> None:
+        """An idle server uses no processor time, and neither do its five workers; not even with clients connected."""
+        server = self.twistd("upper", "--workers=5").ready()
+        for client in [self.native(server.frontend) for _ in range(5)]:
+            client.receive(client.send(b"x"))
+        everybody = [server.pid, *server.workers()]
+        window = 2.0
+        before = processorTime(everybody)
+        self.assertEqual(remaining(everybody, window), everybody)
+        self.assertLess(processorTime(everybody) - before, 0.05 * window / 10)
+        self.assertStops(server)
+
+
+class RefusalTests(ProgramCase):
+    """What cannot work ends at once, in one line, with a status that says so, and leaves nobody behind."""
+
+    def assertRefused(self, commands: list[list[str]], pattern: str, within: float = PATIENCE) -> None:
+        """Each command fails, with exactly one line that says why, in time."""
+        started = monotonic()
+        programs = [self.launch(*command) for command in commands]
+        self.assertNotIn(0, [program.wait() for program in programs])
+        # A daemon ends after it has told the process that started it.
+        self.assertEqual(remaining(processesIn(self.folder), within), [])
+        self.assertLess(monotonic() - started, within)
+        for program in programs:
+            lines = [*program.out.all(), *program.err.all()]
+            own = [line for line in lines if "pirate: " in line]
+            self.assertEqual(len(own), 1, "\n".join(lines))
+            self.assertRegex(own[0], pattern)
+            self.assertEqual([line for line in lines if "Traceback" in line], [])
+
+    def commands(self, *arguments: str) -> list[list[str]]:
+        """The same server in every way to start it."""
+        return [
+            [*script("twistd"), "-n", "--pidfile=", "pirate", *arguments],
+            [*script("twistd"), "pirate", *arguments],
+            [*script("twist"), "pirate", *arguments],
+        ]
+
+    def test_portInUse(self) -> None:
+        """A port in use; a daemon says so on the terminal from which it was started."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            commands = self.commands(f"--frontend={port}", "--backend=*", "--workers=3")
+            self.assertRefused(commands, f"frontend tcp://127.0.0.1:{port}: Address already in use")
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "twistd.pid")))
+
+    def test_unknownApp(self) -> None:
+        """An app that cannot be imported: within three seconds."""
+        foreground, _, twist = self.commands("--frontend=*", "--backend=*", "--workers=5", "--app=no.such.app")
+        self.assertRefused([foreground, twist], "^pirate: cannot load 'no.such.app': there is no module 'no'$", 3.0)
+
+    def test_brokenApp(self) -> None:
+        """An app whose module is faulty: the line of the fault is named."""
+        Path(self.folder, "faulty.py").write_text("import os\n\nos.nonsense\n")
+        command = self.commands("--frontend=*", "--backend=*", "--workers=2", "--app=faulty.app")[:1]
+        self.assertRefused(command, r"'faulty.app': AttributeError: .*nonsense.* \(.*faulty.py, line 3\)$")
+
+    def test_settings(self) -> None:
+        """Nonsense is refused before anything is bound."""
+        path = f"{self.folder}/f"
+        command = self.commands(f"--frontend=ipc://{path}", "--min-servers=5", "--max-servers=2")[:1]
+        self.assertRefused(command, r"min-servers \(5\) must not exceed max-servers \(2\)")
+        self.assertFalse(os.path.exists(path))

@@ -1,0 +1,1152 @@
+# -*- test-case-name: pirate.test.test_broker -*-
+"""Who gets which request, with lists for sockets."""
+
+from __future__ import annotations
+
+import gc
+import json
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from pirate.broker import Broker
+from pirate.wire.backend import Info
+from pirate.wire.frontend import NativeRequest, Request, parseHeader
+from pirate.wire.words import RETIRE, Code
+
+KEY = bytes(range(16))
+
+
+class Bench:
+    """
+    A broker, its peers, and what they were sent.  After each step the books are checked.
+
+    :ivar away: peers that cannot be reached.
+    :ivar lost: the workers that the broker called unreachable.
+    :ivar retired: the workers whose lifetime was over.
+    :ivar givenUp: each request that was given up: its client, the code, the message.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.broker = Broker(self._toClient, self._toWorker, **options)
+        self.away: set[bytes] = set()
+        self.lost: list[bytes] = []
+        self.retired: list[bytes] = []
+        self.givenUp: list[tuple[bytes, str, str]] = []
+        self.framesToClients: list[list[bytes]] = []
+        self.framesToWorkers: list[list[bytes]] = []
+        self._workers: set[bytes] = set()
+        self.broker.unreachable = self.lost.append
+        self.broker.retired = self.retired.append
+        self.broker.failed = lambda request, code, message: self.givenUp.append((request.route[0], code, message))
+
+    def _toClient(self, frames: list[bytes]) -> bool:
+        if frames[0] in self.away:
+            return False
+        self.framesToClients.append(frames)
+        return True
+
+    def _toWorker(self, frames: list[bytes]) -> bool:
+        if frames[0] in self.away:
+            return False
+        self.framesToWorkers.append(frames)
+        return True
+
+    # --- what peers do
+
+    def ready(self, *workers: bytes, credit: int = 1, services: tuple[str, ...] = ("",), lifetime: int = -1) -> None:
+        """Workers of our own announce themselves."""
+        for worker in workers:
+            self._workers.add(worker)
+            self.broker.workerReady(worker, Info(1, "", credit, False, services), lifetime)
+            self.check()
+
+    def waiting(self, *workers: bytes) -> None:
+        """Plain workers say C{waiting}."""
+        for worker in workers:
+            self._workers.add(worker)
+            self.broker.workerReady(worker)
+            self.check()
+
+    def ask(self, *names: bytes, service: str = "") -> list[Request]:
+        """A plain client named so sends a request with its name as the body; several do one after the other."""
+        return [self.receive(Request([name, b""], [name], service)) for name in names]
+
+    def askNatively(self, *names: bytes, **options: Any) -> list[Request]:
+        """The same, with a native header."""
+        return [self.receive(NativeRequest([name, b"PIR1" + KEY, b""], [name], KEY, options)) for name in names]
+
+    def receive(self, request: Request) -> Request:
+        """A request comes in."""
+        self.broker.requestReceived(request)
+        self.check()
+        return request
+
+    def reply(self, worker: bytes, *requests: Request, body: bytes | None = None) -> None:
+        """A worker answers, by default with the request's own body."""
+        for request in requests:
+            self.broker.replyReceived(worker, request.id, request.body if body is None else [body])
+            self.check()
+
+    def fail(self, worker: bytes, *requests: Request, message: str = "E: x") -> None:
+        """A worker says that its app failed."""
+        for request in requests:
+            self.broker.failureReceived(worker, request.id, Code.APP_ERROR, message)
+            self.check()
+
+    def gone(self, worker: bytes, reason: str = "signal SIGKILL", died: bool = True) -> None:
+        """A worker is there no more."""
+        self.broker.workerGone(worker, reason, died)
+        self.check()
+
+    # --- what they see
+
+    def sent(self) -> list[tuple[bytes, bytes]]:
+        """What workers were sent since the last look: whose request, or the word."""
+        seen, self.framesToWorkers = self.framesToWorkers, []
+        return [(frames[0], frames[-1]) for frames in seen]
+
+    def answers(self) -> list[tuple[bytes, bytes]]:
+        """What clients were sent since the last look: to whom, and the last frame of the body."""
+        seen, self.framesToClients = self.framesToClients, []
+        return [(frames[0], frames[-1]) for frames in seen]
+
+    def told(self) -> list[tuple[bytes, Any]]:
+        """What native clients were told in their headers since the last look."""
+        seen, self.framesToClients = self.framesToClients, []
+        return [(frames[0], (parseHeader(frames[-3]) or (b"", {}))[1]) for frames in seen]
+
+    def check(self) -> None:
+        """Every request is answered, given up, waiting or in hand, and the counts of workers agree with each other."""
+        broker, tally = self.broker, self.broker.tally
+        done = tally.replied + sum(tally.failed.values())
+        assert tally.received == done + broker.backlog + broker.inHand, vars(broker)
+        assert broker.quiet == (broker.backlog == broker.inHand == 0)
+        assert broker.idle == sum(broker.isIdle(worker) for worker in self._workers)
+        assert min(broker.backlog, broker.inHand, broker.idle) >= 0
+
+
+class DispatchTests(SynchronousTestCase):
+    """Which worker gets a request."""
+
+    def test_leastRecentlyUsed(self) -> None:
+        """Of idle workers, the one gets it that has waited longest."""
+        bench = Bench()
+        bench.ready(b"A", b"B", b"C")
+        one, two = bench.ask(b"1", b"2")
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"2")])
+        bench.reply(b"B", two)
+        bench.reply(b"A", one)
+        bench.ask(b"3", b"4", b"5")
+        self.assertEqual(bench.sent(), [(b"C", b"3"), (b"B", b"4"), (b"A", b"5")])
+
+    def test_fewestInHand(self) -> None:
+        """Nobody gets a second request while another has none, nor a third while another has one."""
+        bench = Bench()
+        bench.ready(b"A", b"B", credit=3)
+        bench.ask(b"1", b"2", b"3", b"4", b"5")
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"2"), (b"A", b"3"), (b"B", b"4"), (b"A", b"5")])
+
+    def test_fewestFirstThenLongest(self) -> None:
+        """Of those with equally many, the one gets it that has had so many for longest."""
+        bench = Bench()
+        bench.ready(b"A", b"B", b"C", credit=2)
+        one, two, three = bench.ask(b"1", b"2", b"3")
+        bench.reply(b"B", two)
+        bench.ask(b"4", b"5", b"6")
+        self.assertEqual(bench.sent()[3:], [(b"B", b"4"), (b"A", b"5"), (b"C", b"6")])
+        bench.reply(b"C", three)
+        bench.reply(b"A", one)
+        bench.ask(b"7", b"8", b"9")
+        self.assertEqual(bench.sent(), [(b"B", b"7"), (b"C", b"8"), (b"A", b"9")])
+
+    def test_frames(self) -> None:
+        """A worker sees the broker's id where the client's address was, and the whole body."""
+        bench = Bench()
+        bench.ready(b"A")
+        request = bench.receive(Request([b"c", b"hop", b""], [b"a", b"", b"b"]))
+        self.assertEqual(bench.framesToWorkers, [[b"A", b"", request.id, b"", b"a", b"", b"b"]])
+        self.assertEqual(bench.framesToClients, [])
+
+    def test_ids(self) -> None:
+        """Each request has an id of 8 bytes of its own, which can never be a word."""
+        bench = Bench()
+        ids = [request.id for request in bench.ask(*[b"x"] * 1000)]
+        self.assertEqual(len(set(ids)), 1000)
+        self.assertTrue(all(len(each) == 8 and each[0] >= 0x80 for each in ids))
+
+    def test_firstId(self) -> None:
+        """The numbering starts where it is told, so that a worker that knew another broker knows none of our ids."""
+        first, second = Bench(firstId=1000), Bench(firstId=(1 << 62) - 1)
+        ids = {request.id for bench in (first, second) for request in bench.ask(*[b"x"] * 100)}
+        self.assertEqual(len(ids), 200)
+        self.assertTrue(all(len(each) == 8 and each[0] >= 0x80 for each in ids))
+
+    def test_context(self) -> None:
+        """Only a worker whose app wants the context is sent it, and only then is it worth finding out."""
+        bench = Bench()
+        bench.ready(b"A")
+        self.assertFalse(bench.broker.wantsContext)
+        bench.broker.workerReady(b"B", Info(1, "", 1, True))
+        self.assertTrue(bench.broker.wantsContext)
+        for name in (b"1", b"2"):
+            bench.broker.requestReceived(Request([name, b""], [name], "", "10.0.0.1"))
+        plain, told = bench.framesToWorkers
+        self.assertEqual(len(plain), 5)
+        self.assertEqual(json.loads(told[3]), {"client": "10.0.0.1", "service": "", "attempt": 1})
+
+
+class BacklogTests(SynchronousTestCase):
+    """Requests that wait."""
+
+    def test_inOrder(self) -> None:
+        """They are served in the order in which they came."""
+        bench = Bench()
+        bench.ask(b"1", b"2", b"3")
+        self.assertEqual((bench.broker.backlog, bench.sent()), (3, []))
+        bench.ready(b"A", b"B")
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"2")])
+        self.assertEqual((bench.broker.backlog, bench.broker.inHand), (1, 2))
+
+    def test_answerMakesRoom(self) -> None:
+        """A worker of our own needs no other word than its answer to get the next."""
+        bench = Bench()
+        bench.ready(b"A")
+        one, two, _ = bench.ask(b"1", b"2", b"3")
+        bench.reply(b"A", one)
+        bench.fail(b"A", two)
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"A", b"2"), (b"A", b"3")])
+
+    def test_noOvertaking(self) -> None:
+        """Who comes while others wait, waits behind them, also when a worker has just come."""
+        bench = Bench()
+        bench.ready(b"A", credit=2)
+        (one,) = bench.ask(b"1")
+        bench.gone(b"A")
+        bench.ask(b"2")
+        bench.ready(b"B", credit=8)
+        bench.ask(b"3")
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"1")])
+        bench.reply(b"B", one)
+        self.assertEqual(bench.sent(), [(b"B", b"2"), (b"B", b"3")])
+
+    def test_fullByCount(self) -> None:
+        """At so many requests waiting no more should be read, until one is given out."""
+        bench = Bench(backlogLimit=2)
+        bench.ready(b"A")
+        one, *_ = bench.ask(b"1", b"2")
+        self.assertFalse(bench.broker.full)
+        bench.ask(b"3")
+        self.assertTrue(bench.broker.full)
+        bench.reply(b"A", one)
+        self.assertFalse(bench.broker.full)
+
+    def test_fullByBytes(self) -> None:
+        """The same for the bytes that wait; those in hand do not count."""
+        bench = Bench(backlogBytes=100)
+        bench.ready(b"A")
+        requests = [bench.receive(Request([b"c", b""], [b"x" * 30, b"x" * 30])) for _ in range(2)]
+        self.assertFalse(bench.broker.full)
+        requests.append(bench.receive(Request([b"c", b""], [b"x" * 40])))
+        self.assertTrue(bench.broker.full)
+        bench.reply(b"A", requests[0])
+        self.assertFalse(bench.broker.full)
+        bench.gone(b"A")
+        self.assertTrue(bench.broker.full)
+        bench.broker.abandon("stopped")
+        self.assertFalse(bench.broker.full)
+
+    def test_fullStillAccepts(self) -> None:
+        """What has been read already is not lost for being one too many."""
+        bench = Bench(backlogLimit=1)
+        bench.ask(b"1", b"2", b"3")
+        bench.ready(b"A", credit=3)
+        self.assertEqual(len(bench.sent()), 3)
+
+
+class CreditTests(SynchronousTestCase):
+    """How many requests a worker may hold."""
+
+    def test_one(self) -> None:
+        """With a credit of 1 nothing waits behind another in a worker's hand."""
+        bench = Bench()
+        bench.ready(b"A")
+        bench.ask(b"1", b"2")
+        self.assertEqual(bench.sent(), [(b"A", b"1")])
+
+    def test_raised(self) -> None:
+        """A worker that raises its credit gets at once what it may hold now."""
+        bench = Bench()
+        bench.ready(b"A")
+        bench.ask(b"1", b"2", b"3", b"4")
+        bench.ready(b"A", credit=3)
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"A", b"2"), (b"A", b"3")])
+
+    def test_lowered(self) -> None:
+        """A worker that lowers it gets nothing until it holds fewer than that."""
+        bench = Bench()
+        bench.ready(b"A", credit=3)
+        one, two, three, _ = bench.ask(b"1", b"2", b"3", b"4")
+        bench.ready(b"A", credit=1)
+        bench.reply(b"A", one, two)
+        self.assertEqual(len(bench.sent()), 3)
+        bench.reply(b"A", three)
+        self.assertEqual(bench.sent(), [(b"A", b"4")])
+
+    def test_repeatedWord(self) -> None:
+        """A worker of our own that says C{waiting} again without info is believed in its answers all the same."""
+        bench = Bench()
+        bench.ready(b"A")
+        (one,) = bench.ask(b"1")
+        bench.waiting(b"A")
+        self.assertFalse(bench.broker.isIdle(b"A"))
+        bench.reply(b"A", one)
+        self.assertEqual(bench.answers(), [(b"1", b"1")])
+
+
+class AnswerTests(SynchronousTestCase):
+    """Which answers reach a client."""
+
+    def test_ownClient(self) -> None:
+        """An answer goes to the client whose request it is for, whatever the order."""
+        bench = Bench()
+        bench.ready(b"A", b"B")
+        one, two = bench.ask(b"1", b"2")
+        bench.reply(b"B", two, body=b"to 2")
+        bench.reply(b"A", one, body=b"to 1")
+        self.assertEqual(bench.answers(), [(b"2", b"to 2"), (b"1", b"to 1")])
+        self.assertEqual((bench.broker.tally.replied, bench.broker.quiet), (2, True))
+
+    def test_envelope(self) -> None:
+        """The client's envelope goes in front of it, a native client's own id with it."""
+        bench = Bench()
+        bench.ready(b"A")
+        bench.reply(b"A", bench.receive(Request([b"c", b"hop", b""], [b"x"])))
+        bench.reply(b"A", *bench.askNatively(b"n"))
+        self.assertEqual(bench.framesToClients, [[b"c", b"hop", b"", b"x"], [b"n", b"PIR1" + KEY, b"", b"n"]])
+
+    def test_foreign(self) -> None:
+        """A worker cannot answer for another, for a waiting request, or for one that never was."""
+        bench = Bench()
+        bench.ready(b"A", b"B")
+        one, _, waiting = bench.ask(b"1", b"2", b"3")
+        bench.reply(b"B", one)
+        bench.reply(b"A", waiting)
+        bench.reply(b"nobody", one)
+        bench.broker.replyReceived(b"A", b"waiting", [b"x"])
+        bench.broker.failureReceived(b"B", one.id, Code.APP_ERROR, "x")
+        self.assertEqual((bench.answers(), bench.broker.tally.late), ([], 5))
+        bench.reply(b"A", one)
+        self.assertEqual(bench.answers(), [(b"1", b"1")])
+
+    def test_double(self) -> None:
+        """The second answer is dropped and counted, and makes no room that is not there."""
+        bench = Bench()
+        bench.ready(b"A")
+        one, two, _ = bench.ask(b"1", b"2", b"3")
+        bench.reply(b"A", one, one)
+        bench.fail(b"A", one)
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"A", b"2")])
+        self.assertEqual((bench.answers(), bench.broker.tally.late), ([(b"1", b"1")], 2))
+        self.assertEqual(bench.broker.inHand, 1)
+        bench.reply(b"A", two)
+
+    def test_outOfOrder(self) -> None:
+        """A worker may answer what it holds in any order."""
+        bench = Bench()
+        bench.ready(b"A", credit=3)
+        one, two, three = bench.ask(b"1", b"2", b"3")
+        bench.reply(b"A", three, one, two)
+        self.assertEqual([client for client, _ in bench.answers()], [b"3", b"1", b"2"])
+        self.assertTrue(bench.broker.isIdle(b"A"))
+
+    def test_undeliverable(self) -> None:
+        """An answer whose client has gone is counted, and its worker is free."""
+        bench = Bench(tellPlain=True)
+        bench.ready(b"A")
+        bench.away.add(b"1")
+        one, two = bench.ask(b"1", b"1")
+        bench.reply(b"A", one)
+        bench.fail(b"A", two)
+        self.assertEqual((bench.broker.tally.undeliverable, bench.broker.tally.replied), (2, 1))
+        self.assertTrue(bench.broker.isIdle(b"A"))
+
+
+class FailureTests(SynchronousTestCase):
+    """Apps that fail: an answer like any other, but for whom."""
+
+    def test_native(self) -> None:
+        """A native client is told."""
+        bench = Bench()
+        bench.ready(b"A")
+        (one,) = bench.askNatively(b"1")
+        bench.fail(b"A", one, message="ValueError: x")
+        told = {"status": "error", "code": "app-error", "message": "ValueError: x", "attempts": 0}
+        self.assertEqual(bench.told(), [(b"1", told)])
+        self.assertEqual(bench.broker.tally.failed, {Code.APP_ERROR: 1})
+        self.assertTrue(bench.broker.isIdle(b"A"))
+
+    def test_plain(self) -> None:
+        """A plain one hears nothing, but it is counted, and told to whoever logs it."""
+        bench = Bench()
+        bench.ready(b"A")
+        bench.fail(b"A", *bench.ask(b"1"))
+        self.assertEqual(bench.answers(), [])
+        self.assertEqual(bench.broker.tally.failed, {Code.APP_ERROR: 1})
+        self.assertEqual(bench.givenUp, [(b"1", "app-error", "E: x")])
+
+    def test_plainTold(self) -> None:
+        """If so wanted, its answer is the error."""
+        bench = Bench(tellPlain=True)
+        bench.ready(b"A")
+        bench.fail(b"A", *bench.ask(b"1"))
+        ((client, body),) = bench.answers()
+        self.assertEqual(client, b"1")
+        self.assertEqual(json.loads(body), {"pirate": "error", "code": "app-error", "message": "E: x", "attempts": 0})
+
+    def test_noAttempt(self) -> None:
+        """A failure is final: it is not tried again."""
+        bench = Bench()
+        bench.ready(b"A", b"B")
+        bench.fail(b"A", *bench.ask(b"1"))
+        self.assertEqual(bench.sent(), [(b"A", b"1")])
+
+
+class DeathTests(SynchronousTestCase):
+    """Workers that die."""
+
+    def test_idle(self) -> None:
+        """An idle worker that dies loses nothing and is given nothing."""
+        bench = Bench()
+        bench.ready(b"A", b"B")
+        bench.gone(b"A")
+        bench.ask(b"1")
+        self.assertEqual(bench.sent(), [(b"B", b"1")])
+        self.assertFalse(bench.broker.knows(b"A"))
+        self.assertTrue(bench.broker.knows(b"B"))
+
+    def test_unknown(self) -> None:
+        """The death of one that never came changes nothing."""
+        bench = Bench()
+        bench.ready(b"A")
+        bench.gone(b"nobody")
+        self.assertEqual(bench.broker.idle, 1)
+
+    def test_moved(self) -> None:
+        """What it held goes to another at once, and its answer to the client."""
+        bench = Bench()
+        bench.ready(b"A", b"B")
+        (one,) = bench.ask(b"1")
+        bench.gone(b"A")
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"1")])
+        bench.reply(b"B", one)
+        self.assertEqual(bench.answers(), [(b"1", b"1")])
+        self.assertEqual((bench.broker.tally.redispatched, bench.broker.tally.received), (1, 1))
+
+    def test_frontInOrder(self) -> None:
+        """It goes in front of those that wait, in the order in which it was held."""
+        bench = Bench()
+        bench.ready(b"A", credit=3)
+        requests = bench.ask(b"1", b"2", b"3", b"4", b"5")
+        bench.gone(b"A")
+        bench.sent()
+        bench.ready(b"B")
+        for request in requests:
+            bench.reply(b"B", request)
+        self.assertEqual([name for _, name in bench.sent()], [b"1", b"2", b"3", b"4", b"5"])
+
+    def test_onlyTheFirstIsCharged(self) -> None:
+        """The one that it was executing is charged an attempt; those behind were not executed."""
+        bench = Bench()
+        bench.ready(b"A", credit=3)
+        one, two, three = bench.ask(b"1", b"2", b"3")
+        bench.reply(b"A", one)
+        bench.gone(b"A")
+        self.assertEqual((one.attempts, two.attempts, three.attempts), (0, 1, 0))
+
+    def test_notDied(self) -> None:
+        """One that left of its own will was executing nothing: nobody is charged, all is moved."""
+        bench = Bench(maxAttempts=1)
+        bench.ready(b"A", credit=2)
+        one, two = bench.ask(b"1", b"2")
+        bench.gone(b"A", "leaving", died=False)
+        bench.ready(b"B", credit=2)
+        self.assertEqual((one.attempts, two.attempts, bench.broker.tally.failed), (0, 0, {}))
+        self.assertEqual(bench.broker.inHand + bench.broker.backlog, 2)
+
+    def test_aloneNextTime(self) -> None:
+        """Each that it held is alone in the next hand, so that the one that kills takes no other along."""
+        bench = Bench()
+        bench.ready(b"A", credit=3)
+        one, two, three = bench.ask(b"1", b"2", b"3")
+        bench.gone(b"A")
+        bench.ask(b"4", b"5")
+        bench.sent()
+        bench.ready(b"B", credit=8)
+        self.assertEqual(bench.sent(), [(b"B", b"1")])
+        bench.ready(b"B", credit=9)
+        self.assertEqual(bench.sent(), [])
+        bench.reply(b"B", one)
+        self.assertEqual(bench.sent(), [(b"B", b"2")])
+        bench.gone(b"B")
+        self.assertEqual(two.attempts, 1)
+        bench.ready(b"C", credit=8)
+        bench.reply(b"C", two)
+        bench.sent()
+        bench.reply(b"C", three)
+        self.assertEqual(bench.sent(), [(b"C", b"4"), (b"C", b"5")])
+
+    def test_aloneAmongBusy(self) -> None:
+        """It is not put into a hand that holds something, and nobody overtakes it meanwhile."""
+        bench = Bench()
+        bench.ready(b"A", credit=1)
+        (bad,) = bench.ask(b"bad")
+        bench.ready(b"B", credit=4)
+        (one,) = bench.ask(b"1")
+        bench.gone(b"A")
+        bench.ask(b"2")
+        self.assertEqual(bench.sent(), [(b"A", b"bad"), (b"B", b"1")])
+        bench.reply(b"B", one)
+        self.assertEqual(bench.sent(), [(b"B", b"bad")])
+        bench.reply(b"B", bad)
+        self.assertEqual(bench.sent(), [(b"B", b"2")])
+
+    def test_attemptsUsedUp(self) -> None:
+        """A native client whose request has killed so many workers is told so, and it is not tried again."""
+        bench = Bench(maxAttempts=3)
+        (one,) = bench.askNatively(b"1")
+        for worker in (b"A", b"B", b"C"):
+            bench.ready(worker)
+            bench.gone(worker, "signal SIGSEGV")
+        bench.ready(b"D")
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"1"), (b"C", b"1")])
+        ((client, told),) = bench.told()
+        self.assertEqual((client, told["code"], told["attempts"]), (b"1", "worker-lost", 3))
+        self.assertIn("signal SIGSEGV", told["message"])
+        self.assertIn("3 times", told["message"])
+        self.assertEqual((one.attempts, bench.broker.tally.redispatched), (3, 2))
+
+    def test_clientAttempts(self) -> None:
+        """A client may ask for fewer attempts, or for more; with 1 nothing is ever executed twice."""
+        bench = Bench(maxAttempts=2)
+        bench.askNatively(b"1", attempts=1)
+        bench.ready(b"A")
+        bench.gone(b"A")
+        ((_, told),) = bench.told()
+        self.assertEqual((told["code"], told["attempts"]), ("worker-lost", 1))
+        self.assertIn("once", told["message"])
+        bench.askNatively(b"4", attempts=4)
+        bench.sent()
+        for worker in (b"B", b"C", b"D", b"E", b"F"):
+            bench.ready(worker)
+            bench.gone(worker)
+        self.assertEqual(len(bench.sent()), 4)
+
+    def test_notExecutedNotLost(self) -> None:
+        """A request behind the one that kills is not lost with it, even if it may be tried only once."""
+        bench = Bench(maxAttempts=1)
+        bench.ready(b"A", credit=2)
+        bench.askNatively(b"bad", b"good", attempts=1)
+        bench.gone(b"A")
+        bench.ready(b"B")
+        self.assertEqual([client for client, _ in bench.told()], [b"bad"])
+        self.assertEqual(bench.sent()[2:], [(b"B", b"good")])
+
+    def test_plainIsSilent(self) -> None:
+        """A plain client of a lost request hears nothing; it is counted, and told to whoever logs it."""
+        bench = Bench(maxAttempts=1)
+        bench.ready(b"A")
+        bench.ask(b"1")
+        bench.gone(b"A", "exit code 9")
+        self.assertEqual((bench.answers(), bench.broker.quiet), ([], True))
+        self.assertEqual(bench.broker.tally.failed, {Code.WORKER_LOST: 1})
+        ((client, code, message),) = bench.givenUp
+        self.assertEqual((client, code), (b"1", "worker-lost"))
+        self.assertIn("exit code 9", message)
+
+    def test_plainTold(self) -> None:
+        """If so wanted, it is told by a reply."""
+        bench = Bench(maxAttempts=1, tellPlain=True)
+        bench.ready(b"A")
+        bench.ask(b"1")
+        bench.gone(b"A")
+        ((client, body),) = bench.answers()
+        self.assertEqual((client, json.loads(body)["code"], json.loads(body)["attempts"]), (b"1", "worker-lost", 1))
+
+    def test_poisonTakesNobodyAlong(self) -> None:
+        """A request that kills every worker costs its neighbours no more than their wait."""
+        bench = Bench(maxAttempts=3)
+        bench.ready(b"A", credit=4)
+        bad, one, two, three = bench.ask(b"bad", b"1", b"2", b"3")
+        for dying, coming in ((b"A", b"B"), (b"B", b"C"), (b"C", b"D")):
+            bench.gone(dying)
+            bench.ready(coming, credit=4)
+        bench.reply(b"D", one, two, three)
+        self.assertEqual([client for client, _ in bench.answers()], [b"1", b"2", b"3"])
+        self.assertEqual([client for client, *_ in bench.givenUp], [b"bad"])
+        self.assertEqual((bad.attempts, one.attempts, two.attempts, three.attempts), (3, 0, 0, 0))
+
+
+class LateTests(SynchronousTestCase):
+    """Answers of workers that have died meanwhile."""
+
+    def test_whileWaiting(self) -> None:
+        """The answer counts, and the request is not executed again."""
+        bench = Bench()
+        bench.ready(b"A")
+        (one,) = bench.ask(b"1")
+        bench.gone(b"A")
+        bench.reply(b"A", one, body=b"late")
+        self.assertEqual((bench.answers(), bench.broker.quiet), ([(b"1", b"late")], True))
+        bench.ready(b"B")
+        bench.ask(b"2")
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"2")])
+
+    def test_whileExecutedAgain(self) -> None:
+        """The first answer counts, the other is dropped; its worker is busy until then, and free afterwards."""
+        bench = Bench()
+        bench.ready(b"A", b"B")
+        one, two = bench.ask(b"1", b"2")
+        bench.reply(b"B", two)
+        bench.gone(b"A")
+        self.assertEqual(bench.sent()[2:], [(b"B", b"1")])
+        bench.reply(b"A", one, body=b"late")
+        self.assertTrue(bench.broker.quiet)
+        self.assertFalse(bench.broker.isIdle(b"B"))
+        bench.ask(b"3")
+        self.assertEqual(bench.sent(), [])
+        bench.reply(b"B", one, body=b"again")
+        self.assertEqual(bench.sent(), [(b"B", b"3")])
+        self.assertEqual(bench.answers(), [(b"2", b"2"), (b"1", b"late")])
+        self.assertEqual((bench.broker.tally.late, bench.broker.tally.replied), (1, 2))
+
+    def test_failure(self) -> None:
+        """A late failure is an answer as well."""
+        bench = Bench()
+        bench.ready(b"A")
+        (one,) = bench.askNatively(b"1")
+        bench.gone(b"A")
+        bench.fail(b"A", one)
+        bench.ready(b"B")
+        self.assertEqual([told["code"] for _, told in bench.told()], ["app-error"])
+        self.assertEqual(bench.sent(), [(b"A", b"1")])
+
+    def test_twice(self) -> None:
+        """Each departed worker that held it may answer, but only one answer counts."""
+        bench = Bench()
+        (one,) = bench.ask(b"1")
+        for worker in (b"A", b"B"):
+            bench.ready(worker)
+            bench.gone(worker)
+        bench.reply(b"B", one, one)
+        bench.reply(b"A", one)
+        self.assertEqual((bench.answers(), bench.broker.tally.late), ([(b"1", b"1")], 2))
+
+    def test_stranger(self) -> None:
+        """One that never held it cannot, departed or not."""
+        bench = Bench()
+        bench.ready(b"A", b"B", b"C")
+        (one,) = bench.ask(b"1")
+        bench.gone(b"C")
+        bench.gone(b"A")
+        bench.reply(b"C", one)
+        bench.reply(b"nobody", one)
+        self.assertEqual((bench.answers(), bench.broker.tally.late), ([], 2))
+
+    def test_deathWithAnswered(self) -> None:
+        """A worker that dies with a request that another has answered does not bring it back."""
+        bench = Bench()
+        bench.ready(b"A", b"B", b"C")
+        (one,) = bench.ask(b"1")
+        bench.gone(b"A")
+        bench.reply(b"A", one)
+        bench.gone(b"B")
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"1")])
+        self.assertEqual((one.attempts, bench.broker.quiet), (1, True))
+
+    def test_givenUp(self) -> None:
+        """After an error the answer comes too late."""
+        bench = Bench(maxAttempts=1)
+        bench.ready(b"A")
+        (one,) = bench.askNatively(b"1")
+        bench.gone(b"A")
+        bench.reply(b"A", one)
+        self.assertEqual((len(bench.answers()), bench.broker.tally.late), (1, 1))
+
+
+class PlainWorkerTests(SynchronousTestCase):
+    """Workers that never announce themselves, and say C{waiting} before each request."""
+
+    def test_idleOnlyAfterWaiting(self) -> None:
+        """Its answer reaches the client at once, but it gets the next request when it asks for it."""
+        bench = Bench()
+        bench.waiting(b"P")
+        one, _ = bench.ask(b"1", b"2")
+        bench.reply(b"P", one)
+        self.assertEqual((bench.answers(), bench.sent()), ([(b"1", b"1")], [(b"P", b"1")]))
+        self.assertEqual((bench.broker.isIdle(b"P"), bench.broker.inHand), (False, 0))
+        bench.waiting(b"P")
+        self.assertEqual(bench.sent(), [(b"P", b"2")])
+
+    def test_amongOthers(self) -> None:
+        """It takes its turn with our own."""
+        bench = Bench()
+        bench.waiting(b"P")
+        bench.ready(b"A")
+        one, two = bench.ask(b"1", b"2")
+        bench.reply(b"A", two)
+        bench.reply(b"P", one)
+        bench.waiting(b"P")
+        bench.ask(b"3", b"4")
+        self.assertEqual(bench.sent()[2:], [(b"A", b"3"), (b"P", b"4")])
+
+    def test_double(self) -> None:
+        """Its second answer to one request is dropped."""
+        bench = Bench()
+        bench.waiting(b"P")
+        (one,) = bench.ask(b"1")
+        bench.reply(b"P", one, one)
+        self.assertEqual((len(bench.answers()), bench.broker.tally.late), (1, 1))
+
+    def test_leaves(self) -> None:
+        """One that leaves between two requests loses nothing."""
+        bench = Bench()
+        bench.waiting(b"P")
+        bench.reply(b"P", *bench.ask(b"1"))
+        bench.gone(b"P", "leaving", died=False)
+        self.assertEqual((bench.broker.tally.redispatched, bench.broker.quiet, bench.broker.idle), (0, True, 0))
+
+    def test_leavesWithoutAnswer(self) -> None:
+        """The original leaves when its app has died of a request: that is an attempt, and another gets it."""
+        bench = Bench()
+        bench.waiting(b"P", b"Q")
+        (one,) = bench.ask(b"1")
+        bench.gone(b"P", "leaving", died=False)
+        self.assertEqual((one.attempts, bench.sent()), (1, [(b"P", b"1"), (b"Q", b"1")]))
+
+    def test_asksWithoutAnswer(self) -> None:
+        """One that asks for the next without an answer will not give one: its client is told, nobody waits for it."""
+        bench = Bench()
+        bench.waiting(b"P")
+        (one,) = bench.askNatively(b"1")
+        bench.ask(b"2")
+        bench.waiting(b"P")
+        self.assertEqual([(client, told["code"]) for client, told in bench.told()], [(b"1", "app-error")])
+        self.assertEqual((bench.sent(), bench.broker.inHand), ([(b"P", b"1"), (b"P", b"2")], 1))
+        bench.reply(b"P", one)
+        self.assertEqual((bench.answers(), bench.broker.tally.late), ([], 1))
+
+    def test_announcesItselfLater(self) -> None:
+        """One that announces itself in the end is treated from then on as one that did at once."""
+        bench = Bench()
+        bench.waiting(b"P")
+        one, two, _ = bench.ask(b"1", b"2", b"3")
+        bench.reply(b"P", one)
+        bench.ready(b"P", credit=2)
+        self.assertEqual(bench.sent(), [(b"P", b"1"), (b"P", b"2"), (b"P", b"3")])
+        bench.reply(b"P", two)
+        bench.ask(b"4")
+        self.assertEqual(bench.sent(), [(b"P", b"4")])
+
+
+class RetireTests(SynchronousTestCase):
+    """Workers that are asked to leave."""
+
+    def test_idle(self) -> None:
+        """An idle one is told so, and gets nothing more."""
+        bench = Bench()
+        bench.ready(b"A", b"B")
+        bench.broker.retire(b"A")
+        bench.ask(b"1", b"2")
+        self.assertEqual(bench.framesToWorkers[0], [b"A", b"", RETIRE])
+        self.assertEqual(bench.sent()[1:], [(b"B", b"1")])
+
+    def test_behindItsRequests(self) -> None:
+        """A busy one is told behind what it holds; its answers count, and it is not given another."""
+        bench = Bench()
+        bench.ready(b"A", credit=2)
+        one, two, _ = bench.ask(b"1", b"2", b"3")
+        bench.broker.retire(b"A")
+        bench.reply(b"A", one, two)
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"A", b"2"), (b"A", RETIRE)])
+        self.assertEqual(len(bench.answers()), 2)
+        bench.gone(b"A", "leaving", died=False)
+        bench.ready(b"B")
+        self.assertEqual(bench.sent(), [(b"B", b"3")])
+
+    def test_once(self) -> None:
+        """It is told once, and one that is not there is not told."""
+        bench = Bench()
+        bench.ready(b"A")
+        bench.broker.retire(b"A")
+        bench.broker.retire(b"A")
+        bench.broker.retire(b"nobody")
+        bench.ready(b"A", credit=5)
+        bench.ask(b"1")
+        self.assertEqual(bench.sent(), [(b"A", RETIRE)])
+
+    def test_withhold(self) -> None:
+        """One may be left in peace without being told, once."""
+        bench = Bench()
+        bench.ready(b"A", b"B")
+        self.assertTrue(bench.broker.withhold(b"A"))
+        self.assertFalse(bench.broker.withhold(b"A"))
+        self.assertFalse(bench.broker.withhold(b"nobody"))
+        bench.broker.retire(b"A")
+        bench.ask(b"1")
+        self.assertEqual(bench.sent(), [(b"B", b"1")])
+
+    def test_dies(self) -> None:
+        """One that dies while it is leaving is as dead as any: what it held is moved."""
+        bench = Bench()
+        bench.ready(b"A", b"B")
+        (one,) = bench.ask(b"1")
+        bench.broker.retire(b"A")
+        bench.gone(b"A")
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"A", RETIRE), (b"B", b"1")])
+        self.assertEqual(one.attempts, 1)
+
+
+class LifetimeTests(SynchronousTestCase):
+    """Workers that are given so many requests."""
+
+    def test_retiredBehindTheLast(self) -> None:
+        """With its last request it is asked to leave, and the pool hears of it."""
+        bench = Bench()
+        bench.ready(b"A", lifetime=2)
+        one, two, _ = bench.ask(b"1", b"2", b"3")
+        bench.reply(b"A", one)
+        self.assertEqual((bench.sent(), bench.retired), ([(b"A", b"1"), (b"A", b"2"), (b"A", RETIRE)], [b"A"]))
+        bench.reply(b"A", two)
+        self.assertEqual((bench.sent(), bench.broker.backlog), ([], 1))
+        self.assertEqual(len(bench.answers()), 2)
+
+    def test_withCredit(self) -> None:
+        """A large credit does not make it longer."""
+        bench = Bench()
+        bench.ready(b"A", credit=8, lifetime=3)
+        bench.ask(*[b"x"] * 5)
+        self.assertEqual(bench.sent(), [*[(b"A", b"x")] * 3, (b"A", RETIRE)])
+
+    def test_announcedAgain(self) -> None:
+        """A new credit does not begin another life."""
+        bench = Bench()
+        bench.ready(b"A", lifetime=2)
+        bench.reply(b"A", *bench.ask(b"1"))
+        bench.ready(b"A", credit=2)
+        bench.ask(b"2", b"3")
+        self.assertEqual((bench.retired, bench.broker.backlog), ([b"A"], 1))
+
+    def test_endless(self) -> None:
+        """A negative one never ends."""
+        bench = Bench()
+        bench.ready(b"A", lifetime=-1)
+        for _ in range(50):
+            bench.reply(b"A", *bench.ask(b"x"))
+        self.assertEqual((bench.retired, bench.broker.tally.replied), ([], 50))
+
+
+class UnreachableTests(SynchronousTestCase):
+    """Workers whose connection is gone before anybody has heard of their end."""
+
+    def test_nextOne(self) -> None:
+        """The request goes to the next worker, and the pool hears of the one that cannot be reached."""
+        bench = Bench()
+        bench.ready(b"A", b"B", b"C")
+        bench.away |= {b"A", b"B"}
+        (one,) = bench.ask(b"1")
+        self.assertEqual((bench.sent(), bench.lost), ([(b"C", b"1")], [b"A", b"B"]))
+        self.assertEqual((one.attempts, bench.broker.knows(b"A"), bench.broker.idle), (0, False, 0))
+
+    def test_nobody(self) -> None:
+        """With nobody left it waits."""
+        bench = Bench()
+        bench.ready(b"A")
+        bench.away.add(b"A")
+        bench.ask(b"1", b"2")
+        self.assertEqual(bench.broker.backlog, 2)
+        bench.ready(b"B", credit=2)
+        self.assertEqual(bench.sent(), [(b"B", b"1"), (b"B", b"2")])
+
+    def test_fromBacklog(self) -> None:
+        """A worker that says it can take one and is gone when it is sent it costs those that wait nothing."""
+        bench = Bench()
+        bench.ask(b"1", b"2")
+        bench.away.add(b"A")
+        bench.ready(b"A")
+        self.assertEqual((bench.lost, bench.broker.backlog), ([b"A"], 2))
+        bench.ready(b"B", credit=2)
+        self.assertEqual(bench.sent(), [(b"B", b"1"), (b"B", b"2")])
+
+    def test_itsHand(self) -> None:
+        """What it held is moved too, in order; the first may have been executed, so it is charged."""
+        bench = Bench()
+        bench.ready(b"A", credit=2)
+        (one,) = bench.ask(b"1")
+        bench.away.add(b"A")
+        bench.ask(b"2")
+        self.assertEqual((one.attempts, bench.broker.backlog), (1, 2))
+        bench.ready(b"B", credit=2)
+        bench.reply(b"B", one)
+        self.assertEqual(bench.sent()[1:], [(b"B", b"1"), (b"B", b"2")])
+
+    def test_neverTwice(self) -> None:
+        """So one that must not be executed twice is given up with a worker that may have executed it."""
+        bench = Bench()
+        bench.ready(b"A", credit=2)
+        bench.askNatively(b"1", attempts=1)
+        bench.away.add(b"A")
+        bench.ask(b"2")
+        self.assertEqual([(client, told["code"]) for client, told in bench.told()], [(b"1", "worker-lost")])
+
+    def test_orderFromBacklog(self) -> None:
+        """The one at the front stays there while others find a worker."""
+        bench = Bench()
+        bench.ready(b"A", credit=2)
+        first, second = bench.ask(b"1", b"2")
+        bench.ask(b"3")
+        bench.away.add(b"A")
+        bench.reply(b"A", first)
+        self.assertEqual((bench.lost, bench.broker.backlog), ([b"A"], 2))
+        bench.ready(b"B", credit=4)
+        bench.reply(b"B", second)
+        self.assertEqual(bench.sent()[2:], [(b"B", b"2"), (b"B", b"3")])
+
+    def test_many(self) -> None:
+        """A whole machine full of workers may have gone at once."""
+        bench = Bench()
+        workers = [b"%d" % number for number in range(2000)]
+        for worker in workers:
+            bench.broker.workerReady(worker)
+        bench.broker.workerReady(b"here")
+        bench.away |= set(workers)
+        (one,) = bench.ask(b"1")
+        bench.ask(b"2")
+        self.assertEqual((bench.sent(), len(bench.lost)), ([(b"here", b"1")], 2000))
+        bench.reply(b"here", one)
+        bench.broker.workerReady(b"here")
+        self.assertEqual(bench.sent(), [(b"here", b"2")])
+
+
+class ServiceTests(SynchronousTestCase):
+    """Named services."""
+
+    def test_own(self) -> None:
+        """A request goes to a worker that serves its name, and waits only for such a one."""
+        bench = Bench()
+        bench.ready(b"A", services=("a",))
+        bench.ready(b"B", services=("b",))
+        (one,) = bench.ask(b"1", service="b")
+        bench.ask(b"2", service="b")
+        bench.ask(b"3", service="a")
+        self.assertEqual(bench.sent(), [(b"B", b"1"), (b"A", b"3")])
+        bench.reply(b"B", one)
+        self.assertEqual(bench.sent(), [(b"B", b"2")])
+
+    def test_unknown(self) -> None:
+        """A name that nobody serves is refused, while the unnamed service waits for its workers."""
+        bench = Bench()
+        bench.askNatively(b"1", service="x")
+        bench.askNatively(b"2")
+        ((client, told),) = bench.told()
+        self.assertEqual((client, told["code"], bench.broker.backlog), (b"1", "unknown-service", 1))
+        self.assertIn("'x'", told["message"])
+        self.assertEqual(bench.broker.tally.failed, {Code.UNKNOWN_SERVICE: 1})
+
+    def test_unnamedIsNoOther(self) -> None:
+        """A worker of a named service gets none of the unnamed, nor the other way round."""
+        bench = Bench()
+        bench.ready(b"A", services=("a",))
+        bench.ready(b"B")
+        bench.ask(b"1", b"2")
+        self.assertEqual((bench.sent(), bench.broker.backlog), ([(b"B", b"1")], 1))
+
+    def test_severalNames(self) -> None:
+        """A worker of several takes whoever has waited longest, and is busy for all of them."""
+        bench = Bench()
+        bench.ready(b"A", services=("a", "b", ""))
+        (zero,) = bench.ask(b"0", service="b")
+        (one,) = bench.ask(b"1", service="b")
+        (two,) = bench.ask(b"2", service="a")
+        (three,) = bench.ask(b"3")
+        (four,) = bench.ask(b"4", service="b")
+        for request in (zero, one, two, three, four):
+            bench.reply(b"A", request)
+        self.assertEqual([name for _, name in bench.sent()], [b"0", b"1", b"2", b"3", b"4"])
+
+    def test_sharedWorkers(self) -> None:
+        """Workers may share some names: the least used of those that serve it gets a request."""
+        bench = Bench()
+        bench.ready(b"A", services=("a", "b"))
+        bench.ready(b"B", services=("b", "c"))
+        bench.ask(b"1", service="b")
+        bench.ask(b"2", service="b")
+        bench.ask(b"3", service="a")
+        self.assertEqual((bench.sent(), bench.broker.backlog), ([(b"A", b"1"), (b"B", b"2")], 1))
+
+    def test_forgotten(self) -> None:
+        """When the last worker of a name has gone it is unknown again, unless somebody waits for it."""
+        bench = Bench()
+        bench.ready(b"A", services=("a", "b"))
+        bench.ask(b"1", service="a")
+        bench.ask(b"2", service="b")
+        bench.gone(b"A")
+        bench.ask(b"3", service="a")
+        self.assertEqual((bench.broker.backlog, bench.broker.tally.failed), (3, {}))
+        bench.ready(b"B", services=("b",))
+        self.assertEqual(bench.sent()[1:], [(b"B", b"2")])
+        bench.gone(b"B", died=False)
+        bench.ready(b"C", services=("c",))
+        bench.gone(b"C")
+        bench.ask(b"4", service="c")
+        self.assertEqual(bench.broker.tally.failed, {Code.UNKNOWN_SERVICE: 1})
+
+    def test_lastOneUnreachable(self) -> None:
+        """A request that finds the last worker of its name out of reach waits for the next one."""
+        bench = Bench()
+        bench.ready(b"A", services=("a",))
+        bench.away.add(b"A")
+        bench.ask(b"1", service="a")
+        self.assertEqual((bench.lost, bench.broker.backlog), ([b"A"], 1))
+        bench.ready(b"B", services=("a",))
+        self.assertEqual(bench.sent(), [(b"B", b"1")])
+
+    def test_lastOneUnreachableFromBacklog(self) -> None:
+        """So does one that waited already."""
+        bench = Bench()
+        bench.ready(b"A", services=("a",))
+        (one,) = bench.ask(b"1", service="a")
+        bench.ask(b"2", service="a")
+        bench.away.add(b"A")
+        bench.reply(b"A", one)
+        self.assertEqual((bench.lost, bench.broker.backlog), ([b"A"], 1))
+        bench.ready(b"B", services=("a",))
+        self.assertEqual(bench.sent()[1:], [(b"B", b"2")])
+
+    def test_manyNames(self) -> None:
+        """What a dead worker of several names held goes to those who serve each name."""
+        bench = Bench()
+        bench.ready(b"A", credit=2, services=("a", "b"))
+        bench.ask(b"1", service="a")
+        bench.ask(b"2", service="b")
+        bench.ready(b"X", services=("b",))
+        bench.ready(b"Y", services=("a",))
+        bench.gone(b"A")
+        self.assertEqual(sorted(bench.sent()[2:]), [(b"X", b"2"), (b"Y", b"1")])
+
+
+class EndTests(SynchronousTestCase):
+    """The server stops."""
+
+    def test_refuse(self) -> None:
+        """What comes now is refused, what has been accepted is still served."""
+        bench = Bench()
+        bench.ready(b"A")
+        one, two = bench.ask(b"1", b"2")
+        bench.broker.refuseRequests("the server is stopping")
+        bench.askNatively(b"3")
+        ((client, told),) = bench.told()
+        self.assertEqual((client, told["code"], told["message"]), (b"3", "stopping", "the server is stopping"))
+        bench.reply(b"A", one, two)
+        self.assertEqual((len(bench.answers()), bench.broker.quiet), (2, True))
+
+    def test_abandon(self) -> None:
+        """All that is not answered is given up, told apart by whether it may have been executed."""
+        bench = Bench()
+        bench.ready(b"A", b"B", credit=2)
+        held = bench.askNatively(b"1", b"2", b"3")
+        bench.ready(b"C", services=("c",))
+        bench.askNatively(b"4", service="c")
+        bench.gone(b"B")
+        bench.askNatively(b"5", b"6")
+        bench.reply(b"A", held[0])
+        bench.answers()
+        counts = bench.broker.abandon("stopped")
+        bench.check()
+        self.assertEqual(counts, (2, 3))
+        told = bench.told()
+        self.assertEqual({each["message"] for _, each in told}, {"stopped"})
+        self.assertEqual(
+            sorted((client, each["code"]) for client, each in told),
+            [(b"2", "stopping"), (b"3", "worker-lost"), (b"4", "worker-lost"), (b"5", "stopping"), (b"6", "stopping")],
+        )
+        self.assertTrue(bench.broker.quiet)
+
+    def test_afterAbandon(self) -> None:
+        """Nothing of it comes back: not by a late answer, nor by a worker that dies or comes."""
+        bench = Bench()
+        bench.ready(b"A", b"B")
+        one, _, _ = bench.ask(b"1", b"2", b"3")
+        bench.broker.abandon("stopped")
+        bench.sent()
+        bench.reply(b"A", one)
+        bench.gone(b"B")
+        bench.ready(b"C")
+        self.assertEqual((bench.sent(), bench.answers(), bench.broker.tally.late), ([], [], 1))
+        self.assertEqual(bench.broker.abandon("again"), (0, 0))
+
+    def test_abandonTwice(self) -> None:
+        """What was moved from a dead worker and answered late is not given up a second time."""
+        bench = Bench()
+        bench.ready(b"A", b"B")
+        (one,) = bench.ask(b"1")
+        bench.gone(b"A")
+        bench.reply(b"A", one)
+        self.assertEqual(bench.broker.abandon("stopped"), (0, 0))
+
+
+class MemoryTests(SynchronousTestCase):
+    """What the broker remembers."""
+
+    def test_forgets(self) -> None:
+        """Nothing is kept of a request that is done, however it came to be done."""
+
+        def count() -> int:
+            gc.collect()
+            return sum(isinstance(each, Request) for each in gc.get_objects())
+
+        before, bench = count(), Bench(maxAttempts=2)
+        for _ in range(10):
+            bench.ready(b"A", b"B", credit=3)
+            requests = bench.ask(*[b"x"] * 6)
+            bench.gone(b"A")
+            bench.reply(b"A", requests[0])
+            bench.gone(b"B")
+            bench.ready(b"A", b"B")
+            bench.gone(b"A")
+            for request in requests:
+                bench.reply(b"B", request)
+            bench.gone(b"B")
+            bench.broker.abandon("stopped")
+        self.assertTrue(bench.broker.quiet)
+        del requests, request
+        bench.ready(b"A")
+        bench.reply(b"A", *bench.ask(b"1"))
+        self.assertEqual(count() - before, 0)
+
+
+class WatchTests(SynchronousTestCase):
+    """Whoever wants to know when a worker is busy."""
+
+    def test_changes(self) -> None:
+        """Each change is told once: the first request that it is given, and the last that it answers."""
+        bench = Bench()
+        seen: list[tuple[bytes, bool]] = []
+        bench.broker.watch = lambda worker, busy: seen.append((worker, busy))
+        bench.ready(b"A", credit=2)
+        one, two = bench.ask(b"1", b"2")
+        bench.reply(b"A", one)
+        self.assertEqual(seen, [(b"A", True)])
+        bench.reply(b"A", two)
+        self.assertEqual(seen, [(b"A", True), (b"A", False)])
+
+    def test_plainWorker(self) -> None:
+        """A plain worker is busy until it says C{waiting}."""
+        bench = Bench()
+        seen: list[bool] = []
+        bench.broker.watch = lambda worker, busy: seen.append(busy)
+        bench.waiting(b"P")
+        bench.reply(b"P", *bench.ask(b"1"))
+        self.assertEqual(seen, [True])
+        bench.waiting(b"P")
+        self.assertEqual(seen, [True, False])

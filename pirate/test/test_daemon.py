@@ -1,0 +1,204 @@
+# -*- test-case-name: pirate.test.test_daemon -*-
+"""A server that has a process to itself, on a stage in place of that process's reactor and sockets."""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import twisted.internet
+from twisted.trial.unittest import SynchronousTestCase
+
+import pirate.transport
+from pirate.daemon import ServerProcess
+from pirate.errors import Fatal
+from pirate.hooks import Hooks
+from pirate.service import JobServer, ServerState
+from pirate.settings import Limits, Settings
+from pirate.testing import Stage
+
+HOOKS = """
+from pirate.hooks import Hooks
+
+class Mine(Hooks):
+    calls = []
+    def serverStarting(self, server):
+        self.calls.append(server.state.value)
+"""
+
+
+class DaemonCase(SynchronousTestCase):
+    """A stage that is the process's own."""
+
+    def setUp(self) -> None:
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
+        for number in numbers:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        self.stage = Stage()
+        self.titles: list[str] = []
+        self.patch(twisted.internet, "reactor", self.stage.reactor)
+        self.patch(pirate.transport, "Transport", self.stage.makeTransport)
+        titles = mock.patch.dict(sys.modules, {"setproctitle": SimpleNamespace(setproctitle=self.titles.append)})
+        titles.start()
+        self.addCleanup(titles.stop)
+
+    def make(self, **given: Any) -> ServerProcess:
+        """The service of a process."""
+        given.setdefault("limits", Limits(minServers=1, maxServers=1))
+        return ServerProcess(Settings(**given))
+
+    def run_(self, process: ServerProcess) -> JobServer:
+        """Start it as twistd does, and let the reactor run.  :return: its server."""
+        process.privilegedStartService()
+        process.startService()
+        self.stage.reactor.run()
+        self.stage.reactor.advance(0)
+        [server] = [service for service in process if isinstance(service, JobServer)]
+        return server
+
+    def fatal(self, process: ServerProcess) -> str:
+        """The one line with which it refuses to start."""
+        error = self.assertRaises(Fatal, process.privilegedStartService)
+        line = error.code
+        assert isinstance(line, str)
+        self.assertTrue(line.startswith("pirate: "))
+        self.assertNotIn("\n", line)
+        self.assertEqual(self.stage.reactor.processes, [])
+        return line
+
+
+class StartTests(DaemonCase):
+    """How a process starts."""
+
+    def test_made(self) -> None:
+        """Until it is started there are no sockets, because the process may have to fork before."""
+        self.make()
+        self.assertEqual(self.stage.transports, [])
+
+    def test_twistd(self) -> None:
+        """twistd binds with privileges, then starts: the sockets are bound once."""
+        server = self.run_(self.make())
+        self.assertIs(server.state, ServerState.RUNNING)
+        self.assertEqual(len(self.stage.transports), 1)
+
+    def test_twist(self) -> None:
+        """twist knows no privileged start: the sockets are bound all the same."""
+        process = self.make()
+        process.startService()
+        self.assertEqual(len(self.stage.transports[0].bound), 2)
+
+    def test_settings(self) -> None:
+        """The settings of the command line reach the server."""
+        server = self.run_(self.make(frontend=7000, limits=Limits(minServers=3, maxServers=3)))
+        self.assertEqual(server.endpoints.frontend, ("tcp://127.0.0.1:7000",))
+        self.assertEqual(len(server.workers), 3)
+
+    def test_bindFails(self) -> None:
+        """A port in use is one line that names it, and no worker."""
+        self.stage.refusals["tcp://127.0.0.1:6661"] = "Address already in use"
+        self.assertEqual(self.fatal(self.make()), "pirate: backend tcp://127.0.0.1:6661: Address already in use")
+
+    def test_title(self) -> None:
+        """The process is called after its ports."""
+        self.run_(self.make(frontend=[7000, 7001], backend="ipc:///tmp/b"))
+        self.assertEqual(self.titles, ["zmq broker 7000-b"])
+
+    def test_noTitle(self) -> None:
+        """Without setproctitle it goes without a title."""
+        with mock.patch.dict(sys.modules, {"setproctitle": None}):
+            server = self.run_(self.make())
+        self.assertIs(server.state, ServerState.RUNNING)
+
+
+class SignalTests(DaemonCase):
+    """A whole process and its signals."""
+
+    def test_term(self) -> None:
+        """TERM stops the server, then the reactor; the handlers are there only as long as the service."""
+        before = signal.getsignal(signal.SIGTERM)
+        process = self.make()
+        server = self.run_(process)
+        self.assertIsNot(signal.getsignal(signal.SIGTERM), before)
+        signal.raise_signal(signal.SIGTERM)
+        self.stage.reactor.advance(0)
+        self.assertIs(server.state, ServerState.STOPPED)
+        self.assertTrue(self.stage.reactor.hasStopped)
+        process.stopService()
+        self.assertIs(signal.getsignal(signal.SIGTERM), before)
+
+
+class HooksTests(DaemonCase):
+    """Hooks that are named on the command line."""
+
+    def test_workingDirectory(self) -> None:
+        """They are found in the working directory, and called; the import path is left as it was."""
+        root = Path(self.mktemp())
+        root.mkdir()
+        (root / "own_hooks.py").write_text(HOOKS)
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(root)
+        path = list(sys.path)
+        self.addCleanup(sys.modules.pop, "own_hooks", None)
+        self.run_(self.make(hooks="own_hooks.Mine"))
+        self.assertEqual(sys.modules["own_hooks"].Mine.calls, ["bound"])
+        self.assertEqual(sys.path, path)
+
+    def test_base(self) -> None:
+        """The base class itself may be named, and does nothing."""
+        self.run_(self.make(hooks=f"{Hooks.__module__}.Hooks"))
+
+    def test_noHooks(self) -> None:
+        """What is no Hooks is refused by name, before anything is bound."""
+        for path in ("pirate.echo.echo", "pirate.hooks", "pirate.errors.LAST_WORDS", "pirate.broker.Broker"):
+            line = self.fatal(self.make(hooks=path))
+            self.assertIn(path, line)
+            self.assertIn("pirate.hooks.Hooks", line)
+        self.assertEqual(self.stage.transports, [])
+
+    def test_missing(self) -> None:
+        """What is not there is refused by name, too."""
+        path = list(sys.path)
+        self.assertIn("no_such_module", self.fatal(self.make(hooks="no_such_module.Hooks")))
+        self.assertIn("'Nothing'", self.fatal(self.make(hooks="pirate.hooks.Nothing")))
+        self.assertEqual(sys.path, path)
+
+
+class FailureTests(DaemonCase):
+    """Workers that cannot start."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.exits: list[tuple[Any, ...]] = []
+        self.patch(atexit, "register", lambda *call: self.exits.append(call))
+        self.stage.announcing = False
+
+    def test_status(self) -> None:
+        """If the app cannot be loaded, the reactor stops, and the process ends with one line and status 1."""
+        server = self.run_(self.make())
+        self.stage.workers[0].cannotStart("cannot load 'mod.fn': there is no module 'mod'")
+        self.stage.reactor.advance(0)
+        self.assertIs(server.state, ServerState.STOPPED)
+        self.assertTrue(self.stage.reactor.hasStopped)
+        codes: list[int] = []
+        errors = io.StringIO()
+        self.patch(os, "_exit", codes.append)
+        self.patch(sys, "__stderr__", errors)
+        [(call, *arguments)] = self.exits
+        call(*arguments)
+        self.assertEqual(codes, [1])
+        self.assertEqual(errors.getvalue(), "pirate: cannot load 'mod.fn': there is no module 'mod'\n")
+
+    def test_stoppedBefore(self) -> None:
+        """A server that is stopped before it is ready has not failed."""
+        self.run_(self.make())
+        signal.raise_signal(signal.SIGTERM)
+        self.stage.reactor.advance(0)
+        self.assertTrue(self.stage.reactor.hasStopped)
+        self.assertEqual(self.exits, [])

@@ -1,0 +1,290 @@
+# -*- test-case-name: pirate.test.test_docs -*-
+"""The documents tell of what there is: options, signals, hooks, words, messages; and show files that exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+import sys
+import textwrap
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from importlib import import_module
+from io import BytesIO, StringIO
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from twisted.scripts._twistd_unix import ServerOptions
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+import pirate
+from pirate.client.command import main as client
+from pirate.errors import Fatal
+from pirate.hooks import Hooks
+from pirate.service import JobServer
+from pirate.settings import Limits
+from pirate.signals import Signals
+from pirate.tap import Options
+from pirate.testing import Stage
+from pirate.wire.words import WORDS, Code
+from pirate.worker import App
+
+ROOT = Path(pirate.__file__).parent.parent
+DOCS = ROOT / "docs"
+EXAMPLES = DOCS / "examples"
+
+#: Every option, signal, hook and method of Net::Server, PreFork, PreForkSimple and Net::Server::ZMQ.
+NET_SERVER = """
+    min_servers max_servers min_spare_servers max_spare_servers spare_servers max_requests check_for_dead
+    check_for_waiting check_for_spawn min_child_ttl check_for_dequeue max_dequeue serialize lock_file
+    child_communication sig_passthrough
+
+    conf_file log_level log_file log_function syslog_logsock syslog_ident syslog_logopt syslog_facility log4perl_conf
+    log4perl_logger log4perl_poll port host proto ipv listen ipv6_package reverse_lookups double_reverse_lookups allow
+    deny cidr_allow cidr_deny pid_file user group chroot background setsid no_close_by_child leave_children_open_on_hup
+    no_client_stdout tie_client_stdout tied_stdin_callback tied_stdout_callback no_exit_on_close server_type
+
+    app net-server zmq-client
+
+    INT TERM QUIT HUP CHLD TTIN TTOU PIPE USR1 USR2
+
+    configure_hook post_configure_hook post_bind_hook pre_loop_hook can_read_hook run_n_children_hook pre_fork_hook
+    register_child child_init_hook post_accept_hook allow_deny_hook request_denied_hook post_process_request_hook
+    post_client_connection_hook child_finish_hook parent_read_hook child_is_talking_hook idle_loop_hook
+    cleanup_dead_child_hook delete_child_hook other_child_died_hook pre_server_close_hook post_child_cleanup_hook
+    restart_open_hook restart_close_hook hup_delete_env_keys fatal_hook write_to_log_hook handle_log_error
+    handle_syslog_error
+
+    new run options configure default_values post_configure process_args default_port initialize_logging pre_bind bind
+    post_bind loop accept accept_multi_port post_accept get_client_info allow_deny double_reverse_lookup
+    process_request post_process_request run_client_connection done run_dequeue dequeue run_parent run_child
+    run_n_children kill_n_children coordinate_children delete_child sig_hup sig_chld hup_server sig_pass
+    register_sig_pass server_close server_exit shutdown_sockets close_parent close_children hup_children is_prefork
+    net_server_type commandline get_property set_property log log_time fatal open_syslog prepared_ports port_info
+    proto_object close_client_stdout
+"""
+
+#: Options that the documents show, of other programs and of none.
+OTHERS = {"--init", "--time", "--data", "--not-an-option"}
+
+
+def read(name: str) -> str:
+    """The text of a document, by its path in the checkout."""
+    path = ROOT / name
+    if not path.exists():
+        raise SkipTest("the documents are not here")
+    return path.read_text()
+
+
+def example(test: SynchronousTestCase, name: str) -> ModuleType:
+    """A module of the examples."""
+    if not EXAMPLES.exists():
+        raise SkipTest("the documents are not here")
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        module = import_module(name)
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    test.addCleanup(sys.modules.pop, name, None)
+    return module
+
+
+def firstColumn(text: str) -> list[str]:
+    """What stands in double backquotes in the first cell of each row of the C{list-table}s."""
+    cells = re.findall(r"^ +\* - (.*(?:\n {7}\S.*)*)", text, re.M)
+    return [literal for cell in cells for literal in literals(cell)]
+
+
+def literals(text: str) -> list[str]:
+    """What stands in double backquotes, each in one line."""
+    return [" ".join(each.split()) for each in re.findall(r"``(.+?)``", text, re.S)]
+
+
+class ReadmeTests(SynchronousTestCase):
+    """The README, which cannot include files and so repeats them."""
+
+    def test_examples(self) -> None:
+        """What the README shows of examples is what is in their files, which other tests run."""
+        blocks = self.blocks()
+        for name in ("shout.py", "req.py", "req.pl", "client_blocking.py", "pirate.tac"):
+            self.assertIn(read(f"docs/examples/{name}").strip(), blocks, f"the README does not show {name}")
+
+    def test_commands(self) -> None:
+        """Each of the two commands is marked for those who want to run it, and is one command."""
+        for mark in ("demo", "test"):
+            marked = rf"^\.\. {mark} command\n\n\.\. code-block:: sh\n\n((?: +.*\n)+)\n"
+            found = re.findall(marked, read("README.rst"), re.M)
+            self.assertEqual(len(found), 1, f"the {mark} command is not marked")
+            lines = found[0].rstrip().split("\n")
+            self.assertTrue(all(line.endswith(("&&", "\\")) for line in lines[:-1]), "it is several commands")
+
+    def test_links(self) -> None:
+        """Every page that the README links to exists."""
+        for page in re.findall(r"docs/[\w/-]+\.rst", read("README.rst")):
+            self.assertTrue((ROOT / page).exists(), page)
+
+    def blocks(self) -> list[str]:
+        """The blocks of code in the README."""
+        found = re.findall(r"^\.\. code-block:: \w+\n\n((?:(?: {4}.*)?\n)+)", read("README.rst"), re.M)
+        return [textwrap.dedent(block).strip() for block in found]
+
+
+class OptionTests(SynchronousTestCase):
+    """What the documents say of options."""
+
+    def test_names(self) -> None:
+        """Every option that any document names exists: here, in twistd, in pirate-client."""
+        known = {f"--{name}" for options in (Options(), ServerOptions()) for name in options.longOpt}
+        known = {name.rstrip("=") for name in known} | OTHERS | clientOptions()
+        for page in [ROOT / "README.rst", *DOCS.rglob("*.rst")]:
+            named = re.findall(r"(?<![\w-])--[a-z][a-z-]*", page.read_text() if page.exists() else "")
+            self.assertEqual([option for option in named if option not in known], [], f"in {page.name}")
+
+    def test_reference(self) -> None:
+        """The page on the command line is made from the whole table of settings, and from what stands beside it."""
+        text = read("docs/reference/command-line.rst")
+        for owner in ("Settings", "Limits", "others"):
+            self.assertIn(f".. settings:: {owner}\n", text)
+
+    def test_message(self) -> None:
+        """The message that the page on the command line quotes is the one that is printed."""
+        found = re.search(r"\$ twistd -n pirate (.+)\n +(pirate: .+)\n", read("docs/reference/command-line.rst"))
+        assert found is not None
+        error = self.assertRaises(Fatal, Options().parseOptions, found[1].split())
+        self.assertEqual(str(error), found[2])
+
+    def test_netServer(self) -> None:
+        """Everything that Net::Server has is in the table of where it went."""
+        named = firstColumn(read("docs/reference/net-server.rst"))
+        self.assertEqual(sorted(set(NET_SERVER.split()) ^ set(named)), [])
+
+    def test_verdicts(self) -> None:
+        """Each row of that table says whose the thing is now: ours, twistd's, or nobody's, and then why."""
+        cells = re.findall(r"^   \* - ``.*(?:\n {7}.*)*\n {5}- (.*)", read("docs/reference/net-server.rst"), re.M)
+        self.assertGreater(len(cells), 90)
+        verdict = re.compile(r"\*\*(Ours|twistd|Does not apply\*\*, (because|for the same reason))")
+        self.assertEqual([cell for cell in cells if not verdict.match(cell)], [])
+
+    def test_unit(self) -> None:
+        """The systemd unit gives the server more time to stop than the server gives its workers."""
+        seconds = re.search(r"^TimeoutStopSec=(\d+)$", read("docs/examples/pirate.service"), re.M)
+        assert seconds is not None
+        self.assertGreater(int(seconds[1]), Limits().stopTimeout + 1)
+
+
+def clientOptions() -> set[str]:
+    """The options of C{pirate-client}, as its help lists them."""
+    out = BytesIO()
+    client(["--help"], BytesIO(), out, sys.stderr)
+    return set(re.findall(r"--[a-z-]+", out.getvalue().decode()))
+
+
+class CallableReactor:
+    """A reactor that is running already."""
+
+    def callWhenRunning(self, call: Callable[[], object]) -> None:
+        """Call at once."""
+        call()
+
+
+class NameTests(SynchronousTestCase):
+    """Names that the documents list."""
+
+    def test_signals(self) -> None:
+        """The page on signals lists those that the server handles, and the three that it leaves to others."""
+        stage = Stage()
+        signals = Signals(CallableReactor(), JobServer(stage.reactor, transport=stage.makeTransport))
+        numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+        before = {number: signal.getsignal(number) for number in numbers}
+        signals.startService()
+        handled = {signal.Signals(number).name for number in numbers if signal.getsignal(number) != before[number]}
+        signals.stopService()
+        self.assertEqual({number: signal.getsignal(number) for number in numbers}, before)
+        server, _, _ = read("docs/reference/signals.rst").partition("To a worker")
+        left = {"SIGUSR1", "SIGCHLD", "SIGPIPE"}
+        self.assertEqual({f"SIG{name}" for name in firstColumn(server)}, handled | left)
+
+    def test_hooks(self) -> None:
+        """The page on hooks says of each hook, and of nothing else, which of Net::Server's it follows."""
+        hooks = [name for name in vars(Hooks) if not name.startswith("_")]
+        self.assertEqual(firstColumn(read("docs/reference/hooks.rst")), hooks)
+
+    def test_codes(self) -> None:
+        """The page on the wire explains every code of an error."""
+        text = read("docs/reference/wire.rst")
+        self.assertEqual([code for code in Code if not re.search(rf"^``{code}`` ", text, re.M)], [])
+
+    def test_words(self) -> None:
+        """It explains every word that a worker may say."""
+        text = read("docs/reference/wire.rst")
+        self.assertEqual([word for word in WORDS if not re.search(rf"^``{word.decode()}`` ", text, re.M)], [])
+
+    def test_reasons(self) -> None:
+        """It explains every reason for which a message is dropped."""
+        text = read("docs/reference/wire.rst")
+        reasons = set(re.findall(r"(?:Malformed|dropped\.count)\(\"([a-z-]+)\"", source()))
+        self.assertGreater(len(reasons), 8)
+        self.assertEqual([reason for reason in reasons if not re.search(rf"^``{reason}`` ", text, re.M)], [])
+
+    def test_logLines(self) -> None:
+        """Every line of the log that the page on operation explains is one that the program writes."""
+        text = read("docs/howto/operate.rst")
+        detail = re.search(r"At level 3, info: (.*?)\n\n", text, re.S)
+        assert detail is not None
+        lines = firstColumn(text) + literals(detail[1])
+        self.assertGreater(len(lines), 15)
+        self.assertEqual([line for line in lines if f'"{line}"' not in source()], [])
+
+
+def source() -> str:
+    """The program, all of it, without its tests."""
+    return "\n".join(each.read_text() for each in sorted((ROOT / "pirate").rglob("*.py")) if "test" not in each.parts)
+
+
+class AppTests(SynchronousTestCase):
+    """The apps of the examples, called as a worker calls them."""
+
+    def app(self, name: str, module: str = "apps") -> App:
+        """An app of the examples."""
+        return App(getattr(example(self, module), name))
+
+    def test_shout(self) -> None:
+        """The tutorial's app."""
+        self.assertEqual(self.app("shout", "shout")([b"Ahoy!"], None), [b"AHOY!"])
+
+    def test_frames(self) -> None:
+        """Several frames in, several frames out."""
+        self.assertEqual(self.app("join")([b"a", b"b", b"c"], None), [b"a b c"])
+        self.assertEqual(self.app("split")([b"a b c"], None), [b"a", b"b", b"c"])
+
+    def test_error(self) -> None:
+        """Digits are fine, and nothing else is."""
+        check = self.app("check")
+        self.assertEqual(check([b"123"], None), [b""])
+        self.assertRaises(ValueError, check, [b"abc"], None)
+
+    def test_class(self) -> None:
+        """An instance counts what it is sent, for itself, until it is closed."""
+        ledger = self.app("Ledger")
+        self.assertEqual([ledger([b"one"], None), ledger([b"two"], None)], [[b"1"], [b"2"]])
+        ledger.close()
+        self.assertRaises(sqlite3.ProgrammingError, ledger, [b"three"], None)
+
+    def test_dequeue(self) -> None:
+        """The dequeue example removes what is old, and leaves what is not."""
+        module: Any = example(self, "dequeue")
+        folder = Path(self.mktemp())
+        (folder / "spool").mkdir(parents=True)
+        old, new = folder / "spool" / "old", folder / "spool" / "new"
+        for each in (old, new):
+            each.touch()
+        os.utime(old, (0, 0))
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(folder)
+        with redirect_stdout(StringIO()) as said:
+            module.sweep()
+        self.assertEqual((Path("spool/old").exists(), Path("spool/new").exists()), (False, True))
+        self.assertEqual(said.getvalue(), "removed spool/old\n")

@@ -1,0 +1,260 @@
+# -*- test-case-name: pirate.test.test_exchange -*-
+"""Messages of all kinds and the server's answer to each, on a stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pirate
+from pirate.test.test_service import ServerCase
+from pirate.wire.frontend import header, parseHeader
+from pirate.wire.words import ERROR, EXITING, HEARTBEAT, PARTIAL, PROCESSING, WAITING
+
+KEY = bytes(range(16))
+
+
+class ExchangeCase(ServerCase):
+    """A server with one worker that answers when it is told to."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.begin()
+
+    def begin(self, workers: int = 1, **given: Any) -> None:
+        """Start it."""
+        self.stage.answering = False
+        self.server = self.serve(workers, frontend="*", backend="*", **given)
+        self.frontend = self.stage.transports[-1].frontend
+        self.backend = self.stage.transports[-1].backend
+
+    def native(self, options: dict[str, Any], client: bytes = b"n") -> None:
+        """A native client sends a request."""
+        self.frontend.receive(client, header(KEY, options), b"", b"body")
+        self.settle()
+
+    def told(self, client: bytes = b"n") -> dict[str, Any]:
+        """The JSON keys of the last native answer to a client."""
+        parsed = parseHeader(self.frontend.sentTo(client)[-1][0])
+        assert parsed is not None
+        self.assertEqual(parsed[0], KEY)
+        return parsed[1]
+
+    def dropped(self) -> dict[str, int]:
+        """The messages that were dropped, by reason."""
+        counts: dict[str, int] = self.server.stats()["dropped"]
+        return counts
+
+
+class ClientTests(ExchangeCase):
+    """What clients may send."""
+
+    def test_envelope(self) -> None:
+        """An envelope of any frames comes back in front of the reply, in order; the body is passed on whole."""
+        envelope = (b"hop", b"\x00\x00\x00\x01")
+        self.frontend.receive(b"c", *envelope, b"", b"a", b"", b"b")
+        self.settle()
+        worker = self.busy()
+        self.assertEqual(worker.held[0][1:], [b"", b"a", b"", b"b"])
+        worker.answer()
+        self.settle()
+        self.assertEqual(self.frontend.sentTo(b"c"), [[*envelope, b"", b"a", b"", b"b"]])
+
+    def test_odd(self) -> None:
+        """Clients whose routing ids look like words, or are bytes of any kind, are served like any other."""
+        for client in (b"waiting", b"\x00\x80\xff\xfe\x01", b"retire"):
+            self.frontend.receive(client, b"", b"x")
+            self.settle()
+            self.busy().answer()
+            self.settle()
+            self.assertEqual(self.frontend.sentTo(client), [[b"", b"x"]])
+
+    def test_malformed(self) -> None:
+        """What means nothing is dropped and counted by reason; nobody is answered, nothing breaks."""
+        for frames in ([], [b"x"], [b"x"] * 40, [b"e", b""]):
+            self.frontend.receive(b"c", *frames)
+        self.settle()
+        self.assertEqual(self.dropped(), {"no-delimiter": 2, "envelope-too-long": 1, "empty-body": 1})
+        self.assertEqual((self.frontend.sent, self.server.stats()["received"]), ([], 0))
+
+    def test_greeting(self) -> None:
+        """A greeting, which a socket with PROBE_ROUTER sends, is not malformed and is not answered."""
+        self.frontend.receive(b"c", b"")
+        self.backend.receive(b"w", b"")
+        self.settle()
+        self.assertEqual((self.dropped(), self.frontend.sent), ({}, []))
+
+    def test_badHeader(self) -> None:
+        """A native client whose header is not understood is told so."""
+        self.native({"timeout_ms": "soon"})
+        self.assertEqual((self.told()["status"], self.told()["code"]), ("error", "malformed"))
+        self.assertEqual(self.dropped(), {"bad-header": 1})
+
+    def test_ping(self) -> None:
+        """A ping is answered by the server itself, also while all workers are busy."""
+        self.native({"command": "ping"})
+        first = self.told()
+        self.assertEqual((first["server"], first["version"]), ("pirate", pirate.__version__))
+        self.assertEqual((first["waiting"], first["backlog"]), (1, 0))
+        for client in (b"a", b"b", b"c"):
+            self.stage.ask(client, b"x")
+        self.native({"command": "ping"})
+        self.assertEqual((self.told()["waiting"], self.told()["backlog"]), (0, 2))
+
+    def test_unknownCommand(self) -> None:
+        """A command that is not understood is refused, not run as a request."""
+        self.native({"command": "cancel"})
+        self.assertEqual(self.told()["code"], "malformed")
+        self.assertEqual(self.server.stats()["received"], 0)
+
+    def test_unknownService(self) -> None:
+        """A service that nobody serves is refused by name; a plain request of the unnamed one is not."""
+        self.native({"service": "translate"})
+        self.assertEqual(self.told()["code"], "unknown-service")
+        self.assertIn("translate", self.told()["message"])
+
+    def test_native(self) -> None:
+        """A native request is answered under its own id."""
+        self.native({"timeout_ms": 1000})
+        self.busy().answer(b"answer")
+        self.settle()
+        self.assertEqual(self.frontend.sentTo(b"n"), [[header(KEY, {}), b"", b"answer"]])
+
+
+class WorkerTests(ExchangeCase):
+    """What workers may send."""
+
+    def test_appError(self) -> None:
+        """An app's exception reaches a native client with type and text; the worker goes on."""
+        self.native({})
+        self.busy().fail("ValueError: no \u2603".encode())
+        self.settle()
+        self.assertEqual((self.told()["code"], self.told()["message"]), ("app-error", "ValueError: no \u2603"))
+        self.assertEqual(self.server.stats()["workers"], {"waiting": 1})
+
+    def test_plainAppError(self) -> None:
+        """A plain client gets nothing by default, and a JSON object with error-reply."""
+        self.stage.ask(b"c", b"x")
+        self.busy().fail(b"ValueError: no")
+        self.settle()
+        self.assertEqual(self.frontend.sent, [])
+        self.begin(errorReply=True)
+        self.stage.ask(b"c", b"x")
+        self.busy().fail(b"ValueError: no")
+        self.settle()
+        [[delimiter, body]] = self.frontend.sentTo(b"c")
+        self.assertEqual(delimiter, b"")
+        self.assertIn(b'"message":"ValueError: no"', body)
+
+    def test_errorCodes(self) -> None:
+        """A code that is no known one, or no text at all, is an error of the app."""
+        for code in (b"nonsense", b"\xff"):
+            self.native({})
+            worker = self.busy()
+            worker.say(worker.held.pop()[0], ERROR, code, b"\xff!")
+            self.settle()
+            self.assertEqual((self.told()["code"], self.told()["message"]), ("app-error", "\ufffd!"))
+
+    def test_spoofed(self) -> None:
+        """A reply from somebody who does not hold the request is dropped; the holder's still counts."""
+        self.stage.ask(b"c", b"x")
+        worker = self.busy()
+        request = worker.held[0][0]
+        self.backend.receive(b"stranger", b"", request, b"", b"spoofed")
+        self.backend.receive(worker.identity, b"", b"\x80" * 8, b"", b"no such request")
+        self.settle()
+        self.assertEqual((self.frontend.sent, self.server.stats()["late"]), ([], 2))
+        worker.answer(b"right")
+        self.settle()
+        self.assertEqual(self.frontend.sentTo(b"c"), [[b"", b"right"]])
+
+    def test_twice(self) -> None:
+        """Only the first answer to a request reaches its client."""
+        self.stage.ask(b"c", b"x")
+        worker = self.busy()
+        request = worker.held[0][0]
+        worker.answer(b"first")
+        worker.say(request, b"", b"second")
+        self.settle()
+        self.assertEqual(self.frontend.sent, [[b"c", b"", b"first"]])
+
+    def test_malformed(self) -> None:
+        """What means nothing on the backend is dropped and counted by reason."""
+        worker = self.stage.workers[0]
+        for frames in ([b"dance"], [WAITING, b"no json"], [b"id", b"what", b"ever"]):
+            worker.say(*frames)
+        self.backend.receive(worker.identity, b"no delimiter")
+        self.settle()
+        self.assertEqual(self.dropped(), {"unknown-word": 1, "bad-info": 1, "unknown-answer": 1, "no-delimiter": 1})
+
+    def test_part(self) -> None:
+        """Parts of an answer, which nobody has asked for, are dropped; the answer comes through."""
+        self.stage.ask(b"c", b"x")
+        worker = self.busy()
+        worker.say(worker.held[0][0], PARTIAL, b"half")
+        worker.answer(b"whole")
+        self.settle()
+        self.assertEqual((self.dropped(), self.frontend.sentTo(b"c")), ({"unexpected-part": 1}, [[b"", b"whole"]]))
+
+    def test_credit(self) -> None:
+        """A worker that raises its credit is given more at a time."""
+        for client in (b"a", b"b", b"c"):
+            self.stage.ask(client, b"x")
+        worker = self.busy()
+        self.assertEqual(len(worker.held), 1)
+        worker.announce(credit=2)
+        self.settle()
+        self.assertEqual(len(worker.held), 2)
+
+    def test_logged(self) -> None:
+        """Of dropped messages the log tells once a second, not once a message."""
+        for _ in range(1000):
+            self.frontend.receive(b"c", b"junk")
+        self.settle()
+        self.assertEqual(self.dropped(), {"no-delimiter": 1000})
+        self.assertEqual(len([line for line in self.log() if "dropped" in line]), 1)
+
+
+class ExternalTests(ExchangeCase):
+    """Workers that are not ours."""
+
+    def ten(self, *frames: bytes) -> None:
+        """The guide's ten-line worker says something."""
+        self.backend.receive(b"child_1", b"", *frames)
+        self.settle()
+
+    def test_shut(self) -> None:
+        """Without external-workers nobody else is admitted, whatever it says; each try is counted."""
+        self.begin(0)
+        for word in (WAITING, PROCESSING, EXITING, HEARTBEAT):
+            self.ten(word)
+        self.stage.ask(b"c", b"x")
+        self.assertEqual((self.backend.sent, self.dropped()), ([], {"unknown-worker": 4}))
+
+    def test_tenLines(self) -> None:
+        """With it a worker without token or info serves: waiting, processing, reply, waiting."""
+        self.begin(0, externalWorkers=True)
+        self.ten(WAITING)
+        for client in (b"a", b"b"):
+            self.stage.ask(client, b"x")
+        [[_, request, delimiter, body]] = self.backend.sentTo(b"child_1")
+        self.assertEqual((delimiter, body), (b"", b"x"))
+        self.ten(PROCESSING)
+        self.ten(request, b"", b"X")
+        self.assertEqual(self.frontend.sentTo(b"a"), [[b"", b"X"]])
+        self.assertEqual(len(self.backend.sent), 1)
+        self.ten(WAITING)
+        self.assertEqual(len(self.backend.sent), 2)
+
+    def test_leaves(self) -> None:
+        """One that says that it is leaving gets no more, and what it held goes to another."""
+        self.begin(1, externalWorkers=True)
+        ours = self.stage.living()[-1]
+        self.stage.ask(b"a", b"busy")
+        self.ten(WAITING)
+        self.stage.ask(b"b", b"moved")
+        self.assertEqual(len(self.backend.sentTo(b"child_1")), 1)
+        self.ten(EXITING)
+        ours.answer()
+        self.settle()
+        self.assertEqual(ours.held[0][2:], [b"moved"])
+        self.assertEqual(self.dropped(), {})

@@ -1,0 +1,111 @@
+# -*- test-case-name: pirate.test.test_imports -*-
+"""Import paths, and what they lead to."""
+
+from __future__ import annotations
+
+import importlib
+import os.path
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from pirate.errors import ConfigurationError
+from pirate.imports import load
+
+#: The modules of the package that the tests import from, and their text.
+FILES = {
+    "cargo/__init__.py": "name = 'package'\n",
+    "cargo/hold.py": "def load(): return 'loaded'\nclass Crate:\n    class Lid:\n        size = 3\n",
+    "cargo/deck/__init__.py": "",
+    "cargo/deck/crane.py": "arm = 'long'\n",
+    "cargo/deck/arm.py": "from cargo.deck import crane\n",
+    "cargo/rotten.py": "1 / 0\n",
+    "cargo/needy.py": "import cargo_that_nobody_has\n",
+    "cargo/needier.py": "import cargo.missing\n",
+    "cargo/broken.py": "def\n",
+    "cargo/sub.py": "from cargo.hold import nothing\n",
+}
+
+
+class LoadTests(SynchronousTestCase):
+    """What a path names, and what is said if it names nothing."""
+
+    def setUp(self) -> None:
+        """A package of the tests' own, forgotten afterwards."""
+        root = Path(self.mktemp()).absolute()
+        for name, text in FILES.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self.patch(sys, "path", [str(root), *sys.path])
+        importlib.invalidate_caches()
+        self.addCleanup(self.forget)
+
+    def forget(self) -> None:
+        """Let the next test import it anew."""
+        for name in [name for name in sys.modules if name.partition(".")[0] == "cargo"]:
+            del sys.modules[name]
+
+    def assertRefused(self, path: str, *words: str) -> None:
+        """A path is refused in one line with some words in it."""
+        error = self.assertRaises(ConfigurationError, load, path)
+        for word in words:
+            self.assertIn(word, str(error))
+        self.assertNotIn("\n", str(error))
+
+    def test_colon(self) -> None:
+        """Before the colon is a module, after it are names in it."""
+        self.assertEqual(load("cargo.hold:load")(), "loaded")
+        self.assertEqual(load("cargo:name"), "package")
+        self.assertEqual(load("cargo.hold:Crate.Lid.size"), 3)
+
+    def test_dots(self) -> None:
+        """Without a colon, as many parts are modules as can be."""
+        self.assertEqual(load("cargo.hold.load")(), "loaded")
+        self.assertEqual(load("cargo.name"), "package")
+        self.assertEqual(load("cargo.hold.Crate.Lid.size"), 3)
+        self.assertEqual(load("cargo.deck.crane.arm"), "long")
+
+    def test_builtin(self) -> None:
+        """A path may lead into the standard library, and to what was imported already."""
+        self.assertIs(load("os.path.join"), os.path.join)
+        self.assertIs(load("os:path.join"), os.path.join)
+
+    def test_module(self) -> None:
+        """The last name may be a module that was imported."""
+        self.assertEqual(load("cargo.deck.arm.crane").__name__, "cargo.deck.crane")
+
+    def test_noModule(self) -> None:
+        """A module that is not there is named."""
+        self.assertRefused("nowhere_at_all.fn", "'nowhere_at_all'")
+        self.assertRefused("nowhere_at_all:fn", "'nowhere_at_all'")
+        self.assertRefused("cargo.bilge:fn", "'cargo.bilge'")
+        self.assertRefused("cargo.hold.deep.deeper:fn", "'cargo.hold.deep'")
+
+    def test_noName(self) -> None:
+        """A name that is not there is named, and where it was looked for."""
+        self.assertRefused("cargo.hold:unload", "'cargo.hold:unload'", "'unload'", "cargo.hold")
+        self.assertRefused("cargo.hold.unload", "'unload'", "cargo.hold")
+        self.assertRefused("cargo.hold.Crate.handle", "'handle'", "Crate")
+        self.assertRefused("cargo.bilge.fn", "'bilge'")
+
+    def test_incomplete(self) -> None:
+        """A path must name a module and something in it."""
+        for path in ("", ":", ":fn", "cargo", ".cargo"):
+            self.assertRefused(path, repr(path), "package.module.name")
+        self.assertRefused("cargo.hold:")
+
+    def test_ownErrors(self) -> None:
+        """An error of the module itself is not hidden behind words about paths."""
+        self.assertRaises(ZeroDivisionError, load, "cargo.rotten.fn")
+        self.assertRaises(ZeroDivisionError, load, "cargo.rotten:fn")
+        self.assertRaises(SyntaxError, load, "cargo.broken.fn")
+        self.assertRaises(ImportError, load, "cargo.sub.fn")
+
+    def test_missingDependency(self) -> None:
+        """Nor is a module that is there but needs one that is not: the missing one is what must be installed."""
+        for path in ("cargo.needy.fn", "cargo.needy:fn"):
+            error = self.assertRaises(ModuleNotFoundError, load, path)
+            self.assertEqual(error.name, "cargo_that_nobody_has")
+        self.assertEqual(self.assertRaises(ModuleNotFoundError, load, "cargo.needier:fn").name, "cargo.missing")

@@ -1,0 +1,314 @@
+# -*- test-case-name: pirate.test.test_run -*-
+"""One run of a server, on a stage: what it accepts, what it tells its workers, how it ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pirate.service import ServerState
+from pirate.settings import Limits
+from pirate.test.test_service import ServerCase
+from pirate.wire.frontend import header, parseHeader
+
+KEY = bytes(16)
+
+
+class StopTests(ServerCase):
+    """From running to stopped, with and without work in hand."""
+
+    def test_idle(self) -> None:
+        """An idle server stops at once, by retiring its workers, not by signals."""
+        server = self.serve()
+        stopped = server.stopService()
+        self.settle()
+        self.successResultOf(stopped)
+        self.assertEqual([worker.process.signals for worker in self.stage.workers], [[], []])
+        self.assertTrue(self.stage.transports[0].closed)
+
+    def test_inHand(self) -> None:
+        """What was accepted is answered, whether it was in a worker's hand or waited."""
+        self.stage.answering = False
+        server = self.serve(1)
+        self.stage.ask(b"c", b"held")
+        self.stage.ask(b"d", b"waiting")
+        stopped = server.stopService()
+        self.settle(20)
+        self.assertNoResult(stopped)
+        for _ in range(2):
+            self.busy().answer()
+            self.settle()
+        self.successResultOf(stopped)
+        frontend = self.stage.transports[0].frontend
+        self.assertEqual(frontend.sent, [[b"c", b"", b"held"], [b"d", b"", b"waiting"]])
+
+    def test_lastCall(self) -> None:
+        """What clients had sent before the stop is accepted; what they send later is not."""
+        self.stage.answering = False
+        server = self.serve(1)
+        frontend = self.stage.transports[0].frontend
+        frontend.receive(b"c", b"", b"in time")
+        server.stopService()
+        self.stage.ask(b"d", b"late")
+        self.busy().answer()
+        self.settle()
+        self.assertIs(server.state, ServerState.STOPPED)
+        self.assertEqual(frontend.sent, [[b"c", b"", b"in time"]])
+
+    def test_deadline(self) -> None:
+        """After stop-timeout what is not answered is cut off, with a word in the log, and the workers with it."""
+        self.stage.answering = False
+        limits = Limits(minServers=1, maxServers=1, stopTimeout=3.0)
+        server = self.serve(limits=limits)
+        self.stage.ask(b"c", b"held")
+        self.stage.ask(b"d", b"waiting")
+        worker = self.busy()
+        worker.process.termDelay = None
+        stopped = server.stopService()
+        self.settle(2.9)
+        self.assertEqual(worker.process.signals, [])
+        self.settle(0.1)
+        self.assertEqual(worker.process.signals, ["TERM"])
+        self.assertIn("stopped with 1 requests in hand and 1 waiting, unanswered", self.log())
+        self.settle(1.5, steps=15)
+        self.successResultOf(stopped)
+        self.assertEqual(worker.process.signals[-1], "KILL")
+
+    def test_noDeadline(self) -> None:
+        """Without a deadline it waits for its work as long as that takes."""
+        self.stage.answering = False
+        server = self.serve(1)
+        self.stage.ask(b"c", b"x")
+        stopped = server.stop(None)
+        self.settle(86_400, steps=100)
+        self.assertNoResult(stopped)
+        self.assertEqual(self.busy().process.signals, [])
+        self.busy().answer()
+        self.settle()
+        self.successResultOf(stopped)
+
+    def test_abort(self) -> None:
+        """An abort kills the workers at once, busy or not, also while the server is stopping already."""
+        self.stage.answering = False
+        server = self.serve()
+        self.stage.ask(b"c", b"x")
+        stopped = server.stopService()
+        aborted = server.abort()
+        self.settle(0.1, steps=10)
+        self.successResultOf(stopped)
+        self.successResultOf(aborted)
+        self.assertEqual(self.stage.living(), [])
+        self.assertIn("stopped with 1 requests in hand and 0 waiting, unanswered", self.log())
+
+    def test_stopped(self) -> None:
+        """To stop what does not run, or twice, or at once after the start, is no error."""
+        server = self.make()
+        self.successResultOf(server.stopService())
+        self.successResultOf(server.abort())
+        server.startService()
+        both = [server.stopService(), server.stopService()]
+        self.settle()
+        for stopped in both:
+            self.successResultOf(stopped)
+        self.reactor.run()
+        self.settle(10)
+        self.assertEqual(self.reactor.processes, [])
+
+    def test_externalWork(self) -> None:
+        """A server without workers of its own also waits for what others hold for it."""
+        server = self.serve(0, externalWorkers=True)
+        backend = self.stage.transports[0].backend
+        backend.receive(b"child_1", b"", b"waiting")
+        self.stage.ask(b"c", b"x")
+        [[_, request, *_]] = backend.sentTo(b"child_1")
+        stopped = server.stopService()
+        self.settle(1)
+        self.assertNoResult(stopped)
+        backend.receive(b"child_1", b"", request, b"", b"done")
+        self.settle()
+        self.successResultOf(stopped)
+        self.assertEqual(self.stage.transports[0].frontend.sentTo(b"c"), [[b"", b"done"]])
+
+    def test_startAgain(self) -> None:
+        """A server that has been stopped can be started again, any number of times, with nothing left over."""
+        server = self.make()
+        self.reactor.run()
+        for run in range(3):
+            server.startService()
+            self.settle()
+            self.assertIs(server.state, ServerState.RUNNING)
+            self.assertEqual(self.stage.ask(b"c", b"%d" % run), [[b"", b"%d" % run]])
+            self.assertEqual((server.stats()["received"], len(server.workers)), (1, 2))
+            stopped = server.stopService()
+            self.settle()
+            self.successResultOf(stopped)
+            self.assertEqual((server.state, server.stats(), server.workers), (ServerState.STOPPED, {}, {}))
+            self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual((len(self.stage.transports), len(self.stage.workers)), (3, 6))
+
+    def test_twoServers(self) -> None:
+        """Two servers in one process serve their own clients, and one stops while the other goes on."""
+        first = self.serve(1, frontend="*", backend="*")
+        second = self.serve(2, frontend="*", backend="*")
+        self.assertEqual((len(first.workers), len(second.workers)), (1, 2))
+        stopped = first.stopService()
+        self.settle()
+        self.successResultOf(stopped)
+        self.assertEqual(self.stage.ask(b"c", b"x"), [[b"", b"x"]])
+        self.assertEqual((second.stats()["received"], len(second.workers)), (1, 2))
+
+
+class DemandTests(ServerCase):
+    """Requests that find nobody idle."""
+
+    def test_scaleUp(self) -> None:
+        """A backlog starts more workers, in growing batches, up to max-servers."""
+        self.stage.answering = False
+        server = self.serve(limits=Limits(minServers=1, maxServers=8))
+        for number in range(20):
+            self.stage.ask(b"c%d" % number, b"x")
+        counts = []
+        for _ in range(6):
+            self.settle(1)
+            counts.append(len(server.workers))
+        self.assertEqual(sorted(counts), counts)
+        self.assertEqual((counts[-1], server.stats()["in_hand"], server.stats()["backlog"]), (8, 8, 12))
+
+    def test_leastRecentlyUsed(self) -> None:
+        """Requests go round: each worker gets its turn before one has a second."""
+        self.serve(3)
+        for number in range(6):
+            self.stage.ask(b"c", b"%d" % number)
+        backend = self.stage.transports[0].backend
+        taken = [frames[0] for frames in backend.sent]
+        self.assertEqual(len(set(taken[:3])), 3)
+        self.assertEqual(taken[:3], taken[3:])
+
+    def test_full(self) -> None:
+        """With a full backlog the frontend is not read: what waits there is read when there is room again."""
+        self.stage.answering = False
+        server = self.serve(limits=Limits(minServers=1, maxServers=1, maxRequests=0))
+        frontend = self.stage.transports[0].frontend
+        for number in range(10_200):
+            frontend.receive(b"c", b"", b"%d" % number)
+        self.settle()
+        self.assertLess(server.stats()["received"], 10_100)
+        self.assertGreater(len(frontend.waiting), 100)
+        turns = self.stage.transports[0].turns
+        self.settle(1)
+        self.assertEqual(self.stage.transports[0].turns, turns)
+        self.stage.workers[0].answering = True
+        self.stage.workers[0].answer()
+        self.settle()
+        self.assertEqual(len(frontend.sent), 10_200)
+        self.assertEqual([int(frames[2]) for frames in frontend.sent], list(range(10_200)))
+
+    def test_clientGone(self) -> None:
+        """A reply whose client has gone is counted, and disturbs nobody."""
+        self.stage.answering = False
+        server = self.serve(1)
+        self.stage.ask(b"c", b"x")
+        self.stage.transports[0].frontend.disconnect(b"c")
+        self.busy().answer()
+        self.settle()
+        self.assertEqual((server.stats()["undeliverable"], server.stats()["in_hand"]), (1, 0))
+
+
+class TellingTests(ServerCase):
+    """What workers are told, and what is told about the run."""
+
+    def job(self, **given: Any) -> dict[str, Any]:
+        """The job of a worker of a server with these settings."""
+        self.serve(1, **given)
+        return self.stage.workers[-1].job
+
+    def test_job(self) -> None:
+        """A worker is told where to connect, who it is, what to run, where modules are, and its title."""
+        job = self.job(app="mod.fn", backend=7001)
+        self.assertEqual((job["backend"], job["app"], job["dequeue"]), ("tcp://127.0.0.1:7001", "mod.fn", None))
+        self.assertRegex(job["identity"], rf"^child_{self.pids()[0]}_[0-9a-f]+$")
+        self.assertEqual(job["title"], "zmq worker 7001")
+        self.assertTrue(job["path"])
+
+    def test_secrets(self) -> None:
+        """No two workers have the same token or identity."""
+        self.serve(5)
+        for name in ("token", "identity"):
+            self.assertEqual(len({worker.job[name] for worker in self.stage.workers}), 5)
+
+    def test_ipcBackend(self) -> None:
+        """Where there is a choice, workers connect through a UNIX socket."""
+        job = self.job(backend=["*", "ipc:///tmp/b"])
+        self.assertEqual(job["backend"], "ipc:///tmp/b")
+
+    def test_traceback(self) -> None:
+        """The traceback of an app that cannot be loaded is for those who debug."""
+        self.assertFalse(self.job(frontend="*", backend="*")["traceback"])
+        self.assertTrue(self.job(frontend="*", backend="*", logLevel=4)["traceback"])
+
+    def test_context(self) -> None:
+        """An app that wants to know more gets the client's address and the attempt; others get plain requests."""
+        self.stage.announcing = self.stage.answering = False
+        self.serve(1)
+        [worker] = self.stage.workers
+        worker.announce(context=True)
+        self.settle()
+        self.stage.ask(b"c", b"x")
+        _, context, delimiter, body = worker.held[0]
+        self.assertEqual((delimiter, body), (b"", b"x"))
+        self.assertEqual(context, b'{"client":"127.0.0.1","service":"","attempt":1}')
+
+    def test_noContext(self) -> None:
+        """Nobody finds out addresses that no app has asked for."""
+        self.serve(1)
+        self.stage.ask(b"c", b"x")
+        self.assertFalse(self.stage.transports[0].wantsPeers)
+
+    def test_stats(self) -> None:
+        """A snapshot has every count that the documentation names, from the start."""
+        server = self.serve()
+        stats = server.stats()
+        zeros = ("received", "replied", "redispatched", "late", "undeliverable", "backlog", "in_hand")
+        self.assertEqual({name: stats.pop(name) for name in zeros}, dict.fromkeys(zeros, 0))
+        self.assertEqual(
+            {name: stats[name] for name in ("failed", "dropped", "workers", "spawns", "exits")},
+            {"failed": {}, "dropped": {}, "workers": {"waiting": 2}, "spawns": 2, "exits": {}},
+        )
+
+    def test_snapshot(self) -> None:
+        """A snapshot does not change afterwards."""
+        server = self.serve()
+        before = server.stats()
+        self.stage.transports[0].frontend.receive(b"c", b"no delimiter")
+        self.stage.workers[0].process.ends(signal="KILL")
+        self.settle()
+        self.assertEqual((before["dropped"], before["exits"]), ({}, {}))
+
+    def test_givenUp(self) -> None:
+        """A request that kills every worker is given up, counted, and logged with the fate of its client."""
+        for options, told in (({}, "not told"), ({"errorReply": True}, "told")):
+            self.setUp()
+            self.stage.answering = False
+            server = self.serve(1, **options)
+            self.stage.ask(b"c", b"poison")
+            for _ in range(3):
+                self.busy().process.ends(signal="SEGV")
+                self.settle(2, steps=20)
+            self.assertEqual((server.stats()["failed"], server.stats()["redispatched"]), ({"worker-lost": 1}, 2))
+            [line] = [line for line in self.log() if "given up" in line]
+            self.assertIn("signal SIGSEGV", line)
+            self.assertIn(f"its client was {told}", line)
+            self.assertEqual(len(self.stage.transports[0].frontend.sent), int("errorReply" in options))
+
+    def test_stopping(self) -> None:
+        """A native client that asks a server which is stopping is told so at once."""
+        self.stage.answering = False
+        server = self.serve(1)
+        self.stage.ask(b"c", b"x")
+        server.stopService()
+        frontend = self.stage.transports[0].frontend
+        frontend.receive(b"n", header(KEY, {}), b"", b"late")
+        self.settle()
+        [[frame, *_]] = frontend.sentTo(b"n")
+        parsed = parseHeader(frame)
+        assert parsed is not None
+        self.assertEqual((parsed[0], parsed[1]["code"]), (KEY, "stopping"))

@@ -1,0 +1,369 @@
+# -*- test-case-name: pirate.test.test_service -*-
+"""The server's life as its embedder sees it, on a stage: starting, commands, stopping."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from pirate.errors import BindError, ConfigurationError, ReloadError, StartError, StopError
+from pirate.hooks import Hooks
+from pirate.service import SERVER_TRANSITIONS, JobServer, ServerState
+from pirate.settings import Limits
+from pirate.testing import FakeWorker, Stage
+
+
+class ServerCase(SynchronousTestCase):
+    """A stage, servers on it, and what they log."""
+
+    def setUp(self) -> None:
+        self.stage = Stage()
+        self.reactor = self.stage.reactor
+        self.events = self.enterContext(capturedLogs())
+
+    def make(self, workers: int = 2, **given: Any) -> JobServer:
+        """A server that keeps so many workers."""
+        given.setdefault("limits", Limits(minServers=workers, maxServers=workers))
+        return JobServer(self.reactor, transport=self.stage.makeTransport, **given)
+
+    def serve(self, workers: int = 2, **given: Any) -> JobServer:
+        """A server that runs, with workers that are ready unless they were told to be slow."""
+        server = self.make(workers, **given)
+        server.startService()
+        self.reactor.run()
+        self.settle()
+        return server
+
+    def settle(self, seconds: float = 0, steps: int = 1) -> None:
+        """Let everything happen that is due; with C{steps}, not all of it in one turn."""
+        self.reactor.pump([seconds / steps] * steps)
+
+    def log(self) -> list[str]:
+        """What was logged so far."""
+        return [formatEvent(event) for event in self.events]
+
+    def busy(self) -> FakeWorker:
+        """The one worker that holds a request."""
+        [worker] = [worker for worker in self.stage.living() if worker.held]
+        return worker
+
+    def pids(self) -> list[int]:
+        """The process ids of the workers that are alive."""
+        return [worker.process.pid for worker in self.stage.living()]
+
+
+class StartTests(ServerCase):
+    """From stopped to running."""
+
+    def test_service(self) -> None:
+        """A server is an IService, and serves as a child of any other."""
+        server = self.make()
+        self.assertTrue(verifyObject(IService, server))
+        parent = MultiService()
+        server.setServiceParent(parent)
+        parent.privilegedStartService()
+        self.assertIs(server.state, ServerState.BOUND)
+        parent.startService()
+        self.reactor.run()
+        self.settle()
+        self.assertIs(server.state, ServerState.RUNNING)
+
+    def test_order(self) -> None:
+        """The sockets are bound at once, by the privileged; no child is spawned before the reactor runs."""
+        server = self.make()
+        server.privilegedStartService()
+        self.assertEqual(server.endpoints.frontend, ("tcp://127.0.0.1:6660",))
+        self.assertIs(server.state, ServerState.BOUND)
+        server.startService()
+        self.assertEqual(len(self.stage.transports), 1)
+        self.assertEqual(self.reactor.processes, [])
+        self.reactor.run()
+        self.assertEqual(len(self.reactor.processes), 2)
+        self.assertIs(server.state, ServerState.STARTING)
+        self.settle()
+        self.assertIs(server.state, ServerState.RUNNING)
+
+    def test_earlyRequest(self) -> None:
+        """A request that comes before any worker is ready is answered once one is."""
+        self.stage.announcing = False
+        self.serve()
+        self.assertEqual(self.stage.ask(b"c", b"early"), [])
+        self.stage.workers[0].announce()
+        self.settle()
+        self.assertEqual(self.stage.transports[0].frontend.sentTo(b"c"), [[b"", b"early"]])
+
+    def test_bindFails(self) -> None:
+        """After a bind that failed there is no child, nothing is bound, and it can be tried again."""
+        self.stage.refusals["tcp://127.0.0.1:6661"] = "Address already in use"
+        server = self.make()
+        error = self.assertRaises(BindError, server.startService)
+        self.assertIn("tcp://127.0.0.1:6661", str(error))
+        self.reactor.run()
+        self.settle(100)
+        self.assertEqual(self.reactor.processes, [])
+        self.assertEqual((server.state, server.endpoints.frontend), (ServerState.STOPPED, ()))
+        self.assertEqual(self.stage.transports[0].bound, [])
+        self.stage.refusals.clear()
+        server.startService()
+        self.settle()
+        self.assertIs(server.state, ServerState.RUNNING)
+
+    def test_endpoints(self) -> None:
+        """The ports that were free are reported while they are bound, and logged."""
+        server = self.serve(frontend=["*", "ipc:///tmp/f"], backend="*")
+        tcp, ipc = server.endpoints.frontend
+        self.assertRegex(tcp, r"^tcp://127\.0\.0\.1:[0-9]+$")
+        self.assertEqual(ipc, "ipc:///tmp/f")
+        self.assertEqual(len({tcp, *server.endpoints.backend}), 2)
+        self.assertTrue(any(tcp in line and server.endpoints.backend[0] in line for line in self.log()))
+        self.stop(server)
+        self.assertEqual((server.endpoints.frontend, server.endpoints.backend), ((), ()))
+
+    def test_whenReady(self) -> None:
+        """Ready is when min-servers workers are; whoever asks later is told at once."""
+        self.stage.announcing = False
+        server = self.make()
+        early = server.whenReady()
+        server.startService()
+        self.reactor.run()
+        first, second = self.stage.workers
+        first.announce()
+        self.settle()
+        self.assertNoResult(early)
+        second.announce()
+        self.settle()
+        self.successResultOf(early)
+        self.successResultOf(server.whenReady())
+
+    def test_noWorkers(self) -> None:
+        """A server that keeps no workers is ready as it is."""
+        self.successResultOf(self.serve(0).whenReady())
+        self.assertEqual(self.reactor.processes, [])
+
+    def test_stoppedBeforeReady(self) -> None:
+        """Whoever waits for a server that is stopped meanwhile is told so, and so are its workers."""
+        self.stage.announcing = False
+        server = self.serve()
+        ready = server.whenReady()
+        self.stop(server)
+        self.failureResultOf(ready, StopError)
+        self.assertEqual(self.stage.living(), [])
+
+    def test_hopeless(self) -> None:
+        """If the app cannot be loaded at first, the start fails with the worker's own words; nobody is left."""
+        self.stage.announcing = False
+        server = self.serve(3)
+        ready = server.whenReady()
+        self.stage.workers[1].cannotStart("cannot load 'mod.fn': there is no module 'mod'")
+        error = self.failureResultOf(ready, StartError).value
+        self.assertEqual(str(error), "cannot load 'mod.fn': there is no module 'mod'")
+        self.settle()
+        self.settle()
+        self.assertEqual(self.stage.living(), [])
+        self.assertEqual([worker.process.signals[-1:] for worker in self.stage.workers], [["KILL"], [], ["KILL"]])
+        self.settle(100)
+        self.assertEqual(len(self.stage.workers), 3)
+        self.assertIs(server.state, ServerState.STOPPED)
+        self.assertTrue(any("there is no module 'mod'" in line for line in self.log()))
+
+    def test_noProcesses(self) -> None:
+        """If the system refuses to start processes, the server gives up after a few tries, and says why."""
+        self.reactor.refusal = OSError(11, "Resource temporarily unavailable")
+        server = self.serve()
+        ready = server.whenReady()
+        self.assertNoResult(ready)
+        self.settle(3, steps=30)
+        self.assertIn("Resource temporarily unavailable", str(self.failureResultOf(ready, StartError).value))
+        self.assertIs(server.state, ServerState.STOPPED)
+
+    def test_crashesAtFirst(self) -> None:
+        """Workers that crash before they are ready are tried again, but not for ever."""
+        self.stage.announcing = False
+        server = self.serve(1)
+        ready = server.whenReady()
+        for tries in (1, 2, 3):
+            self.assertNoResult(ready)
+            self.assertEqual(len(self.stage.workers), tries)
+            self.stage.workers[-1].process.ends(1)
+            self.settle(1, steps=10)
+        self.assertIn("exit code 1", str(self.failureResultOf(ready, StartError).value))
+        self.assertEqual(len(self.stage.workers), 3)
+
+    def stop(self, server: JobServer) -> None:
+        """Stop a server that has nothing to do."""
+        stopped = server.stopService()
+        self.settle()
+        self.successResultOf(stopped)
+
+
+class CommandTests(ServerCase):
+    """What can be changed while it runs."""
+
+    def test_setLimits(self) -> None:
+        """More servers are started at once, fewer retired at once; and the limits say what holds."""
+        server = self.serve()
+        server.setLimits(minServers=4, maxServers=4)
+        self.settle()
+        self.assertEqual(len(server.workers), 4)
+        server.setLimits(minServers=1, maxServers=1, minSpareServers=0, maxSpareServers=1)
+        self.settle()
+        self.assertEqual((len(server.workers), server.limits.maxServers), (1, 1))
+
+    def test_contradiction(self) -> None:
+        """A change that contradicts what holds is refused by name, and nothing is changed."""
+        server = self.serve()
+        before = server.limits
+        error = self.assertRaises(ConfigurationError, server.setLimits, minServers=9)
+        self.assertIn("min-servers (9)", str(error))
+        self.assertRaises(ConfigurationError, server.setLimits, checkForDequeue=5.0)
+        self.settle(1)
+        self.assertEqual((server.limits, len(server.workers)), (before, 2))
+
+    def test_keptLimits(self) -> None:
+        """Limits that are set before the start, or between two, hold for the next."""
+        server = self.make()
+        server.setLimits(minServers=1)
+        server.startService()
+        self.reactor.run()
+        self.settle()
+        self.assertEqual(len(server.workers), 1)
+
+    def test_growAndShrink(self) -> None:
+        """One worker more, or fewer, at once; the limits move along."""
+        server = self.serve()
+        server.grow()
+        self.settle()
+        self.assertEqual((len(server.workers), server.limits.minServers, server.limits.maxServers), (3, 3, 3))
+        oldest = self.pids()[0]
+        server.shrink()
+        self.settle()
+        self.assertEqual((len(server.workers), server.limits.minServers), (2, 2))
+        self.assertNotIn(oldest, server.workers)
+
+    def test_smallest(self) -> None:
+        """There is no way below no worker at least and one at most."""
+        server = self.serve(1)
+        for _ in range(3):
+            server.shrink()
+            self.settle()
+        self.assertEqual((server.limits.minServers, server.limits.maxServers), (0, 1))
+
+    def test_reload(self) -> None:
+        """A reload replaces every worker, and no old one leaves before a new one is ready."""
+        server = self.serve()
+        old = self.pids()
+        self.stage.announcing = False
+        done = server.reload()
+        self.settle()
+        self.assertEqual(self.pids()[:2], old)
+        while not done.called:
+            newest = self.stage.living()[-1]
+            self.assertNotIn(newest.process.pid, old)
+            newest.announce()
+            self.settle()
+        self.successResultOf(done)
+        self.assertEqual(len(self.pids()), 2)
+        self.assertEqual(set(self.pids()) & set(old), set())
+
+    def test_reloadFails(self) -> None:
+        """If a new worker cannot start, the reload fails with its words, the old ones stay, and go on serving."""
+        server = self.serve()
+        old = self.pids()
+        self.stage.announcing = False
+        done = server.reload()
+        self.settle()
+        self.stage.workers[-1].cannotStart("cannot load 'mod.fn': SyntaxError: invalid syntax")
+        error = self.failureResultOf(done, ReloadError).value
+        self.assertIn("SyntaxError: invalid syntax", str(error))
+        self.settle(30, steps=30)
+        self.assertEqual(self.pids(), old)
+        self.assertEqual(self.stage.ask(b"c", b"x"), [[b"", b"x"]])
+
+    def test_reloadTwice(self) -> None:
+        """A second reload during a first one is done as well, and both are told."""
+        server = self.serve(1)
+        self.stage.announcing = False
+        both = [server.reload(), server.reload()]
+        self.settle()
+        while not all(done.called for done in both):
+            self.stage.living()[-1].announce()
+            self.settle()
+        for done in both:
+            self.successResultOf(done)
+
+    def test_reloadStopped(self) -> None:
+        """A reload that is overtaken by a stop has failed."""
+        server = self.serve()
+        self.stage.announcing = False
+        done = server.reload()
+        server.stopService()
+        self.failureResultOf(done, ReloadError)
+
+    def test_stoppedServer(self) -> None:
+        """A server that is not there, or is on its way out, takes no commands."""
+        server = self.make()
+        for command in (server.grow, server.shrink, server.reload):
+            self.assertRaises(StopError, command)
+        self.stage.answering = False
+        server.startService()
+        self.reactor.run()
+        self.settle()
+        self.stage.ask(b"c", b"x")
+        server.stopService()
+        for command in (server.grow, server.shrink, server.reload):
+            self.assertRaises(StopError, command)
+
+
+class Witness(Hooks):
+    """Writes down every hook and the state in which the server was."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, ServerState]] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in vars(Hooks) and not name.startswith("_"):
+            return lambda server, *arguments: self.calls.append((name, server.state))
+        return super().__getattribute__(name)
+
+
+class StateTests(ServerCase):
+    """The states of a server follow their table."""
+
+    def test_hooksInOrder(self) -> None:
+        """The hooks tell a server's life in its order, each in the state that its name says."""
+        witness = Witness()
+        server = self.serve(1, hooks=witness)
+        server.stopService()
+        self.settle()
+        told = [call for call in witness.calls if call[0] not in ("idle", "statusChanged")]
+        self.assertEqual(
+            told,
+            [
+                ("serverStarting", ServerState.BOUND),
+                ("spawning", ServerState.STARTING),
+                ("childStarted", ServerState.STARTING),
+                ("serverStarted", ServerState.RUNNING),
+                ("serverStopping", ServerState.DRAINING),
+                ("childExited", ServerState.DRAINING),
+                ("serverStopped", ServerState.STOPPED),
+            ],
+        )
+
+    def test_transitions(self) -> None:
+        """Every step that a server takes is in the table, and every state can be reached."""
+        witness = Witness()
+        states = [ServerState.STOPPED]
+        server = self.serve(1, hooks=witness)
+        server.stopService()
+        self.settle()
+        for _, state in witness.calls:
+            if state is not states[-1]:
+                states.append(state)
+        for before, after in pairwise(states):
+            self.assertIn(after, SERVER_TRANSITIONS[before])
+        self.assertEqual(set(states), set(ServerState))

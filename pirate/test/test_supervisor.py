@@ -1,0 +1,374 @@
+# -*- test-case-name: pirate.test.test_supervisor -*-
+"""The children of a server, on a stage: how they come, what becomes of what they held, how they go."""
+
+from __future__ import annotations
+
+from twisted.logger import LogLevel
+
+from pirate.pool import LAST_GRACE
+from pirate.settings import Limits
+from pirate.supervisor import LAST_ANSWERS
+from pirate.test.test_service import ServerCase
+from pirate.wire.words import DEQUEUE, EXITING, WAITING
+
+
+class DeathTests(ServerCase):
+    """Workers that end without having been asked to."""
+
+    def test_replaced(self) -> None:
+        """Dead workers are replaced at once, all of them, without any traffic; and counted by cause."""
+        server = self.serve(3)
+        self.settle(5)
+        for worker in self.stage.living():
+            worker.process.ends(signal="KILL")
+        self.assertEqual((len(self.stage.living()), len(self.stage.workers)), (3, 6))
+        self.settle()
+        stats = server.stats()
+        self.assertEqual((stats["workers"], stats["spawns"]), ({"waiting": 3}, 6))
+        self.assertEqual(stats["exits"], {"signal SIGKILL": 3})
+
+    def test_logged(self) -> None:
+        """A death is logged as a warning, with its cause and what the worker was doing."""
+        self.stage.answering = False
+        self.serve(1)
+        self.stage.ask(b"c", b"x")
+        pid = self.busy().process.pid
+        self.busy().process.ends(signal="SEGV")
+        self.assertIn(f"worker {pid} ended while processing: signal SIGSEGV", self.log())
+        [event] = [event for event in self.events if "how" in event]
+        self.assertIs(event["log_level"], LogLevel.warn)
+
+    def test_moved(self) -> None:
+        """What a dead worker held goes to another one within milliseconds, and its client gets one answer."""
+        self.stage.answering = False
+        server = self.serve(2)
+        self.stage.ask(b"c", b"x")
+        self.busy().process.ends(signal="KILL")
+        self.settle(LAST_ANSWERS)
+        self.busy().answer()
+        self.settle()
+        self.assertEqual(self.stage.transports[0].frontend.sent, [[b"c", b"", b"x"]])
+        self.assertEqual((server.stats()["redispatched"], server.stats()["replied"]), (1, 1))
+
+    def test_lastAnswer(self) -> None:
+        """An answer that was on its way when its worker died counts; nobody does the work again."""
+        self.stage.answering = False
+        server = self.serve(2)
+        self.stage.ask(b"c", b"x")
+        worker = self.busy()
+        worker.process.ends(signal="KILL")
+        worker.answer(b"last words")
+        self.settle(1)
+        self.assertEqual(self.stage.transports[0].frontend.sent, [[b"c", b"", b"last words"]])
+        self.assertEqual((server.stats()["redispatched"], server.stats()["in_hand"]), (0, 0))
+
+    def test_lateAnswer(self) -> None:
+        """An answer that comes after the request was moved counts as well, and the second one is dropped."""
+        self.stage.answering = False
+        server = self.serve(2)
+        self.stage.ask(b"c", b"x")
+        dead = self.busy()
+        dead.process.ends(signal="KILL")
+        self.settle(LAST_ANSWERS)
+        heir = self.busy()
+        dead.answer(b"first")
+        self.settle()
+        heir.answer(b"second")
+        self.settle()
+        self.assertEqual(self.stage.transports[0].frontend.sent, [[b"c", b"", b"first"]])
+        self.assertEqual(server.stats()["late"], 1)
+        self.assertEqual(self.stage.ask(b"d", b"y"), [])
+        self.busy().answer()
+        self.settle()
+        self.assertEqual(self.stage.transports[0].frontend.sentTo(b"d"), [[b"", b"y"]])
+
+    def test_nobodyElse(self) -> None:
+        """With no other worker there, the request waits for the replacement."""
+        self.stage.answering = False
+        self.serve(1)
+        self.stage.ask(b"c", b"x")
+        self.busy().process.ends(1)
+        self.settle(1, steps=10)
+        self.busy().answer()
+        self.settle()
+        self.assertEqual(self.stage.transports[0].frontend.sent, [[b"c", b"", b"x"]])
+
+    def test_exitsByItself(self) -> None:
+        """A worker that ends with exit code 0 without having been asked to is replaced like any other."""
+        server = self.serve(1)
+        self.stage.workers[0].process.ends()
+        self.settle(1, steps=10)
+        self.assertEqual(server.stats()["workers"], {"waiting": 1})
+
+    def test_unreachable(self) -> None:
+        """A worker that takes no messages any more is killed, a moment later; what it was to get goes to another."""
+        self.serve(2)
+        self.settle(5)
+        broken = self.stage.workers[0]
+        self.stage.transports[0].backend.disconnect(broken.identity)
+        self.assertEqual(self.stage.ask(b"c", b"x"), [[b"", b"x"]])
+        self.assertEqual(broken.process.signals, [])
+        self.settle(1, steps=10)
+        self.assertEqual(broken.process.signals, ["KILL"])
+        self.assertEqual(len(self.stage.living()), 2)
+
+    def test_crashLoop(self) -> None:
+        """Workers that crash at every start are tried ever more rarely, and it recovers when they do."""
+        server = self.serve(1)
+        self.settle(60)
+        self.stage.announcing = False
+        self.stage.workers[0].process.ends(1)
+        for _ in range(600):
+            for worker in self.stage.living():
+                worker.process.ends(1)
+            self.settle(0.1)
+        self.assertLess(len(self.stage.workers), 15)
+        self.stage.announcing = True
+        for worker in self.stage.living():
+            worker.process.ends(1)
+        self.settle(30, steps=30)
+        self.assertEqual(server.stats()["workers"], {"waiting": 1})
+
+    def test_cannotSpawn(self) -> None:
+        """When the system refuses a process, the others go on, and it is tried again."""
+        server = self.serve(2)
+        self.settle(5)
+        self.reactor.refusal = OSError(11, "Resource temporarily unavailable")
+        self.stage.workers[0].process.ends(signal="KILL")
+        self.settle()
+        self.assertEqual(self.stage.ask(b"c", b"x"), [[b"", b"x"]])
+        self.assertTrue(any("Resource temporarily unavailable" in line for line in self.log()))
+        self.reactor.refusal = None
+        self.settle(3, steps=30)
+        self.assertEqual(server.stats()["workers"], {"waiting": 2})
+
+
+class SlowTests(ServerCase):
+    """Workers that do not do what they are asked to in time."""
+
+    def test_startTimeout(self) -> None:
+        """A worker that does not become ready in time is killed, and another one is tried."""
+        limits = Limits(minServers=1, maxServers=1, startTimeout=5.0)
+        self.stage.announcing = False
+        self.serve(limits=limits)
+        [slow] = self.stage.workers
+        self.settle(4.9)
+        self.assertEqual(slow.process.signals, [])
+        self.settle(0.1)
+        self.assertEqual(slow.process.signals, ["KILL"])
+        self.settle(1, steps=10)
+        self.assertEqual(len(self.stage.workers), 2)
+
+    def test_hangsWhenIdle(self) -> None:
+        """A worker that was asked to leave and does not is killed after stop-timeout."""
+        self.assertEqual(self.hang(busy=False), ["KILL"])
+
+    def test_hangsAfterGoodbye(self) -> None:
+        """So is one that has said that it is leaving, after its last answer, and whose process stays."""
+        self.assertEqual(self.hang(busy=True), ["KILL"])
+
+    def hang(self, busy: bool) -> list[str]:
+        """The signals that a worker got which was retired and stays."""
+        self.stage.answering = False
+        limits = Limits(minServers=1, maxServers=1, minSpareServers=0, stopTimeout=3.0)
+        server = self.serve(limits=limits)
+        [stuck] = self.stage.workers
+        if busy:
+            self.stage.ask(b"c", b"x")
+        self.stage.transports[0].backend.connect(stuck.identity)
+        server.reload()
+        self.settle(1)
+        self.assertEqual(server.workers[stuck.process.pid], "retiring")
+        if busy:
+            [request, *_] = stuck.held.pop()
+            stuck.say(request, b"", b"done")
+            stuck.say(EXITING)
+        self.settle(2.5)
+        before = list(stuck.process.signals)
+        self.settle(3 + LAST_GRACE, steps=20)
+        self.assertEqual(before, [])
+        self.assertEqual(len(self.stage.living()), 1)
+        return stuck.process.signals
+
+    def test_startingAndNotNeeded(self) -> None:
+        """A worker that is not ready yet when it is not needed any more is ended by TERM, then by KILL."""
+        self.stage.announcing = False
+        server = self.serve(2)
+        stubborn, meek = self.stage.workers
+        stubborn.process.termDelay = None
+        stopped = server.stopService()
+        self.settle()
+        self.assertEqual([worker.process.signals for worker in (stubborn, meek)], [["TERM"], ["TERM"]])
+        self.assertFalse(meek.process.alive)
+        self.settle(LAST_GRACE)
+        self.assertEqual(stubborn.process.signals, ["TERM", "KILL"])
+        self.settle()
+        self.successResultOf(stopped)
+
+
+class LeavingTests(ServerCase):
+    """Workers that leave because they are asked to."""
+
+    def test_recycled(self) -> None:
+        """After max-requests a worker is replaced: all is answered, nobody is signalled, nothing is a fault."""
+        limits = Limits(minServers=1, maxServers=1, maxRequests=3, maxRequestsJitter=0)
+        server = self.serve(limits=limits)
+        for number in range(10):
+            self.assertEqual(self.stage.ask(b"c", b"%d" % number)[-1], [b"", b"%d" % number])
+        self.assertEqual(server.stats()["exits"], {"exit code 0": 3})
+        self.assertEqual([worker.process.signals for worker in self.stage.workers], [[], [], [], []])
+        self.assertFalse(any(event["log_level"] is LogLevel.warn for event in self.events))
+
+    def test_replacementFirst(self) -> None:
+        """One whose last request takes long is replaced meanwhile: others do not wait for it."""
+        self.stage.answering = False
+        limits = Limits(minServers=1, maxServers=1, maxRequests=2, maxRequestsJitter=0)
+        server = self.serve(limits=limits)
+        self.stage.workers[0].answering = True
+        self.stage.ask(b"c", b"quick")
+        self.stage.workers[0].answering = False
+        self.stage.ask(b"c", b"slow")
+        self.stage.ask(b"d", b"next")
+        first, second = self.stage.living()[:2]
+        self.assertEqual(server.workers, {first.process.pid: "retiring", second.process.pid: "processing"})
+        first.answer()
+        second.answer()
+        self.settle()
+        self.assertEqual(len(self.stage.transports[0].frontend.sent), 3)
+
+    def test_oldestFirst(self) -> None:
+        """Of several idle workers it is the oldest that leaves."""
+        server = self.serve(3)
+        server.shrink()
+        self.settle()
+        self.assertEqual([worker.process.alive for worker in self.stage.workers], [False, True, True])
+
+    def test_busyLast(self) -> None:
+        """A busy worker is not asked to leave as long as there is an idle one."""
+        self.stage.answering = False
+        server = self.serve(2)
+        self.stage.ask(b"c", b"x")
+        busy = self.busy()
+        server.shrink()
+        self.settle()
+        self.assertEqual(self.stage.living(), [busy])
+
+    def test_leavesByItself(self) -> None:
+        """A worker that says that it is leaving is given nothing more, and what it had not begun goes to another."""
+        self.stage.answering = False
+        server = self.serve(1)
+        self.stage.ask(b"c", b"x")
+        leaving = self.busy()
+        leaving.say(EXITING)
+        leaving.process.ends()
+        leaving.held.clear()
+        self.settle(1, steps=10)
+        self.busy().answer()
+        self.settle()
+        self.assertEqual(self.stage.transports[0].frontend.sent, [[b"c", b"", b"x"]])
+        self.assertEqual(server.stats()["redispatched"], 1)
+
+    def test_lastLines(self) -> None:
+        """What a worker writes at the very end, when it is reaped already, is logged, also when the server stops."""
+        server = self.serve(1)
+        [worker] = self.stage.workers
+        process = worker.process
+        self.stage.transports[0].backend.connect(worker.identity)
+        stopped = server.stopService()
+        worker.say(EXITING)
+        self.settle()
+        process.exits()
+        self.settle()
+        process.says(b"bye\n")
+        self.assertNoResult(stopped)
+        self.settle(2)
+        self.successResultOf(stopped)
+        self.assertIn(f"worker {process.pid} stdout: bye", self.log())
+
+
+class DequeueTests(ServerCase):
+    """Workers of their own for the dequeue callable."""
+
+    def test_dequeue(self) -> None:
+        """One is started every check-for-dequeue seconds, gets no requests, and its end is no fault."""
+        limits = Limits(minServers=1, maxServers=1, checkForDequeue=10.0)
+        server = self.serve(limits=limits, dequeue="mod.dequeue")
+        self.stage.announcing = False
+        self.settle(10)
+        _, dequeue = self.stage.workers
+        self.assertEqual(dequeue.job["dequeue"], "mod.dequeue")
+        self.assertIsNone(self.stage.workers[0].job["dequeue"])
+        dequeue.announce(DEQUEUE)
+        self.settle()
+        self.assertEqual(server.workers[dequeue.process.pid], "dequeue")
+        for number in range(3):
+            self.stage.ask(b"c", b"%d" % number)
+        self.assertEqual(dequeue.held, [])
+        self.settle(10)
+        self.assertEqual(len(self.stage.workers), 2)
+        dequeue.say(EXITING)
+        dequeue.process.ends()
+        self.settle(10)
+        self.assertEqual(len(self.stage.workers), 3)
+        self.assertFalse(any(event["log_level"] is LogLevel.warn for event in self.events))
+
+
+class TokenTests(ServerCase):
+    """A worker proves by its token that it is ours."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stage.announcing = False
+        self.server = self.serve(1)
+        [self.worker] = self.stage.workers
+
+    def refused(self) -> None:
+        """The worker was not admitted, and this was counted."""
+        self.settle()
+        self.assertEqual(self.server.workers, {self.worker.process.pid: "starting"})
+        self.assertEqual(self.server.stats()["dropped"], {"unknown-worker": 1})
+        self.assertEqual(self.stage.ask(b"c", b"x"), [])
+        self.assertEqual(self.worker.held, [])
+
+    def test_right(self) -> None:
+        """The right token opens the door."""
+        self.worker.announce()
+        self.settle()
+        self.assertEqual(self.server.workers, {self.worker.process.pid: "waiting"})
+        self.assertEqual(self.server.stats()["dropped"], {})
+
+    def test_wrong(self) -> None:
+        """A wrong token does not."""
+        self.worker.announce(token="0" * 32)
+        self.refused()
+
+    def test_empty(self) -> None:
+        """Nor does an empty one."""
+        self.worker.announce(token="")
+        self.refused()
+
+    def test_missing(self) -> None:
+        """Nor a word without any."""
+        self.worker.say(WAITING)
+        self.refused()
+
+    def test_notText(self) -> None:
+        """Nor one that is no valid text, which breaks nothing either."""
+        self.worker.say(WAITING, b'{"token":"\\ud800"}')
+        self.refused()
+
+    def test_anothers(self) -> None:
+        """Nor that of another worker of ours."""
+        self.server.grow()
+        self.settle()
+        other = self.stage.workers[1]
+        self.worker.announce(token=other.job["token"])
+        self.settle()
+        self.assertEqual(set(self.server.workers.values()), {"starting"})
+
+    def test_secondTry(self) -> None:
+        """The right token still counts after a wrong one."""
+        self.worker.announce(token="wrong")
+        self.worker.announce()
+        self.settle()
+        self.assertEqual(self.server.workers, {self.worker.process.pid: "waiting"})
