@@ -175,6 +175,7 @@ class Broker(Dispatcher):
             budget = self._terms.requestTimeout or None
         if budget is not None:
             request.deadline = self.now + budget
+        request.alone = (request.maxAttempts or self._terms.maxAttempts) == 1
         if isinstance(request, NativeRequest):
             self.answers.opened(request)
 

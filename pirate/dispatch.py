@@ -9,6 +9,7 @@ The rules:
 - When a worker dies, all that it held goes to the front of the backlog in the order in which it was held, and each of
   these is alone in the next worker's hand.  The request that was being executed is charged an attempt; those behind
   it are not.
+- A request that may be tried only once shares no hand, so that it is certain whether it has been tried.
 - The first answer counts, also when it is that of a worker which has died meanwhile.
 """
 
@@ -300,8 +301,9 @@ class Dispatcher:
         """
         if len(worker.held) == 1:
             (executed,) = worker.held.values()
-            executed.attempts += 1 + executed.suspected
-            executed.suspected = 0
+            if executed.state is State.HELD:
+                executed.attempts += 1 + executed.suspected
+                executed.suspected = 0
         else:
             for request in worker.held.values():
                 request.suspected = 1

@@ -67,6 +67,5 @@ class Noted:
             self._next = now + 1
             reasons = ", ".join(f"{reason} ({count})" for reason, count in self._unsaid.items())
             self._unsaid.clear()
-            self._log.warn(
-                "{what}: {reasons}{detail}", what=self._what, reasons=reasons, detail=detail and f"; {detail}"
-            )
+            more = detail and f"; {detail}"
+            self._log.warn("{what}: {reasons}{more}", what=self._what, reasons=reasons, more=more)

@@ -28,7 +28,7 @@ from pirate.fakeprocess import FakeProcess, ProcessReactor
 from pirate.wire.backend import Info, announcement
 from pirate.wire.words import ERROR, EXITING, RETIRE, WAITING, Code
 
-__all__ = ["FakeProcess", "FakeWorker", "MemoryRouter", "MemoryTransport", "ProcessReactor", "Stage"]
+__all__ = ["FakeProcess", "FakeWorker", "MemoryRouter", "MemorySender", "MemoryTransport", "ProcessReactor", "Stage"]
 
 #: Messages that one turn of a L{MemoryTransport} reads from one side.
 MESSAGES = 64
@@ -75,6 +75,27 @@ class MemoryRouter:
         return [frames[1:] for frames in self.sent if frames[0] == peer]
 
 
+class MemorySender:
+    """Who sent a message to a L{MemoryTransport}: everybody at one address.  :param req: whether by a REQ socket."""
+
+    def __init__(self, address: str, client: bytes, req: bool = False) -> None:
+        self._req = req
+        self._address = address
+        self._client = client
+
+    def address(self) -> str | None:
+        """See L{pirate.waiting.Sender}."""
+        return self._address
+
+    def connection(self) -> int:
+        """See L{pirate.waiting.Sender}."""
+        return int.from_bytes(self._client, "big")
+
+    def asksOneByOne(self) -> bool:
+        """See L{pirate.waiting.Sender}."""
+        return self._req
+
+
 class MemoryTransport:
     """
     What L{pirate.transport.Transport} does, without sockets; that class says what its methods are for.
@@ -83,6 +104,7 @@ class MemoryTransport:
     :param refusals: endpoints that cannot be bound, and why.
     :param firstPort: the port that is bound for the first C{*}.
     :ivar frontend: the clients' side, whose peers' address is C{address}.
+    :ivar req: whether clients are REQ sockets, which wait for one answer at a time.
     :ivar backend: the workers' side.
     :ivar bound: the endpoints that are bound now.
     :ivar turns: how many turns there have been.
@@ -90,6 +112,7 @@ class MemoryTransport:
 
     _log = Logger()
     address = "127.0.0.1"
+    req = False
 
     def __init__(self, reactor: Any, refusals: Mapping[str, str] | None = None, firstPort: int = 49152) -> None:
         self._reactor = reactor
@@ -100,19 +123,11 @@ class MemoryTransport:
         self.backend = MemoryRouter(self.wake)
         self.bound: list[str] = []
         self.closed = False
-        self.wantsPeers = False
         self.turns = 0
 
-    def start(
-        self,
-        fromClient: Callable[[list[bytes], str | None], None],
-        fromWorker: Callable[[list[bytes]], None],
-        wanted: Callable[[], bool],
-        turned: Callable[[], None],
-    ) -> None:
+    def start(self, owner: Any) -> None:
         """Say who is to be told, before anything is bound."""
-        self._fromClient = lambda frames: fromClient(frames, self.address if self.wantsPeers else None)
-        self._fromWorker, self._wanted, self._turned = fromWorker, wanted, turned
+        self._owner = owner
 
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """Bind both sides.  :raise BindError: if an endpoint is to be refused; nothing stays bound."""
@@ -125,13 +140,23 @@ class MemoryTransport:
 
     def lastCall(self) -> None:
         """Read what clients have sent so far."""
-        while self._wanted() and self.frontend.waiting:
+        while self._owner.wanted() and self.frontend.waiting:
             self._read(self.frontend, self._fromClient)
         self.wake()
 
     def toClient(self, frames: Sequence[bytes]) -> bool:
         """Send to a client; false if it is out of reach."""
         return self._opened(self.frontend).deliver(frames)
+
+    def post(self, frames: Sequence[bytes]) -> None:
+        """Send to a client; C{undelivered} is called if it is out of reach."""
+        if not self.toClient(frames):
+            self._owner.undelivered()
+
+    def vanish(self, client: bytes) -> None:
+        """A client's connection is closed."""
+        self.frontend.disconnect(client)
+        self._owner.clientGone(MemorySender(self.address, client).connection())
 
     def toWorker(self, frames: Sequence[bytes]) -> bool:
         """Send to a worker; false if it is out of reach."""
@@ -161,12 +186,17 @@ class MemoryTransport:
     def _turn(self) -> None:
         self._again = None
         self.turns += 1
-        self._read(self.backend, self._fromWorker)
-        if not self.closed and self._wanted():
+        owner = self._owner
+        owner.turning()
+        self._read(self.backend, owner.fromWorker)
+        if not self.closed and owner.wanted():
             self._read(self.frontend, self._fromClient)
-        self._turned()
-        if self.backend.waiting or (self.frontend.waiting and self._wanted()):
+        owner.turned()
+        if self.backend.waiting or (self.frontend.waiting and owner.wanted()):
             self.wake()
+
+    def _fromClient(self, frames: list[bytes]) -> None:
+        self._owner.fromClient(frames, MemorySender(self.address, frames[0], self.req))
 
     def _read(self, side: MemoryRouter, received: Callable[[list[bytes]], None]) -> None:
         for _ in range(min(len(side.waiting), MESSAGES)):

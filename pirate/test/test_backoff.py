@@ -44,7 +44,7 @@ class BackoffTests(SynchronousTestCase):
             now = backoff.until
         self.assertEqual([round(delay, 6) for delay in delays[:4]], [0.1, 0.2, 0.4, 0.8])
         self.assertEqual(round(max(delays), 6), LONGEST_DELAY)
-        self.assertEqual(delays, sorted(delays))
+        self.assertEqual([round(delay, 6) for delay in delays], sorted(round(delay, 6) for delay in delays))
 
     def test_forHours(self) -> None:
         """Thousands of rounds later it still is the longest, and still an answer."""

@@ -27,16 +27,16 @@ class ExchangeCase(ServerCase):
         self.frontend = self.stage.transports[-1].frontend
         self.backend = self.stage.transports[-1].backend
 
-    def native(self, options: dict[str, Any], client: bytes = b"n") -> None:
+    def native(self, options: dict[str, Any], client: bytes = b"n", key: bytes = KEY) -> None:
         """A native client sends a request."""
-        self.frontend.receive(client, header(KEY, options), b"", b"body")
+        self.frontend.receive(client, header(key, options), b"", b"body")
         self.settle()
 
-    def told(self, client: bytes = b"n") -> dict[str, Any]:
+    def told(self, client: bytes = b"n", key: bytes = KEY) -> dict[str, Any]:
         """The JSON keys of the last native answer to a client."""
         parsed = parseHeader(self.frontend.sentTo(client)[-1][0])
         assert parsed is not None
-        self.assertEqual(parsed[0], KEY)
+        self.assertEqual(parsed[0], key)
         return parsed[1]
 
     def dropped(self) -> dict[str, int]:
@@ -100,11 +100,35 @@ class ClientTests(ExchangeCase):
         self.native({"command": "ping"})
         self.assertEqual((self.told()["waiting"], self.told()["backlog"]), (0, 2))
 
-    def test_unknownCommand(self) -> None:
-        """A command that is not understood is refused, not run as a request."""
+    def test_cancelUnknown(self) -> None:
+        """Who cancels a request that is not there is told so; that is no request."""
         self.native({"command": "cancel"})
-        self.assertEqual(self.told()["code"], "malformed")
+        self.assertEqual(self.told()["code"], "cancelled")
         self.assertEqual(self.server.stats()["received"], 0)
+
+    def test_cancel(self) -> None:
+        """A request that waits is not run once it is cancelled."""
+        self.native({})
+        self.native({"command": "cancel"})
+        self.assertEqual(self.told()["code"], "cancelled")
+        self.assertEqual(self.server.stats()["failed"], {"cancelled": 1})
+
+    def test_vanished(self) -> None:
+        """The request of a plain client that goes away while it waits is not run."""
+        self.stage.ask(b"a", b"first")
+        self.stage.ask(b"b", b"second")
+        self.stage.transports[0].vanish(b"b")
+        self.busy().answer(b"answer")
+        self.settle()
+        self.assertEqual((self.server.stats()["withdrawn"], self.server.stats()["backlog"]), (1, 0))
+
+    def test_superseded(self) -> None:
+        """A REQ socket that asks again while its request waits does not want the first any more."""
+        self.stage.transports[0].req = True
+        self.stage.ask(b"a", b"first")
+        self.stage.ask(b"b", b"second")
+        self.stage.ask(b"b", b"third")
+        self.assertEqual((self.server.stats()["withdrawn"], self.server.stats()["backlog"]), (1, 1))
 
     def test_unknownService(self) -> None:
         """A service that nobody serves is refused by name; a plain request of the unnamed one is not."""
@@ -148,11 +172,13 @@ class WorkerTests(ExchangeCase):
     def test_errorCodes(self) -> None:
         """A code that is no known one, or no text at all, is an error of the app."""
         for code in (b"nonsense", b"\xff"):
-            self.native({})
+            key = code.ljust(16)
+            self.native({}, key=key)
             worker = self.busy()
             worker.say(worker.held.pop()[0], ERROR, code, b"\xff!")
             self.settle()
-            self.assertEqual((self.told()["code"], self.told()["message"]), ("app-error", "\ufffd!"))
+            told = self.told(key=key)
+            self.assertEqual((told["code"], told["message"]), ("app-error", "\ufffd!"))
 
     def test_spoofed(self) -> None:
         """A reply from somebody who does not hold the request is dropped; the holder's still counts."""
@@ -187,13 +213,13 @@ class WorkerTests(ExchangeCase):
         self.assertEqual(self.dropped(), {"unknown-word": 1, "bad-info": 1, "unknown-answer": 1, "no-delimiter": 1})
 
     def test_part(self) -> None:
-        """Parts of an answer, which nobody has asked for, are dropped; the answer comes through."""
+        """A plain client gets the parts of an answer together with the last one."""
         self.stage.ask(b"c", b"x")
         worker = self.busy()
         worker.say(worker.held[0][0], PARTIAL, b"half")
         worker.answer(b"whole")
         self.settle()
-        self.assertEqual((self.dropped(), self.frontend.sentTo(b"c")), ({"unexpected-part": 1}, [[b"", b"whole"]]))
+        self.assertEqual(self.frontend.sentTo(b"c"), [[b"", b"half", b"whole"]])
 
     def test_credit(self) -> None:
         """A worker that raises its credit is given more at a time."""

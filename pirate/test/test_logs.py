@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.logs import DETAIL, Dropped, serverLog
+from pirate.logs import DETAIL, Noted, serverLog
 
 LEVELS = (LogLevel.critical, LogLevel.error, LogLevel.warn, LogLevel.info, LogLevel.debug)
 
@@ -63,7 +63,7 @@ class DroppedTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.dropped = Dropped(self.clock, serverLog(2), "messages")
+        self.dropped = Noted(self.clock, serverLog(2), "messages dropped")
         self.events = self.enterContext(capturedLogs())
 
     def lines(self) -> list[str]:

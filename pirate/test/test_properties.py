@@ -256,8 +256,9 @@ class Harbour(Bench):
         """A request comes; without a number of attempts it is a plain one."""
         client = b"client %d" % len(self.requests)
         if attempts:
+            key = client.rjust(16, b".")
             request: Request = NativeRequest(
-                [client, MAGIC + KEY, b""], [client], KEY, {"service": service, "attempts": attempts}
+                [client, MAGIC + key, b""], [client], key, {"service": service, "attempts": attempts}
             )
         else:
             request = Request([client, b""], [client], service)

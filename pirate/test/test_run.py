@@ -257,12 +257,6 @@ class TellingTests(ServerCase):
         self.assertEqual((delimiter, body), (b"", b"x"))
         self.assertEqual(context, b'{"client":"127.0.0.1","service":"","attempt":1}')
 
-    def test_noContext(self) -> None:
-        """Nobody finds out addresses that no app has asked for."""
-        self.serve(1)
-        self.stage.ask(b"c", b"x")
-        self.assertFalse(self.stage.transports[0].wantsPeers)
-
     def test_stats(self) -> None:
         """A snapshot has every count that the documentation names, from the start."""
         server = self.serve()
@@ -285,7 +279,7 @@ class TellingTests(ServerCase):
 
     def test_givenUp(self) -> None:
         """A request that kills every worker is given up, counted, and logged with the fate of its client."""
-        for options, told in (({}, "not told"), ({"errorReply": True}, "told")):
+        for options, untold in (({}, 1), ({"errorReply": True}, 0)):
             self.setUp()
             self.stage.answering = False
             server = self.serve(1, **options)
@@ -296,7 +290,7 @@ class TellingTests(ServerCase):
             self.assertEqual((server.stats()["failed"], server.stats()["redispatched"]), ({"worker-lost": 1}, 2))
             [line] = [line for line in self.log() if "given up" in line]
             self.assertIn("signal SIGSEGV", line)
-            self.assertIn(f"its client was {told}", line)
+            self.assertEqual(line.count("was not told"), untold)
             self.assertEqual(len(self.stage.transports[0].frontend.sent), int("errorReply" in options))
 
     def test_stopping(self) -> None:

@@ -116,8 +116,8 @@ class WaitingTests(SynchronousTestCase):
         """Requests and bytes are counted as they come and go."""
         services = Services()
         one, two = makeRequest(1, size=10), makeRequest(2, size=5)
-        services.put(one)
-        services.put(two)
+        services.put(one, 0.0)
+        services.put(two, 0.0)
         self.assertEqual((services.waiting, services.waitingBytes, one.state), (2, 15, State.QUEUED))
         services.leave(one)
         self.assertEqual((services.waiting, services.waitingBytes), (1, 5))
@@ -126,8 +126,8 @@ class WaitingTests(SynchronousTestCase):
         """One may be put in front of all."""
         services = Services()
         one, two = makeRequest(1), makeRequest(2)
-        services.put(two)
-        service = services.put(one, front=True)
+        services.put(two, 0.0)
+        service = services.put(one, 0.0, front=True)
         self.assertEqual(list(service.backlog), [one, two])
         self.assertEqual(services.queued(), [one, two])
 
@@ -135,8 +135,8 @@ class WaitingTests(SynchronousTestCase):
         """The next is the first that still waits; those that are done meanwhile are passed over."""
         services = Services()
         one, two = makeRequest(1), makeRequest(2)
-        services.put(one)
-        service = services.put(two)
+        services.put(one, 0.0)
+        service = services.put(two, 0.0)
         one.state = State.DONE
         self.assertEqual(services.queued(), [two])
         self.assertIs(service.head(), two)
@@ -149,8 +149,8 @@ class WaitingTests(SynchronousTestCase):
         worker = makeWorker(services=("a", "b", "c"))
         services.enroll(worker)
         self.assertIsNone(services.oldest(worker))
-        services.put(makeRequest(2, "a"))
-        services.put(makeRequest(1, "b"))
+        services.put(makeRequest(2, "a"), 0.0)
+        services.put(makeRequest(1, "b"), 0.0)
         self.assertIs(services.oldest(worker), services.get("b"))
 
 
@@ -183,7 +183,7 @@ class NameTests(SynchronousTestCase):
         services = Services()
         worker, request = makeWorker(services=("a",)), makeRequest(1, "a")
         services.enroll(worker)
-        service = services.put(request)
+        service = services.put(request, 0.0)
         self.assertEqual(services.dismiss(worker), [service])
         other = makeWorker(services=("a",))
         services.enroll(other)
@@ -193,6 +193,6 @@ class NameTests(SynchronousTestCase):
         """A request for a name that was forgotten a moment ago waits for the next worker all the same."""
         services = Services()
         request = makeRequest(1, "a")
-        service = services.put(request)
+        service = services.put(request, 0.0)
         self.assertIs(services.get("a"), service)
         self.assertIs(service.head(), request)

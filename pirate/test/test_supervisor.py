@@ -122,7 +122,7 @@ class DeathTests(ServerCase):
             for worker in self.stage.living():
                 worker.process.ends(1)
             self.settle(0.1)
-        self.assertLess(len(self.stage.workers), 15)
+        self.assertLess(len(self.stage.workers), 25)
         self.stage.announcing = True
         for worker in self.stage.living():
             worker.process.ends(1)

@@ -13,7 +13,8 @@ from zope.interface.verify import verifyObject
 
 import pirate
 from pirate.errors import Fatal, PirateError
-from pirate.settings import SWITCH, Limits, Settings, table
+from pirate.kinds import SWITCH
+from pirate.settings import Limits, Settings, table
 from pirate.tap import Options, makeService
 
 

@@ -163,6 +163,15 @@ class FakeProcessTests(SynchronousTestCase):
         self.assertEqual(calls, ["now"])
 
 
+class Recorder:
+    """A transport's owner that keeps what workers send."""
+
+    def __init__(self, read: list[list[bytes]]) -> None:
+        self.fromWorker = read.append
+        self.turning = self.turned = lambda: None
+        self.wanted = lambda: True
+
+
 class MemoryTransportTests(SynchronousTestCase):
     """What only the fake can be told; its likeness to the real transport is in test_transport."""
 
@@ -171,7 +180,7 @@ class MemoryTransportTests(SynchronousTestCase):
         reactor = ProcessReactor()
         transport = MemoryTransport(reactor)
         read: list[list[bytes]] = []
-        transport.start(lambda frames, peer: None, read.append, lambda: True, lambda: None)
+        transport.start(Recorder(read))
         transport.backend.receive(b"w", b"", b"waiting")
         transport.backend.disconnect(b"w")
         self.assertFalse(transport.toWorker([b"w", b"", b"retire"]))

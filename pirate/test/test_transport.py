@@ -15,6 +15,7 @@ from twisted.trial.unittest import TestCase
 
 from pirate.errors import BindError
 from pirate.testing import MemoryRouter, MemoryTransport, ProcessReactor
+from pirate.waiting import Sender
 
 if TYPE_CHECKING:
     Case = TestCase
@@ -33,6 +34,19 @@ class Peer(Protocol):
 
     def say(self, *frames: bytes) -> None:
         """Send a message."""
+
+
+class Listener:
+    """The owner of the transport under test, which tells the test of everything."""
+
+    def __init__(self, case: TransportCase) -> None:
+        self.fromClient = case._clientSent
+        self.fromWorker = case._workerSent
+        self.turned = case._turned
+        self.wanted = lambda: case.wanted
+        self.turning = self.undelivered = lambda: None
+        self.clientGone = case.gone.append
+        self.pressed = lambda: False
 
 
 class TransportCase(Case):
@@ -60,6 +74,8 @@ class TransportCase(Case):
         self.fromWorkers: list[list[bytes]] = []
         self.addresses: list[str | None] = []
         self.order: list[str] = []
+        self.gone: list[int] = []
+        self.senders: list[Sender] = []
         self.turns = 0
         self.wanted = True
         self.clientSent: Callable[[list[bytes]], None] = lambda frames: None
@@ -70,12 +86,13 @@ class TransportCase(Case):
     def startTransport(self) -> Any:
         """Another transport, which tells the same listeners."""
         transport = self.makeTransport()
-        transport.start(self._clientSent, self._workerSent, lambda: self.wanted, self._turned)
+        transport.start(Listener(self))
         return transport
 
-    def _clientSent(self, frames: list[bytes], address: str | None) -> None:
+    def _clientSent(self, frames: list[bytes], sender: Sender) -> None:
         self.fromClients.append([bytes(frame) for frame in frames])
-        self.addresses.append(address)
+        self.addresses.append(sender.address())
+        self.senders.append(sender)
         self.order.append("client")
         self.clientSent(frames)
 
@@ -211,15 +228,13 @@ class TransportTests(TransportCase):
         await self.until(lambda: len(self.order) == 4)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
-    async def test_address(self) -> None:
-        """Clients' addresses are told when they are wanted."""
-        client = self.connect("frontend", b"c")
-        client.say(b"", b"x")
-        await self.until(lambda: len(self.addresses) == 1)
-        self.transport.wantsPeers = True
-        client.say(b"", b"x")
-        await self.until(lambda: len(self.addresses) == 2)
-        self.assertEqual(self.addresses, [None, "127.0.0.1"])
+    async def test_sender(self) -> None:
+        """It is told where a client's message came from, by a connection of its own."""
+        for name in (b"c", b"d"):
+            self.connect("frontend", name).say(b"", b"x")
+        await self.until(lambda: len(self.senders) == 2)
+        self.assertEqual(self.addresses, ["127.0.0.1"] * 2)
+        self.assertEqual(len({sender.connection() for sender in self.senders} - {None}), 2)
 
     async def test_lastCall(self) -> None:
         """A last call reads what clients have sent, at once, if it is wanted."""

@@ -170,13 +170,13 @@ class SendingTests(SynchronousTestCase):
 
     def test_request(self) -> None:
         """The broker's id stands where the original put the client's address."""
-        self.assertEqual(requestFrames(b"w", self.request(), False), [b"w", b"", ID, b"", b"a", b""])
+        self.assertEqual(requestFrames(b"w", self.request(), False, 0.0), [b"w", b"", ID, b"", b"a", b""])
 
     def test_context(self) -> None:
         """A worker that wants the context finds it between the id and the delimiter; attempts are counted from 1."""
         request = self.request()
         request.attempts = 2
-        *front, context, delimiter, first, second = requestFrames(b"w", request, True)
+        *front, context, delimiter, first, second = requestFrames(b"w", request, True, 0.0)
         self.assertEqual((front, delimiter, first, second), ([b"w", b"", ID], b"", b"a", b""))
         self.assertEqual(json.loads(context), {"client": "10.0.0.1", "service": "resize", "attempt": 3})
 

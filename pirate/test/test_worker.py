@@ -14,8 +14,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from pirate.app import App, Context, describe, toFrames
 from pirate.errors import LAST_WORDS, ConfigurationError, ExitCode
-from pirate.worker import App, Context, Worker, describe, toFrames
+from pirate.worker import Worker
 
 
 class FramesTests(SynchronousTestCase):
@@ -125,7 +126,7 @@ class AppTests(SynchronousTestCase):
     def call(self, target: Any, *body: bytes) -> list[bytes]:
         """Call it as a worker does, with the context if it wants one."""
         app = App(target)
-        return app(list(body), Context(b"\x80\x01", {}) if app.wantsContext else None)
+        return toFrames(app(list(body), Context(b"\x80\x01", {}, lambda: False) if app.wantsContext else None))
 
     def test_context(self) -> None:
         """Whatever kind of callable it is, one with a keyword-only parameter for it gets the context."""
@@ -162,7 +163,7 @@ class AppTests(SynchronousTestCase):
         before = Asking.made
         app = App(Asking)
         for _ in range(3):
-            app([b"x"], Context(b"\x80", {}))
+            app([b"x"], Context(b"\x80", {}, lambda: False))
         self.assertEqual(Asking.made - before, 1)
 
     def test_close(self) -> None:
@@ -184,13 +185,13 @@ class ContextTests(SynchronousTestCase):
 
     def test_told(self) -> None:
         """Everything that the broker has told, and who we are."""
-        context = Context(b"\x80\xab", {"service": "s", "attempt": 2, "client": "127.0.0.1"})
+        context = Context(b"\x80\xab", {"service": "s", "attempt": 2, "client": "127.0.0.1"}, lambda: False)
         self.assertEqual((context.request, context.service, context.attempt), ("80ab", "s", 2))
         self.assertEqual((context.client, context.pid), ("127.0.0.1", os.getpid()))
 
     def test_little(self) -> None:
         """What it has not told has a value that can be relied on."""
-        context = Context(b"\x80", {})
+        context = Context(b"\x80", {}, lambda: False)
         self.assertEqual((context.service, context.attempt, context.client), ("", 1, None))
 
 
@@ -233,7 +234,14 @@ class LoadTests(SynchronousTestCase):
         (self.root / "stowaway.py").write_text(text)
         importlib.invalidate_caches()
         self.addCleanup(sys.modules.pop, "stowaway", None)
-        told = {"backend": "inproc://nobody", "identity": "child_1", "token": "", "app": path, "prefetch": 1}
+        told = {
+            "backend": "inproc://nobody",
+            "identity": "child_1",
+            "token": "",
+            "app": path,
+            "prefetch": 1,
+            "soft_timeout": 0,
+        }
         errors = io.StringIO()
         self.patch(sys, "stderr", errors)
         self.assertRaises(Ended, Worker({"traceback": False, **told, **job}).run)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NoReturn
 from pirate.hooks import Hooks
 
 if TYPE_CHECKING:
+    from pirate.app import Context
     from pirate.child import Exit
     from pirate.service import JobServer
-    from pirate.worker import Context
 
 #: The environment variable that says where L{record} writes.
 RECORD = "PIRATE_TEST_RECORD"

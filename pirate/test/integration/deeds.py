@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from pirate.errors import JobTimeout
@@ -29,7 +29,7 @@ def recordAndMeet(payload: bytes, path: bytes) -> object:
     return meet(path)
 
 
-def count(upTo: bytes, path: bytes = b"") -> Iterator[object]:
+def count(upTo: bytes, path: bytes = b"") -> Generator[object, None, bytes]:
     """So many parts, a visit to a gate if there is one, and an end."""
     for number in range(int(upTo)):
         yield str(number)

@@ -21,8 +21,9 @@ from twisted.trial.unittest import SkipTest, TestCase
 from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
 
 from pirate.errors import BindError
+from pirate.router import Router
 from pirate.test.test_transport import Peer, TransportCase, TransportTests
-from pirate.transport import Router, Transport
+from pirate.transport import Transport
 
 reactor: Any = _reactor
 
@@ -284,7 +285,6 @@ class EndpointTests(SocketCase, TestCase):
         transport, bound = self.bind(self.ipc)
         self.assertEqual(bound, self.ipc)
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o700)
-        transport.wantsPeers = True
         client = self.connectTo(bound, b"c")
         client.say(b"", b"x")
         await self.until(lambda: bool(self.fromClients))
@@ -330,9 +330,8 @@ class EndpointTests(SocketCase, TestCase):
                 probe.bind(("::1", 0))
         except OSError:
             raise SkipTest("there is no ::1 here") from None
-        transport, bound = self.bind("tcp://[::1]:*")
+        _, bound = self.bind("tcp://[::1]:*")
         self.assertRegex(bound, r"^tcp://\[::1\]:[0-9]+$")
-        transport.wantsPeers = True
         self.connectTo(bound, b"c").say(b"", b"x")
         await self.until(lambda: bool(self.fromClients))
         self.assertIn("::1", str(self.addresses[0]))
