@@ -185,7 +185,7 @@ class Harbour(Bench):
         self.told: Counter[bytes] = Counter()  # type: ignore[assignment]
         self.latest: dict[str, bytes] = {}
         self.answering: tuple[bytes, bytes] | None = None
-        self.broker.unreachable = self.forget
+        self.broker.unreachable = self.forget  # type: ignore[assignment]
 
     # --- what is checked
 
