@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from time import monotonic
 
 from twisted.internet.threads import deferToThread
 
 from pirate.errors import ReloadError
+from pirate.service import JobServer
 from pirate.test.integration.load import Load
 from pirate.test.integration.processes import remaining
 from pirate.test.integration.support import ProgramCase, ServerCase, executions
@@ -75,7 +77,7 @@ class SteadyLoadTests(ProgramCase):
         """A backlog makes the pool grow as far as it may, and when it is gone the surplus leaves."""
         server = self.twistd(
             *("mixed", "--min-servers=1", "--max-servers=4", "--min-spare-servers=1", "--max-spare-servers=1"),
-            *("--min-child-ttl=0.2", "--check-for-waiting=0.1", "--log-level=3"),
+            *("--min-child-ttl=0.2", "--check-for-waiting=0.1", "--prefetch=1", "--log-level=3"),
         ).ready()
         load = self.load(server.frontend, 2)
         held = [self.asking(server.frontend, self.gate.path) for _ in range(5)]
@@ -116,13 +118,16 @@ class ReplacementTests(ServerCase):
     async def test_killedNext(self) -> None:
         """The idle worker that is next is killed: the request that comes then is answered by another."""
         server = await self.serve("pid", 2)
-        for _ in range(4):
-            await self.ask(server, b"")
+        for _ in range(3):
             following = int((await self.ask(server, b""))[0])
-            (victim,) = set(server.workers) - {following}
+            victim = next(pid for pid in server.workers if pid != following)
             os.kill(victim, signal.SIGKILL)
             self.assertNotEqual(await self.ask(server, b""), [b"%d" % victim])
-            await self.until(lambda: list(server.workers.values()) == ["waiting"] * 2)
+            await self.until(self.replaces(server, victim))
+
+    def replaces(self, server: JobServer, victim: int) -> Callable[[], bool]:
+        """Whether two workers are ready, without the victim."""
+        return lambda: list(server.workers.values()) == ["waiting"] * 2 and victim not in server.workers
 
     async def test_crashLoop(self) -> None:
         """When every start fails, starts become rare; when they can succeed again, they do, and who waits is served."""
