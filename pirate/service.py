@@ -54,7 +54,8 @@ class JobServer(Service):
     :param hooks: who is told of the server's moments.
     :param transport: makes the sockets, given the reactor; C{None}: those of L{pirate.transport.Transport}.
     :param given: the fields of L{Settings}: C{frontend} and C{backend} (a port, an endpoint, or several), C{app} (an
-        import path), C{limits}, C{dequeue}, C{externalWorkers}, C{errorReply}, C{insecure}, C{logLevel}.
+        import path), C{limits}, C{terms}, C{prefetch}, C{dequeue}, C{externalWorkers}, C{errorReply}, C{insecure},
+        C{logLevel}.
     :raise ConfigurationError: if a setting is wrong.
     """
 
@@ -112,9 +113,10 @@ class JobServer(Service):
         """
         A snapshot of every count.
 
-        :return: C{received}, C{replied}, C{redispatched}, C{late}, C{undeliverable} (requests), C{failed} (by code),
-            C{dropped} (messages, by reason), C{backlog} and C{in_hand} (requests now), C{workers} (now, by state),
-            C{spawns}, C{exits} (by cause); empty if the server is stopped.
+        :return: C{received}, C{replied}, C{joined}, C{remembered}, C{withdrawn}, C{redispatched} (requests), C{late},
+            C{undeliverable} (answers), C{failed} (requests, by code), C{dropped} (messages, by reason), C{backlog},
+            C{backlog_bytes} and C{backlog_oldest_seconds} (what waits now), C{in_hand} (requests now), C{workers} (now,
+            by state), C{spawns}, C{exits} (by cause); empty if the server is stopped.
         """
         return {} if self._run is None else self._run.stats()
 

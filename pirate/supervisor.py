@@ -230,7 +230,7 @@ class Supervisor:
         """A worker gives no sign of life; one that has been stopped by a signal never will."""
         member = self._byIdentity.get(identity)
         if member is not None and isStopped(member.process.pid):
-            self._broker.workerGone(identity, "being stopped by a signal", died=False)
+            self._broker.workerGone(identity, "being stopped by a signal")
             self._lost(identity, "it has been stopped by a signal")
 
     def _unreachable(self, identity: bytes) -> bool:

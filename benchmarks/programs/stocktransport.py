@@ -10,15 +10,44 @@ from twisted.internet.defer import Deferred, succeed
 from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
 
 
+class Stranger:
+    """A sender of whom nothing is known: txZMQ keeps of a frame nothing but its bytes."""
+
+    def address(self) -> str | None:
+        """Not known."""
+        return None
+
+    def connection(self) -> int | None:
+        """Not known."""
+        return None
+
+    def asksOneByOne(self) -> bool:
+        """Not known."""
+        return False
+
+
 class StockRouter(ZmqConnection):
-    """One ROUTER.  :ivar received: called with each message."""
+    """
+    One ROUTER.
+
+    :ivar owner: who is told when reading begins and ends; C{None}: nobody yet.
+    :ivar received: called with each message.
+    """
 
     socketType = zmq.ROUTER
 
     def __init__(self, factory: ZmqFactory) -> None:
+        self.owner: Any = None
         self.received: Callable[[list[bytes]], None] = lambda frames: None
         super().__init__(factory)
         self.socket.set(zmq.ROUTER_MANDATORY, 1)
+
+    def doRead(self) -> None:
+        """Read as txZMQ does: as long as there is something."""
+        if self.owner is not None:
+            self.owner.turning()
+            super().doRead()
+            self.owner.turned()
 
     def messageReceived(self, message: list[bytes]) -> None:
         """A message has come."""
@@ -37,41 +66,28 @@ class StockTransport:
     """What C{JobServer} expects of a transport; see C{pirate.transport.Transport}."""
 
     def __init__(self, reactor: Any) -> None:
-        self.wantsPeers = False
         self._factory = ZmqFactory()
         self._factory.reactor = reactor
         self._frontend, self._backend = StockRouter(self._factory), StockRouter(self._factory)
         self.toClient, self.toWorker = self._frontend.deliver, self._backend.deliver
 
-    def start(
-        self,
-        fromClient: Callable[[list[bytes], str | None], None],
-        fromWorker: Callable[[list[bytes]], None],
-        wanted: Callable[[], bool],
-        turned: Callable[[], None],
-    ) -> None:
-        """
-        Say who is to be told.
-
-        :param wanted: not asked: txZMQ reads as long as there is something.
-        :param turned: called after each message, because there is no other end of a turn.
-        """
-
-        def clientSaid(frames: list[bytes]) -> None:
-            fromClient(frames, None)
-            turned()
-
-        def workerSaid(frames: list[bytes]) -> None:
-            fromWorker(frames)
-            turned()
-
-        self._frontend.received, self._backend.received = clientSaid, workerSaid
+    def start(self, owner: Any) -> None:
+        """Say who is to be told."""
+        stranger = Stranger()
+        self._owner = self._frontend.owner = self._backend.owner = owner
+        self._frontend.received = lambda frames: owner.fromClient(frames, stranger)
+        self._backend.received = owner.fromWorker
 
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """Bind both sockets.  :return: the endpoints."""
         for router, endpoints in ((self._frontend, frontend), (self._backend, backend)):
             router.addEndpoints([ZmqEndpoint(ZmqEndpointType.bind, each) for each in endpoints])
         return list(frontend), list(backend)
+
+    def post(self, frames: Sequence[bytes]) -> None:
+        """Send to a client."""
+        if not self.toClient(frames):
+            self._owner.undelivered()
 
     def lastCall(self) -> None:
         """There is nothing that has not been read."""

@@ -36,6 +36,12 @@ class Ledger:
         self.database.close()
 
 
+def countDown(start):
+    """A generator: a reply in parts."""
+    for number in range(int(start), 0, -1):
+        yield str(number)
+
+
 def whoAsks(payload, *, context):
     """A keyword-only parameter of this name: what is known of the request."""
     return json.dumps(

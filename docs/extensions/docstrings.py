@@ -20,8 +20,10 @@ def translate(app: Sphinx, what: str, name: str, subject: Any, options: Any, lin
 def signature(
     app: Sphinx, what: str, name: str, subject: Any, options: Any, arguments: str | None, result: str | None
 ) -> tuple[str | None, str | None]:
-    """Show the default that a dataclass makes anew each time, which Sphinx cannot read, as a value."""
-    return (arguments and arguments.replace("<factory>", "Limits()")), result
+    """Show the defaults that L{Settings} makes anew each time, which Sphinx cannot read, as values."""
+    for each in ("Limits()", "Terms()") if arguments else ():
+        arguments = arguments.replace("<factory>", each, 1)
+    return arguments, result
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -1,7 +1,7 @@
 """
 The directive ``settings``: options of the command line, as pirate's own table of settings has them.
 
-``.. settings:: Limits`` and ``.. settings:: Settings`` describe the fields of these classes; ``.. settings:: others``
+``.. settings:: Limits``, ``Terms`` and ``Settings`` describe the fields of these classes; ``.. settings:: others``
 what the command line has beside them.
 """
 
@@ -12,10 +12,11 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from pirate.settings import ENDPOINTS, PATH, SWITCH, Kind, Limits, Movable, Setting, Settings, table
+from pirate.kinds import ENDPOINTS, PATH, POLICY, SWITCH, Kind
+from pirate.settings import Limits, Movable, Setting, Settings, Terms, table
 from pirate.tap import Options
 
-_CLASSES: dict[str, Any] = {"Limits": Limits, "Settings": Settings}
+_CLASSES: dict[str, Any] = {"Limits": Limits, "Terms": Terms, "Settings": Settings}
 
 
 def _value(kind: Kind) -> str:
@@ -24,6 +25,8 @@ def _value(kind: Kind) -> str:
         return "ENDPOINT"
     if kind is PATH:
         return "PATH"
+    if kind is POLICY:
+        return "POLICY"
     return kind.unit.upper() or "N"
 
 

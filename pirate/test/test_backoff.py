@@ -74,6 +74,13 @@ class BackoffTests(SynchronousTestCase):
         backoff.failed(makeChild(0.6), 0.9)
         self.assertEqual(backoff.failures, 2)
 
+    def test_oneMoment(self) -> None:
+        """So do those that fail in the moment in which they were started, as when the system has no process left."""
+        backoff = Backoff(Middle())
+        for _ in range(5):
+            backoff.failed(makeChild(7.0), 7.0)
+        self.assertEqual(backoff.failures, 1)
+
     def test_success(self) -> None:
         """A child that became ready after the last failure and has lived for a second ends it."""
         backoff = Backoff(Middle())

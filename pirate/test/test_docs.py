@@ -68,7 +68,7 @@ NET_SERVER = """
 """
 
 #: Options that the documents show, of other programs and of none.
-OTHERS = {"--init", "--time", "--data", "--not-an-option"}
+OTHERS = {"--init", "--time", "--data", "--not-an-option", "--seconds"}
 
 
 def read(name: str) -> str:
@@ -146,7 +146,7 @@ class OptionTests(SynchronousTestCase):
     def test_reference(self) -> None:
         """The page on the command line is made from the whole table of settings, and from what stands beside it."""
         text = read("docs/reference/command-line.rst")
-        for owner in ("Settings", "Limits", "others"):
+        for owner in ("Settings", "Terms", "Limits", "others"):
             self.assertIn(f".. settings:: {owner}\n", text)
 
     def test_message(self) -> None:
@@ -229,6 +229,24 @@ class NameTests(SynchronousTestCase):
         self.assertGreater(len(reasons), 7)
         self.assertEqual([reason for reason in reasons if not re.search(rf"^``{reason}`` ", text, re.M)], [])
 
+    def test_tests(self) -> None:
+        """The page on reliability names tests that exist."""
+        named = set(re.findall(r"``([\w.]+\.test_\w+)``", read("docs/topics/reliability.rst")))
+        self.assertGreater(len(named), 40)
+        for name in named:
+            module, case, method = name.rsplit(".", 2)
+            tests = getattr(import_module(f"pirate.test.{module}"), case)
+            self.assertTrue(hasattr(tests, method), name)
+
+    def test_counts(self) -> None:
+        """C{JobServer.stats} says of each count that there is what it is."""
+        stage = Stage()
+        server = JobServer(stage.reactor, transport=stage.makeTransport)
+        server.startService()
+        named = set(re.findall(r"C\{(\w+)\}", JobServer.stats.__doc__ or ""))
+        self.assertEqual(named, set(server.stats()))
+        server.abort()
+
     def test_logLines(self) -> None:
         """Every line of the log that the page on operation explains is one that the program writes."""
         text = read("docs/howto/operate.rst")
@@ -266,6 +284,11 @@ class AppTests(SynchronousTestCase):
         """Several frames in, several frames out."""
         self.assertEqual(self.app("join")([b"a", b"b", b"c"], None), [b"a b c"])
         self.assertEqual(self.app("split")([b"a b c"], None), [b"a", b"b", b"c"])
+
+    def test_generator(self) -> None:
+        """A generator counts down, a part for each number."""
+        countDown = example(self, "apps").countDown
+        self.assertEqual([toFrames(each) for each in countDown(b"3")], [[b"3"], [b"2"], [b"1"]])
 
     def test_error(self) -> None:
         """Digits are fine, and nothing else is."""
