@@ -8,10 +8,9 @@ import sys
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.python.failure import Failure
 
 from pirate.endpoints import portOf
-from pirate.errors import BindError, ConfigurationError, Fatal, StartError
+from pirate.errors import BindError, ConfigurationError, Fatal
 from pirate.hooks import Hooks
 from pirate.imports import load
 from pirate.service import JobServer
@@ -54,7 +53,7 @@ class ServerProcess(MultiService):
         self.privilegedStartService()
         super().startService()
         _setTitle(self._server)
-        self._server.whenReady().addErrback(self._failed)
+        self._server.gaveUp = self._failed
 
     def _hooks(self) -> Hooks | None:
         if self._settings.hooks is None:
@@ -68,14 +67,12 @@ class ServerProcess(MultiService):
             sys.path.remove(os.getcwd())
         raise ConfigurationError(f"hooks is {self._settings.hooks}, but must name a subclass of pirate.hooks.Hooks")
 
-    def _failed(self, failure: Failure) -> None:
-        """The first workers could not start: end the process, with a status that says so."""
-        if failure.check(StartError) is None:
-            return
+    def _failed(self, reason: str) -> None:
+        """No worker could ever start: end the process, with a status that says so."""
         from twisted.internet import reactor
 
+        atexit.register(_exit, f"pirate: {reason}")
         stopped: Any = self._server.stop(0)
-        atexit.register(_exit, f"pirate: {failure.getErrorMessage()}")
         stopped.addCallback(lambda ignored: reactor.stop())
 
 

@@ -56,6 +56,7 @@ class JobServer(Service):
     :param given: the fields of L{Settings}: C{frontend} and C{backend} (a port, an endpoint, or several), C{app} (an
         import path), C{limits}, C{terms}, C{prefetch}, C{dequeue}, C{externalWorkers}, C{errorReply}, C{insecure},
         C{logLevel}.
+    :ivar gaveUp: called with the reason when no worker could ever start, before the server stops.
     :raise ConfigurationError: if a setting is wrong.
     """
 
@@ -76,6 +77,7 @@ class JobServer(Service):
         self._state = ServerState.STOPPED
         self._endpoints = Endpoints()
         self._run: Run | None = None
+        self.gaveUp: Callable[[str], None] = lambda reason: None
         self._readiness: list[Deferred[None]] = []
         self._reloads: list[Deferred[None]] = []
         self._stops: list[Deferred[None]] = []
@@ -300,9 +302,11 @@ class JobServer(Service):
             _settle(self._reloads, Failure(ReloadError(error)))
 
     def _gaveUp(self, reason: str) -> None:
-        if self._state is ServerState.STARTING:
+        # With no workers at the start, the first that is needed may be the first that fails.
+        if self._state in (ServerState.STARTING, ServerState.RUNNING):
             self._log.critical("the workers cannot start: {reason}", reason=reason)
             _settle(self._readiness, Failure(StartError(reason)))
+            self.gaveUp(reason)
             self._reactor.callLater(0, self.abort)
 
     def _hook(self, name: str, *arguments: Any) -> None:
