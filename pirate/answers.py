@@ -9,6 +9,8 @@ from pirate.tally import Tally
 from pirate.wire.frontend import NativeRequest, Request
 from pirate.wire.words import Code, Frames
 
+#: The bytes of the parts of one answer that are kept.
+PARTS_LIMIT = 1 << 26
 #: How many clients may wait for one request that was sent again.
 MAX_JOINED = 16
 
@@ -95,18 +97,25 @@ class Answers:
         self.failed(request, code, message)
         self._close(request, Outcome(None, code, message, request.parts or (), request.attempts), now)
 
-    def parted(self, request: Request, body: Frames) -> bool:
+    def parted(self, request: Request, body: Frames) -> str:
         """
         The app has answered in part.
 
-        :return: false if the client does not take it, so that there is no sense in going on.
+        :return: why there is no sense in going on; empty if there is.
         """
+        request.partBytes += sum(map(len, body))
         if request.parts is None:
             request.parts = []
-        request.parts.append(body)
+        if request.partBytes <= PARTS_LIMIT:
+            request.parts.append(body)
+        elif not request.partial:
+            return f"its parts are more than {PARTS_LIMIT} bytes, and its client takes them only together"
+        elif self._open.get(request.key) is request:
+            # Too much to keep for one that asks again: it would be answered without the first parts.
+            del self._open[request.key]
         takers = [each for each in (request, *_joined(request)) if each.partial]
         taken = [self._send(each.part(body)) for each in takers]
-        return not taken or any(taken)
+        return "" if not taken or any(taken) else "its client does not take the parts"
 
     def refuse(self, request: NativeRequest, code: Code, message: str) -> None:
         """Tell a client something that ends no request."""

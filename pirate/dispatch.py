@@ -181,8 +181,9 @@ class Dispatcher:
             self.tally.late += 1
             return
         worker.began = self.now
-        if not self.answers.parted(request, body):
-            self._fail(request, Code.CANCELLED, "its client does not take the parts")
+        refusal = self.answers.parted(request, body)
+        if refusal:
+            self._fail(request, Code.CANCELLED, refusal)
             self._toWorker([identity, b"", CANCEL, requestId])
 
     def failureReceived(self, identity: bytes, requestId: bytes, code: Code, message: str) -> None:
@@ -312,6 +313,7 @@ class Dispatcher:
         """Put a request that a worker held back to the front of its backlog."""
         request.holders += (worker.identity,)
         request.parts = None
+        request.partBytes = 0
         self._moved[request.id] = request
         self.tally.redispatched += 1
         self._inHand -= 1

@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from pirate import answers
 from pirate.broker import Broker
 from pirate.settings import Terms
 from pirate.wire.backend import Info
@@ -684,6 +685,65 @@ class LateTests(SynchronousTestCase):
         bench.gone(b"A")
         bench.reply(b"A", one)
         self.assertEqual((len(bench.answers()), bench.broker.tally.late), (1, 1))
+
+
+class PartTests(SynchronousTestCase):
+    """Answers that come bit by bit."""
+
+    def part(self, bench: Bench, request: Request, body: bytes) -> None:
+        """A worker sends a part."""
+        bench.broker.partReceived(b"A", request.id, [body])
+        bench.check()
+
+    def test_together(self) -> None:
+        """A client that takes no parts gets the frames of all of them in order, with the last."""
+        bench = Bench()
+        bench.ready(b"A")
+        (one,) = bench.ask(b"1")
+        self.part(bench, one, b"a")
+        self.part(bench, one, b"b")
+        self.assertEqual(bench.answers(), [])
+        bench.reply(b"A", one, body=b"c")
+        self.assertEqual(bench.framesToClients, [[b"1", b"", b"a", b"b", b"c"]])
+
+    def test_tooSlow(self) -> None:
+        """A client that does not take its parts is given up, and the worker is told not to go on."""
+        bench = Bench()
+        bench.ready(b"A")
+        (one,) = bench.askNatively(b"1", partial=True)
+        bench.sent()
+        bench.away.add(b"1")
+        self.part(bench, one, b"a")
+        self.assertEqual(bench.sent(), [(b"A", one.id)])
+        self.assertEqual(bench.broker.tally.failed, {Code.CANCELLED: 1})
+        self.part(bench, one, b"b")
+        bench.reply(b"A", one)
+        self.assertEqual((bench.broker.tally.late, bench.broker.idle), (2, 1))
+
+    def test_tooMuch(self) -> None:
+        """Parts that are kept for a client which takes them together are bounded."""
+        self.patch(answers, "PARTS_LIMIT", 3)
+        bench = Bench()
+        bench.ready(b"A")
+        (one,) = bench.askNatively(b"1")
+        self.part(bench, one, b"aa")
+        self.part(bench, one, b"bb")
+        ((_, told),) = bench.told()
+        self.assertEqual(told["code"], "cancelled")
+        self.assertIn("more than 3 bytes", told["message"])
+
+    def test_tooMuchToRepeat(self) -> None:
+        """A client that takes parts gets them all, however many; only they are not kept for one that asks again."""
+        self.patch(answers, "PARTS_LIMIT", 3)
+        bench = Bench()
+        bench.ready(b"A")
+        (one,) = bench.askNatively(b"1", partial=True)
+        for body in (b"aa", b"bb", b"cc"):
+            self.part(bench, one, body)
+        bench.reply(b"A", one, body=b"end")
+        self.assertEqual([body for _, body in bench.answers()], [b"aa", b"bb", b"cc", b"end"])
+        bench.askNatively(b"1", partial=True)
+        self.assertEqual((bench.broker.tally.remembered, bench.broker.inHand), (0, 1))
 
 
 class PlainWorkerTests(SynchronousTestCase):

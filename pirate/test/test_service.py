@@ -171,6 +171,19 @@ class StartTests(ServerCase):
         self.assertIs(server.state, ServerState.STOPPED)
         self.assertTrue(any("there is no module 'mod'" in line for line in self.log()))
 
+    def test_hopelessLater(self) -> None:
+        """A server that began without workers gives up as well when the first that is needed cannot load the app."""
+        self.stage.announcing = False
+        server = self.serve(limits=Limits(minServers=0, maxServers=2))
+        reasons: list[str] = []
+        server.gaveUp = reasons.append
+        self.stage.ask(b"c", b"x")
+        self.stage.living()[0].cannotStart("cannot load 'mod.fn': there is no module 'mod'")
+        self.settle()
+        self.settle()
+        self.assertEqual(reasons, ["cannot load 'mod.fn': there is no module 'mod'"])
+        self.assertIs(server.state, ServerState.STOPPED)
+
     def test_noProcesses(self) -> None:
         """If the system refuses to start processes, the server gives up after a few tries, and says why."""
         self.reactor.refusal = OSError(11, "Resource temporarily unavailable")

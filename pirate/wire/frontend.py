@@ -46,6 +46,7 @@ class Request:
     :ivar since: when it began to wait, on the broker's clock.
     :ivar deadline: when it is not worth starting any more, on the broker's clock.
     :ivar parts: the parts of its answer so far, each one or more frames; C{None} before the first.
+    :ivar partBytes: the bytes of all of them.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Request:
         "holder",
         "holders",
         "id",
+        "partBytes",
         "parts",
         "peer",
         "route",
@@ -80,6 +82,7 @@ class Request:
         self.since = 0.0
         self.deadline = _NEVER
         self.parts: list[Frames] | None = None
+        self.partBytes = 0
 
     #: The client's name for the request; empty if it has none.
     key = b""
