@@ -30,10 +30,13 @@ class Monitor(ZmqConnection):
     def __init__(self, factory: ZmqFactory, socket: Any) -> None:
         self.closed: Callable[[int], None] = lambda connection: None
         self._watched = socket
+        self._get: Callable[[int], int] = lambda option: 0
         super().__init__(factory)
         endpoint = f"inproc://pirate-monitor-{id(self)}"
         socket.monitor(endpoint, zmq.EVENT_DISCONNECTED)
         self.socket.connect(endpoint)
+        plain: Any = super(zmq.Socket, self.socket)
+        self._get = plain.get
 
     def logPrefix(self) -> str:
         """What the reactor calls this."""
@@ -41,7 +44,7 @@ class Monitor(ZmqConnection):
 
     def doRead(self) -> None:
         """Read every event that there is: they are few, and none is large."""
-        while self.factory is not None and self.socket.get(_EVENTS) & _POLLIN:
+        while self.factory is not None and self._get(_EVENTS) & _POLLIN:
             event = self.socket.recv_multipart(_NOBLOCK)
             self.closed(_MONITOR_EVENT(event[0])[1])
 
