@@ -83,6 +83,10 @@ class Answers:
             self._tell(request, outcome)
         return outcome is not None
 
+    def remembers(self, request: NativeRequest, now: float) -> bool:
+        """Whether the answer to a request is remembered."""
+        return self._memory.recall(request.key, now) is not None
+
     def replied(self, request: Request, body: Frames, now: float) -> None:
         """The app has answered."""
         self._tally.replied += 1
@@ -116,6 +120,10 @@ class Answers:
         takers = [each for each in (request, *_joined(request)) if each.partial]
         taken = [self._send(each.part(body)) for each in takers]
         return "" if not taken or any(taken) else "its client does not take the parts"
+
+    def hasSentParts(self, request: Request) -> bool:
+        """Whether somebody has had parts of the answer, which must not be sent again."""
+        return any(each.partial for each in (request, *_joined(request)))
 
     def refuse(self, request: NativeRequest, code: Code, message: str) -> None:
         """Tell a client something that ends no request."""

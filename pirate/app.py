@@ -9,8 +9,6 @@ from time import perf_counter
 from types import MethodType
 from typing import Any
 
-from pirate.errors import PirateError
-
 
 class Context:
     """
@@ -88,7 +86,9 @@ def toFrames(result: Any) -> list[bytes]:
 
 
 def _toFrame(value: Any) -> Any:
-    if isinstance(value, (bytes, bytearray, memoryview)):
+    if isinstance(value, memoryview):
+        return value if value.c_contiguous else bytes(value)
+    if isinstance(value, (bytes, bytearray)):
         return value
     if isinstance(value, str):
         return value.encode()
@@ -122,24 +122,3 @@ def _innermost(call: Any) -> Any:
             call = call.__func__
         else:
             return call
-
-
-def describe(error: BaseException) -> str:
-    """An error in one line: its type and its text."""
-    text = " ".join(str(error).split())
-    if isinstance(error, PirateError):
-        return text
-    name = type(error).__name__
-    return f"{name}: {text}" if text else name
-
-
-def place(error: BaseException) -> str:
-    """The line of the user's code at which an error arose, if it was not ours."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    name = trace.tb_frame.f_code.co_filename if trace is not None else ""
-    ours = os.path.dirname(os.path.abspath(__file__))
-    if trace is None or name.startswith((ours, "<")) or "importlib" in name:
-        return ""
-    return f" ({name}, line {trace.tb_lineno})"

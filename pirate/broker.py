@@ -99,9 +99,9 @@ class Broker(Dispatcher):
         """When L{tick} should be called, if nothing happens before."""
         return self._timetable.due
 
-    def oldestAge(self) -> float:
+    def oldestAge(self, now: float) -> float:
         """How long the request that is next has waited, in seconds; 0 if nobody waits."""
-        return max((self.now - since for since in self._services.oldestSince()), default=0.0)
+        return max((now - since for since in self._services.oldestSince()), default=0.0)
 
     # --- time
 
@@ -144,6 +144,9 @@ class Broker(Dispatcher):
         self._accept(request)
         service = self._services.get(request.service)
         assert service is not None
+        if request.deadline <= self.now:
+            self._fail(request, Code.EXPIRED, "its time was over before it was begun")
+            return
         worker = None if service.backlog else service.ready.first()
         if worker is None or not self._give(worker, request):
             self._dispatch(self._wait(request))
@@ -183,7 +186,8 @@ class Broker(Dispatcher):
         """A client does not want an answer any more to the request that it calls by the same name."""
         request = self.answers.find(command.key)
         if request is None:
-            if not self.answers.repeat(command, self.now):
+            # One that is remembered has had its answer.
+            if not self.answers.remembers(command, self.now):
                 self.answers.refuse(command, Code.CANCELLED, "there is no such request")
             return
         holder = self._workers.get(request.holder) if request.state is State.HELD else None

@@ -12,7 +12,7 @@ from twisted.application.service import MultiService
 from pirate.endpoints import portOf
 from pirate.errors import BindError, ConfigurationError, Fatal
 from pirate.hooks import Hooks
-from pirate.imports import load
+from pirate.imports import describe, load, place
 from pirate.service import JobServer
 from pirate.settings import Settings
 from pirate.signals import Signals
@@ -63,6 +63,8 @@ class ServerProcess(MultiService):
             hooks = load(self._settings.hooks)
             if isinstance(hooks, type) and issubclass(hooks, Hooks):
                 return hooks()
+        except Exception as error:
+            raise ConfigurationError(f"cannot load {self._settings.hooks!r}: {describe(error)}{place(error)}") from None
         finally:
             sys.path.remove(os.getcwd())
         raise ConfigurationError(f"hooks is {self._settings.hooks}, but must name a subclass of pirate.hooks.Hooks")

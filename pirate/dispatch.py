@@ -180,7 +180,7 @@ class Dispatcher:
         if worker is None or request is None or request.state is not State.HELD:
             self.tally.late += 1
             return
-        worker.began = self.now
+        worker.heard = self.now
         refusal = self.answers.parted(request, body)
         if refusal:
             self._fail(request, Code.CANCELLED, refusal)
@@ -217,7 +217,7 @@ class Dispatcher:
             return False
         if not held:
             self._busy += 1
-            worker.began = self.now
+            worker.began = worker.heard = self.now
             self._timetable.began(self.now)
             if self.watch is not None:
                 self.watch(worker.identity, True)
@@ -252,9 +252,15 @@ class Dispatcher:
             self._finish(request)
             answered = request
         if worker is not None and request is not None and not worker.plain:
-            worker.began = self.now
+            worker.began = worker.heard = self.now
             if not worker.held:
                 self._empty(worker)
+            elif self._terms.cancelKills and next(iter(worker.held.values())).state is State.DONE:
+                # The next one was cancelled while it waited in this hand.
+                worker.doomed = self.now + self._terms.cancelKills
+                self._timetable.note(worker.doomed)
+            else:
+                worker.doomed = float("inf")
             self._services.place(worker)
             self._feed(worker)
         return answered
@@ -282,7 +288,7 @@ class Dispatcher:
         for request in reversed(worker.held.values()):
             if request.state is not State.HELD:
                 continue
-            if request.parts and request.partial:
+            if request.parts and self.answers.hasSentParts(request):
                 self._fail(
                     request, Code.WORKER_LOST, f"its worker was lost after {len(request.parts)} parts, by {reason}"
                 )
@@ -367,6 +373,8 @@ class Dispatcher:
         elif request.state is State.HELD:
             self._inHand -= 1
         request.state = State.DONE
+        # There may be notes of it here and there for some time; they must not keep what it brought.
+        request.body = []
         self._moved.pop(request.id, None)
 
     def _fail(self, request: Request, code: Code, message: str) -> None:

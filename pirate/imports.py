@@ -1,11 +1,12 @@
-"""Import paths: ``package.module.name`` or ``package.module:name`` to what it names."""
+"""Import paths: ``package.module.name`` or ``package.module:name`` to what it names, or why that fails."""
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
-from pirate.errors import ConfigurationError
+from pirate.errors import ConfigurationError, PirateError
 
 
 def load(path: str) -> Any:
@@ -47,3 +48,24 @@ def _import(module: str) -> Any:
         if module == missing or module.startswith(f"{missing}."):
             raise ConfigurationError(f"there is no module {missing!r}") from None
         raise
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line: its type and its text."""
+    text = " ".join(str(error).split())
+    if isinstance(error, PirateError):
+        return text
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def place(error: BaseException) -> str:
+    """The line of the user's code at which an error arose, if it was not ours."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = trace.tb_frame.f_code.co_filename if trace is not None else ""
+    ours = os.path.dirname(os.path.abspath(__file__))
+    if trace is None or name.startswith((ours, "<")) or "importlib" in name:
+        return ""
+    return f" ({name}, line {trace.tb_lineno})"

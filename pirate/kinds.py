@@ -46,6 +46,9 @@ COUNT = Kind(
 SOME = Kind(int, lambda value: type(value) is int and value >= 1, "a whole number, 1 or more")
 SECONDS = Kind(float, _isNumber, "a number of seconds, 0 or more", "seconds")
 SOME_SECONDS = Kind(float, lambda value: _isNumber(value) and value > 0, "a number of seconds, more than 0", "seconds")
+INTERVAL = Kind(
+    float, lambda value: _isNumber(value) and value >= 0.01, "a number of seconds, at least 0.01", "seconds"
+)
 LEVEL = Kind(int, lambda value: type(value) is int and 0 <= value <= 4, "a whole number from 0 to 4")
 SWITCH = Kind(bool, lambda value: isinstance(value, bool), "true or false")
 PREFETCH = Kind(

@@ -250,8 +250,9 @@ class Pool:
             times.append(self._nextDequeue)
         if self.limits.maxMemory:
             times.append(now + MEMORY_INTERVAL)
-        if self.limits.maxAge:
-            times += [child.oldAt for child in self._live()]
+        if self.mode is Mode.RUNNING:
+            ready = [child for child in self._live() if child.ready is not None]
+            times += [max(child.oldAt, (child.ready or 0.0) + MEMORY_INTERVAL) for child in ready]
         return max(min(times), now)
 
     def mayGrow(self, now: float) -> bool:

@@ -72,7 +72,7 @@ class Run:
             firstId=secrets.randbits(62),
         )
         broker.answers.failed = self._requestFailed
-        broker.answers.undelivered = lambda: undelivered.count("their client is gone")
+        broker.answers.undelivered = lambda: undelivered.count("their client is gone, or does not take them")
         undelivered = Noted(reactor, log, "answers not delivered")
         self._givenUp = Noted(reactor, log, "requests given up")
         self.pool = Pool(settings.limits, Random())
@@ -143,7 +143,7 @@ class Run:
             "dropped": dict(self._exchange.dropped.counts),
             "backlog": self._broker.backlog,
             "backlog_bytes": self._broker.backlogBytes,
-            "backlog_oldest_seconds": self._broker.oldestAge(),
+            "backlog_oldest_seconds": self._broker.oldestAge(self._reactor.seconds()),
             "in_hand": self._broker.inHand,
             "workers": {state.value: states.count(state) for state in ChildState if state in states},
             "spawns": self.crew.spawns,

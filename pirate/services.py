@@ -26,7 +26,8 @@ class Worker:
     :ivar services: the names that it serves.
     :ivar wantsContext: whether requests are sent to it with their context.
     :ivar plain: whether it never announced itself, and so says C{waiting} after each reply.
-    :ivar began: when it began the first in its hand, or gave a sign of life since, on the broker's clock.
+    :ivar began: when it began the first in its hand, on the broker's clock.
+    :ivar heard: when it last gave a sign of life since then.
     :ivar probed: what it held when it was asked for a sign of life; C{None} if no answer is due.
     :ivar doomed: when it is to be stopped because a request that it executes was cancelled; infinite: it is not.
     :ivar lifetime: how many more requests it is given before it is retired; negative: no limit.
@@ -39,6 +40,7 @@ class Worker:
         "began",
         "credit",
         "doomed",
+        "heard",
         "held",
         "identity",
         "level",
@@ -61,7 +63,7 @@ class Worker:
         self.lifetime = -1
         self.held: dict[bytes, Request] = {}
         self.level = -1
-        self.began = 0.0
+        self.began = self.heard = 0.0
         self.probed: list[bytes] | None = None
         self.doomed = float("inf")
 

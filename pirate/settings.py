@@ -16,6 +16,7 @@ from pirate.errors import ConfigurationError
 from pirate.kinds import (
     COUNT,
     ENDPOINTS,
+    INTERVAL,
     LEVEL,
     MIB,
     PATH,
@@ -59,11 +60,11 @@ class Limits:
     )
     maxMemory: float = _setting(0.0, MIB, "resident memory beyond which a worker is replaced; 0: any")
     maxAge: float = _setting(0.0, SECONDS, "age at which a worker is replaced, give or take a tenth; 0: never")
-    checkForWaiting: float = _setting(10.0, SOME_SECONDS, "least time between two scale-downs, and between checks")
+    checkForWaiting: float = _setting(10.0, INTERVAL, "least time between two scale-downs, and between checks")
     minChildTtl: float = _setting(10.0, SECONDS, "no scale-down within this time after a worker was started")
-    checkForDead: float = _setting(30.0, SOME_SECONDS, "time between sweeps for workers that died unnoticed")
+    checkForDead: float = _setting(30.0, INTERVAL, "time between sweeps for workers that died unnoticed")
     checkForDequeue: float = _setting(0.0, SECONDS, "time between runs of the dequeue callable; 0: never")
-    maxDequeue: int = _setting(1, COUNT, "dequeue workers alive at most")
+    maxDequeue: int = _setting(1, SOME, "dequeue workers alive at most")
     startTimeout: float = _setting(30.0, SOME_SECONDS, "time in which a new worker must be ready, or is killed")
     stopTimeout: float = _setting(30.0, SECONDS, "grace for the work in hand when stopping; then TERM, then KILL")
 

@@ -356,7 +356,11 @@ class Supervisor:
             self._changed(member, ChildState.PROCESSING if busy else ChildState.WAITING)
 
     def _said(self, member: Member, line: str, stream: str) -> None:
-        self._log.info("worker {pid} {stream}: {line}", pid=member.process.pid, stream=stream, line=line)
+        # An error of the app is shown at every level.
+        verbosity = 0 if stream == "stderr" else 2
+        self._log.info(
+            "worker {pid} {stream}: {line}", pid=member.process.pid, stream=stream, line=line, verbosity=verbosity
+        )
 
     def _logExit(self, member: Member, how: Exit, asked: bool) -> None:
         """Loudly, unless it had been asked to leave, or is one of the first, whose failure the server tells itself."""

@@ -26,6 +26,7 @@ class Timetable:
         self._terms = terms
         self._shortest = min(terms.deliveryTimeout, terms.jobTimeout or NEVER)
         self._deadlines: list[tuple[float, bytes, Request]] = []
+        self._most = 1000
         self._look = NEVER
         self.due = NEVER
 
@@ -44,8 +45,16 @@ class Timetable:
         """A request waits, and may have a deadline."""
         if request.deadline != NEVER:
             heappush(self._deadlines, (request.deadline, request.id, request))
+            if len(self._deadlines) > self._most:
+                self._prune()
             if request.deadline < self.due:
                 self._reckon()
+
+    def _prune(self) -> None:
+        """Forget the requests that wait no more."""
+        self._deadlines = [entry for entry in self._deadlines if entry[2].state is State.QUEUED]
+        heapify(self._deadlines)
+        self._most = max(len(self._deadlines) * 2, 1000)
 
     def expired(self, now: float) -> Iterator[Request]:
         """The requests that have waited too long."""
@@ -54,9 +63,6 @@ class Timetable:
             request = heappop(deadlines)[2]
             if request.state is State.QUEUED:
                 yield request
-        if len(deadlines) > 1000 and sum(entry[2].state is State.QUEUED for entry in deadlines) * 2 < len(deadlines):
-            self._deadlines = [entry for entry in deadlines if entry[2].state is State.QUEUED]
-            heapify(self._deadlines)
         self._reckon()
 
     def overdue(self, workers: Collection[Worker], now: float) -> list[tuple[Worker, str]]:
@@ -83,11 +89,11 @@ class Timetable:
             look = min(look, worker.began + (self._terms.jobTimeout or NEVER), worker.doomed)
             if worker.plain:
                 continue
-            if worker.began + self._terms.deliveryTimeout <= now:
+            if worker.heard + self._terms.deliveryTimeout <= now:
                 found.append(worker)
                 look = min(look, now + self._terms.deliveryTimeout)
             else:
-                look = min(look, worker.began + self._terms.deliveryTimeout)
+                look = min(look, worker.heard + self._terms.deliveryTimeout)
         self._look = max(look, now)
         self._reckon()
         return found

@@ -19,10 +19,10 @@ from typing import Any, NoReturn
 
 import zmq
 
-from pirate.app import App, Context, describe, place, toFrames
+from pirate.app import App, Context, toFrames
 from pirate.credit import Credit
 from pirate.errors import LAST_WORDS, ExitCode, JobTimeout
-from pirate.imports import load
+from pirate.imports import describe, load, place
 from pirate.wire.backend import Info, announcement
 from pirate.wire.words import CANCEL, DEQUEUE, ERROR, EXITING, HEARTBEAT, PARTIAL, RETIRE, WAITING, Code
 
@@ -68,6 +68,9 @@ class Worker:
         self._waiting: deque[list[bytes]] = deque()
         self._cancelled: set[bytes] = set()
         self._softTimeout: float = job["soft_timeout"]
+        self._looksAhead = job["prefetch"] not in (None, 1)
+        self._inMessage = False
+        self._late = False
         self._busy = True
         self._leaving = False
 
@@ -113,7 +116,13 @@ class Worker:
                 frames = waiting.popleft() if waiting else self._next(0)
                 self._busy = True
                 if len(frames) > 3:
-                    self._execute(app, frames)
+                    if self._looksAhead and self._isCancelled(frames[1]):
+                        self._cancelled.discard(frames[1])
+                        self._reply([b"", frames[1], ERROR, Code.CANCELLED.encode(), b"it was cancelled"])
+                    else:
+                        self._execute(app, frames)
+                elif frames[1] == CANCEL:
+                    self._cancelled.discard(frames[2])
                 elif not self._hear(frames):
                     return
         except Leave:
@@ -137,13 +146,22 @@ class Worker:
 
     def _isCancelled(self, request: bytes) -> bool:
         """Whether a request that is being executed has been cancelled; what else has come in is kept for later."""
+        self._inMessage = True
         while self._poll(_EVENTS) & _POLLIN:
             frames = self._next(_NOBLOCK)
             if len(frames) == 3 and frames[1] == CANCEL:
                 self._cancelled.add(frames[2])
             else:
                 self._waiting.append(frames)
+        self._leaveMessage()
         return request in self._cancelled
+
+    def _leaveMessage(self) -> None:
+        """A message is whole again: if the soft time limit has passed meanwhile, it is time to say so."""
+        self._inMessage = False
+        if self._late:
+            self._late = False
+            raise self._timeout()
 
     def _execute(self, app: App, frames: list[bytes]) -> None:
         """Run the app on one request, and send what it says."""
@@ -151,11 +169,13 @@ class Worker:
         began = perf_counter()
         try:
             answer = self._run(app, frames, request, told)
-        except Exception as error:
+        except (SystemExit, Leave):
+            raise
+        except BaseException as error:
             _showTraceback()
             code = Code.TIMEOUT if isinstance(error, JobTimeout) else Code.APP_ERROR
             answer = [b"", request, ERROR, code.encode(), describe(error).encode(errors="replace")]
-        self._cancelled.clear()
+        self._cancelled.discard(request)
         credit = self._credit
         if credit is not None and credit.note(perf_counter() - began):
             # Before the answer, which the broker takes for a request to fill the hand again.
@@ -166,6 +186,7 @@ class Worker:
     def _run(self, app: App, frames: list[bytes], request: bytes, told: bytes) -> list[bytes]:
         """The frames of the app's answer; those of its parts, if it is a generator, are sent as they come."""
         if self._softTimeout:
+            self._late = False
             signal.setitimer(signal.ITIMER_REAL, self._softTimeout)
         try:
             if told:
@@ -187,13 +208,23 @@ class Worker:
                 part = next(parts)
             except StopIteration as end:
                 return end.value
-            self._reply([b"", request, PARTIAL, *toFrames(part)])
+            frames = toFrames(part)
+            self._inMessage = True
+            self._reply([b"", request, PARTIAL, *frames])
+            self._leaveMessage()
             if self._isCancelled(request):
                 parts.close()
                 return None
 
     def _tooLong(self, number: int, frame: object) -> None:
-        raise JobTimeout(f"the job has taken {self._softTimeout:g} seconds")
+        # In the middle of a message, the exception would leave half of it behind.
+        if self._inMessage:
+            self._late = True
+        else:
+            raise self._timeout()
+
+    def _timeout(self) -> JobTimeout:
+        return JobTimeout(f"the job has taken {self._softTimeout:g} seconds")
 
     def _reply(self, frames: list[bytes]) -> None:
         send = self._send

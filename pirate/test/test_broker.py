@@ -720,6 +720,16 @@ class PartTests(SynchronousTestCase):
         bench.reply(b"A", one)
         self.assertEqual((bench.broker.tally.late, bench.broker.idle), (2, 1))
 
+    def test_joinedHadParts(self) -> None:
+        """A client that joined and has had parts is not sent them again after the worker's death."""
+        bench = Bench()
+        bench.ready(b"A", b"B")
+        (one,) = bench.askNatively(b"1")
+        bench.askNatively(b"1", partial=True)
+        self.part(bench, one, b"a")
+        bench.gone(b"A")
+        self.assertEqual({told.get("code") for _, told in bench.told()[-2:]}, {"worker-lost"})
+
     def test_tooMuch(self) -> None:
         """Parts that are kept for a client which takes them together are bounded."""
         self.patch(answers, "PARTS_LIMIT", 3)
@@ -744,6 +754,27 @@ class PartTests(SynchronousTestCase):
         self.assertEqual([body for _, body in bench.answers()], [b"aa", b"bb", b"cc", b"end"])
         bench.askNatively(b"1", partial=True)
         self.assertEqual((bench.broker.tally.remembered, bench.broker.inHand), (0, 1))
+
+
+class EndedTests(SynchronousTestCase):
+    """What is kept of requests that have ended."""
+
+    def test_bodies(self) -> None:
+        """Nothing that a request brought is kept once it is answered, also if it waited and had a deadline."""
+        bench = Bench()
+        bench.ready(b"A")
+        requests = bench.askNatively(b"1", b"2", timeout_ms=60_000)
+        for request in requests:
+            bench.reply(b"A", request, body=b"answer")
+        self.assertEqual([request.body for request in requests], [[], []])
+
+    def test_noTime(self) -> None:
+        """A request whose time is over when it comes is not begun."""
+        bench = Bench()
+        bench.ready(b"A")
+        bench.askNatively(b"1", timeout_ms=0)
+        ((_, told),) = bench.told()
+        self.assertEqual((told["code"], bench.sent()), ("expired", []))
 
 
 class PlainWorkerTests(SynchronousTestCase):

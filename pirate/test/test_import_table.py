@@ -53,7 +53,7 @@ ALLOWED = {
     "credit": "wire.words",
     "imports": "errors",
     "echo": "",
-    "app": "errors",
+    "app": "",
     "worker": "app credit errors imports wire.backend wire.words zmq",
     # The edges.
     "logs": "twisted zope",

@@ -502,6 +502,19 @@ class TimeoutTests(SynchronousTestCase):
         self.assertEqual(found, [1, 0, 1, 0, 1])
 
 
+class AgeTests(SynchronousTestCase):
+    """Workers that grow old."""
+
+    def test_draining(self) -> None:
+        """While the server stops, nobody is woken for a worker's age."""
+        yard = Yard(minServers=1, maxAge=3)
+        yard.started()
+        yard.now += 10
+        yard.pool.drain(yard.now, 60)
+        yard.ask()
+        self.assertGreater(yard.pool.nextWake(yard.now), yard.now + 1)
+
+
 class BackoffTests(SynchronousTestCase):
     """Children that fail to start, later on."""
 

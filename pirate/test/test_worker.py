@@ -14,8 +14,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.app import App, Context, describe, toFrames
+from pirate.app import App, Context, toFrames
 from pirate.errors import LAST_WORDS, ConfigurationError, ExitCode
+from pirate.imports import describe
 from pirate.worker import Worker
 
 

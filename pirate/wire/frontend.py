@@ -8,6 +8,7 @@ from typing import Any
 from pirate.wire.words import (
     MAGIC,
     MAX_ENVELOPE,
+    MAX_JSON,
     MAX_SERVICE,
     Code,
     Frames,
@@ -39,7 +40,7 @@ class Request:
     :ivar id: the broker's name for it, 8 bytes; empty until it is accepted.
     :ivar attempts: how many workers have died while executing it.
     :ivar suspected: how many deaths of workers it may be charged with, if it turns out to be the one.
-    :ivar alone: true if it may have killed a worker, and must not share the next one's hand.
+    :ivar alone: true if it must not share a worker's hand: it may have killed one, or may be tried only once.
     :ivar holders: the identities of the workers that have died with it in hand.
     :ivar holder: the identity of the worker that holds it, or held it last.
     :ivar state: where it is: new, queued, held by a worker, or done, which is answered or given up.
@@ -185,7 +186,13 @@ def parseRequest(frames: Frames) -> Request | Malformed | None:
         return None if count == 2 else Malformed("empty-body")
     route, body = list(frames[: at + 1]), list(frames[at + 1 :])
     last = frames[at - 1]
-    if at > 1 and type(last) is bytes and last.startswith(MAGIC) and len(last) > len(MAGIC):
+    if at > 1 and type(last) is not bytes:
+        # A large frame: only if it may be a header is it worth a copy.
+        isHeader = bytes(memoryview(last)[: len(MAGIC)]) == MAGIC
+        if isHeader and len(last) > MAX_JSON + 20:
+            return Malformed("bad-header")
+        last = bytes(last) if isHeader else b""
+    if at > 1 and last.startswith(MAGIC) and len(last) > len(MAGIC):
         return _nativeRequest(route, body, last)
     return Request(route, body)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Generator
+from asyncio.exceptions import CancelledError
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from pirate.errors import JobTimeout
@@ -63,3 +64,16 @@ def watch(path: bytes, *, context: Context) -> bytes:
 def told(payload: bytes, *, context: Context) -> list[str]:
     """What is left of the caller's budget, and its trace."""
     return [str(context.remaining), context.trace]
+
+
+def ceaseless(payload: bytes) -> Iterator[bytes]:
+    """Parts without end."""
+    while True:
+        yield payload
+
+
+def odd(kind: bytes) -> object:
+    """What apps should not do, but do: a view with holes, an exception that is no C{Exception}."""
+    if kind == b"view":
+        return memoryview(b"abcdef")[::2]
+    raise CancelledError("not an Exception")

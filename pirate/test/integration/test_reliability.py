@@ -227,6 +227,63 @@ class TimeTests(ReliabilityCase):
         self.assertEqual(told["code"], "timeout")
         self.assertEqual(list(server.workers), [pid])
 
+    async def test_softTimeoutBetweenParts(self) -> None:
+        """The time limit of an app that sends parts without end does not tear a message: the worker goes on serving."""
+        server = await self.start("ceaseless", jobSoftTimeout=0.1)
+        caller = self.caller(server)
+        (pid,) = server.workers
+        for key in (b"a", b"b", b"c", b"d", b"e"):
+            caller.send(key, b"x" * 100)
+            told, _ = await caller.answer(key)
+            self.assertEqual(told["code"], "timeout")
+        self.assertEqual((list(server.workers), server.stats()["dropped"]), ([pid], {}))
+
+    async def test_partsAreNoExcuse(self) -> None:
+        """The hard limit counts from the start of the job, however many parts it sends."""
+        server = await self.start("ceaseless", jobTimeout=0.2)
+        caller = self.caller(server)
+        caller.send(b"a", b"")
+        told, _ = await caller.answer(b"a")
+        self.assertEqual(told["code"], "timeout")
+
+    async def test_cancelInHand(self) -> None:
+        """A request that was cancelled while it waited in a worker's hand is not run."""
+        server = await self.start("recordAndMeet", prefetch=4)
+        caller = self.caller(server)
+        caller.send(b"a", b"first", self.gate.path)
+        guest = await self.guest()
+        caller.send(b"b", b"second", self.gate.path)
+        caller.send(b"b", b"", command="cancel")
+        await caller.answer(b"b")
+        guest.close()
+        await caller.answer(b"a")
+        await self.until(lambda: list(server.workers.values()) == ["waiting"])
+        self.assertEqual(executions(self.record), ["first"])
+
+
+class OddTests(ReliabilityCase):
+    """Apps that answer and fail in unusual ways."""
+
+    async def test_odd(self) -> None:
+        """A view with holes is an answer, an exception that is no C{Exception} is an error; the worker lives."""
+        server = await self.start("odd")
+        caller = self.caller(server)
+        (pid,) = server.workers
+        caller.send(b"a", b"view")
+        self.assertEqual(await caller.answer(b"a"), ({}, [b"ace"]))
+        caller.send(b"b", b"raise")
+        told, _ = await caller.answer(b"b")
+        self.assertEqual((told["code"], told["message"]), ("app-error", "CancelledError: not an Exception"))
+        self.assertEqual(list(server.workers), [pid])
+
+    async def test_largeHeader(self) -> None:
+        """A native header of several kilobytes is still one."""
+        server = await self.start("odd")
+        caller = self.caller(server)
+        caller.send(b"a", b"raise", unknown="x" * 5000)
+        told, _ = await caller.answer(b"a")
+        self.assertEqual(told["code"], "app-error")
+
 
 class ChangeOfMindTests(ReliabilityCase):
     """Clients that do not want an answer any more."""
