@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -28,16 +29,17 @@ VERBOSITY: dict[Any, int] = {
 DETAIL = 3
 
 
-def serverLog(level: int) -> Logger:
+def serverLog(level: int | Callable[[], int]) -> Logger:
     """
     A logger that drops what is above a C{log-level}.
 
-    :param level: 0 errors, 1 warnings, 2 notices, 3 info, 4 debug.
+    :param level: 0 errors, 1 warnings, 2 notices, 3 info, 4 debug, or what gives it as things stand.
     """
 
     @provider(ILogFilterPredicate)
     def shown(event: dict[str, Any]) -> Any:
-        wanted = event.get("verbosity", VERBOSITY[event["log_level"]]) <= level
+        most = level() if callable(level) else level
+        wanted = event.get("verbosity", VERBOSITY[event["log_level"]]) <= most
         return PredicateResult.maybe if wanted else PredicateResult.no
 
     return Logger(namespace="pirate", observer=FilteringLogObserver(globalLogPublisher, [shown]))

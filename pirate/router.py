@@ -51,6 +51,7 @@ class Router(ZmqConnection):
     :param factory: whose context it is on.
     :param fired: called with this when its descriptor tells of something.
     :param heartbeats: whether peers on TCP that do not answer ZMTP's heartbeats are dropped.
+    :ivar full: whether the last message that could not be delivered is one that its peer may take later.
     :ivar armed: whether the descriptor will tell of what comes next: it does once nothing has been found to read, and
         until the next send.
     """
@@ -67,6 +68,7 @@ class Router(ZmqConnection):
         self._send = plain.send
         self._get = plain.get
         self.armed = False
+        self.full = False
         options = {**OPTIONS, **(HEARTBEATS if heartbeats else {})}
         for option, value in options.items():
             self.socket.set(option, value)
@@ -134,5 +136,6 @@ class Router(ZmqConnection):
         except zmq.ZMQError as error:
             if error.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
                 raise
+            self.full = error.errno == errno.EAGAIN
             return False
         return True

@@ -167,6 +167,8 @@ class Run:
         }
 
     def _close(self) -> Deferred[None]:
+        # This may be in the middle of a turn, which then ends without another timer.
+        self.turned = lambda: None  # type: ignore[method-assign]
         self._setTimer(float("inf"))
         closed: Deferred[None] = self._transport.close()
         return closed

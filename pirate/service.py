@@ -11,7 +11,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from pirate.errors import ReloadError, StartError, StopError
+from pirate.errors import ConfigurationError, ReloadError, StartError, StopError
 from pirate.hooks import Hooks
 from pirate.logs import serverLog
 from pirate.process import importPath
@@ -72,7 +72,7 @@ class JobServer(Service):
         self._reactor = reactor
         self._hooks = hooks or Hooks()
         self._makeTransport = transport or _realTransport
-        self._log = serverLog(self.settings.logLevel)
+        self._log = serverLog(lambda: self.settings.logLevel)
         self._importPath = importPath()
         self._state = ServerState.STOPPED
         self._endpoints = Endpoints()
@@ -176,15 +176,22 @@ class JobServer(Service):
 
     def setLimits(self, **changes: Any) -> None:
         """
-        Change how many workers live, and how long.
+        Change how many workers live, how long, and what goes with it.
 
-        :param changes: fields of L{Limits}.
-        :raise ConfigurationError: if they contradict what holds already; then nothing is changed.
+        :param changes: fields of L{Limits}; C{workers}, short for C{minServers} and C{maxServers}; C{dequeue} and
+            C{logLevel}, as in L{Settings}.
+        :raise ConfigurationError: if they are none of these, or contradict what holds already; then nothing is changed.
         """
-        limits = replace(self.limits, **changes)
-        self.settings = replace(self.settings, limits=limits)
+        others = {name: changes.pop(name) for name in ("dequeue", "logLevel") if name in changes}
+        if "workers" in changes:
+            changes = {"minServers": changes["workers"], "maxServers": changes.pop("workers"), **changes}
+        unknown = changes.keys() - {field.name for field in fields(Limits)}
+        if unknown:
+            raise ConfigurationError(f"{', '.join(sorted(unknown))}: cannot be changed while the server runs")
+        self.settings = replace(self.settings, limits=self.limits.changed(changes), **others)
         if self._run is not None:
-            self._run.pool.limits = limits
+            self._run.pool.limits = self.settings.limits
+            self._run.crew.job["dequeue"] = self.settings.dequeue
             self._ask()
 
     def grow(self) -> None:

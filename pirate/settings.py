@@ -79,6 +79,15 @@ class Limits:
             if isinstance(value, Movable):
                 self._move(each.name, int(value))
 
+    def changed(self, changes: Mapping[str, Any]) -> Limits:
+        """
+        The same with some fields changed; the numbers of spare servers that were not given make room.
+
+        :raise ConfigurationError: if the changes contradict each other or what they leave.
+        """
+        spare = {name: Movable(getattr(self, name)) for name in ("minSpareServers", "maxSpareServers")}
+        return replace(self, **{**spare, **changes})
+
     def resized(self, by: int) -> Limits:
         """
         The same with more or fewer servers; the numbers of spare servers give way.

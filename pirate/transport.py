@@ -26,6 +26,9 @@ from pirate.waiting import Sender
 LAST_CALL = 100
 
 
+#: Answers that wait for clients with too much unread, at most; seconds between two tries, and for which it is tried.
+MAX_POSTPONED = 1000
+RETRY, PATIENCE = 0.1, 10.0
 #: Descriptors from this one on are too much for C{select}, which knows waits shorter than a millisecond.
 SELECTABLE = 1024
 #: Answers that are sent to clients together, at most, while requests wait for workers.
@@ -77,6 +80,8 @@ class Transport:
         self._again: IDelayedCall | None = None
         self._inTurn = False
         self._outbox: list[Sequence[bytes]] = []
+        self._postponed: list[tuple[float, Sequence[bytes]]] = []
+        self._retry: IDelayedCall | None = None
         self._factory = ZmqFactory()
         self._factory.reactor = reactor
         self._frontend = Router(self._factory, self._turn, heartbeats=True)
@@ -130,7 +135,7 @@ class Transport:
         if self._inTurn:
             self._outbox.append(frames)
         elif not self._deliver(self._frontend, frames):
-            self._owner.undelivered()
+            self._postpone(frames)
 
     def toWorker(self, frames: Sequence[bytes]) -> bool:
         """Send to a worker; false if it is not there, or does not take what it is sent."""
@@ -147,9 +152,10 @@ class Transport:
 
         :return: fires when they are out, or their time is over.
         """
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
+        for later in (self._again, self._retry):
+            if later is not None and later.active():
+                later.cancel()
+        self._again = self._retry = None
         self._closeSockets()
         # One at a time: of two threads that wait for the end of one context, one waits for ever.
         return self._closing.run(
@@ -222,7 +228,30 @@ class Transport:
         outbox, self._outbox = self._outbox, []
         for frames in outbox:
             if not self._frontend.deliver(frames):
+                self._postpone(frames)
+
+    def _postpone(self, frames: Sequence[bytes]) -> None:
+        """A client that has too much unread gets an answer later, if it reads on."""
+        if not self._frontend.full or len(self._postponed) >= MAX_POSTPONED:
+            self._owner.undelivered()
+            return
+        self._postponed.append((self._reactor.seconds() + PATIENCE, frames))
+        if self._retry is None:
+            self._retry = self._reactor.callLater(RETRY, self._tryAgain)
+
+    def _tryAgain(self) -> None:
+        self._retry = None
+        postponed, self._postponed = self._postponed, []
+        for until, frames in postponed:
+            if self._frontend.deliver(frames):
+                continue
+            if self._frontend.full and self._reactor.seconds() < until:
+                self._postponed.append((until, frames))
+            else:
                 self._owner.undelivered()
+        if self._postponed:
+            self._retry = self._reactor.callLater(RETRY, self._tryAgain)
+        self.wake()
 
     def _frontendReceived(self, frames: list[bytes], last: Any) -> None:
         try:

@@ -184,6 +184,21 @@ class StartTests(ServerCase):
         self.assertEqual(reasons, ["cannot load 'mod.fn': there is no module 'mod'"])
         self.assertIs(server.state, ServerState.STOPPED)
 
+    def test_setWorkers(self) -> None:
+        """The number of workers, the dequeue callable and the log's level can be changed while the server runs."""
+        server = self.serve(2)
+        server.setLimits(workers=4)
+        self.settle()
+        self.assertEqual((server.limits.minServers, server.limits.maxServers, len(server.workers)), (4, 4, 4))
+        server.setLimits(dequeue="mod.clean", checkForDequeue=5, logLevel=4)
+        self.settle(6, steps=60)
+        self.assertEqual([worker.job["dequeue"] for worker in self.stage.workers].count("mod.clean"), 1)
+        self.assertEqual(server.settings.logLevel, 4)
+        error = self.assertRaises(ConfigurationError, server.setLimits, frontend=1)
+        self.assertIn("frontend", str(error))
+        self.assertRaises(ConfigurationError, server.setLimits, minServers=9, maxServers=3)
+        self.assertEqual(server.limits.minServers, 4)
+
     def test_noProcesses(self) -> None:
         """If the system refuses to start processes, the server gives up after a few tries, and says why."""
         self.reactor.refusal = OSError(11, "Resource temporarily unavailable")

@@ -21,6 +21,7 @@ from typing import Any
 
 import zmq
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThread
 
@@ -169,7 +170,7 @@ class Faults:
         self._reactor = reactor
         self._server = server
         self._random = random.Random(seed)
-        self._stopped: set[int] = set()
+        self._stopped: dict[int, IDelayedCall] = {}
         self.counts: Counter[str] = Counter()
         self._kinds: dict[str, Callable[[], object]] = {
             "kill a worker": lambda: self._signal(signal.SIGKILL),
@@ -199,13 +200,14 @@ class Faults:
 
     def _stopAndContinue(self) -> None:
         pid = self._signal(signal.SIGSTOP)
-        self._stopped.add(pid)
-        self._reactor.callLater(self._random.choice([0.05, 0.3]), self._continue, pid)
+        if pid not in self._stopped:
+            self._stopped[pid] = self._reactor.callLater(self._random.choice([0.05, 0.3]), self._continue, pid)
 
     def _continue(self, pid: int) -> None:
-        if pid in self._stopped:
-            self._stopped.discard(pid)
-            self._kill(pid, signal.SIGCONT)
+        later = self._stopped.pop(pid)
+        if later.active():
+            later.cancel()
+        self._kill(pid, signal.SIGCONT)
 
     def _kill(self, pid: int, number: int) -> None:
         # Only a child that the server still has: its number may be another process's by now.

@@ -370,6 +370,18 @@ class PartTests(ReliabilityCase):
         caller.send(b"a", b"0")
         self.assertEqual(await caller.answer(b"a"), ({}, [b"end"]))
 
+    async def test_tooSlow(self) -> None:
+        """A client that reads too slowly for its parts loses some of them, but learns how it ended."""
+        server = await self.start("ceaseless")
+        caller = self.caller(server)
+        caller.send(b"a", b"x" * 5000, partial=True)
+        await self.until(lambda: bool(server.stats()["failed"]))
+        while True:
+            told, _ = await caller.answer(b"a")
+            if told["status"] != "partial":
+                break
+        self.assertEqual((told["code"], told["message"]), ("cancelled", "its client does not take the parts"))
+
 
 class BacklogTests(ReliabilityCase):
     """More requests than may wait."""
