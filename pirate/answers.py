@@ -13,8 +13,6 @@ from pirate.wire.words import Code, Frames
 PARTS_LIMIT = 1 << 26
 #: How many clients may wait for one request that was sent again.
 MAX_JOINED = 16
-
-
 #: Outcomes after which the same request may well be sent again, and then succeed.
 FORGOTTEN = frozenset({Code.BUSY, Code.STOPPING, Code.EXPIRED, Code.UNKNOWN_SERVICE, Code.CANCELLED})
 

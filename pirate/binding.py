@@ -78,6 +78,8 @@ class Binding:
         if not stat.S_ISSOCK(mode):
             raise self._refused("there is a file that is not a socket")
         with socket.socket(socket.AF_UNIX) as probe:
+            # One that is stopped and has many who wait would let nobody in.
+            probe.setblocking(False)
             try:
                 probe.connect(str(path))
             except ConnectionRefusedError:

@@ -15,7 +15,7 @@ from pirate.hooks import Hooks
 from pirate.imports import describe, load, place
 from pirate.service import JobServer
 from pirate.settings import Settings
-from pirate.signals import Signals
+from pirate.signals import Signals, stopReactor
 
 
 class ServerProcess(MultiService):
@@ -75,7 +75,7 @@ class ServerProcess(MultiService):
 
         atexit.register(_exit, f"pirate: {reason}")
         stopped: Any = self._server.stop(0)
-        stopped.addCallback(lambda ignored: reactor.stop())
+        stopped.addCallback(lambda ignored: stopReactor(reactor))
 
 
 def _exit(message: str) -> None:

@@ -140,6 +140,11 @@ class Dispatcher:
         if self.withhold(identity):
             self._toWorker([identity, b"", RETIRE])
 
+    def retireAll(self) -> None:
+        """The same for all that understand it: a plain worker does not."""
+        for identity in [worker.identity for worker in self._workers.values() if not worker.plain]:
+            self.retire(identity)
+
     def withhold(self, identity: bytes) -> bool:
         """Give a worker no more requests.  :return: whether it could have been given some."""
         worker = self._workers.get(identity)
@@ -296,7 +301,7 @@ class Dispatcher:
                 times = "once" if request.attempts == 1 else f"{request.attempts} times"
                 self._fail(request, Code.WORKER_LOST, f"its worker was lost {times}, at last by {reason}")
             else:
-                request.alone = True
+                request.alone = request.alone or died or worker.plain
                 self._requeue(request, worker)
 
     def _charge(self, worker: Worker) -> None:

@@ -167,8 +167,6 @@ class Run:
         }
 
     def _close(self) -> Deferred[None]:
-        # This may be in the middle of a turn, which then ends without another timer.
-        self.turned = lambda: None  # type: ignore[method-assign]
         self._setTimer(float("inf"))
         closed: Deferred[None] = self._transport.close()
         return closed
@@ -221,6 +219,8 @@ class Run:
         if self.pool.mode is Mode.DRAINING and self._broker.quiet:
             self.pool.close(self._reactor.seconds())
             self.ask()
+            # Those that are left are not the pool's.
+            self._broker.retireAll()
 
     # --- what is given up
 

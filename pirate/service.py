@@ -154,7 +154,13 @@ class JobServer(Service):
         )
 
     def startService(self) -> None:
-        """Start the workers, as soon as the reactor runs; bind first if that has not been done."""
+        """
+        Start the workers, as soon as the reactor runs; bind first if that has not been done.
+
+        :raise StopError: if the server is still stopping.
+        """
+        if self._state is ServerState.DRAINING:
+            raise StopError("the server is still stopping: wait for what stopService returned")
         self.privilegedStartService()
         super().startService()
         self._hook("serverStarting")

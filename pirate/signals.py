@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
 
 from pirate.errors import StopError
 from pirate.service import JobServer
@@ -67,8 +68,14 @@ class Signals(Service):
             self._server.abort()
             return
         self._stopping = True
-        self._server.stop(grace).addCallback(lambda ignored: self._reactor.stop())
+        self._server.stop(grace).addCallback(lambda ignored: stopReactor(self._reactor))
 
     def _reload(self) -> Deferred[None]:
         # The server has logged a failure already.
         return self._server.reload().addErrback(lambda failure: None)
+
+
+def stopReactor(reactor: Any) -> None:
+    """Stop the reactor, unless somebody else has."""
+    with suppress(ReactorNotRunning):
+        reactor.stop()

@@ -191,6 +191,8 @@ class MemoryTransport:
         self._read(self.backend, owner.fromWorker)
         if not self.closed and owner.wanted():
             self._read(self.frontend, self._fromClient)
+        if self.closed:
+            return
         owner.turned()
         if self.backend.waiting or (self.frontend.waiting and owner.wanted()):
             self.wake()

@@ -24,8 +24,6 @@ from pirate.waiting import Sender
 
 #: Times that a bounded number of messages is read when the server stops.
 LAST_CALL = 100
-
-
 #: Answers that wait for clients with too much unread, at most; seconds between two tries, and for which it is tried.
 MAX_POSTPONED = 1000
 RETRY, PATIENCE = 0.1, 10.0
@@ -118,6 +116,7 @@ class Transport:
 
         The sockets stay bound: to unbind one is to cut off those who are connected to it.
         """
+        self._owner.turning()
         self._frontend.armed = False
         for _ in range(LAST_CALL):
             if not self._owner.wanted() or self._frontend.armed:
@@ -156,6 +155,8 @@ class Transport:
             if later is not None and later.active():
                 later.cancel()
         self._again = self._retry = None
+        # In the middle of a turn, there may be answers that were to go at its end.
+        self._flush()
         self._closeSockets()
         # One at a time: of two threads that wait for the end of one context, one waits for ever.
         return self._closing.run(
@@ -198,12 +199,12 @@ class Transport:
                 frontend.read(self._frontendReceived, fired is frontend)
             if self._outbox and owner.pressed() and backend.fd < SELECTABLE:
                 self._gather()
+            if frontend.factory is None:
+                return
             self._flush()
             owner.turned()
         finally:
             self._inTurn = False
-        if frontend.factory is None:
-            return
         more = not backend.armed and backend.pending()
         if ((not frontend.armed and frontend.pending()) and owner.wanted()) or more:
             self.wake()

@@ -35,7 +35,6 @@ _POLLIN = int(zmq.POLLIN)
 #: Milliseconds that the last reply has for its way out.
 LINGER = 5000
 
-
 _Generator = type(_ for _ in ())
 
 

@@ -12,37 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 from pirate.client.errors import CallError, Timeout, failure
-from pirate.wire.frontend import header, parseHeader
-from pirate.wire.words import MAGIC, Frames, Value
-
-
-class Answer(Value):
-    """
-    What a server sent back.
-
-    :ivar key: the id of the request that it answers, 16 bytes; empty on a plain connection.
-    :ivar options: the header's JSON keys.
-    :ivar body: the reply, one or more frames.
-    """
-
-    __slots__ = ("body", "key", "options")
-
-    def __init__(self, key: bytes, options: dict[str, Any], body: Frames) -> None:
-        self.key = key
-        self.options = options
-        self.body = body
-
-
-def parseAnswer(frames: Frames) -> Answer | None:
-    """
-    What a DEALER got: ``[header] [''] body...``.
-
-    :return: ``None`` for anything else.
-    """
-    if len(frames) < 3 or frames[1] or not frames[0].startswith(MAGIC):
-        return None
-    parsed = parseHeader(frames[0])
-    return None if parsed is None else Answer(*parsed, frames[2:])
+from pirate.wire.frontend import Answer, header, parseAnswer
+from pirate.wire.words import Frames
 
 
 class Call:

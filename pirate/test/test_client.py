@@ -17,9 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 import pirate
 from pirate import client
 from pirate.client import errors
-from pirate.client.call import Answer, Call, PlainCall, parseAnswer
+from pirate.client.call import Call, PlainCall
 from pirate.errors import PirateError
-from pirate.wire.frontend import NativeRequest, header, parseRequest
+from pirate.wire.frontend import Answer, NativeRequest, header, parseAnswer, parseRequest
 from pirate.wire.words import Code
 
 KEY = bytes(range(16))

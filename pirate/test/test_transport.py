@@ -236,6 +236,20 @@ class TransportTests(TransportCase):
         self.assertEqual(self.addresses, ["127.0.0.1"] * 2)
         self.assertEqual(len({sender.connection() for sender in self.senders} - {None}), 2)
 
+    async def test_postThenClose(self) -> None:
+        """An answer that was to go at the end of a turn goes as well if the turn ends with the transport."""
+        client, worker = await self.acquaintances()
+        closed: list[Deferred[None]] = []
+
+        def last(frames: list[bytes]) -> None:
+            self.transport.post([b"c", b"", b"last words"])
+            closed.append(self.transport.close())
+
+        self.workerSent = last
+        worker.say(b"", b"x")
+        await self.until(lambda: [b"", b"last words"] in client.received)
+        await self.fired(*closed)
+
     async def test_lastCall(self) -> None:
         """A last call reads what clients have sent, at once, if it is wanted."""
         client, _ = await self.acquaintances()

@@ -13,6 +13,7 @@ from pirate.wire.words import (
     Code,
     Frames,
     Malformed,
+    Value,
     decodeObject,
     encode,
 )
@@ -243,3 +244,32 @@ def parseHeader(frame: bytes) -> tuple[bytes, dict[str, Any]] | None:
         return None
     options = decodeObject(frame[20:]) if len(frame) > 20 else {}
     return None if options is None else (frame[4:20], options)
+
+
+class Answer(Value):
+    """
+    What a server sent back.
+
+    :ivar key: the id of the request that it answers, 16 bytes; empty on a plain connection.
+    :ivar options: the header's JSON keys.
+    :ivar body: the reply, one or more frames.
+    """
+
+    __slots__ = ("body", "key", "options")
+
+    def __init__(self, key: bytes, options: dict[str, Any], body: Frames) -> None:
+        self.key = key
+        self.options = options
+        self.body = body
+
+
+def parseAnswer(frames: Frames) -> Answer | None:
+    """
+    What a DEALER got: C{[header] [''] body...}.
+
+    :return: C{None} for anything else.
+    """
+    if len(frames) < 3 or frames[1] or not frames[0].startswith(MAGIC):
+        return None
+    parsed = parseHeader(frames[0])
+    return None if parsed is None else Answer(*parsed, frames[2:])

@@ -6,15 +6,21 @@ from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
 class ZmqEndpointType:
+    """How an endpoint is used."""
+
     bind: ClassVar[str]
     connect: ClassVar[str]
 
 class ZmqEndpoint:
+    """An address, and how it is used."""
+
     type: str
     address: str
     def __init__(self, type: str, address: str) -> None: ...
 
 class ZmqFactory:
+    """The owner of a ZeroMQ context and of the connections on it."""
+
     reactor: Any
     ioThreads: int
     lingerPeriod: int
@@ -25,6 +31,8 @@ class ZmqFactory:
 
 @implementer(IReadDescriptor)
 class ZmqConnection:
+    """A ZeroMQ socket in the reactor."""
+
     socketType: ClassVar[int]
     highWaterMark: int
     factory: ZmqFactory | None
