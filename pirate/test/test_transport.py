@@ -291,16 +291,15 @@ class TransportTests(TransportCase):
 
     async def test_closeWithin(self) -> None:
         """A listener may close the transport: nothing more is read, and nothing goes wrong."""
-        closed: list[Deferred[None]] = []
+        closed: Deferred[None] = Deferred()
         client, worker = await self.acquaintances()
         self.wanted = False
         client.say(b"", b"x")
         await self.until(lambda: self.turns > 0)
         self.wanted = True
-        self.workerSent = lambda frames: closed.append(self.transport.close())
+        self.workerSent = lambda frames: self.transport.close().chainDeferred(closed)
         worker.say(b"", b"exiting")
-        await self.until(lambda: bool(closed))
-        await self.fired(*closed)
+        await self.fired(closed)
         self.assertEqual(self.order, ["worker"])
 
 
