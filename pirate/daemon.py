@@ -16,6 +16,7 @@ from pirate.imports import describe, load, place
 from pirate.service import JobServer
 from pirate.settings import Settings
 from pirate.signals import Signals, stopReactor
+from pirate.startup import setTitle
 
 
 class ServerProcess(MultiService):
@@ -52,7 +53,8 @@ class ServerProcess(MultiService):
         """Start the server; bind first under C{twist}, which knows no privileged start."""
         self.privilegedStartService()
         super().startService()
-        _setTitle(self._server)
+        endpoints = self._server.endpoints
+        setTitle(f"zmq broker {portOf(endpoints.frontend[0])}-{portOf(endpoints.backend[0])}")
         self._server.gaveUp = self._failed
 
     def _hooks(self) -> Hooks | None:
@@ -83,12 +85,3 @@ def _exit(message: str) -> None:
     sys.stdout.flush()
     print(message, file=sys.__stderr__, flush=True)
     os._exit(1)
-
-
-def _setTitle(server: JobServer) -> None:
-    try:
-        import setproctitle
-    except ImportError:
-        return
-    ports = (portOf(each[0]) for each in (server.endpoints.frontend, server.endpoints.backend))
-    setproctitle.setproctitle("zmq broker {}-{}".format(*ports))

@@ -42,12 +42,11 @@ from pirate.child import (
     Spawn,
     Sweep,
 )
+from pirate.reloading import MAX_BATCH, Reloading
 from pirate.settings import Limits
 
 #: Seconds between two batches of spare workers.
 BATCH_INTERVAL = 1.0
-#: The most spare workers started in one batch.
-MAX_BATCH = 32
 #: Rounds of failures after which a server that has never had a ready worker gives up.
 HOPELESS = 3
 #: Seconds without a request after which surplus idle workers are retired.
@@ -104,10 +103,7 @@ class Pool:
         self._random = random
         self._children: dict[int, Child] = {}
         self._keys = 0
-        self._generation = 0
-        self._reloading = False
-        self._replaced = 0
-        self._replaceBatch = 1
+        self._reload = Reloading()
         self._urgent: list[Action] = []
         self._extra = 0
         self.everReady = False
@@ -136,8 +132,7 @@ class Pool:
         child.killAt = None
         if child.kind is Kind.WORKER:
             self.everReady = True
-            if self._reloading and child.generation == self._generation:
-                self._replaced += 1
+            self._reload.ready(child)
 
     def leaving(self, child: Child) -> None:
         """A child is on its way out, asked or of its own will: it counts no more."""
@@ -167,8 +162,8 @@ class Pool:
             if not self._gaveUp:
                 self._gaveUp = True
                 self._urgent.append(GiveUp(child.verdict or str(how)))
-        elif stillborn and self._reloading and child.generation == self._generation:
-            self._endReload(f"a new worker could not start: {child.verdict or how}")
+        elif stillborn and self._reload.concerns(child):
+            self._urgent.append(self._endReload(f"a new worker could not start: {child.verdict or how}"))
 
     def condemn(self, child: Child, now: float, why: str) -> None:
         """A child is of no use any more: it is stopped by a signal that makes it show its stack, then killed."""
@@ -193,17 +188,14 @@ class Pool:
 
     def reload(self) -> None:
         """Replace every child by a new one, which must be ready before an old one is retired."""
-        self._generation += 1
-        self._reloading = True
-        self._replaced = 0
-        self._replaceBatch = 1
+        self._reload.begin()
 
     def drain(self, now: float, grace: float | None) -> None:
         """Work off what has been accepted, then close.  :param grace: seconds; C{None}: as long as it takes."""
         self.mode = Mode.DRAINING
         self._cutOffAt = None if grace is None else now + grace
-        if self._reloading:
-            self._endReload("the server is stopping")
+        if self._reload.active:
+            self._urgent.append(self._endReload("the server is stopping"))
 
     def close(self, now: float) -> None:
         """Ask every child to leave."""
@@ -286,29 +278,19 @@ class Pool:
 
     # --- rule 2
 
-    def _replace(self, now: float, load: Load) -> Iterable[Action]:
-        if not self._reloading:
-            return
-        old = [child for child in self._live() if child.generation != self._generation]
-        for child in self._byIdleness(old, load)[: self._replaced]:
-            self._replaced -= 1
-            old.remove(child)
-            yield self._retire(child, now)
-        if not old:
-            self._endReload(None)
-            yield from self._urgent
-            self._urgent = []
-        elif not any(child.state is ChildState.STARTING for child in self._live()):
-            count = min(self._replaceBatch, len(old))
-            self._replaceBatch = min(self._replaceBatch * 2, MAX_BATCH)
-            yield from self._start(count, now)
+    def _replace(self, now: float, load: Load) -> list[Action]:
+        if not self._reload.active:
+            return []
+        old = self._byIdleness(self._reload.old(self._live()), load)
+        going = self._reload.mayGo(old)
+        actions = [self._retire(child, now) for child in going]
+        if len(going) == len(old):
+            return [*actions, self._endReload(None)]
+        return [*actions, *self._start(self._reload.toStart(len(old) - len(going), self._live()), now)]
 
-    def _endReload(self, error: str | None) -> None:
-        self._reloading = False
-        self._replaced = 0
-        for child in self._children.values():
-            child.generation = self._generation
-        self._urgent.append(Reloaded(error))
+    def _endReload(self, error: str | None) -> Action:
+        self._reload.end(self._children.values())
+        return Reloaded(error)
 
     # --- rules 3 and 4
 
@@ -350,7 +332,9 @@ class Pool:
         for _ in range(count):
             self._keys += 1
             self._lastSpawn = now
-            child = Child(self._keys, kind, self._lifetime(), self._generation, now, now + self.limits.startTimeout)
+            child = Child(
+                self._keys, kind, self._lifetime(), self._reload.generation, now, now + self.limits.startTimeout
+            )
             if self.limits.maxAge:
                 child.oldAt = now + self.limits.maxAge * self._random.uniform(0.9, 1.1)
             self._children[child.key] = child
@@ -365,7 +349,7 @@ class Pool:
 
     def _surplus(self, now: float, load: Load) -> list[Child]:
         """The children to retire now."""
-        if self._reloading:
+        if self._reload.active:
             return []
         live, idle = self._live(), self._idle(load)
         least, spare = self.limits.minServers, self.limits.minSpareServers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,6 @@ from twisted.logger import Logger
 from pirate.broker import Broker
 from pirate.child import (
     Action,
-    Child,
     ChildState,
     CutOff,
     Exit,
@@ -26,6 +24,7 @@ from pirate.child import (
     Sweep,
 )
 from pirate.logs import DETAIL
+from pirate.member import Member
 from pirate.pool import Load, Mode, Pool
 from pirate.process import WorkerProcess, isStopped, residentMemory, sweep
 from pirate.wire.backend import Status
@@ -35,32 +34,6 @@ from pirate.wire.words import EXITING, HEARTBEAT
 LAST_ANSWERS = 0.005
 #: The same for a worker that left as it was asked to, and so has answered all that it held.
 LAST_ANSWERS_RETIRED = 1.0
-
-
-class Member:
-    """
-    A child and its process.
-
-    :ivar identity: its routing id on the backend.
-    :ivar token: the secret by which it proves itself.
-    :ivar told: the state that the hooks were last told of.
-    :ivar left: whether it has said that it is leaving.
-    """
-
-    def __init__(self, child: Child) -> None:
-        self.child = child
-        self.process: WorkerProcess
-        self.identity = b""
-        self.token = secrets.token_hex(16)
-        self.told = child.state
-        self.left = False
-        self.burial: IDelayedCall | None = None
-
-    def isProved(self, status: Status) -> bool:
-        """Whether a status carries this child's token."""
-        if status.info is None:
-            return False
-        return secrets.compare_digest(status.info.token.encode(errors="replace"), self.token.encode())
 
 
 class Supervisor:
@@ -251,32 +224,22 @@ class Supervisor:
 
     def _spawn(self, action: Spawn) -> None:
         member = self._members[action.child.key] = Member(action.child)
-        member.process = WorkerProcess(
+        process = member.process = WorkerProcess(
             self._reactor,
             lambda line, stream: self._said(member, line, stream),
             lambda how: self._exited(member, how),
         )
         self.spawns += 1
         try:
-            member.process.spawn(self._reactor)
+            member.spawn(self._reactor, self.job)
         except OSError as error:
             self._exited(member, Exit("not spawned", words=f"cannot start a process: {error.strerror}"))
             return
-        member.identity = f"child_{member.process.pid}_{secrets.token_hex(4)}".encode()
         self._byIdentity[member.identity] = member
-        self._streams.add(member.process)
-        member.process.ended = lambda: self._streamsClosed(member.process)
-        dequeue = action.child.kind is Kind.DEQUEUE
-        member.process.begin(
-            {
-                **self.job,
-                "identity": member.identity.decode(),
-                "token": member.token,
-                "dequeue": self.job["dequeue"] if dequeue else None,
-            }
-        )
-        self._log.info("worker {pid} was started", pid=member.process.pid, verbosity=DETAIL)
-        self.watch("childStarted", member.process.pid)
+        self._streams.add(process)
+        process.ended = lambda: self._streamsClosed(process)
+        self._log.info("worker {pid} was started", pid=process.pid, verbosity=DETAIL)
+        self.watch("childStarted", process.pid)
 
     def _retire(self, action: Retire) -> None:
         member = self._members[action.child.key]

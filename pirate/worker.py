@@ -21,8 +21,9 @@ import zmq
 
 from pirate.app import App, Context, toFrames
 from pirate.credit import Credit
-from pirate.errors import LAST_WORDS, ExitCode, JobTimeout
+from pirate.errors import ExitCode, JobTimeout
 from pirate.imports import describe, load, place
+from pirate.startup import endWithParent, fail, readJob, settle, showTraceback
 from pirate.wire.backend import Info, announcement
 from pirate.wire.words import CANCEL, DEQUEUE, ERROR, EXITING, HEARTBEAT, PARTIAL, RETIRE, WAITING, Code
 
@@ -171,7 +172,7 @@ class Worker:
         except (SystemExit, Leave):
             raise
         except BaseException as error:
-            _showTraceback()
+            showTraceback()
             code = Code.TIMEOUT if isinstance(error, JobTimeout) else Code.APP_ERROR
             answer = [b"", request, ERROR, code.encode(), describe(error).encode(errors="replace")]
         self._cancelled.discard(request)
@@ -245,85 +246,15 @@ class Worker:
             raise Leave
 
 
-def _load(path: str, make: Any, showTraceback: bool) -> Any:
+def _load(path: str, make: Any, loudly: bool) -> Any:
     """The thing that an import path names, made ready; if that fails, this process says why and ends."""
     try:
         return make(load(path))
     except BaseException as error:
-        if showTraceback:
-            _showTraceback()
+        if loudly:
+            showTraceback()
         where = place(error)
-        _fail(ExitCode.APP_NOT_LOADED, f"cannot load {path!r}: {describe(error)}{where}")
-
-
-def _showTraceback() -> None:
-    import traceback
-
-    traceback.print_exc()
-
-
-def _fail(code: ExitCode, reason: str) -> NoReturn:
-    """End this process, with one line for the parent."""
-    sys.stdout.flush()
-    print(f"{LAST_WORDS}{reason}", file=sys.stderr, flush=True)
-    os._exit(code)
-
-
-def _endWithParent() -> int:
-    """
-    Keep the pipe that is the standard input, and let its end kill this process, even one that is deep in C code.
-
-    :return: the descriptor of the pipe, which must stay open.
-    """
-    import fcntl
-    import select
-
-    lifeline = os.dup(0)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    if sys.platform != "linux":
-        signal.signal(signal.SIGIO, lambda number, frame: os._exit(ExitCode.CLEAN))
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    poll = select.poll()
-    poll.register(lifeline, select.POLLIN)
-    if poll.poll(0):
-        os._exit(ExitCode.CLEAN)
-    return lifeline
-
-
-def _readJob() -> dict[str, Any]:
-    """The job: the first line of the standard input, and not a byte more."""
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        chunk = os.read(0, 1 << 16)
-        if not chunk:
-            os._exit(ExitCode.CLEAN)
-        line += chunk
-    job: dict[str, Any] = json.loads(line)
-    return job
-
-
-def _settle(job: dict[str, Any]) -> None:
-    """Make this process what its parent expects: paths, environment, signals, streams, title."""
-    sys.path[:] = job["path"]
-    # Before the environment is touched: setproctitle finds its room by walking back from the first variable.
-    _setTitle(job["title"])
-    if job["pythonpath"] is None:
-        os.environ.pop("PYTHONPATH", None)
-    else:
-        os.environ["PYTHONPATH"] = job["pythonpath"]
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-
-
-def _setTitle(title: str) -> None:
-    if title:
-        try:
-            import setproctitle
-        except ImportError:
-            return
-        setproctitle.setproctitle(title)
+        fail(ExitCode.APP_NOT_LOADED, f"cannot load {path!r}: {describe(error)}{where}")
 
 
 def main() -> NoReturn:
@@ -332,13 +263,13 @@ def main() -> NoReturn:
         signal.signal(number, signal.SIG_IGN)
     # A fatal signal, the ABRT that the parent sends a job that takes too long among them, shows the stack first.
     faulthandler.enable()
-    job = _readJob()
-    lifeline = _endWithParent()
-    _settle(job)
+    job = readJob()
+    lifeline = endWithParent()
+    settle(job)
     try:
         Worker(job).run()
     except zmq.ZMQError as error:
-        _fail(ExitCode.BOOT_FAILED, f"cannot use {job['backend']}: {error}")
+        fail(ExitCode.BOOT_FAILED, f"cannot use {job['backend']}: {error}")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.close(lifeline)
     sys.exit(ExitCode.CLEAN)

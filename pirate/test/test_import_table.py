@@ -48,13 +48,15 @@ ALLOWED = {
     "settings": "endpoints errors kinds",
     "child": "",
     "backoff": "child",
-    "pool": "backoff child settings",
+    "reloading": "child",
+    "pool": "backoff child reloading settings",
     # The child's program.
     "credit": "wire.words",
     "imports": "errors",
     "echo": "",
     "app": "",
-    "worker": "app credit errors imports wire.backend wire.words zmq",
+    "startup": "errors",
+    "worker": "app credit errors imports startup wire.backend wire.words zmq",
     # The edges.
     "logs": "twisted zope",
     "process": "child errors twisted",
@@ -62,13 +64,14 @@ ALLOWED = {
     "router": "txzmq zmq",
     "monitor": "txzmq zmq",
     "transport": "binding monitor router twisted txzmq waiting",
-    "supervisor": "broker child logs pool process twisted wire.backend wire.words",
+    "member": "child process twisted wire.backend",
+    "supervisor": "broker child logs member pool process twisted wire.backend wire.words",
     "exchange": ". broker logs supervisor twisted waiting wire",
     "run": "broker child endpoints exchange logs pool settings supervisor twisted wire",
     "hooks": "",
     "service": "errors hooks logs process run settings twisted",
     "signals": "errors service twisted",
-    "daemon": "endpoints errors hooks imports service settings signals twisted",
+    "daemon": "endpoints errors hooks imports service settings signals startup twisted",
     "tap": ". errors kinds settings twisted",
     # The client.
     "client.errors": "errors wire.words",
@@ -79,13 +82,14 @@ ALLOWED = {
     "client.command": ". client errors zmq",
     # The public fakes.
     "fakeprocess": "twisted",
-    "testing": "errors fakeprocess twisted wire",
+    "faketransport": "errors twisted",
+    "testing": "errors fakeprocess faketransport twisted wire",
 }
 
 #: The modules without sockets, processes, files, threads and clocks, and all of the standard library that they need.
 PURE = (
     "wire wire.words wire.frontend wire.backend tally memory answers services timetable dispatch broker waiting "
-    "endpoints kinds settings child backoff pool credit"
+    "endpoints kinds settings child backoff reloading pool credit"
 )
 PURE_LIBRARY = {
     "collections",

@@ -25,7 +25,8 @@ from pirate.child import (
     Spawn,
     Sweep,
 )
-from pirate.pool import LAST_GRACE, MAX_BATCH, QUIET, SECOND_TERM, Load, Mode, Pool
+from pirate.pool import LAST_GRACE, QUIET, SECOND_TERM, Load, Mode, Pool
+from pirate.reloading import MAX_BATCH
 from pirate.settings import Limits
 
 KILLED = Exit("signal SIGKILL")

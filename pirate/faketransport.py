@@ -1,0 +1,192 @@
+"""A transport without sockets.  Its home is L{pirate.testing}."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from pirate.errors import BindError
+
+#: Messages that one turn of a L{MemoryTransport} reads from one side.
+MESSAGES = 64
+
+
+class MemoryRouter:
+    """
+    A ROUTER without a socket.  A peer is there from its first message, or L{connect}, until L{disconnect}.
+
+    :ivar waiting: the messages that have not been read.
+    :ivar sent: every message that was sent, with its peer's routing id in front.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._peers: dict[bytes, Callable[[list[bytes]], None]] = {}
+        self.waiting: deque[list[bytes]] = deque()
+        self.sent: list[list[bytes]] = []
+
+    def connect(self, peer: bytes, received: Callable[[list[bytes]], None] = lambda frames: None) -> None:
+        """A peer comes.  :param received: called with each message that it is sent, without its routing id."""
+        self._peers[peer] = received
+
+    def disconnect(self, peer: bytes) -> None:
+        """A peer is out of reach from now on; what it has sent can still be read."""
+        self._peers.pop(peer, None)
+
+    def receive(self, peer: bytes, *frames: bytes) -> None:
+        """A peer sends a message, which is read in one of the transport's next turns."""
+        self._peers.setdefault(peer, lambda frames: None)
+        self.waiting.append([peer, *frames])
+        self._wake()
+
+    def deliver(self, frames: Sequence[bytes]) -> bool:
+        """Send a message; false if its peer is out of reach."""
+        received = self._peers.get(frames[0])
+        if received is not None:
+            self.sent.append(list(frames))
+            received(list(frames[1:]))
+        return received is not None
+
+    def sentTo(self, peer: bytes) -> list[list[bytes]]:
+        """All that one peer was sent, without its routing id."""
+        return [frames[1:] for frames in self.sent if frames[0] == peer]
+
+
+class MemorySender:
+    """Who sent a message to a L{MemoryTransport}: everybody at one address.  :param req: whether by a REQ socket."""
+
+    def __init__(self, address: str, client: bytes, req: bool = False) -> None:
+        self._req = req
+        self._address = address
+        self._client = client
+
+    def address(self) -> str | None:
+        """See L{pirate.waiting.Sender}."""
+        return self._address
+
+    def connection(self) -> int:
+        """See L{pirate.waiting.Sender}."""
+        return int.from_bytes(self._client, "big")
+
+    def asksOneByOne(self) -> bool:
+        """See L{pirate.waiting.Sender}."""
+        return self._req
+
+
+class MemoryTransport:
+    """
+    What L{pirate.transport.Transport} does, without sockets; that class says what its methods are for.
+
+    :param reactor: gives it its turns: advance it to have messages read.
+    :param refusals: endpoints that cannot be bound, and why.
+    :param firstPort: the port that is bound for the first C{*}.
+    :ivar frontend: the clients' side, whose peers' address is C{address}.
+    :ivar req: whether clients are REQ sockets, which wait for one answer at a time.
+    :ivar backend: the workers' side.
+    :ivar bound: the endpoints that are bound now.
+    :ivar turns: how many turns there have been.
+    """
+
+    _log = Logger()
+    address = "127.0.0.1"
+    req = False
+
+    def __init__(self, reactor: Any, refusals: Mapping[str, str] | None = None, firstPort: int = 49152) -> None:
+        self._reactor = reactor
+        self._refusals = refusals or {}
+        self._ports = count(firstPort)
+        self._again: Any = None
+        self.frontend = MemoryRouter(self.wake)
+        self.backend = MemoryRouter(self.wake)
+        self.bound: list[str] = []
+        self.closed = False
+        self.turns = 0
+
+    def start(self, owner: Any) -> None:
+        """Say who is to be told, before anything is bound."""
+        self._owner = owner
+
+    def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Bind both sides.  :raise BindError: if an endpoint is to be refused; nothing stays bound."""
+        for name, endpoint in [("frontend", each) for each in frontend] + [("backend", each) for each in backend]:
+            if endpoint in self._refusals:
+                self._shut()
+                raise BindError(f"{name} {endpoint}: {self._refusals[endpoint]}")
+            self.bound.append(f"{endpoint[:-1]}{next(self._ports)}" if endpoint.endswith(":*") else endpoint)
+        return self.bound[: len(frontend)], self.bound[len(frontend) :]
+
+    def lastCall(self) -> None:
+        """Read what clients have sent so far."""
+        while self._owner.wanted() and self.frontend.waiting:
+            self._read(self.frontend, self._fromClient)
+        self.wake()
+
+    def toClient(self, frames: Sequence[bytes]) -> bool:
+        """Send to a client; false if it is out of reach."""
+        return self._opened(self.frontend).deliver(frames)
+
+    def post(self, frames: Sequence[bytes]) -> None:
+        """Send to a client; C{undelivered} is called if it is out of reach."""
+        if not self.toClient(frames):
+            self._owner.undelivered()
+
+    def vanish(self, client: bytes) -> None:
+        """A client's connection is closed."""
+        self.frontend.disconnect(client)
+        self._owner.clientGone(MemorySender(self.address, client).connection())
+
+    def toWorker(self, frames: Sequence[bytes]) -> bool:
+        """Send to a worker; false if it is out of reach."""
+        return self._opened(self.backend).deliver(frames)
+
+    def wake(self) -> None:
+        """Take a turn soon."""
+        if self._again is None and not self.closed:
+            self._again = self._reactor.callLater(0, self._turn)
+
+    def close(self) -> Deferred[None]:
+        """Close both sides.  :return: fires in the reactor's next turn."""
+        self._shut()
+        return deferLater(self._reactor, 0)
+
+    def _shut(self) -> None:
+        self.bound, self.closed = [], True
+        again, self._again = self._again, None
+        if again is not None:
+            again.cancel()
+
+    def _opened(self, side: MemoryRouter) -> MemoryRouter:
+        if self.closed:
+            raise ValueError("nothing can be sent any more: the transport is closed")
+        return side
+
+    def _turn(self) -> None:
+        self._again = None
+        self.turns += 1
+        owner = self._owner
+        owner.turning()
+        self._read(self.backend, owner.fromWorker)
+        if not self.closed and owner.wanted():
+            self._read(self.frontend, self._fromClient)
+        if self.closed:
+            return
+        owner.turned()
+        if self.backend.waiting or (self.frontend.waiting and owner.wanted()):
+            self.wake()
+
+    def _fromClient(self, frames: list[bytes]) -> None:
+        self._owner.fromClient(frames, MemorySender(self.address, frames[0], self.req))
+
+    def _read(self, side: MemoryRouter, received: Callable[[list[bytes]], None]) -> None:
+        for _ in range(min(len(side.waiting), MESSAGES)):
+            try:
+                if not self.closed:
+                    received(side.waiting.popleft())
+            except Exception:
+                self._log.failure("a message was dropped")
