@@ -15,7 +15,7 @@ from collections.abc import Callable
 from struct import Struct
 
 from pirate.answers import Answers
-from pirate.dispatch import Dispatcher, Send
+from pirate.dispatch import Dispatcher, Post, Send
 from pirate.memory import Memory
 from pirate.services import Worker
 from pirate.settings import Terms
@@ -36,6 +36,8 @@ class Broker(Dispatcher):
     :param toClient: sends frames to a client.
     :param post: the same, if it may be a little later; C{answers.countUndelivered} is to be called if that fails.
     :param toWorker: sends frames to a worker.
+    :param postToWorker: the same, a little later; L{missed} is to be called, from nowhere within the broker, if that
+        fails.
     :param terms: what a request can count on.
     :param tellPlain: whether clients without a native header are told of errors.
     :param firstId: where the numbering of requests starts, up to 62 random bits: a worker that knew another broker
@@ -47,16 +49,17 @@ class Broker(Dispatcher):
         self,
         toClient: Send,
         toWorker: Send,
+        postToWorker: Post,
         terms: Terms,
         *,
-        post: Callable[[list[bytes]], None] | None = None,
+        post: Post | None = None,
         tellPlain: bool = False,
         firstId: int = 0,
     ) -> None:
         tally = Tally()
         memory = Memory(terms.remember, terms.rememberEntries, int(terms.rememberMib * _MIB))
         answers = Answers(toClient, post or self._sendNow, tally, memory, tellPlain)
-        super().__init__(toWorker, terms, answers, tally)
+        super().__init__(toWorker, postToWorker, terms, answers, tally)
         self._toClient = toClient
         self.silent: Callable[[bytes], None] = lambda identity: None
         self._number = firstId | _ID_BIT
@@ -119,7 +122,7 @@ class Broker(Dispatcher):
         for worker in self._timetable.silent(self._workers.values(), self.now):
             if worker.probed is None:
                 worker.probed = list(worker.held)
-                self._toWorker([worker.identity, b"", HEARTBEAT])
+                self._postToWorker([worker.identity, b"", HEARTBEAT])
             self.silent(worker.identity)
 
     def _stop(self, worker: Worker, why: str) -> None:
@@ -147,8 +150,10 @@ class Broker(Dispatcher):
         if request.deadline <= self.now:
             self._fail(request, Code.EXPIRED, "its time was over before it was begun")
             return
-        worker = None if service.backlog else service.ready.first()
-        if worker is None or not self._give(worker, request):
+        worker = service.ready.first()
+        if worker is None:
+            self._wait(request)
+        elif service.backlog or not self._give(worker, request):
             self._dispatch(self._wait(request))
 
     def _known(self, request: NativeRequest) -> bool:
@@ -193,7 +198,7 @@ class Broker(Dispatcher):
         holder = self._workers.get(request.holder) if request.state is State.HELD else None
         self._fail(request, Code.CANCELLED, "its client cancelled it")
         if holder is not None:
-            self._toWorker([holder.identity, b"", CANCEL, request.id])
+            self._postToWorker([holder.identity, b"", CANCEL, request.id])
             if self._terms.cancelKills and next(iter(holder.held)) == request.id:
                 holder.doomed = self.now + self._terms.cancelKills
                 self._timetable.note(holder.doomed)

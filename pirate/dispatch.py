@@ -15,7 +15,7 @@ The rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pirate.answers import Answers
 from pirate.services import Service, Services, Standing, Worker
@@ -26,15 +26,20 @@ from pirate.wire.backend import Info, requestFrames
 from pirate.wire.frontend import Request, State
 from pirate.wire.words import CANCEL, RETIRE, Code, Frames
 
+_NEVER = float("inf")
+
 #: Sends a message; false if its peer cannot be reached.
 Send = Callable[[list[bytes]], bool]
+#: The same, if it need not be known whether it can.
+Post = Callable[[list[bytes]], None]
 
 
 class Dispatcher:
     """
     The workers, what they hold, and what waits for them.
 
-    :param toWorker: sends frames to a worker.
+    :param toWorker: sends frames to a worker at once.
+    :param postToWorker: the same, a little later; L{missed} is to be called if that fails.
     :param terms: what a request can count on.
     :param answers: what clients are told.
     :ivar now: the time in seconds, on any clock that does not go back.
@@ -46,8 +51,9 @@ class Dispatcher:
     :ivar wantsContext: whether some worker's app has asked for the context of requests.
     """
 
-    def __init__(self, toWorker: Send, terms: Terms, answers: Answers, tally: Tally) -> None:
+    def __init__(self, toWorker: Send, postToWorker: Post, terms: Terms, answers: Answers, tally: Tally) -> None:
         self._toWorker = toWorker
+        self._postToWorker = postToWorker
         self._terms = terms
         self.answers = answers
         self.tally = tally
@@ -109,7 +115,6 @@ class Dispatcher:
                 worker.plain = False
                 worker.credit = info.credit
                 worker.room = 1 if any(request.alone for request in worker.held.values()) else info.credit
-        self._services.place(worker)
         self._feed(worker)
 
     def workerAlive(self, identity: bytes) -> None:
@@ -138,7 +143,7 @@ class Dispatcher:
     def retire(self, identity: bytes) -> None:
         """Give a worker no more requests, and ask it to leave after those that it holds."""
         if self.withhold(identity):
-            self._toWorker([identity, b"", RETIRE])
+            self._postToWorker([identity, b"", RETIRE])
 
     def retireAll(self) -> None:
         """The same for all that understand it: a plain worker does not."""
@@ -172,6 +177,25 @@ class Dispatcher:
         for service in self._services.dismiss(worker):
             self._dispatch(service)
 
+    def missed(self, messages: Sequence[Frames]) -> None:
+        """Messages did not reach their workers: the requests among them go to others."""
+        hands: dict[bytes, list[Request]] = {}
+        for identity, _, name, *_ in messages:
+            worker = self._workers.get(identity)
+            request = None if worker is None else worker.held.pop(name, None)
+            if request is not None:
+                hands.setdefault(identity, []).append(request)
+        for identity, requests in hands.items():
+            worker = self._workers.get(identity)
+            if worker is None:
+                continue
+            if not worker.held:
+                self._empty(worker)
+            services = [self._requeue(each, worker) for each in reversed(requests) if each.state is State.HELD]
+            self._outOfReach(worker)
+            for service in services:
+                self._dispatch(service)
+
     def replyReceived(self, identity: bytes, requestId: bytes, body: Frames) -> None:
         """A worker answers a request that it holds; any other answer is counted and dropped."""
         request = self._release(identity, requestId)
@@ -189,7 +213,7 @@ class Dispatcher:
         refusal = self.answers.parted(request, body)
         if refusal:
             self._fail(request, Code.CANCELLED, refusal)
-            self._toWorker([identity, b"", CANCEL, requestId])
+            self._postToWorker([identity, b"", CANCEL, requestId])
 
     def failureReceived(self, identity: bytes, requestId: bytes, code: Code, message: str) -> None:
         """A worker could not answer a request that it holds."""
@@ -214,11 +238,12 @@ class Dispatcher:
         held = worker.held
         if request.alone and held:
             return False
-        if not self._toWorker(requestFrames(worker.identity, request, worker.wantsContext, self.now)):
-            if self.unreachable(worker.identity):
-                self.withhold(worker.identity)
-            else:
-                self.workerGone(worker.identity, "being out of reach")
+        frames = requestFrames(worker.identity, request, worker.wantsContext, self.now)
+        # One who has nothing to do does not wait for others to get theirs.
+        if held:
+            self._postToWorker(frames)
+        elif not self._toWorker(frames):
+            self._outOfReach(worker)
             return False
         if not held:
             self._busy += 1
@@ -238,6 +263,12 @@ class Dispatcher:
             self.retire(worker.identity)
             self.retired(worker.identity)
         return True
+
+    def _outOfReach(self, worker: Worker) -> None:
+        if self.unreachable(worker.identity):
+            self.withhold(worker.identity)
+        else:
+            self.workerGone(worker.identity, "being out of reach")
 
     def _release(self, identity: bytes, requestId: bytes) -> Request | None:
         """The request that an answer is for, done now, its worker's hand filled again; C{None} if it is for none."""
@@ -265,8 +296,7 @@ class Dispatcher:
                 worker.doomed = self.now + self._terms.cancelKills
                 self._timetable.note(worker.doomed)
             else:
-                worker.doomed = float("inf")
-            self._services.place(worker)
+                worker.doomed = _NEVER
             self._feed(worker)
         return answered
 
@@ -274,7 +304,7 @@ class Dispatcher:
         """A worker's hand is empty."""
         worker.held.clear()
         worker.room = worker.credit
-        worker.doomed = float("inf")
+        worker.doomed = _NEVER
         self._busy -= 1
         if self.watch is not None:
             self.watch(worker.identity, False)
@@ -320,7 +350,7 @@ class Dispatcher:
             for request in worker.held.values():
                 request.suspected = 1
 
-    def _requeue(self, request: Request, worker: Worker) -> None:
+    def _requeue(self, request: Request, worker: Worker) -> Service:
         """Put a request that a worker held back to the front of its backlog."""
         request.holders += (worker.identity,)
         request.parts = None
@@ -328,7 +358,7 @@ class Dispatcher:
         self._moved[request.id] = request
         self.tally.redispatched += 1
         self._inHand -= 1
-        self._wait(request, front=True)
+        return self._wait(request, front=True)
 
     # --- the backlog
 
@@ -338,11 +368,13 @@ class Dispatcher:
         return service
 
     def _feed(self, worker: Worker) -> None:
-        """Fill the hand of a worker that has room, the oldest request first."""
-        while self._services.waiting and worker.level >= 0:
-            service = self._services.oldest(worker)
+        """Fill the hand of a worker, the oldest request first, and put the worker where it belongs then."""
+        services = self._services
+        while services.waiting and len(worker.held) < worker.room and worker.standing is Standing.SERVING:
+            service = services.oldest(worker)
             if service is None or not self._giveHead(worker, service):
-                return
+                break
+        services.place(worker)
 
     def _dispatch(self, service: Service) -> None:
         """Send what waits for a service to those who are ready to serve it; a call from within is done by the outer."""

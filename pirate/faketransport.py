@@ -145,6 +145,11 @@ class MemoryTransport:
         """Send to a worker; false if it is out of reach."""
         return self._opened(self.backend).deliver(frames)
 
+    def postToWorker(self, frames: Sequence[bytes]) -> None:
+        """Send to a worker; C{missed} is called in the next turn if it is out of reach."""
+        if not self.toWorker(frames):
+            self._reactor.callLater(0, self._owner.missed, [frames])
+
     def wake(self) -> None:
         """Take a turn soon."""
         if self._again is None and not self.closed:

@@ -8,7 +8,7 @@ messages a turn, through pyzmq's inner calls, large frames without a copy, and a
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import zmq
@@ -42,6 +42,9 @@ _NOBLOCK = int(zmq.NOBLOCK)
 _SNDMORE = int(zmq.SNDMORE) | _NOBLOCK
 _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
+_RCVMORE = int(zmq.RCVMORE)
+#: The first byte of a request's id, at least; no word begins so.
+_ID = b"\x80"
 
 
 class Router(ZmqConnection):
@@ -51,6 +54,7 @@ class Router(ZmqConnection):
     :param factory: whose context it is on.
     :param fired: called with this when its descriptor tells of something.
     :param heartbeats: whether peers on TCP that do not answer ZMTP's heartbeats are dropped.
+    :ivar ours: the peers that are known to speak as our own workers do, by routing id.
     :ivar full: whether the last message that could not be delivered is one that its peer may take later.
     :ivar armed: whether the descriptor will tell of what comes next: it does once nothing has been found to read, and
         until the next send.
@@ -69,6 +73,7 @@ class Router(ZmqConnection):
         self._get = plain.get
         self.armed = False
         self.full = False
+        self.ours: Container[bytes] = ()
         options = {**OPTIONS, **(HEARTBEATS if heartbeats else {})}
         for option, value in options.items():
             self.socket.set(option, value)
@@ -109,7 +114,8 @@ class Router(ZmqConnection):
             except zmq.Again:
                 self.armed = True
                 return
-            more = True
+            frame = None
+            more = frames[0] not in self.ours or self._begin(frames)
             while more:
                 frame = receive(_NOBLOCK, False)
                 size = len(frame)
@@ -120,6 +126,22 @@ class Router(ZmqConnection):
             received(frames, frame)
             if budget < 0 or self.factory is None:
                 return
+
+    def _begin(self, frames: list[bytes]) -> bool:
+        """
+        Read what is there for certain in a message of one of our own workers: a delimiter and a word, or a delimiter,
+        an id, and what follows an id.
+
+        To ask of each frame whether there is another costs four times as much as to read it.
+
+        :return: whether there is more.
+        """
+        receive = self._receive
+        frames += receive(), (word := receive())
+        if word[:1] >= _ID:
+            frames.append(receive())
+            return True
+        return bool(self._get(_RCVMORE))
 
     def deliver(self, frames: Sequence[bytes]) -> bool:
         """

@@ -66,6 +66,7 @@ class Run:
         self._broker = broker = Broker(
             transport.toClient,
             transport.toWorker,
+            transport.postToWorker,
             settings.terms,
             post=transport.post,
             tellPlain=settings.errorReply,
@@ -85,6 +86,8 @@ class Run:
         self.fromClient = self._exchange.fromClient
         self.clientGone = self._exchange.clientGone
         self.fromWorker = self._exchange.fromWorker
+        self.missed = broker.missed
+        self.ours = self.crew.ours
         self._look: Callable[[], None] = lambda: None
         self._timer: IDelayedCall | None = None
         self._due = float("inf")

@@ -205,7 +205,11 @@ class Services:
 
     def oldest(self, worker: Worker) -> Service | None:
         """Of a worker's services, the one whose next request is the oldest; C{None} if nobody waits."""
-        heads = [(head.id, name) for name in worker.services if (head := self._byName[name].head())]
+        names = worker.services
+        if len(names) == 1:
+            service = self._byName[names[0]]
+            return None if service.head() is None else service
+        heads = [(head.id, name) for name in names if (head := self._byName[name].head())]
         return self._byName[min(heads)[1]] if heads else None
 
     def oldestSince(self) -> Iterator[float]:

@@ -43,6 +43,7 @@ class Supervisor:
     :param reactor: the reactor.
     :param broker: who has to be told of workers that come and go.
     :ivar job: what every worker is told, but for its identity and token.
+    :ivar ours: the routing ids of those that have proved to be this server's own.
     :ivar asked: called after the pool was looked at.
     :ivar cutOff: called when the time for stopping is over.
     :ivar reloaded: called with the error, or C{None}, when a reload has ended.
@@ -58,6 +59,7 @@ class Supervisor:
         self.job: dict[str, Any] = {}
         self._members: dict[int, Member] = {}
         self._byIdentity: dict[bytes, Member] = {}
+        self.ours: set[bytes] = set()
         self._streams: set[WorkerProcess] = set()
         self._wake: IDelayedCall | None = None
         self._asking = False
@@ -166,6 +168,7 @@ class Supervisor:
         return True
 
     def _ready(self, member: Member, status: Status) -> None:
+        self.ours.add(member.identity)
         member.process.becameReady()
         self._pool.ready(member.child, self._reactor.seconds())
         self._changed(member, member.child.state)
@@ -284,6 +287,7 @@ class Supervisor:
             member.burial.cancel()
         member.burial = None
         self._byIdentity.pop(member.identity, None)
+        self.ours.discard(member.identity)
         self._broker.workerGone(member.identity, cause)
         self._tellGone()
 

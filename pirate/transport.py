@@ -1,13 +1,14 @@
 """
 The broker's two ROUTERs, on txZMQ.
 
-One turn of the reactor reads a bounded number of messages, of the backend first, and then sends clients their answers.
-A descriptor of ZeroMQ tells of new events once, so whatever stops early, or sends, looks again before it goes.
+One turn of the reactor reads a bounded number of messages, of the backend first.  What is to be sent meanwhile is sent
+together, to the workers after each reading and to the clients at the end: ZeroMQ's thread then wakes once for many.  A
+descriptor of ZeroMQ tells of new events once, so whatever stops early, or sends, looks again before it goes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from select import select
 from typing import Any, Protocol
 
@@ -36,7 +37,13 @@ NEXT_ANSWER, BATCH_TIME = 0.0003, 0.003
 
 
 class TransportOwner(Protocol):
-    """Whom a transport serves."""
+    """
+    Whom a transport serves.
+
+    :ivar ours: the workers that have proved to be our own, by routing id.
+    """
+
+    ours: Container[bytes]
 
     def turning(self) -> None:
         """A turn begins."""
@@ -62,6 +69,9 @@ class TransportOwner(Protocol):
     def undelivered(self) -> None:
         """A client was not there, or did not take what was posted."""
 
+    def missed(self, messages: list[Sequence[bytes]]) -> None:
+        """Workers were not there, or did not take what they were sent."""
+
 
 class Transport:
     """
@@ -77,6 +87,7 @@ class Transport:
         self._reactor = reactor
         self._again: IDelayedCall | None = None
         self._inTurn = False
+        self._toWorkers: list[Sequence[bytes]] = []
         self._outbox: list[Sequence[bytes]] = []
         self._postponed: list[tuple[float, Sequence[bytes]]] = []
         self._retry: IDelayedCall | None = None
@@ -92,6 +103,7 @@ class Transport:
         """Say who is to be told, before anything is bound."""
         self._owner = owner
         self._monitor.closed = owner.clientGone
+        self._backend.ours = owner.ours
 
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """
@@ -137,8 +149,13 @@ class Transport:
             self._postpone(frames)
 
     def toWorker(self, frames: Sequence[bytes]) -> bool:
-        """Send to a worker; false if it is not there, or does not take what it is sent."""
+        """Send to a worker at once; false if it is not there, or does not take what it is sent."""
         return self._deliver(self._backend, frames)
+
+    def postToWorker(self, frames: Sequence[bytes]) -> None:
+        """Send to a worker, a little later; C{missed} is called if that fails."""
+        self._toWorkers.append(frames)
+        self.wake()
 
     def wake(self) -> None:
         """Take a turn soon: something has changed that was not read from a socket."""
@@ -155,7 +172,8 @@ class Transport:
             if later is not None and later.active():
                 later.cancel()
         self._again = self._retry = None
-        # In the middle of a turn, there may be answers that were to go at its end.
+        # In the middle of a turn, there may be messages that were to go later.
+        self._sendToWorkers()
         self._flush()
         self._closeSockets()
         # One at a time: of two threads that wait for the end of one context, one waits for ever.
@@ -195,14 +213,17 @@ class Transport:
         try:
             owner.turning()
             backend.read(self._backendReceived, fired is backend)
+            self._sendToWorkers()
             if frontend.factory is not None and owner.wanted():
                 frontend.read(self._frontendReceived, fired is frontend)
+                self._sendToWorkers()
             if self._outbox and owner.pressed() and backend.fd < SELECTABLE:
                 self._gather()
             if frontend.factory is None:
                 return
-            self._flush()
             owner.turned()
+            self._sendToWorkers()
+            self._flush()
         finally:
             self._inTurn = False
         more = not backend.armed and backend.pending()
@@ -222,11 +243,22 @@ class Transport:
             if (backend.armed or not backend.pending()) and not select([backend.fd], [], [], NEXT_ANSWER)[0]:
                 return
             backend.read(self._backendReceived, sure=False)
+            self._sendToWorkers()
             if backend.factory is None:
                 return
 
+    def _sendToWorkers(self) -> None:
+        while self._toWorkers and self._backend.factory is not None:
+            messages, self._toWorkers = self._toWorkers, []
+            deliver = self._backend.deliver
+            missed = [frames for frames in messages if not deliver(frames)]
+            if missed:
+                self._owner.missed(missed)
+
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, []
+        if self._frontend.factory is None:
+            return
         for frames in outbox:
             if not self._frontend.deliver(frames):
                 self._postpone(frames)

@@ -21,40 +21,75 @@ class Sender(Protocol):
         """Whether it came from a REQ socket, which waits for one answer at a time."""
 
 
+class _Client:
+    """A plain client.  :ivar requests: those of its requests that wait, and perhaps some that do not any more."""
+
+    __slots__ = ("connection", "name", "oneByOne", "requests")
+
+    def __init__(self, name: bytes, connection: int, oneByOne: bool) -> None:
+        self.name = name
+        self.connection = connection
+        self.oneByOne = oneByOne
+        self.requests: list[Request] = []
+
+
 class Waiting:
     """
     Who waits, by connection and by routing id.
 
-    A native client is not among them: it may come back and ask for its answer.
+    A name that ZeroMQ made, whose first byte is 0, belongs to one connection only, so such a client is asked once where
+    it comes from; one that names itself may come back by another connection, and is asked each time.  A native client
+    is not among them: it may come back and ask for its answer.
 
     :param withdraw: called with a request that nobody waits for any more.
     """
 
     def __init__(self, withdraw: Callable[[Request], None]) -> None:
         self._withdraw = withdraw
-        self._byConnection: dict[int, list[Request]] = {}
-        self._byClient: dict[bytes, Request] = {}
+        self._byConnection: dict[int, _Client] = {}
+        self._byName: dict[bytes, _Client] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._byConnection.values()))
+        return sum(len(client.requests) for client in self._byConnection.values())
 
     def add(self, request: Request, sender: Sender) -> None:
         """A plain request has begun to wait.  An older one of the same REQ socket is not waited for any more."""
-        if sender.asksOneByOne():
-            older = self._byClient.get(request.route[0])
-            if older is not None:
-                self._withdraw(older)
-            self._byClient[request.route[0]] = request
-        connection = sender.connection()
-        if connection is not None:
-            waiting = self._byConnection.setdefault(connection, [])
-            if len(waiting) > 8 and waiting[0].state is not State.QUEUED:
-                waiting[:] = [each for each in waiting if each.state is State.QUEUED]
-            waiting.append(request)
+        name = request.route[0]
+        client = self._byName.get(name)
+        if client is None or name[0]:
+            client = self._ask(name, sender)
+            if client is None:
+                return
+        requests = client.requests
+        if client.oneByOne:
+            self._giveUp(client)
+        elif len(requests) > 8 and requests[0].state is not State.QUEUED:
+            requests[:] = [each for each in requests if each.state is State.QUEUED]
+        requests.append(request)
 
     def gone(self, connection: int) -> None:
         """A connection has been closed."""
-        for request in self._byConnection.pop(connection, ()):
-            if self._byClient.get(request.route[0]) is request:
-                del self._byClient[request.route[0]]
+        client = self._byConnection.pop(connection, None)
+        if client is not None:
+            if self._byName.get(client.name) is client:
+                del self._byName[client.name]
+            self._giveUp(client)
+
+    def _ask(self, name: bytes, sender: Sender) -> _Client | None:
+        """Find out where a client comes from; C{None} if that is not known."""
+        connection = sender.connection()
+        if connection is None:
+            return None
+        # To ask for it may have told of some that are gone.
+        client = self._byName.get(name)
+        if client is None or client.connection != connection:
+            before, client = client, _Client(name, connection, sender.asksOneByOne())
+            if before is not None and client.oneByOne:
+                self._giveUp(before)
+            self._byName[name] = self._byConnection[connection] = client
+        return client
+
+    def _giveUp(self, client: _Client) -> None:
+        for request in client.requests:
             self._withdraw(request)
+        client.requests.clear()

@@ -32,6 +32,9 @@ _SNDMORE = int(zmq.SNDMORE)
 _NOBLOCK = int(zmq.NOBLOCK)
 _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
+_RCVMORE = int(zmq.RCVMORE)
+#: The first byte of a request's id, at least; no word begins so.
+_ID = b"\x80"
 
 #: Milliseconds that the last reply has for its way out.
 LINGER = 5000
@@ -64,7 +67,7 @@ class Worker:
         self._receive, self._send = plain.recv, plain.send
         self._credit = Credit() if job["prefetch"] is None else None
         self._wantsContext = False
-        self._poll = plain.get
+        self._get = plain.get
         self._waiting: deque[list[bytes]] = deque()
         self._cancelled: set[bytes] = set()
         self._softTimeout: float = job["soft_timeout"]
@@ -129,13 +132,23 @@ class Worker:
             self._busy = True
 
     def _next(self, flags: int) -> list[bytes]:
-        """The next message; with C{NOBLOCK}, C{zmq.Again} is raised if there is none."""
+        """
+        The next message; with C{NOBLOCK}, C{zmq.Again} is raised if there is none.
+
+        Its beginning is read without asking whether there is more, which costs four times as much as to read: after the
+        delimiter there is a word, or an id, which is followed by a delimiter or a context, and a body.
+        """
         receive = self._receive
-        frame = receive(flags, False)
-        frames = [frame.bytes]
-        while frame.more:
+        frames = [receive(flags), receive()]
+        if frames[1][:1] < _ID:
+            more = self._get(_RCVMORE)
+        else:
+            frames.append(receive())
+            more = True
+        while more:
             frame = receive(0, False)
             frames.append(frame.bytes)
+            more = frame.more
         return frames
 
     def _hear(self, frames: list[bytes]) -> bool:
@@ -147,7 +160,7 @@ class Worker:
     def _isCancelled(self, request: bytes) -> bool:
         """Whether a request that is being executed has been cancelled; what else has come in is kept for later."""
         self._inMessage = True
-        while self._poll(_EVENTS) & _POLLIN:
+        while self._get(_EVENTS) & _POLLIN:
             frames = self._next(_NOBLOCK)
             if len(frames) == 3 and frames[1] == CANCEL:
                 self._cancelled.add(frames[2])

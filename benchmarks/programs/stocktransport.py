@@ -89,6 +89,11 @@ class StockTransport:
         if not self.toClient(frames):
             self._owner.undelivered()
 
+    def postToWorker(self, frames: Sequence[bytes]) -> None:
+        """Send to a worker."""
+        if not self.toWorker(frames):
+            self._factory.reactor.callLater(0, self._owner.missed, [frames])
+
     def lastCall(self) -> None:
         """There is nothing that has not been read."""
 

@@ -23,15 +23,17 @@ class Bench:
 
     :ivar away: peers that cannot be reached.
     :ivar lost: the workers that the broker called unreachable.
+    :ivar missed: messages that did not reach their workers, and of which the broker has not been told.
     :ivar retired: the workers whose lifetime was over.
     :ivar givenUp: each request that was given up: its client, the code, the message.
     """
 
     def __init__(self, **options: Any) -> None:
         more = {name: options.pop(name) for name in ("tellPlain", "firstId") if name in options}
-        self.broker = Broker(self._toClient, self._toWorker, Terms(**options), **more)
+        self.broker = Broker(self._toClient, self._toWorker, self._postToWorker, Terms(**options), **more)
         self.away: set[bytes] = set()
         self.lost: list[bytes] = []
+        self.missed: list[list[bytes]] = []
         self.retired: list[bytes] = []
         self.givenUp: list[tuple[bytes, str, str]] = []
         self.framesToClients: list[list[bytes]] = []
@@ -54,6 +56,10 @@ class Bench:
             return False
         self.framesToWorkers.append(frames)
         return True
+
+    def _postToWorker(self, frames: list[bytes]) -> None:
+        if not self._toWorker(frames):
+            self.missed.append(frames)
 
     def _givenUp(self, request: Request, code: str, message: str) -> None:
         self.givenUp.append((request.route[0], code, message))
@@ -132,6 +138,9 @@ class Bench:
     def check(self) -> None:
         """Every request is answered, given up, waiting or in hand, and the counts of workers agree with each other."""
         broker, tally = self.broker, self.broker.tally
+        while self.missed:
+            missed, self.missed = self.missed, []
+            broker.missed(missed)
         done = tally.replied + sum(tally.failed.values()) + tally.joined + tally.remembered + tally.withdrawn
         assert tally.received == done + broker.backlog + broker.inHand, vars(broker)
         assert broker.quiet == (broker.backlog == broker.inHand == 0)
@@ -1005,6 +1014,47 @@ class UnreachableTests(SynchronousTestCase):
         bench.ready(b"B", credit=4)
         bench.reply(b"B", second)
         self.assertEqual(bench.sent()[2:], [(b"B", b"2"), (b"B", b"3")])
+
+    def test_missedTogether(self) -> None:
+        """Those that were sent together and did not arrive wait in their order, behind what the worker held before."""
+        bench = Bench()
+        bench.ready(b"A", credit=4)
+        bench.ask(b"1")
+        bench.away.add(b"A")
+        requests = [Request([name, b""], [name]) for name in (b"2", b"3", b"4")]
+        for request in requests:
+            bench.broker.requestReceived(request)
+        bench.check()
+        self.assertEqual([request.attempts for request in requests], [0, 0, 0])
+        bench.sent()
+        for name in (b"B", b"C", b"D", b"E"):
+            bench.ready(name)
+        self.assertEqual(bench.sent(), [(b"B", b"1"), (b"C", b"2"), (b"D", b"3"), (b"E", b"4")])
+
+    def test_missedByOneThatLeaves(self) -> None:
+        """What did not reach one whose end will be told goes to another at once; the rest of its hand is its own."""
+        bench = Bench()
+        bench.broker.unreachable = lambda identity: True
+        bench.ready(b"A", credit=2)
+        (one,) = bench.ask(b"1")
+        bench.away.add(b"A")
+        bench.ask(b"2")
+        bench.ready(b"B", credit=2)
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"2")])
+        bench.reply(b"A", one)
+        self.assertEqual(bench.answers(), [(b"1", b"1")])
+        bench.gone(b"A")
+        self.assertEqual(one.attempts, 0)
+
+    def test_missedWord(self) -> None:
+        """A word that does not reach its worker changes nothing."""
+        bench = Bench()
+        bench.ready(b"A", credit=2)
+        bench.ask(b"1")
+        bench.away.add(b"A")
+        bench.broker.retire(b"A")
+        bench.check()
+        self.assertEqual((bench.lost, bench.broker.inHand), ([], 1))
 
     def test_many(self) -> None:
         """A whole machine full of workers may have gone at once."""

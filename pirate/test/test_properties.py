@@ -185,6 +185,7 @@ class Harbour(Bench):
         self.holders: set[tuple[bytes, bytes]] = set()
         self.told: Counter[bytes] = Counter()  # type: ignore[assignment]
         self.latest: dict[str, bytes] = {}
+        self.detoured: set[bytes] = set()
         self.answering: tuple[bytes, bytes] | None = None
         self.broker.unreachable = self.forget  # type: ignore[assignment]
 
@@ -215,13 +216,18 @@ class Harbour(Bench):
         if self.deliveries[name] > 1:
             assert not hand, "not alone"
             assert request.attempts < (request.maxAttempts or 2), "tried too often"
-        else:
+        elif name not in self.detoured:
             assert self.latest.get(request.service, b"") < name, "overtaken"
             self.latest[request.service] = name
         assert self.deliveries[name] <= self.losses[name] + 1, "executed twice without a loss"
         hand.append(name)
         self.holders.add((worker, name))
         return True
+
+    def _postToWorker(self, frames: list[bytes]) -> None:
+        super()._postToWorker(frames)
+        # Others may have been sent before the broker hears that this one was not.
+        self.detoured |= {each[2] for each in self.missed}
 
     def settled(self) -> None:
         """Nothing waits for which a worker is idle; every request is in one place; nobody was charged too much."""

@@ -47,6 +47,8 @@ class Listener:
         self.turning = self.undelivered = lambda: None
         self.clientGone = case.gone.append
         self.pressed = lambda: False
+        self.ours = {b"ours"}
+        self.missed = case.missed.extend
 
 
 class TransportCase(Case):
@@ -75,6 +77,7 @@ class TransportCase(Case):
         self.addresses: list[str | None] = []
         self.order: list[str] = []
         self.gone: list[int] = []
+        self.missed: list[list[bytes]] = []
         self.senders: list[Sender] = []
         self.turns = 0
         self.wanted = True
@@ -142,6 +145,38 @@ class TransportTests(TransportCase):
         self.assertTrue(self.transport.toWorker([b"w", b"", b"retire"]))
         await self.until(lambda: bool(worker.received))
         self.assertEqual((worker.received, self.fromClients), ([[b"", b"retire"]], []))
+
+    async def test_posted(self) -> None:
+        """What is posted to workers reaches them in order; what does not is told afterwards, not at once."""
+        worker = self.connect("backend", b"w")
+        worker.say(b"", b"waiting")
+        await self.until(lambda: bool(self.fromWorkers))
+        for frames in ([b"w", b"", b"one"], [b"nobody", b"", b"lost"], [b"w", b"", b"two"]):
+            self.transport.postToWorker(frames)
+            self.assertEqual(self.missed, [])
+        await self.until(lambda: len(worker.received) == 2)
+        self.assertEqual(worker.received, [[b"", b"one"], [b"", b"two"]])
+        await self.until(lambda: bool(self.missed))
+        self.assertEqual(self.missed, [[b"nobody", b"", b"lost"]])
+
+    async def test_ours(self) -> None:
+        """All that our own workers say arrives as it would from others: words with and without more, and answers."""
+        messages = [
+            [b"", b"waiting", b"{}"],
+            [b"", b"heartbeat"],
+            [b"", b"\x80" * 8, b"", b"reply"],
+            [b"", b"\x80" * 8, b"", b"", b"x" * 5000, b""],
+            [b"", b"\xff" * 8, b"partial", b"part"],
+            [b"", b"\x80" * 8, b"error", b"app-error", b"text"],
+            [b"", b"exiting"],
+        ]
+        for name in (b"ours", b"others"):
+            worker = self.connect("backend", name)
+            for message in messages:
+                worker.say(*message)
+            await self.until(lambda: len(self.fromWorkers) == len(messages))
+            self.assertEqual(self.fromWorkers, [[name, *message] for message in messages])
+            self.fromWorkers.clear()
 
     async def test_sides(self) -> None:
         """A peer of one side is not there on the other."""

@@ -1,0 +1,115 @@
+# -*- test-case-name: pirate.test.test_waiting -*-
+"""Plain clients that wait, and those that do so no more."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from pirate.waiting import Waiting
+from pirate.wire.frontend import Request, State
+
+
+class Peer:
+    """
+    Who sends requests.
+
+    :ivar asked: how often it was asked where it comes from.
+    """
+
+    def __init__(self, number: int | None, req: bool = False) -> None:
+        self.number = number
+        self.req = req
+        self.asked = 0
+
+    def address(self) -> str | None:
+        """Nowhere."""
+        return None
+
+    def connection(self) -> int | None:
+        """Its number."""
+        self.asked += 1
+        return self.number
+
+    def asksOneByOne(self) -> bool:
+        """Whether it is a REQ socket."""
+        return self.req
+
+
+class WaitingTests(SynchronousTestCase):
+    """Whose requests are withdrawn, and when."""
+
+    def setUp(self) -> None:
+        """Nobody waits."""
+        self.withdrawn: list[Request] = []
+        self.waiting = Waiting(self.withdrawn.append)
+
+    def wait(self, name: bytes, peer: Peer) -> Request:
+        """A request begins to wait."""
+        request = Request([name, b""], [b"x"])
+        request.state = State.QUEUED
+        self.waiting.add(request, peer)
+        return request
+
+    def test_gone(self) -> None:
+        """All that came by a connection is withdrawn when it is closed, once, and nothing else."""
+        one, two, other = Peer(1), Peer(1), Peer(2)
+        requests = [self.wait(b"\0one", one), self.wait(b"\0one", two)]
+        self.wait(b"\0other", other)
+        self.waiting.gone(1)
+        self.waiting.gone(1)
+        self.waiting.gone(99)
+        self.assertEqual(self.withdrawn, requests)
+        self.assertEqual(len(self.waiting), 1)
+
+    def test_askedOnce(self) -> None:
+        """A client that ZeroMQ named is asked once where it comes from, until its connection is closed."""
+        peer = Peer(1)
+        for _ in range(5):
+            self.wait(b"\0one", peer)
+        self.assertEqual(peer.asked, 1)
+        self.waiting.gone(1)
+        self.wait(b"\0two", peer)
+        self.assertEqual(peer.asked, 2)
+
+    def test_comesBack(self) -> None:
+        """A client that names itself and comes back by another connection keeps what it asks by that one."""
+        before, after = Peer(1), Peer(2)
+        old = self.wait(b"name", before)
+        new = self.wait(b"name", after)
+        self.waiting.gone(1)
+        self.assertEqual(self.withdrawn, [old])
+        self.waiting.gone(2)
+        self.assertEqual(self.withdrawn, [old, new])
+
+    def test_goneWhenAsked(self) -> None:
+        """To ask where a client comes from may tell of the end of its last connection, which had the same number."""
+        peer = Peer(1)
+        old = self.wait(b"name", peer)
+        again = Peer(1)
+        again.connection = lambda: (self.waiting.gone(1), 1)[1]  # type: ignore[method-assign]
+        new = self.wait(b"name", again)
+        self.assertEqual(self.withdrawn, [old])
+        self.waiting.gone(1)
+        self.assertEqual(self.withdrawn, [old, new])
+
+    def test_oneByOne(self) -> None:
+        """A REQ socket that asks again does not wait for the first answer any more, by whatever connection it asks."""
+        first = self.wait(b"\0one", Peer(1, req=True))
+        second = self.wait(b"\0one", Peer(1, req=True))
+        self.assertEqual(self.withdrawn, [first])
+        named = self.wait(b"name", Peer(2, req=True))
+        self.wait(b"name", Peer(3, req=True))
+        self.assertEqual(self.withdrawn, [first, named])
+        self.assertIsNot(second, first)
+
+    def test_unknown(self) -> None:
+        """Of one whose connection is not known, nothing is kept."""
+        self.wait(b"\0one", Peer(None))
+        self.assertEqual(len(self.waiting), 0)
+
+    def test_many(self) -> None:
+        """What is kept of a client does not grow with the number of its requests that have been answered."""
+        peer = Peer(1)
+        for _ in range(1000):
+            self.wait(b"\0one", peer).state = State.DONE
+        self.assertLess(len(self.waiting), 20)
