@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.application.service import MultiService
 
+from pirate.descriptors import allowDescriptors
 from pirate.endpoints import portOf
 from pirate.errors import BindError, ConfigurationError, Fatal
 from pirate.hooks import Hooks
@@ -34,13 +35,14 @@ class ServerProcess(MultiService):
         """
         Bind the sockets, while there may still be the privilege to.
 
-        :raise Fatal: if that fails, or the hooks cannot be loaded.
+        :raise Fatal: if that fails, the hooks cannot be loaded, or the system allows too few descriptors.
         """
         from twisted.internet import reactor
 
         if self.services:
             return
         try:
+            allowDescriptors(self._settings.limits)
             server = JobServer.fromSettings(reactor, self._settings, hooks=self._hooks())
             server.setServiceParent(self)
             super().privilegedStartService()

@@ -71,7 +71,8 @@ ALLOWED = {
     "hooks": "",
     "service": "errors hooks logs process run settings twisted",
     "signals": "errors service twisted",
-    "daemon": "endpoints errors hooks imports service settings signals startup twisted",
+    "descriptors": "errors settings",
+    "daemon": "descriptors endpoints errors hooks imports service settings signals startup twisted",
     "tap": ". errors kinds settings twisted",
     # The client.
     "client.errors": "errors wire.words",

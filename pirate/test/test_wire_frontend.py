@@ -16,7 +16,7 @@ KEY = bytes(range(16))
 
 def plain(*frames: bytes) -> Request:
     """The plain request that some frames are."""
-    request = parseRequest(frames)
+    request = parseRequest([*frames])
     assert type(request) is Request, request
     return request
 

@@ -168,7 +168,7 @@ class NativeRequest(Request):
         return [*self.route[:-2], header(self.key, facts), b"", b""]
 
 
-def parseRequest(frames: Frames) -> Request | Malformed | None:
+def parseRequest(frames: list[bytes]) -> Request | Malformed | None:
     """
     What a client sent: C{[routing id] envelope... [''] body...}.
 
@@ -185,7 +185,7 @@ def parseRequest(frames: Frames) -> Request | Malformed | None:
         return Malformed("no-delimiter")
     if at + 1 == count:
         return None if count == 2 else Malformed("empty-body")
-    route, body = list(frames[: at + 1]), list(frames[at + 1 :])
+    route, body = frames[: at + 1], frames[at + 1 :]
     last = frames[at - 1]
     if at > 1 and type(last) is not bytes:
         # A large frame: only if it may be a header is it worth a copy.
