@@ -73,6 +73,8 @@ ALLOWED = {
     "signals": "errors service twisted",
     "daemon": "endpoints errors hooks imports service settings signals startup twisted",
     "tap": ". errors kinds settings twisted",
+    # Who gets in.
+    "keys": "errors",
     # The client.
     "client.errors": "errors wire.words",
     "client.call": "client.errors wire",
