@@ -11,6 +11,7 @@ from twisted.logger import Logger
 import pirate
 from pirate.broker import Broker
 from pirate.logs import Noted
+from pirate.member import Doubt
 from pirate.supervisor import Supervisor
 from pirate.waiting import Sender, Waiting
 from pirate.wire.backend import Failure, Part, Reply, Status, parseWorkerMessage
@@ -102,10 +103,11 @@ class Exchange:
 
     def _status(self, status: Status) -> None:
         """A worker's word about itself: of one of ours, of one that is let in, or of one that is not."""
-        if self._crew.announced(status):
+        doubt = self._crew.announced(status)
+        if doubt is None:
             return
-        if not self._externalWorkers:
-            self.dropped.count("unknown-worker")
+        if doubt is not Doubt.STRANGER or not self._externalWorkers:
+            self.dropped.count(doubt.value)
         elif status.word == WAITING:
             self._broker.workerReady(status.worker, status.info)
         elif status.word == EXITING:

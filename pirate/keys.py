@@ -7,6 +7,7 @@ text here, as ZeroMQ's options take it.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import stat
@@ -25,8 +26,11 @@ MAX_NAME = 255
 #: The largest file that is taken for one with keys, in bytes.
 MAX_SIZE = 1 << 20
 
-#: The alphabet of Z85: see ZeroMQ's RFC 32.
-_KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
+#: The alphabet of Z85, ZeroMQ's RFC 32, and the one of Python's C{b85encode}, which is the same but for that.
+_Z85 = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+_B85 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
+_TO_Z85 = bytes.maketrans(_B85, _Z85)
+_KEY = re.compile(rf"[{re.escape(_Z85.decode())}]{{40}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,11 @@ def loadNames(path: str | os.PathLike[str]) -> dict[bytes, str]:
         if holder != name:
             raise ConfigurationError(f"{file}: {name!r} has the same key as {holder!r}: a key has one holder")
     return names
+
+
+def toText(key: bytes) -> bytes:
+    """A key of 32 bytes as 40 bytes of Z85 text."""
+    return base64.b85encode(key).translate(_TO_Z85)
 
 
 def fingerprint(path: str | os.PathLike[str]) -> object:

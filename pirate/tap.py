@@ -12,7 +12,7 @@ from twisted.python import usage
 
 import pirate
 from pirate.errors import ConfigurationError, Fatal
-from pirate.kinds import ENDPOINTS, SWITCH
+from pirate.kinds import SWITCH
 from pirate.settings import Limits, Setting, Settings, Terms, fromText, table
 
 _ROWS = [*table(Settings), *table(Limits), *table(Terms)]
@@ -23,7 +23,7 @@ def _shown(setting: Setting) -> str:
     default = setting.default
     if isinstance(default, tuple):
         default = ", ".join(default)
-    if default is None or setting.kind is SWITCH:
+    if default in (None, "") or setting.kind is SWITCH:
         return setting.help
     return (
         f"{setting.help} [default: {default:g}]"
@@ -41,7 +41,7 @@ class Options(usage.Options):
         "the app, in worker processes. Example: twistd -n pirate --frontend 6660 --backend 6661 --app mod.fn"
     )
     optParameters = [
-        [row.name, None, None, _shown(row)] for row in _ROWS if row.kind is not SWITCH and row.kind is not ENDPOINTS
+        [row.name, None, None, _shown(row)] for row in _ROWS if row.kind is not SWITCH and not row.kind.several
     ] + [["workers", None, None, "short for min-servers and max-servers; 0: no workers of its own"]]
     optFlags = [[row.name, None, row.help] for row in _ROWS if row.kind is SWITCH]
 
@@ -97,7 +97,7 @@ def _repeatable(name: str) -> Callable[[Options, str], None]:
 
 
 for _row in _ROWS:
-    if _row.kind is ENDPOINTS:
+    if _row.kind.several:
         setattr(Options, f"opt_{_row.name}", _repeatable(_row.name))
 
 

@@ -7,7 +7,7 @@ A descriptor of ZeroMQ tells of new events once, so whatever stops early, or sen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from select import select
 from typing import Any, Protocol
 
@@ -17,10 +17,12 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from txzmq import ZmqFactory
 
+from pirate.admission import BACKEND, FRONTEND, Door
 from pirate.binding import Binding
 from pirate.monitor import FrameSender, Monitor
 from pirate.router import Router
 from pirate.waiting import Sender
+from pirate.zap import Zap
 
 #: Times that a bounded number of messages is read when the server stops.
 LAST_CALL = 100
@@ -85,6 +87,8 @@ class Transport:
         self._frontend = Router(self._factory, self._turn, heartbeats=True)
         self._backend = Router(self._factory, self._turn, heartbeats=False)
         self._monitor = Monitor(self._factory, self._frontend.socket)
+        self._zap: Zap | None = None
+        self._last: Any = None
         self._bindings: list[Binding] = []
         self._closing = DeferredLock()
 
@@ -92,6 +96,21 @@ class Transport:
         """Say who is to be told, before anything is bound."""
         self._owner = owner
         self._monitor.closed = owner.clientGone
+
+    def protect(self, frontend: Door, backend: Door, answer: Callable[[Sequence[bytes]], list[bytes]]) -> None:
+        """
+        Say whom to let in, before anything is bound.
+
+        :param answer: answers ZAP's questions; there are none if neither door refuses anybody.
+        """
+        if frontend or backend:
+            self._zap = Zap(self._factory, answer)
+        self._frontend.protect(FRONTEND, frontend)
+        self._backend.protect(BACKEND, backend)
+
+    def speaker(self) -> str | None:
+        """The address that the worker's message has come from that is being read."""
+        return FrameSender(self._last, self._noteGone).address()
 
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """
@@ -173,6 +192,8 @@ class Transport:
         for router in (self._frontend, self._backend):
             if router.factory is not None:
                 router.shutdown()
+        if self._zap is not None:
+            self._zap.shutdown()
         for binding in self._bindings:
             binding.remove()
 
@@ -261,10 +282,14 @@ class Transport:
             self._log.failure("a message of a client was dropped")
 
     def _backendReceived(self, frames: list[bytes], last: Any) -> None:
+        self._last = last
         try:
             self._owner.fromWorker(frames)
         except Exception:
             self._log.failure("a message of a worker was dropped")
+        finally:
+            # It may be large.
+            self._last = None
 
     def _noteGone(self) -> None:
         """Connections that are closed must be known before their numbers are seen again."""

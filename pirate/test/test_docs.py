@@ -21,10 +21,12 @@ from twisted.scripts._twistd_unix import ServerOptions
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import pirate
+from pirate.access import Refusal
 from pirate.app import App, Context, toFrames
 from pirate.client.command import main as client
 from pirate.errors import Fatal
 from pirate.hooks import Hooks
+from pirate.member import Doubt
 from pirate.service import JobServer
 from pirate.settings import Limits
 from pirate.signals import Signals
@@ -225,7 +227,7 @@ class NameTests(SynchronousTestCase):
     def test_reasons(self) -> None:
         """It explains every reason for which a message is dropped."""
         text = read("docs/reference/wire.rst")
-        reasons = set(re.findall(r"(?:Malformed|dropped\.count)\(\"([a-z-]+)\"", source()))
+        reasons = {*re.findall(r"(?:Malformed|dropped\.count)\(\"([a-z-]+)\"", source()), *Doubt, *Refusal}
         self.assertGreater(len(reasons), 7)
         self.assertEqual([reason for reason in reasons if not re.search(rf"^``{reason}`` ", text, re.M)], [])
 

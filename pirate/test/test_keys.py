@@ -11,9 +11,10 @@ from pathlib import Path
 import zmq
 import zmq.auth
 from twisted.trial.unittest import SynchronousTestCase
+from zmq.utils import z85
 
 from pirate.errors import ConfigurationError
-from pirate.keys import checkName, fingerprint, loadNames, loadPair, loadPublic, locate, writePair
+from pirate.keys import checkName, fingerprint, loadNames, loadPair, loadPublic, locate, toText, writePair
 
 
 class KeyCase(SynchronousTestCase):
@@ -76,6 +77,11 @@ class PairTests(KeyCase):
         self.assertEqual(loadPair(secret), zmq.auth.load_certificate(secret))
         self.assertEqual(loadNames(public), {loadPublic(public): "bob"})
         self.assertEqual(loadNames(secret), {loadPublic(public): "Bob of Accounts"})
+
+    def test_text(self) -> None:
+        """A key's 32 bytes are the text that ZeroMQ makes of them."""
+        for key in (bytes(32), b"\xff" * 32, bytes(range(32)), os.urandom(32)):
+            self.assertEqual(toText(key), z85.encode(key))
 
     def test_neverOverwrites(self) -> None:
         """No key that is there is lost, whichever half of it is there."""
