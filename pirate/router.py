@@ -30,6 +30,8 @@ OPTIONS = {
     zmq.LINGER: 1000,
     # A message to a peer that is not there is an error, not a silence.
     zmq.ROUTER_MANDATORY: 1,
+    # Who takes the routing id of a peer that is there does not get its place.
+    zmq.ROUTER_HANDOVER: 0,
     # Connections that the kernel keeps for us until they are accepted.
     zmq.BACKLOG: 1024,
     # Milliseconds that a peer has for the handshake.
