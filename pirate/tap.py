@@ -102,7 +102,27 @@ for _row in _ROWS:
 
 
 def makeService(options: Options) -> IService:
-    """The server as a service of its own process, with its signals and its process title."""
+    """
+    The server as a service of its own process, with its signals and its process title.
+
+    :raise Fatal: if a key cannot be read.
+    """
     from pirate.daemon import ServerProcess
 
+    # Under another root the paths are others; they are read there all the same, when the server starts.
+    if not (options.parent or {}).get("chroot"):
+        _tryKeys(options.settings)
     return ServerProcess(options.settings)
+
+
+def _tryKeys(settings: Settings) -> None:
+    """Read the keys while there is a terminal: once twistd is a daemon, it shows a hundred bytes of what is wrong."""
+    from twisted.internet.task import Clock
+
+    from pirate.guard import Guard
+    from pirate.logs import serverLog
+
+    try:
+        Guard(Clock(), serverLog(0), settings)
+    except ConfigurationError as error:
+        raise Fatal(f"pirate: {error}") from None
