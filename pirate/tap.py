@@ -6,6 +6,7 @@ import difflib
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.python import usage
@@ -110,7 +111,8 @@ def makeService(options: Options) -> IService:
     from pirate.daemon import ServerProcess
 
     # Under another root the paths are others; they are read there all the same, when the server starts.
-    if not (options.parent or {}).get("chroot"):
+    parent: Any = options.parent or {}
+    if not parent.get("chroot"):
         _tryKeys(options.settings)
     return ServerProcess(options.settings)
 

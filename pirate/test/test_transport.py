@@ -143,6 +143,14 @@ class TransportTests(TransportCase):
         await self.until(lambda: bool(worker.received))
         self.assertEqual((worker.received, self.fromClients), ([[b"", b"retire"]], []))
 
+    async def test_speaker(self) -> None:
+        """While a worker's message is read, it is known where it has come from."""
+        speakers: list[str | None] = []
+        self.workerSent = lambda frames: speakers.append(self.transport.speaker())
+        self.connect("backend", b"w").say(b"", b"waiting")
+        await self.until(lambda: bool(speakers))
+        self.assertEqual(speakers, ["127.0.0.1"])
+
     async def test_sides(self) -> None:
         """A peer of one side is not there on the other."""
         self.connect("frontend", b"c").say(b"", b"x")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import zmq
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
@@ -18,9 +19,12 @@ import pirate.keyring
 from pirate.keys import writePair
 from pirate.member import Member
 from pirate.service import JobServer
+from pirate.test.integration.gate import PATIENCE
+from pirate.test.integration.load import contextWithoutLinger
 from pirate.test.integration.support import ServerCase
 from pirate.test.integration.test_external import PlainWorker, upper
 from pirate.test.integration.visitor import Visitor, keysOf, knock
+from pirate.zap import MAX_QUESTIONS
 
 PLAIN = {"plain_username": b"admin", "plain_password": b"admin"}
 
@@ -137,6 +141,24 @@ class AddressTests(AdmissionCase):
         server = await self.serve("upper", frontend=self.everywhere(), allow=("127.0.0.0/8",), deny=("127.0.0.2",))
         self.assertEqual(await self.knock(server), [True, False, True])
         self.assertEqual(server.stats()["refused"], {"address-not-allowed": 1})
+
+    async def test_crowd(self) -> None:
+        """Of many who come at once, more than are asked in one turn of the reactor, nobody is forgotten."""
+        server = await self.serve("upper", allow=("127.0.0.0/8",))
+        await deferToThread(self.comeTogether, server.endpoints.frontend[0], 2 * MAX_QUESTIONS + 1)
+        self.assertEqual(server.stats()["refused"], {})
+
+    def comeTogether(self, endpoint: str, count: int) -> None:
+        """So many clients connect at once, and each waits for its answer."""
+        with contextWithoutLinger() as context:
+            clients = [context.socket(zmq.REQ) for _ in range(count)]
+            for client in clients:
+                client.rcvtimeo = int(PATIENCE * 1000)
+                client.connect(endpoint)
+                client.send(b"x")
+            self.assertEqual({client.recv() for client in clients}, {b"X"})
+            for client in clients:
+                client.close()
 
     async def test_both(self) -> None:
         """A good key does not help at a denied address."""
