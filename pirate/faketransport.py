@@ -90,7 +90,7 @@ class MemoryTransport:
     :ivar req: whether clients are REQ sockets, which wait for one answer at a time.
     :ivar backend: the workers' side.
     :ivar bound: the endpoints that are bound now.
-    :ivar doors: the rules of both sides.
+    :ivar doors: the rules of both sides.  :ivar answer: answers ZAP's questions about peers.
     :ivar turns: how many turns there have been.
     """
 
@@ -107,6 +107,7 @@ class MemoryTransport:
         self.backend = MemoryRouter(self.wake)
         self.bound: list[str] = []
         self.doors: tuple[Any, Any] = (None, None)
+        self.answer: Callable[[Sequence[bytes]], list[bytes]] = list
         self.closed = False
         self.turns = 0
 
@@ -116,7 +117,7 @@ class MemoryTransport:
 
     def protect(self, frontend: Any, backend: Any, answer: Any) -> None:
         """Say whom to let in.  Whoever is made a peer here has been let in."""
-        self.doors = (frontend, backend)
+        self.doors, self.answer = (frontend, backend), answer
 
     def speaker(self) -> str | None:
         """The address that the worker's message has come from that is being read: that of every worker."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from pirate.errors import ConfigurationError
 CREDENTIAL = "credential:"
 #: The endings of a public certificate, and of one with a secret key.
 PUBLIC, SECRET = ".key", ".key_secret"
+#: The length of a key as text.
+KEY_SIZE = 40
 #: The longest name of a key, in bytes: a user id is one frame of at most so many.
 MAX_NAME = 255
 #: The largest file that is taken for one with keys, in bytes.
@@ -29,8 +30,7 @@ MAX_SIZE = 1 << 20
 #: The alphabet of Z85, ZeroMQ's RFC 32, and the one of Python's C{b85encode}, which is the same but for that.
 _Z85 = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 _B85 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
-_TO_Z85 = bytes.maketrans(_B85, _Z85)
-_KEY = re.compile(rf"[{re.escape(_Z85.decode())}]{{40}}")
+_TO_Z85, _FROM_Z85 = bytes.maketrans(_B85, _Z85), bytes.maketrans(_Z85, _B85)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +243,16 @@ def _bare(text: str) -> str:
 def _key(file: Path, what: str, text: str) -> bytes:
     if not text:
         raise ConfigurationError(f"{file}: there is no {what} in it")
-    if _KEY.fullmatch(text) is None:
-        # Not shown: it may be the wrong half of a pair.
-        raise ConfigurationError(f"{file}: {what} is not a key of 40 characters of Z85")
-    return text.encode()
+    try:
+        key = text.encode("ascii")
+        if len(key) == KEY_SIZE and not key.strip(_Z85):
+            # Not all groups of five characters stand for four bytes.
+            base64.b85decode(key.translate(_FROM_Z85))
+            return key
+    except ValueError:
+        pass
+    # Not shown: it may be the wrong half of a pair.
+    raise ConfigurationError(f"{file}: {what} is not a key of {KEY_SIZE} characters of Z85")
 
 
 def _holder(file: Path, name: str) -> str:

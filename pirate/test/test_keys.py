@@ -139,6 +139,9 @@ class PairTests(KeyCase):
         self.assertIn("there is no public-key in it", self.refused(loadPublic, self.write("empty", "")))
         short = self.write("short", 'curve\n  public-key = "abc"\n')
         self.assertEqual(self.refused(loadPublic, short), f"{short}: public-key is not a key of 40 characters of Z85")
+        # Five of the last character would be more than four bytes.
+        for text in ("#" * 40, "\N{LATIN SMALL LETTER E WITH ACUTE}" * 40, "_" * 40):
+            self.assertIn("is not a key", self.refused(loadPublic, self.write("none", f'public-key = "{text}"')))
         (self.folder / "binary").write_bytes(b"\xff\xfe")
         self.assertIn("is not text", self.refused(loadPublic, self.folder / "binary"))
         self.assertIn("larger than", self.refused(loadPublic, self.write("large", "#" * (1 << 20) + "#")))
@@ -155,6 +158,7 @@ class NameTests(KeyCase):
         """One file may list many keys: a name, an equals sign, a key; a key may have an equals sign too."""
         one, two = self.keys(2)
         odd = "=" * 40
+        self.assertEqual(len(z85.decode(odd.encode())), 32)
         path = self.write("list", f'# whose they are\n\nalice = {one}\n  bob the second="{two}"  \nalice = {odd}\n')
         expected = {one.encode(): "alice", two.encode(): "bob the second", odd.encode(): "alice"}
         self.assertEqual(loadNames(path), expected)
