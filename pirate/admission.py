@@ -8,7 +8,7 @@ passwords, which it logs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from pirate.access import Refusal
@@ -34,12 +34,14 @@ class Door:
     :ivar addresses: from where one may come.
     :ivar holder: the name of a key's holder, given the key, 32 bytes; C{None} if it is nobody's.  The whole is C{None}
         where no keys are asked for.
+    :ivar revoked: names of those who may still be connected, but may not come in any more.
     :ivar secret: the socket's secret key, 40 bytes of Z85 text; empty where no keys are asked for.
     """
 
     addresses: Addresses = field(default_factory=Addresses)
     holder: Callable[[bytes], str | None] | None = None
     secret: bytes = b""
+    revoked: Set[str] = frozenset()
 
     def __bool__(self) -> bool:
         """Whether anybody is refused."""

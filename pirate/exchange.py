@@ -70,6 +70,13 @@ class Exchange:
         elif request is not None:
             self._malformed(request)
 
+    def clientRevoked(self, frames: list[bytes]) -> None:
+        """A message has come from a client whose key has been removed since it connected."""
+        self.dropped.count("key-removed")
+        request = parseRequest(frames)
+        if isinstance(request, NativeRequest):
+            self._toClient(request.error(Code.DENIED, "its key has been removed"))
+
     def clientGone(self, connection: int) -> None:
         """A client's connection has been closed."""
         self.waiting.gone(connection)

@@ -42,7 +42,10 @@ class Guard:
             if path is not None and path != ANY:
                 self._rings[name] = Keyring(clock, log, name, path)
         addresses = Addresses.fromTexts(settings.allow, settings.deny)
-        self.frontend = Door(addresses, self._client() if secret else None, secret)
+        ring = self._rings.get("curve-clients")
+        holder = _itself if ring is None else ring.holder
+        revoked = set() if ring is None else ring.revoked
+        self.frontend = Door(addresses, holder if secret else None, secret, revoked)
         curveBackend = settings.curveBackend
         self.backend = Door(holder=self._worker if curveBackend else None, secret=secret if curveBackend else b"")
         self.answer: Callable[[Sequence[bytes]], list[bytes]] = Admission(
@@ -81,10 +84,6 @@ class Guard:
             raise ConfigurationError(f"curve-secret: {error}") from None
         self._public = public.decode()
         return secret
-
-    def _client(self) -> Callable[[bytes], str | None]:
-        ring = self._rings.get("curve-clients")
-        return _itself if ring is None else ring.holder
 
     def _worker(self, key: bytes) -> str | None:
         child = self._children.get(toText(key))

@@ -20,6 +20,7 @@ class Keyring:
 
     :param name: the setting, for messages.
     :param path: as for L{pirate.keys.loadNames}.
+    :ivar revoked: the holders that have no key any more; connections that they had may be there still.
     :raise ConfigurationError: if the keys cannot be read.
     """
 
@@ -34,6 +35,7 @@ class Keyring:
         except ConfigurationError as error:
             raise ConfigurationError(f"{name}: {error}") from None
         self._next = clock.seconds() + FRESH
+        self.revoked: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._names)
@@ -56,5 +58,8 @@ class Keyring:
         except ConfigurationError as error:
             self._log.error("{name}: the old keys stay: {error}", name=self._name, error=error)
             return
+        holders = set(self._names.values())
+        self.revoked.update(before.values())
+        self.revoked -= holders
         if before != self._names:
             self._log.info("{name}: {count} keys", name=self._name, count=len(self._names))

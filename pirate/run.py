@@ -89,6 +89,7 @@ class Run:
             broker.watch = self.crew.busyChanged
         self._exchange = Exchange(reactor, log, broker, self.crew, transport.toClient, settings.externalWorkers)
         self.fromClient = self._exchange.fromClient
+        self.clientRevoked = self._exchange.clientRevoked
         self.clientGone = self._exchange.clientGone
         self.fromWorker = self._exchange.fromWorker
         self._look: Callable[[], None] = lambda: None

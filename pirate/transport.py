@@ -7,7 +7,7 @@ A descriptor of ZeroMQ tells of new events once, so whatever stops early, or sen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from select import select
 from typing import Any, Protocol
 
@@ -45,6 +45,9 @@ class TransportOwner(Protocol):
 
     def fromClient(self, frames: list[bytes], sender: Sender) -> None:
         """A message has come from the frontend."""
+
+    def clientRevoked(self, frames: list[bytes]) -> None:
+        """The same from one whose key has been removed."""
 
     def clientGone(self, connection: int) -> None:
         """A client's connection has been closed."""
@@ -89,6 +92,7 @@ class Transport:
         self._monitor = Monitor(self._factory, self._frontend.socket)
         self._zap: Zap | None = None
         self._last: Any = None
+        self._revoked: Set[str] = frozenset()
         self._bindings: list[Binding] = []
         self._closing = DeferredLock()
 
@@ -103,6 +107,7 @@ class Transport:
 
         :param answer: answers ZAP's questions; there are none if neither door refuses anybody.
         """
+        self._revoked = frontend.revoked
         if frontend or backend:
             self._zap = Zap(self._factory, answer)
         self._frontend.protect(FRONTEND, frontend)
@@ -277,6 +282,10 @@ class Transport:
 
     def _frontendReceived(self, frames: list[bytes], last: Any) -> None:
         try:
+            # ZAP's own word, and not the peer's: there are keys, or nobody would be in this set.
+            if self._revoked and last.get("User-Id") in self._revoked:
+                self._owner.clientRevoked(frames)
+                return
             self._owner.fromClient(frames, FrameSender(last, self._noteGone))
         except Exception:
             self._log.failure("a message of a client was dropped")

@@ -76,6 +76,22 @@ class KeyringTests(RingCase):
         self.clock.advance(FRESH)
         self.assertEqual(self.ring.holder(again), "alice")
 
+    def test_revoked(self) -> None:
+        """Who has no key any more is remembered, until there is one again; who has another key is not cut off."""
+        self.key("bob")
+        (self.folder / "bob.key").rename(self.folder / "old.key")
+        (self.folder / "bob.key_secret").unlink()
+        bob = self.key("bob")
+        self.ring.read()
+        for name in ("old", "alice"):
+            (self.folder / f"{name}.key").unlink()
+        self.ring.read()
+        self.assertEqual((self.ring.revoked, self.ring.holder(bob)), ({"alice"}, "bob"))
+        (self.folder / "alice.key_secret").unlink()
+        self.key("alice")
+        self.ring.read()
+        self.assertEqual(self.ring.revoked, set())
+
     def test_told(self) -> None:
         """When told to, it reads at once."""
         bob = self.key("bob")

@@ -45,6 +45,7 @@ class Listener:
         self.turned = case._turned
         self.wanted = lambda: case.wanted
         self.turning = self.undelivered = lambda: None
+        self.clientRevoked = lambda frames: None
         self.clientGone = case.gone.append
         self.pressed = lambda: False
 

@@ -24,6 +24,7 @@ from pirate.test.integration.load import contextWithoutLinger
 from pirate.test.integration.support import ServerCase
 from pirate.test.integration.test_external import PlainWorker, upper
 from pirate.test.integration.visitor import Visitor, keysOf, knock
+from pirate.wire.frontend import header, parseHeader
 from pirate.zap import MAX_QUESTIONS
 
 PLAIN = {"plain_username": b"admin", "plain_password": b"admin"}
@@ -124,6 +125,25 @@ class KeyTests(AdmissionCase):
         self.assertTrue(self.logged(r"#error\].*curve-clients: the old keys stay: .*broken.key: there is no"))
         self.assertTrue(set(server.workers) - set(workers))
         self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [True])
+
+    async def test_revoked(self) -> None:
+        """Who is connected when their key is removed is not served any more; with a key again, they are."""
+        server = await self.guarded()
+        alice = await self.visit(server.endpoints.frontend[0], **keysOf(self.keys, "alice"))
+        self.assertEqual(await deferToThread(alice.ask, b"in"), [b"IN"])
+        (self.clients / "alice.key").rename(self.keys / "alice.key")
+        await server.reload()
+        key = os.urandom(16)
+        alice.say(b"plain")
+        alice.socket.send_multipart([header(key, {}), b"", b"native"])
+        answer = await deferToThread(alice.socket.recv_multipart)
+        told = parseHeader(answer[0])
+        assert told is not None
+        self.assertEqual((told[0], told[1]["code"], told[1]["message"]), (key, "denied", "its key has been removed"))
+        self.assertEqual(server.stats()["dropped"], {"key-removed": 2})
+        self.admit("alice")
+        await server.reload()
+        self.assertEqual(await deferToThread(alice.ask, b"again"), [b"AGAIN"])
 
 
 class AddressTests(AdmissionCase):
