@@ -186,11 +186,13 @@ class Settings:
     hooks: str | None = _setting(None, PATH, "a subclass of pirate.hooks.Hooks, told of the server's moments")
     externalWorkers: bool = _setting(False, SWITCH, "admit workers that this server did not start")
     errorReply: bool = _setting(False, SWITCH, "tell plain clients of errors, by a JSON object as the reply")
-    curveSecret: str | None = _setting(None, FILE, "the server's own certificate: who connects needs keys from now on")
-    curveClients: str | None = _setting(None, KEYS, "the public keys of those who may call; '*': any key")
-    curveWorkers: str | None = _setting(None, KEYS, "the public keys of external workers")
-    allow: tuple[str, ...] = _setting((), NETWORKS, "who may connect to the frontend; nobody else may; repeatable")
-    deny: tuple[str, ...] = _setting((), NETWORKS, "who may not connect to the frontend, before allow; repeatable")
+    curveSecret: str | None = _setting(None, FILE, "the server's certificate; clients and workers need keys then")
+    curveClients: str | None = _setting(None, KEYS, "keys of those who may call: a directory, a file; '*': any key")
+    curveWorkers: str | None = _setting(None, KEYS, "keys of external workers: a directory or a file")
+    allow: tuple[str, ...] = _setting((), NETWORKS, "a network whose clients may connect, and no others; repeatable")
+    deny: tuple[str, ...] = _setting(
+        (), NETWORKS, "a network whose clients may not connect, even if allowed; repeatable"
+    )
     insecure: bool = _setting(False, SWITCH, "allow endpoints that other machines can reach without keys")
     logLevel: int = _setting(2, LEVEL, "0 errors, 1 warnings, 2 notices, 3 info, 4 debug")
     limits: Limits = field(default_factory=Limits)

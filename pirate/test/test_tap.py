@@ -9,6 +9,7 @@ import sys
 from unittest import mock
 
 from twisted.application.service import IService
+from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -173,3 +174,19 @@ class ServiceTests(TapCase):
         options.parseOptions([])
         with mock.patch.dict(sys.modules, {"txzmq": None, "pirate.transport": None, "zmq": None}):
             self.assertTrue(verifyObject(IService, makeService(options)))
+
+    def test_keys(self) -> None:
+        """Keys that cannot be read are told at once: a daemon's terminal would show little of it."""
+        options = Options()
+        options.parseOptions(["--curve-secret", "/none", "--curve-clients", "*"])
+        error = self.assertRaises(Fatal, makeService, options)
+        self.assertEqual(str(error), "pirate: curve-secret: /none: No such file or directory")
+
+    def test_chroot(self) -> None:
+        """Under another root the keys are others: they are read when the server starts."""
+        parent = usage.Options()
+        parent["chroot"] = "/elsewhere"
+        options = Options()
+        options.parent = parent
+        options.parseOptions(["--curve-secret", "/none", "--curve-clients", "*"])
+        self.assertTrue(verifyObject(IService, makeService(options)))

@@ -287,6 +287,25 @@ class RogueTests(AdmissionCase):
         self.assertFalse(rogues[0].socket.poll(0))
         self.assertEqual(server.stats()["dropped"], {"wrong-token": 1})
 
+    async def test_anothersAnswer(self) -> None:
+        """A worker that is let in cannot answer what another one holds, though it can guess the number."""
+        server = await self.serve(workers=0, externalWorkers=True)
+        workers, asked = [], []
+        for name in (b"rogue", b"honest"):
+            worker = await self.visit(server.endpoints.backend[0], identity=name)
+            worker.say(b"waiting")
+            asked.append(self.ask(server, name))
+            _, request, _, body = await deferToThread(worker.socket.recv_multipart)
+            self.assertEqual(body, name)
+            workers.append((worker, request))
+        (rogue, mine), (honest, anothers) = workers
+        self.assertEqual(int.from_bytes(anothers), int.from_bytes(mine) + 1)
+        rogue.say(anothers, b"", b"forged")
+        rogue.say(mine, b"", b"mine")
+        self.assertEqual(await asked[0], [b"mine"])
+        honest.say(anothers, b"", b"right")
+        self.assertEqual((await asked[1], server.stats()["late"]), ([b"right"], 1))
+
     async def test_anotherProcess(self) -> None:
         """On a UNIX socket not even the token helps, for ZeroMQ tells which process it is that shows it."""
         rogues: list[Visitor] = []
