@@ -22,13 +22,13 @@ from typing import Any
 
 import zmq
 from suite import growth, life, rates
-from suite.contestants import CONTESTANTS
+from suite.contestants import CONTESTANTS, CURVE, LISTED
 from suite.scenario import Case, Figures, Scenario
 from suite.stage import Failed, Stage
 from suite.table import render, toObject
 
 SCENARIOS = (
-    *(rates.TINY, rates.ONE_EACH, rates.ONE, rates.MILLISECONDS, rates.MIXED, rates.LARGE),
+    *(rates.TINY, rates.ONE_EACH, rates.ONE, rates.MILLISECONDS, rates.MIXED, rates.LARGE, rates.KEYS),
     *(growth.CLIENTS, growth.WORKERS, life.START, life.IDLE, life.FLOOD, growth.MEMORY),
 )
 
@@ -37,7 +37,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     """The command line."""
     parser = ArgumentParser(description="Measure pirate beside others, in one run.")
     names = [each.name for each in SCENARIOS]
-    keys = [*(each.key for each in CONTESTANTS), life.BARE.key]
+    keys = [*(each.key for each in (*CONTESTANTS, CURVE, LISTED)), life.BARE.key]
     parser.add_argument("--scenario", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--contestant", nargs="+", choices=keys, default=keys, metavar="NAME", help=", ".join(keys))
     parser.add_argument("--runs", type=int, default=5, help="how often each is measured; default 5")

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 import pirate
 from pirate.broker import Broker
 from pirate.logs import Noted
+from pirate.member import Doubt
 from pirate.supervisor import Supervisor
 from pirate.waiting import Sender, Waiting
 from pirate.wire.backend import Failure, Part, Reply, Status, parseWorkerMessage
@@ -69,6 +70,13 @@ class Exchange:
         elif request is not None:
             self._malformed(request)
 
+    def clientRevoked(self, frames: list[bytes]) -> None:
+        """A message has come from a client whose key has been removed since it connected."""
+        self.dropped.count("key-removed")
+        request = parseRequest(frames)
+        if isinstance(request, NativeRequest):
+            self._toClient(request.error(Code.DENIED, "its key has been removed"))
+
     def clientGone(self, connection: int) -> None:
         """A client's connection has been closed."""
         self.waiting.gone(connection)
@@ -102,10 +110,11 @@ class Exchange:
 
     def _status(self, status: Status) -> None:
         """A worker's word about itself: of one of ours, of one that is let in, or of one that is not."""
-        if self._crew.announced(status):
+        doubt = self._crew.announced(status)
+        if doubt is None:
             return
-        if not self._externalWorkers:
-            self.dropped.count("unknown-worker")
+        if doubt is not Doubt.STRANGER or not self._externalWorkers:
+            self.dropped.count(doubt.value)
         elif status.word == WAITING:
             self._broker.workerReady(status.worker, status.info)
         elif status.word == EXITING:

@@ -90,6 +90,7 @@ class MemoryTransport:
     :ivar req: whether clients are REQ sockets, which wait for one answer at a time.
     :ivar backend: the workers' side.
     :ivar bound: the endpoints that are bound now.
+    :ivar doors: the rules of both sides.  :ivar answer: answers ZAP's questions about peers.
     :ivar turns: how many turns there have been.
     """
 
@@ -105,12 +106,22 @@ class MemoryTransport:
         self.frontend = MemoryRouter(self.wake)
         self.backend = MemoryRouter(self.wake)
         self.bound: list[str] = []
+        self.doors: tuple[Any, Any] = (None, None)
+        self.answer: Callable[[Sequence[bytes]], list[bytes]] = list
         self.closed = False
         self.turns = 0
 
     def start(self, owner: Any) -> None:
         """Say who is to be told, before anything is bound."""
         self._owner = owner
+
+    def protect(self, frontend: Any, backend: Any, answer: Any) -> None:
+        """Say whom to let in.  Whoever is made a peer here has been let in."""
+        self.doors, self.answer = (frontend, backend), answer
+
+    def speaker(self) -> str | None:
+        """The address that the worker's message has come from that is being read: that of every worker."""
+        return self.address
 
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """Bind both sides.  :raise BindError: if an endpoint is to be refused; nothing stays bound."""

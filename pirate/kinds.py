@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pirate.endpoints import parseEndpoint
@@ -19,12 +20,14 @@ class Kind:
     :ivar accepts: whether a value is right.
     :ivar words: what would be right, for messages.
     :ivar unit: what it counts, for the reference.
+    :ivar several: whether it is given as often as one likes.
     """
 
     parse: Callable[[str], Any]
     accepts: Callable[[Any], bool]
     words: str
     unit: str = ""
+    several: bool = False
 
 
 def _isNumber(value: Any) -> bool:
@@ -36,6 +39,16 @@ def _isPath(value: Any) -> bool:
         return False
     parts = value.replace(":", ".").split(".")
     return len(parts) > 1 and all(part.isidentifier() for part in parts)
+
+
+def fullPath(given: str) -> str:
+    """The path of a file from the root, since the working directory may change; C{credential:NAME} as it is."""
+    text = str(given)
+    return text if text in ("", "*") or text.startswith("credential:") else str(Path(text).absolute())
+
+
+def _isFile(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and value.isprintable()
 
 
 COUNT = Kind(
@@ -57,7 +70,12 @@ PREFETCH = Kind(
     f"auto, or a whole number from 1 to {MAX_CREDIT}",
 )
 PATH = Kind(str, _isPath, "an import path, as in package.module.name or package.module:name")
-ENDPOINTS = Kind(parseEndpoint, lambda value: True, "one or more endpoints")
+ENDPOINTS = Kind(parseEndpoint, lambda value: True, "one or more endpoints", several=True)
+NETWORKS = Kind(str, lambda value: True, "addresses and networks, as in 192.0.2.7 or 192.0.2.0/24", several=True)
+FILE = Kind(str, _isFile, "the path of a file, or credential:NAME")
+KEYS = Kind(
+    str, _isFile, "the path of a directory or a file, credential:NAME, or for curve-clients '*', which is any key"
+)
 
 
 MIB = Kind(float, _isNumber, "a number of MiB, 0 or more", "MiB")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from enum import StrEnum
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -12,6 +14,19 @@ from pirate.process import WorkerProcess
 from pirate.wire.backend import Status
 
 
+class Doubt(StrEnum):
+    """Why a worker's word about itself counts for nothing."""
+
+    #: It is none of ours.
+    STRANGER = "unknown-worker"
+    #: It has the routing id of a child that is starting, but not its token.
+    TOKEN = "wrong-token"
+    #: It has the token as well, but is another process.
+    PROCESS = "wrong-process"
+    #: It proves to be ours, and says what no child says first.
+    NOT_READY = "not-ready"
+
+
 class Member:
     """
     A child and its process.
@@ -19,6 +34,7 @@ class Member:
     :ivar process: the process, which the supervisor makes.
     :ivar identity: its routing id on the backend.
     :ivar token: the secret by which it proves itself.
+    :ivar keys: those that the backend asks it for; empty if it asks for none.
     :ivar told: the state that the hooks were last told of.
     :ivar left: whether it has said that it is leaving.
     :ivar burial: when what it held is given to others, if its last answers may still come.
@@ -29,24 +45,35 @@ class Member:
         self.process: WorkerProcess
         self.identity = b""
         self.token = secrets.token_hex(16)
+        self.keys: dict[str, str] = {}
         self.told = child.state
         self.left = False
         self.burial: IDelayedCall | None = None
 
-    def spawn(self, reactor: Any, job: dict[str, Any]) -> None:
+    def spawn(self, reactor: Any, job: dict[str, Any], introduce: Callable[[bytes], dict[str, str]]) -> None:
         """
         Start the process, and give it its job.
 
-        :param job: what every worker is told, but for its identity and token.
+        :param job: what every worker is told, but for its identity, token and keys.
+        :param introduce: gives the keys for an identity.
         :raise OSError: if the system refuses.
         """
         self.process.spawn(reactor)
-        self.identity = f"child_{self.process.pid}_{secrets.token_hex(4)}".encode()
+        self.identity = f"child_{self.process.pid}_{secrets.token_hex(8)}".encode()
         dequeue = job["dequeue"] if self.child.kind is Kind.DEQUEUE else None
-        self.process.begin({**job, "identity": self.identity.decode(), "token": self.token, "dequeue": dequeue})
+        self.keys = introduce(self.identity)
+        own = {"identity": self.identity.decode(), "token": self.token, "dequeue": dequeue, "curve": self.keys}
+        self.process.begin({**job, **own})
 
-    def isProved(self, status: Status) -> bool:
-        """Whether a status carries this child's token."""
-        if status.info is None:
-            return False
-        return secrets.compare_digest(status.info.token.encode(errors="replace"), self.token.encode())
+    def doubt(self, status: Status, address: str | None) -> Doubt | None:
+        """
+        Why a status cannot be this child's; C{None} if it is.
+
+        :param address: where it came from: from a UNIX socket, C{localhost:uid:gid:pid}.
+        """
+        token = "" if status.info is None else status.info.token
+        if not secrets.compare_digest(token.encode(errors="replace"), self.token.encode()):
+            return Doubt.TOKEN
+        if address is not None and address.startswith("localhost:"):
+            return None if address.rpartition(":")[2] == str(self.process.pid) else Doubt.PROCESS
+        return None

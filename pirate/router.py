@@ -14,6 +14,8 @@ from typing import Any
 import zmq
 from txzmq import ZmqConnection, ZmqFactory
 
+from pirate.admission import Door
+
 #: Messages read from one socket in one turn.
 MAX_MESSAGES = 64
 #: Bytes read from one socket in one turn, after which it is another's turn.
@@ -28,6 +30,8 @@ OPTIONS = {
     zmq.LINGER: 1000,
     # A message to a peer that is not there is an error, not a silence.
     zmq.ROUTER_MANDATORY: 1,
+    # Who takes the routing id of a peer that is there does not get its place.
+    zmq.ROUTER_HANDOVER: 0,
     # Connections that the kernel keeps for us until they are accepted.
     zmq.BACKLOG: 1024,
     # Milliseconds that a peer has for the handshake.
@@ -77,6 +81,18 @@ class Router(ZmqConnection):
         options = {**OPTIONS, **(HEARTBEATS if heartbeats else {})}
         for option, value in options.items():
             self.socket.set(option, value)
+
+    def protect(self, domain: bytes, door: Door) -> None:
+        """
+        Ask, by ZAP, whether a peer may connect, if there is anything to ask.
+
+        :param domain: the name of this socket in these questions.
+        """
+        if door:
+            self.socket.zap_domain = domain
+        if door.secret:
+            self.socket.curve_secretkey = door.secret
+            self.socket.curve_server = True
 
     def doRead(self) -> None:
         """Something has happened on the socket."""

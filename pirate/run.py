@@ -16,6 +16,7 @@ from pirate.broker import Broker
 from pirate.child import ChildState
 from pirate.endpoints import hostOf, portOf
 from pirate.exchange import Exchange
+from pirate.guard import Guard
 from pirate.logs import DETAIL, Noted
 from pirate.pool import Mode, Pool
 from pirate.settings import Settings
@@ -40,6 +41,7 @@ class Run:
     The parts of a running server.
 
     :param transport: the sockets, not bound yet.
+    :param guard: whom they let in.
     :param hook: called with a hook's name and its arguments.
     :param watched: whether each change of a worker between waiting and processing is wanted.
     :param importPath: where workers find modules.
@@ -53,6 +55,7 @@ class Run:
         log: Logger,
         settings: Settings,
         transport: Any,
+        guard: Guard,
         hook: Callable[..., None],
         watched: bool,
         importPath: list[str],
@@ -61,6 +64,7 @@ class Run:
         self._log = log
         self._settings = settings
         self._transport = transport
+        self._guard = guard
         self._hook = hook
         self._importPath = importPath
         self._broker = broker = Broker(
@@ -80,10 +84,13 @@ class Run:
         self.crew = Supervisor(reactor, log, self.pool, broker)
         self.crew.cutOff = self._cutOff
         self.crew.watch = hook
+        self.crew.introduce, self.crew.forget = guard.introduce, guard.forget
+        self.crew.speaker = transport.speaker
         if watched:
             broker.watch = self.crew.busyChanged
         self._exchange = Exchange(reactor, log, broker, self.crew, transport.toClient, settings.externalWorkers)
         self.fromClient = self._exchange.fromClient
+        self.clientRevoked = self._exchange.clientRevoked
         self.clientGone = self._exchange.clientGone
         self.fromWorker = self._exchange.fromWorker
         self.missed = broker.missed
@@ -100,6 +107,7 @@ class Run:
         :return: where they are bound.
         :raise BindError: naming the endpoint; nothing stays bound.
         """
+        self._transport.protect(self._guard.frontend, self._guard.backend, self._guard.answer)
         frontend, backend = self._transport.bind(self._settings.frontend, self._settings.backend)
         self.crew.job = self._job(backend)
         return Endpoints(tuple(frontend), tuple(backend))
@@ -112,6 +120,10 @@ class Run:
     def ask(self) -> None:
         """See what the pool wants done, and do it."""
         self.crew.ask()
+
+    def readKeys(self) -> None:
+        """Read the keys of those who may come in anew; if that fails, the old ones stay."""
+        self._guard.read()
 
     def drain(self, grace: float | None) -> Deferred[None]:
         """
@@ -144,6 +156,7 @@ class Run:
             **{name: getattr(tally, name) for name in tally.__slots__ if name != "failed"},
             "failed": {str(code): count for code, count in tally.failed.items()},
             "dropped": dict(self._exchange.dropped.counts),
+            "refused": dict(self._guard.refused.counts),
             "backlog": self._broker.backlog,
             "backlog_bytes": self._broker.backlogBytes,
             "backlog_oldest_seconds": self._broker.oldestAge(self._reactor.seconds()),

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from pirate.errors import ConfigurationError, ReloadError, StartError, StopError
+from pirate.guard import Guard
 from pirate.hooks import Hooks
 from pirate.logs import serverLog
 from pirate.process import importPath
@@ -54,8 +55,8 @@ class JobServer(Service):
     :param hooks: who is told of the server's moments.
     :param transport: makes the sockets, given the reactor; C{None}: those of L{pirate.transport.Transport}.
     :param given: the fields of L{Settings}: C{frontend} and C{backend} (a port, an endpoint, or several), C{app} (an
-        import path), C{limits}, C{terms}, C{prefetch}, C{dequeue}, C{externalWorkers}, C{errorReply}, C{insecure},
-        C{logLevel}.
+        import path), C{limits}, C{terms}, C{prefetch}, C{dequeue}, C{externalWorkers}, C{errorReply}, C{curveSecret},
+        C{curveClients}, C{curveWorkers} (paths), C{allow}, C{deny} (networks), C{insecure}, C{logLevel}.
     :ivar gaveUp: called with the reason when no worker could ever start, before the server stops.
     :raise ConfigurationError: if a setting is wrong.
     """
@@ -116,9 +117,10 @@ class JobServer(Service):
         A snapshot of every count.
 
         :return: C{received}, C{replied}, C{joined}, C{remembered}, C{withdrawn}, C{redispatched} (requests), C{late},
-            C{undeliverable} (answers), C{failed} (requests, by code), C{dropped} (messages, by reason), C{backlog},
-            C{backlog_bytes} and C{backlog_oldest_seconds} (what waits now), C{in_hand} (requests now), C{workers} (now,
-            by state), C{spawns}, C{exits} (by cause); empty if the server is stopped.
+            C{undeliverable} (answers), C{failed} (requests, by code), C{dropped} (messages, by reason),
+            C{refused} (connections, by reason), C{backlog}, C{backlog_bytes} and C{backlog_oldest_seconds} (what waits
+            now), C{in_hand} (requests now), C{workers} (now, by state), C{spawns}, C{exits} (by cause); empty if the
+            server is stopped.
         """
         return {} if self._run is None else self._run.stats()
 
@@ -126,17 +128,20 @@ class JobServer(Service):
 
     def privilegedStartService(self) -> None:
         """
-        Bind both sockets.
+        Read the keys, and bind both sockets.
 
+        :raise ConfigurationError: if a key cannot be read.
         :raise BindError: naming the endpoint; nothing stays bound.
         """
         if self._state is not ServerState.STOPPED:
             return
+        guard = Guard(self._reactor, self._log, self.settings)
         run = Run(
             self._reactor,
             self._log,
             self.settings,
             self._makeTransport(self._reactor),
+            guard,
             self._hook,
             type(self._hooks).statusChanged is not Hooks.statusChanged,
             self._importPath,
@@ -212,7 +217,8 @@ class JobServer(Service):
 
     def reload(self) -> Deferred[None]:
         """
-        Replace every worker by a new one, which must be ready before an old one is retired.
+        Replace every worker by a new one, which must be ready before an old one is retired; read the keys of those who
+        may come in anew.
 
         :return: fires when that is done; fails with L{ReloadError} if a new worker cannot start, and the old stay.
         """
@@ -220,6 +226,7 @@ class JobServer(Service):
         done: Deferred[None] = Deferred()
         self._reloads.append(done)
         self._log.info("reloading")
+        run.readKeys()
         run.pool.reload()
         self._ask()
         return done

@@ -11,14 +11,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from pirate.access import contradiction
+from pirate.addresses import parseNetwork
 from pirate.endpoints import isPublic, parseEndpoint
 from pirate.errors import ConfigurationError
 from pirate.kinds import (
     COUNT,
     ENDPOINTS,
+    FILE,
     INTERVAL,
+    KEYS,
     LEVEL,
     MIB,
+    NETWORKS,
     PATH,
     POLICY,
     PREFETCH,
@@ -28,6 +33,7 @@ from pirate.kinds import (
     SOME_SECONDS,
     SWITCH,
     Kind,
+    fullPath,
 )
 
 
@@ -180,34 +186,73 @@ class Settings:
     hooks: str | None = _setting(None, PATH, "a subclass of pirate.hooks.Hooks, told of the server's moments")
     externalWorkers: bool = _setting(False, SWITCH, "admit workers that this server did not start")
     errorReply: bool = _setting(False, SWITCH, "tell plain clients of errors, by a JSON object as the reply")
-    insecure: bool = _setting(False, SWITCH, "allow endpoints that other machines can reach")
+    curveSecret: str | None = _setting(None, FILE, "the server's certificate; clients and workers need keys then")
+    curveClients: str | None = _setting(None, KEYS, "keys of those who may call: a directory, a file; '*': any key")
+    curveWorkers: str | None = _setting(None, KEYS, "keys of external workers: a directory or a file")
+    allow: tuple[str, ...] = _setting((), NETWORKS, "a network whose clients may connect, and no others; repeatable")
+    deny: tuple[str, ...] = _setting(
+        (), NETWORKS, "a network whose clients may not connect, even if allowed; repeatable"
+    )
+    insecure: bool = _setting(False, SWITCH, "allow endpoints that other machines can reach without keys")
     logLevel: int = _setting(2, LEVEL, "0 errors, 1 warnings, 2 notices, 3 info, 4 debug")
     limits: Limits = field(default_factory=Limits)
     terms: Terms = field(default_factory=Terms)
 
     def __post_init__(self) -> None:
-        for name in ("frontend", "backend"):
-            given = getattr(self, name)
-            several = given if isinstance(given, (tuple, list)) else (given,)
-            object.__setattr__(self, name, tuple(parseEndpoint(each) for each in several))
+        self._complete()
         _check(self)
         if (self.limits.checkForDequeue > 0) != (self.dequeue is not None):
             raise ConfigurationError(
                 f"dequeue ({self.dequeue}) and check-for-dequeue ({self.limits.checkForDequeue:g}) need each other"
             )
+        refusal = contradiction(
+            self.curveSecret, self.curveClients, self.curveWorkers, self.externalWorkers, self.insecure
+        )
+        if refusal:
+            raise ConfigurationError(refusal)
         for name in ("frontend", "backend"):
             self._refusePublic(name)
         self._refuseShared()
+
+    @property
+    def curveBackend(self) -> bool:
+        """
+        Whether workers need keys.
+
+        UNIX sockets are their owner's alone, and those of our own workers alone, unless others are to come.
+        """
+        private = all(each.startswith("ipc://") for each in self.backend)
+        return self.curveSecret is not None and (self.curveWorkers is not None or not private)
+
+    def _complete(self) -> None:
+        """Every value in its one form."""
+        for name, parse in (
+            ("frontend", parseEndpoint),
+            ("backend", parseEndpoint),
+            ("allow", parseNetwork),
+            ("deny", parseNetwork),
+        ):
+            given = getattr(self, name)
+            several = given if isinstance(given, (tuple, list)) else (given,)
+            try:
+                parsed = tuple(parse(each) for each in several)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{name} {error}" if parse is parseNetwork else str(error)) from None
+            object.__setattr__(self, name, parsed)
+        for name in ("curveSecret", "curveClients", "curveWorkers"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, fullPath(given))
 
     def _refusePublic(self, name: str) -> None:
         endpoints = getattr(self, name)
         if not endpoints:
             raise ConfigurationError(f"{name}: at least one endpoint is needed")
         for endpoint in endpoints:
-            if isPublic(endpoint) and not self.insecure:
+            if isPublic(endpoint) and self.curveSecret is None and not self.insecure:
                 raise ConfigurationError(
-                    f"{name} {endpoint} can be reached from other machines, by anybody: "
-                    "bind a loopback or ipc endpoint, or say --insecure"
+                    f"{name} {endpoint} can be reached from other machines, by anybody: ask for keys by "
+                    "--curve-secret FILE --curve-clients DIRECTORY, or say --insecure"
                 )
 
     def _refuseShared(self) -> None:

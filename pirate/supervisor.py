@@ -24,11 +24,11 @@ from pirate.child import (
     Sweep,
 )
 from pirate.logs import DETAIL
-from pirate.member import Member
+from pirate.member import Doubt, Member
 from pirate.pool import Load, Mode, Pool
 from pirate.process import WorkerProcess, isStopped, residentMemory, sweep
 from pirate.wire.backend import Status
-from pirate.wire.words import EXITING, HEARTBEAT
+from pirate.wire.words import DEQUEUE, EXITING, HEARTBEAT, WAITING
 
 #: Seconds that a dead worker's last answers have to arrive before what it held is given to others.
 LAST_ANSWERS = 0.005
@@ -44,6 +44,9 @@ class Supervisor:
     :param broker: who has to be told of workers that come and go.
     :ivar job: what every worker is told, but for its identity and token.
     :ivar ours: the routing ids of those that have proved to be this server's own.
+    :ivar introduce: called with a child's identity before it starts; gives the keys that the backend will ask it for.
+    :ivar forget: called with these when it has ended.
+    :ivar speaker: the address that the message being read has come from.
     :ivar asked: called after the pool was looked at.
     :ivar cutOff: called when the time for stopping is over.
     :ivar reloaded: called with the error, or C{None}, when a reload has ended.
@@ -66,6 +69,9 @@ class Supervisor:
         self._gone: list[Deferred[None]] = []
         self.spawns = 0
         self.exits: dict[str, int] = {}
+        self.introduce: Callable[[bytes], dict[str, str]] = lambda identity: {}
+        self.forget: Callable[[dict[str, str]], None] = lambda keys: None
+        self.speaker: Callable[[], str | None] = lambda: None
         self.asked: Callable[[], None] = lambda: None
         self.cutOff: Callable[[], None] = lambda: None
         self.reloaded: Callable[[str | None], None] = lambda error: None
@@ -146,26 +152,27 @@ class Supervisor:
 
     # --- what children say
 
-    def announced(self, status: Status) -> bool:
+    def announced(self, status: Status) -> Doubt | None:
         """
         A worker has said something of itself.
 
-        :return: false if it is none of ours, and did not prove to be.
+        :return: C{None} if it is one of ours, and otherwise why it is not.
         """
         member = self._byIdentity.get(status.worker)
         if member is None:
-            return False
-        if status.word == EXITING:
-            self._leaving(member)
-        elif member.child.state is ChildState.STARTING:
-            if not member.isProved(status):
-                return False
+            return Doubt.STRANGER
+        if member.child.state is ChildState.STARTING:
+            doubt = member.doubt(status, self.speaker())
+            if doubt is not None or status.word not in (WAITING, DEQUEUE):
+                return doubt or Doubt.NOT_READY
             self._ready(member, status)
+        elif status.word == EXITING:
+            self._leaving(member)
         elif status.word == HEARTBEAT:
             self._broker.workerAlive(status.worker)
         elif status.info is not None and member.child.kind is Kind.WORKER and self._broker.knows(status.worker):
             self._broker.workerReady(status.worker, status.info)
-        return True
+        return None
 
     def _ready(self, member: Member, status: Status) -> None:
         self.ours.add(member.identity)
@@ -234,7 +241,7 @@ class Supervisor:
         )
         self.spawns += 1
         try:
-            member.spawn(self._reactor, self.job)
+            member.spawn(self._reactor, self.job, self.introduce)
         except OSError as error:
             self._exited(member, Exit("not spawned", words=f"cannot start a process: {error.strerror}"))
             return
@@ -270,6 +277,7 @@ class Supervisor:
         self._logExit(member, how, asked)
         self._pool.exited(member.child, how, self._reactor.seconds(), self._broker.hasWorked(member.identity))
         self._members.pop(member.child.key, None)
+        self.forget(member.keys)
         self.exits[how.cause] = self.exits.get(how.cause, 0) + 1
         self.watch("childExited", member.process.pid, how)
         said = member.left or not how.clean

@@ -6,13 +6,14 @@ import difflib
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.python import usage
 
 import pirate
 from pirate.errors import ConfigurationError, Fatal
-from pirate.kinds import ENDPOINTS, SWITCH
+from pirate.kinds import SWITCH
 from pirate.settings import Limits, Setting, Settings, Terms, fromText, table
 
 _ROWS = [*table(Settings), *table(Limits), *table(Terms)]
@@ -23,7 +24,7 @@ def _shown(setting: Setting) -> str:
     default = setting.default
     if isinstance(default, tuple):
         default = ", ".join(default)
-    if default is None or setting.kind is SWITCH:
+    if default in (None, "") or setting.kind is SWITCH:
         return setting.help
     return (
         f"{setting.help} [default: {default:g}]"
@@ -41,7 +42,7 @@ class Options(usage.Options):
         "the app, in worker processes. Example: twistd -n pirate --frontend 6660 --backend 6661 --app mod.fn"
     )
     optParameters = [
-        [row.name, None, None, _shown(row)] for row in _ROWS if row.kind is not SWITCH and row.kind is not ENDPOINTS
+        [row.name, None, None, _shown(row)] for row in _ROWS if row.kind is not SWITCH and not row.kind.several
     ] + [["workers", None, None, "short for min-servers and max-servers; 0: no workers of its own"]]
     optFlags = [[row.name, None, row.help] for row in _ROWS if row.kind is SWITCH]
 
@@ -97,12 +98,33 @@ def _repeatable(name: str) -> Callable[[Options, str], None]:
 
 
 for _row in _ROWS:
-    if _row.kind is ENDPOINTS:
+    if _row.kind.several:
         setattr(Options, f"opt_{_row.name}", _repeatable(_row.name))
 
 
 def makeService(options: Options) -> IService:
-    """The server as a service of its own process, with its signals and its process title."""
+    """
+    The server as a service of its own process, with its signals and its process title.
+
+    :raise Fatal: if a key cannot be read.
+    """
     from pirate.daemon import ServerProcess
 
+    # Under another root the paths are others; they are read there all the same, when the server starts.
+    parent: Any = options.parent or {}
+    if not parent.get("chroot"):
+        _tryKeys(options.settings)
     return ServerProcess(options.settings)
+
+
+def _tryKeys(settings: Settings) -> None:
+    """Read the keys while there is a terminal: once twistd is a daemon, it shows a hundred bytes of what is wrong."""
+    from twisted.internet.task import Clock
+
+    from pirate.guard import Guard
+    from pirate.logs import serverLog
+
+    try:
+        Guard(Clock(), serverLog(0), settings)
+    except ConfigurationError as error:
+        raise Fatal(f"pirate: {error}") from None

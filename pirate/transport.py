@@ -8,7 +8,7 @@ descriptor of ZeroMQ tells of new events once, so whatever stops early, or sends
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence, Set
 from select import select
 from typing import Any, Protocol
 
@@ -18,10 +18,12 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from txzmq import ZmqFactory
 
+from pirate.admission import BACKEND, FRONTEND, Door
 from pirate.binding import Binding
 from pirate.monitor import FrameSender, Monitor
 from pirate.router import Router
 from pirate.waiting import Sender
+from pirate.zap import Zap
 
 #: Times that a bounded number of messages is read when the server stops.
 LAST_CALL = 100
@@ -50,6 +52,9 @@ class TransportOwner(Protocol):
 
     def fromClient(self, frames: list[bytes], sender: Sender) -> None:
         """A message has come from the frontend."""
+
+    def clientRevoked(self, frames: list[bytes]) -> None:
+        """The same from one whose key has been removed."""
 
     def clientGone(self, connection: int) -> None:
         """A client's connection has been closed."""
@@ -96,6 +101,9 @@ class Transport:
         self._frontend = Router(self._factory, self._turn, heartbeats=True)
         self._backend = Router(self._factory, self._turn, heartbeats=False)
         self._monitor = Monitor(self._factory, self._frontend.socket)
+        self._zap: Zap | None = None
+        self._last: Any = None
+        self._revoked: Set[str] = frozenset()
         self._bindings: list[Binding] = []
         self._closing = DeferredLock()
 
@@ -104,6 +112,22 @@ class Transport:
         self._owner = owner
         self._monitor.closed = owner.clientGone
         self._backend.ours = owner.ours
+
+    def protect(self, frontend: Door, backend: Door, answer: Callable[[Sequence[bytes]], list[bytes]]) -> None:
+        """
+        Say whom to let in, before anything is bound.
+
+        :param answer: answers ZAP's questions; there are none if neither door refuses anybody.
+        """
+        self._revoked = frontend.revoked
+        if frontend or backend:
+            self._zap = Zap(self._factory, answer)
+        self._frontend.protect(FRONTEND, frontend)
+        self._backend.protect(BACKEND, backend)
+
+    def speaker(self) -> str | None:
+        """The address that the worker's message has come from that is being read."""
+        return FrameSender(self._last, self._noteGone).address()
 
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """
@@ -191,6 +215,8 @@ class Transport:
         for router in (self._frontend, self._backend):
             if router.factory is not None:
                 router.shutdown()
+        if self._zap is not None:
+            self._zap.shutdown()
         for binding in self._bindings:
             binding.remove()
 
@@ -288,15 +314,23 @@ class Transport:
 
     def _frontendReceived(self, frames: list[bytes], last: Any) -> None:
         try:
+            # ZAP's own word, and not the peer's: there are keys, or nobody would be in this set.
+            if self._revoked and last.get("User-Id") in self._revoked:
+                self._owner.clientRevoked(frames)
+                return
             self._owner.fromClient(frames, FrameSender(last, self._noteGone))
         except Exception:
             self._log.failure("a message of a client was dropped")
 
     def _backendReceived(self, frames: list[bytes], last: Any) -> None:
+        self._last = last
         try:
             self._owner.fromWorker(frames)
         except Exception:
             self._log.failure("a message of a worker was dropped")
+        finally:
+            # It may be large.
+            self._last = None
 
     def _noteGone(self) -> None:
         """Connections that are closed must be known before their numbers are seen again."""

@@ -51,8 +51,9 @@ class Worker:
     One worker: its socket, and the loop that answers requests.
 
     :param job: what the parent has sent: C{backend} (endpoint), C{identity}, C{token}, C{app} or C{dequeue} (import
-        paths), C{prefetch} (the credit, or C{None} to measure it), C{path} and C{pythonpath} (where to find modules),
-        C{soft_timeout} (seconds; 0: none), C{title}, and C{traceback} (whether to show it if the app cannot be loaded).
+        paths), C{curve} (the keys C{server}, C{public} and C{secret}; empty: none), C{prefetch} (the credit, or
+        C{None} to measure it), C{path} and C{pythonpath} (where to find modules), C{soft_timeout} (seconds; 0: none),
+        C{title}, and C{traceback} (whether to show it if the app cannot be loaded).
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
@@ -62,6 +63,11 @@ class Worker:
         self._socket.linger = LINGER
         self._socket.identity = job["identity"].encode()
         self._socket.ipv6 = "[" in job["backend"]
+        keys = job.get("curve")
+        if keys:
+            self._socket.curve_serverkey = keys["server"].encode()
+            self._socket.curve_publickey = keys["public"].encode()
+            self._socket.curve_secretkey = keys["secret"].encode()
         self._socket.connect(job["backend"])
         plain: Any = super(zmq.Socket, self._socket)
         self._receive, self._send = plain.recv, plain.send

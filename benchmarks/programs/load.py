@@ -23,6 +23,8 @@ from typing import Any
 import zmq
 from job import HEAD, SIZE
 
+from pirate.keys import loadPair, loadPublic
+
 _MORE = int(zmq.SNDMORE)
 _NOBLOCK = int(zmq.NOBLOCK)
 _PADDING = bytes(SIZE - HEAD.size)
@@ -40,14 +42,18 @@ class Clients:
     :param count: how many.
     :param payload: what is sent as a second frame; C{None}: there is none.
     :param jobs: how long each job is to take, in turn, without end; nanoseconds.
+    :param keys: the folder with the client's keys and the server's; empty: there are none.
     :ivar now: when the last reply came.
     """
 
-    def __init__(self, endpoint: str, count: int, payload: zmq.Frame | None, jobs: Any) -> None:
+    def __init__(self, endpoint: str, count: int, payload: zmq.Frame | None, jobs: Any, keys: str) -> None:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.linger = 0
         self._socket.set_hwm(0)
+        if keys:
+            self._socket.curve_publickey, self._socket.curve_secretkey = loadPair(f"{keys}/client.key_secret")
+            self._socket.curve_serverkey = loadPublic(f"{keys}/server.key")
         self._socket.rcvtimeo = PATIENCE
         plain: Any = super(zmq.Socket, self._socket)
         self._receive, self._send = plain.recv, plain.send
@@ -156,7 +162,7 @@ def jobs(duration: float, share: float) -> Any:
 def measure(options: Namespace) -> dict[str, float]:
     """Ask as the options say.  :return: what is printed."""
     payload = zmq.Frame(bytes(options.size)) if options.size else None
-    clients = Clients(options.endpoint, options.clients, payload, jobs(options.job, options.share))
+    clients = Clients(options.endpoint, options.clients, payload, jobs(options.job, options.share), options.keys)
 
     def run(seconds: float) -> None:
         until = perf_counter_ns() + int(seconds * 1e9)
@@ -197,6 +203,7 @@ def parse() -> Namespace:
     parser.add_argument("--size", type=int, default=0, help="bytes of a second frame; 0: there is none")
     parser.add_argument("--job", type=float, default=0, help="seconds that a job takes")
     parser.add_argument("--share", type=float, default=1, help="share of the jobs that take that time")
+    parser.add_argument("--keys", default="", help="the folder with the client's keys and the server's")
     parser.add_argument("--warm", type=float, default=1, help="seconds before measuring")
     parser.add_argument("--seconds", type=float, default=3)
     return parser.parse_args()

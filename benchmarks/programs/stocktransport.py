@@ -78,6 +78,13 @@ class StockTransport:
         self._frontend.received = lambda frames: owner.fromClient(frames, stranger)
         self._backend.received = owner.fromWorker
 
+    def protect(self, *rules: object) -> None:
+        """Nobody is refused here."""
+
+    def speaker(self) -> str | None:
+        """Not known here."""
+        return None
+
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """Bind both sockets.  :return: the endpoints."""
         for router, endpoints in ((self._frontend, frontend), (self._backend, backend)):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pirate.keys import writePair
 from suite.stage import Program, Stage
 
 
@@ -19,11 +20,13 @@ class Running:
     :ivar broker: the process whose CPU time is shown.
     :ivar frontend: the endpoint for clients.
     :ivar backend: the endpoint for workers, if there is one.
+    :ivar keys: the folder with the keys that clients need, if they need any.
     """
 
     broker: Program
     frontend: str
     backend: str = ""
+    keys: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,22 @@ def strict(stage: Stage, workers: int) -> Running:
     return pirate(stage, workers, "--prefetch", "1")
 
 
+def guarded(stage: Stage, workers: int) -> Running:
+    """The same, if it asks clients and workers for CURVE keys."""
+    folder = stage.path("keys")
+    folder.mkdir(exist_ok=True)
+    for name in ("server", "client"):
+        if not (folder / f"{name}.key").exists():
+            writePair(folder, name)
+    curve = ("--curve-secret", str(folder / "server.key_secret"), "--curve-clients", str(folder / "client.key"))
+    return replace(pirate(stage, workers, *curve), keys=str(folder))
+
+
+def listed(stage: Stage, workers: int) -> Running:
+    """The same, if it asks clients where they come from."""
+    return pirate(stage, workers, "--allow", "127.0.0.0/8")
+
+
 def stock(stage: Stage, workers: int) -> Running:
     """C{JobServer} on txZMQ's own reading and sending."""
     return embedded(stage, workers, "--stock")
@@ -118,6 +137,8 @@ def _withWorkers(stage: Stage, broker: str, worker: str, workers: int) -> Runnin
 
 AUTO = Contestant("auto", "pirate", pirate)
 STRICT = Contestant("strict", "pirate --prefetch 1", strict)
+CURVE = Contestant("curve", "pirate, CURVE", guarded)
+LISTED = Contestant("listed", "pirate --allow", listed)
 STOCK = Contestant("stock", "pirate on stock txZMQ", stock)
 QUEUE = Contestant("queue", "pyzmq LRU queue", lruQueue)
 PROXY = Contestant("proxy", "zmq.proxy", proxy)

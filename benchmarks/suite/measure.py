@@ -49,7 +49,8 @@ def measure(stage: Stage, running: Running, load: Load, seconds: float) -> Figur
         requests), C{p50} and C{p99} (milliseconds, of the requests whose job takes no time), C{busy} (jobs at a time,
         on average), C{mb} (megabytes of second frames a second, one way).
     """
-    program = stage.python("load", running.frontend, *load.options(seconds))
+    keys = [f"--keys={running.keys}"] if running.keys else []
+    program = stage.python("load", running.frontend, *load.options(seconds), *keys)
     program.until("measuring", within=PATIENCE + seconds)
     before = cpuSeconds(running.broker.pid)
     told = json.loads(program.until("{", within=PATIENCE + seconds))

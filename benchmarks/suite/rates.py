@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suite.contestants import AUTO, CONTESTANTS, DIRECT, PROXY, QUEUE, STRICT
+from suite.contestants import AUTO, CONTESTANTS, CURVE, DIRECT, LISTED, PROXY, QUEUE, STRICT
 from suite.measure import Load, loaded
 from suite.scenario import Scenario, Target
 
@@ -49,6 +49,21 @@ MILLISECONDS = Scenario(
         Target("efficiency", f"{each.name}, {milliseconds} ms", least=least)
         for milliseconds, least in ((1, 0.9), (10, 0.98))
         for each in (AUTO, STRICT)
+    ),
+)
+
+KEYS = Scenario(
+    "keys",
+    "what it costs to ask for CURVE keys, and for addresses: bodies echoed, 2 workers, 64 clients with 4 requests each",
+    ("rate", "cpu", "load", "p50", "p99", "mb"),
+    tuple(
+        loaded(each, 2, Load(size=size), what)
+        for what, size in (("32 bytes", 0), ("64 KiB", 1 << 16))
+        for each in (AUTO, LISTED, CURVE)
+    ),
+    (
+        Target("rate", f"{CURVE.name}, 32 bytes", f"{AUTO.name}, 32 bytes", least=0.6),
+        Target("rate", f"{LISTED.name}, 32 bytes", f"{AUTO.name}, 32 bytes", least=0.95),
     ),
 )
 

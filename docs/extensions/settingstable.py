@@ -12,7 +12,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from pirate.kinds import ENDPOINTS, PATH, POLICY, SWITCH, Kind
+from pirate.kinds import ENDPOINTS, FILE, KEYS, NETWORKS, PATH, POLICY, SWITCH, Kind
 from pirate.settings import Limits, Movable, Setting, Settings, Terms, table
 from pirate.tap import Options
 
@@ -27,11 +27,17 @@ def _value(kind: Kind) -> str:
         return "PATH"
     if kind is POLICY:
         return "POLICY"
+    if kind is NETWORKS:
+        return "NETWORK"
+    if kind in (FILE, KEYS):
+        return "PATH" if kind is KEYS else "FILE"
     return kind.unit.upper() or "N"
 
 
 def _default(setting: Setting) -> str:
     default = setting.default
+    if default == ():
+        return "none"
     if isinstance(default, tuple):
         return ", ".join(f"``{each}``" for each in default)
     if default is None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -21,10 +22,13 @@ from twisted.scripts._twistd_unix import ServerOptions
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import pirate
+from pirate.access import Refusal
 from pirate.app import App, Context, toFrames
 from pirate.client.command import main as client
 from pirate.errors import Fatal
 from pirate.hooks import Hooks
+from pirate.keygen import main as keygen
+from pirate.member import Doubt
 from pirate.service import JobServer
 from pirate.settings import Limits
 from pirate.signals import Signals
@@ -138,7 +142,7 @@ class OptionTests(SynchronousTestCase):
     def test_names(self) -> None:
         """Every option that any document names exists: here, in twistd, in pirate-client."""
         known = {f"--{name}" for options in (Options(), ServerOptions()) for name in options.longOpt}
-        known = {name.rstrip("=") for name in known} | OTHERS | clientOptions()
+        known = {name.rstrip("=") for name in known} | OTHERS | clientOptions() | keygenOptions()
         for page in [ROOT / "README.rst", *DOCS.rglob("*.rst")]:
             named = re.findall(r"(?<![\w-])--[a-z][a-z-]*", page.read_text() if page.exists() else "")
             self.assertEqual([option for option in named if option not in known], [], f"in {page.name}")
@@ -180,6 +184,14 @@ def clientOptions() -> set[str]:
     out = BytesIO()
     client(["--help"], BytesIO(), out, sys.stderr)
     return set(re.findall(r"--[a-z-]+", out.getvalue().decode()))
+
+
+def keygenOptions() -> set[str]:
+    """The options of C{pirate-keygen}, likewise."""
+    out = StringIO()
+    with redirect_stdout(out), contextlib.suppress(SystemExit):
+        keygen(["--help"])
+    return set(re.findall(r"--[a-z-]+", out.getvalue()))
 
 
 class CallableReactor:
@@ -225,7 +237,7 @@ class NameTests(SynchronousTestCase):
     def test_reasons(self) -> None:
         """It explains every reason for which a message is dropped."""
         text = read("docs/reference/wire.rst")
-        reasons = set(re.findall(r"(?:Malformed|dropped\.count)\(\"([a-z-]+)\"", source()))
+        reasons = {*re.findall(r"(?:Malformed|dropped\.count)\(\"([a-z-]+)\"", source()), *Doubt, *Refusal}
         self.assertGreater(len(reasons), 7)
         self.assertEqual([reason for reason in reasons if not re.search(rf"^``{reason}`` ", text, re.M)], [])
 

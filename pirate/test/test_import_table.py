@@ -44,8 +44,10 @@ ALLOWED = {
     "waiting": "wire.frontend",
     # How many workers live.
     "endpoints": "errors",
+    "addresses": "access errors",
+    "access": "",
     "kinds": "endpoints wire.words",
-    "settings": "endpoints errors kinds",
+    "settings": "access addresses endpoints errors kinds",
     "child": "",
     "backoff": "child",
     "reloading": "child",
@@ -61,19 +63,26 @@ ALLOWED = {
     "logs": "twisted zope",
     "process": "child errors twisted",
     "binding": "errors zmq",
-    "router": "txzmq zmq",
+    "router": "admission txzmq zmq",
     "monitor": "txzmq zmq",
-    "transport": "binding monitor router twisted txzmq waiting",
+    "transport": "admission binding monitor router twisted txzmq waiting zap",
     "member": "child process twisted wire.backend",
     "supervisor": "broker child logs member pool process twisted wire.backend wire.words",
-    "exchange": ". broker logs supervisor twisted waiting wire",
-    "run": "broker child endpoints exchange logs pool settings supervisor twisted wire",
+    "exchange": ". broker logs member supervisor twisted waiting wire",
+    "run": "broker child endpoints exchange guard logs pool settings supervisor twisted wire",
     "hooks": "",
-    "service": "errors hooks logs process run settings twisted",
+    "service": "errors guard hooks logs process run settings twisted",
     "signals": "errors service twisted",
     "descriptors": "errors settings",
     "daemon": "descriptors endpoints errors hooks imports service settings signals startup twisted",
     "tap": ". errors kinds settings twisted",
+    # Who gets in.
+    "keys": "errors",
+    "keygen": ". errors keys",
+    "keyring": "errors keys twisted",
+    "admission": "access addresses",
+    "guard": "access addresses admission errors keyring keys logs settings twisted",
+    "zap": "txzmq zmq",
     # The client.
     "client.errors": "errors wire.words",
     "client.call": "client.errors wire",
@@ -90,7 +99,7 @@ ALLOWED = {
 #: The modules without sockets, processes, files, threads and clocks, and all of the standard library that they need.
 PURE = (
     "wire wire.words wire.frontend wire.backend tally memory answers services timetable dispatch broker waiting "
-    "endpoints kinds settings child backoff reloading pool credit"
+    "endpoints addresses access admission kinds settings child backoff reloading pool credit"
 )
 PURE_LIBRARY = {
     "collections",
@@ -185,7 +194,7 @@ class SourceTests(SynchronousTestCase):
         for name in ALLOWED:
             found = set(importsAtOnce(parsed(name)))
             self.assertNotIn("twisted.internet.reactor", found, name)
-            self.assertFalse("txzmq" in found and name not in ("transport", "router", "monitor"), name)
+            self.assertFalse("txzmq" in found and name not in ("transport", "router", "monitor", "zap"), name)
 
     def test_pure(self) -> None:
         """What is pure has no clock, no file, no thread and no process of its own, not even inside its functions."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -38,6 +39,11 @@ SETTINGS = {
     "hooks": None,
     "external-workers": False,
     "error-reply": False,
+    "curve-secret": None,
+    "curve-clients": None,
+    "curve-workers": None,
+    "allow": (),
+    "deny": (),
     "insecure": False,
     "log-level": 2,
 }
@@ -263,13 +269,72 @@ class PublicTests(Refusals):
             for endpoint in ("*:1", "0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.org:1"):
                 message = self.refusal(Settings, **{name: (1, endpoint)})
                 self.assertIn(f"{name} tcp://{endpoint}", message)
-                self.assertIn("--insecure", message)
+                for way in ("--insecure", "--curve-secret", "--curve-clients"):
+                    self.assertIn(way, message)
 
     def test_insecure(self) -> None:
         """Unless one says that one knows."""
         given: dict[str, Any] = {"frontend": "*:1", "backend": "[::]:2", "insecure": True}
         settings = Settings(**given)
         self.assertEqual((settings.frontend, settings.backend), (("tcp://*:1",), ("tcp://[::]:2",)))
+
+    def test_keys(self) -> None:
+        """Or unless one asks for keys, on both sockets then."""
+        given: dict[str, Any] = {"frontend": "*:1", "backend": "[::]:2", "curveSecret": "/s", "curveClients": "/c"}
+        settings = Settings(**given)
+        self.assertTrue(settings.curveBackend)
+
+
+class KeyTests(Refusals):
+    """Settings about keys, which need each other."""
+
+    def test_contradictions(self) -> None:
+        """Each that lacks another is refused with its name, and so is what says the opposite."""
+        secret: dict[str, Any] = {"curveSecret": "/s"}
+        both: dict[str, Any] = {"curveSecret": "/s", "curveClients": "/c"}
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({"curveClients": "/c"}, "curve-clients needs curve-secret"),
+            ({"curveWorkers": "/w"}, "curve-workers needs curve-secret"),
+            (secret, "curve-secret needs curve-clients"),
+            ({**both, "curveSecret": "*"}, "curve-secret is '*', but must be the path of a file"),
+            ({**both, "curveWorkers": "/w"}, "curve-workers needs external-workers"),
+            ({**both, "externalWorkers": True}, "external-workers needs curve-workers"),
+            ({**both, "externalWorkers": True, "curveWorkers": "*"}, "curve-workers is '*', but must name"),
+            ({**both, "insecure": True}, "insecure contradicts curve-secret"),
+        ]
+        for given, words in cases:
+            self.assertIn(words, self.refusal(Settings, **given))
+
+    def test_paths(self) -> None:
+        """A path is made whole; a credential and a star are what they are; what is no path is refused."""
+        settings = Settings(curveSecret="credential:s", curveClients="*")
+        self.assertEqual((settings.curveSecret, settings.curveClients), ("credential:s", "*"))
+        path: Any = Path("s")
+        settings = Settings(curveSecret=path, curveClients="c")
+        self.assertEqual(
+            (settings.curveSecret, settings.curveClients), (str(Path("s").absolute()), str(Path("c").absolute()))
+        )
+        for value in ("", "a\nb"):
+            self.refusal(Settings, curveSecret=value, curveClients="*")
+
+    def test_backend(self) -> None:
+        """Workers need keys, but not our own on a UNIX socket, which is theirs alone."""
+        curve: dict[str, Any] = {"curveSecret": "/s", "curveClients": "*"}
+        external: dict[str, Any] = {"externalWorkers": True, "curveWorkers": "/w"}
+        self.assertFalse(Settings().curveBackend)
+        self.assertTrue(Settings(**curve).curveBackend)
+        self.assertFalse(Settings(**curve, backend=("ipc:///b",)).curveBackend)
+        self.assertTrue(Settings(**curve, backend=("ipc:///b", "1")).curveBackend)
+        self.assertTrue(Settings(**curve, **external, backend=("ipc:///b",)).curveBackend)
+
+    def test_networks(self) -> None:
+        """Networks are checked at once, one or several, and the setting is named."""
+        one: Any = "::ffff:192.0.2.0/120"
+        settings = Settings(allow=one, deny=("192.0.2.7", "2001:db8::/32"))
+        self.assertEqual((settings.allow, settings.deny), (("192.0.2.0/24",), ("192.0.2.7/32", "2001:db8::/32")))
+        self.assertIn("allow 'localhost' must be an address", self.refusal(Settings, allow="localhost"))
+        self.assertIn("deny '10.0.0.1/8' has bits beyond", self.refusal(Settings, deny=["10.0.0.1/8"]))
+        self.assertIn("allow 'x'", self.refusal(fromText, {"allow": ["x"]}))
 
 
 class TextTests(Refusals):

@@ -326,7 +326,7 @@ class TokenTests(ServerCase):
         """The worker was not admitted, and this was counted."""
         self.settle()
         self.assertEqual(self.server.workers, {self.worker.process.pid: "starting"})
-        self.assertEqual(self.server.stats()["dropped"], {"unknown-worker": 1})
+        self.assertEqual(self.server.stats()["dropped"], {"wrong-token": 1})
         self.assertEqual(self.stage.ask(b"c", b"x"), [])
         self.assertEqual(self.worker.held, [])
 
@@ -365,6 +365,31 @@ class TokenTests(ServerCase):
         self.worker.announce(token=other.job["token"])
         self.settle()
         self.assertEqual(set(self.server.workers.values()), {"starting"})
+
+    def test_anotherProcess(self) -> None:
+        """On a UNIX socket ZeroMQ tells the process: the right token in another one's hand does not count either."""
+        transport = self.stage.transports[-1]
+        for address, state in (
+            ("localhost:0:0:1", "starting"),
+            (f"localhost:0:0:{self.worker.process.pid}", "waiting"),
+        ):
+            transport.address = address
+            self.worker.announce()
+            self.settle()
+            self.assertEqual(self.server.workers, {self.worker.process.pid: state})
+        self.assertEqual(self.server.stats()["dropped"], {"wrong-process": 1})
+
+    def test_otherWords(self) -> None:
+        """Whoever has taken a child's routing id before it cannot say that it leaves, nor anything else."""
+        self.worker.say(EXITING)
+        self.settle()
+        self.worker.announce(EXITING)
+        self.settle()
+        self.assertEqual(self.server.workers, {self.worker.process.pid: "starting"})
+        self.assertEqual(self.server.stats()["dropped"], {"wrong-token": 1, "not-ready": 1})
+        self.worker.announce()
+        self.settle()
+        self.assertEqual(self.server.workers, {self.worker.process.pid: "waiting"})
 
     def test_secondTry(self) -> None:
         """The right token still counts after a wrong one."""

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from unittest import mock
 
 from twisted.application.service import IService
+from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -54,16 +56,23 @@ class OptionTests(TapCase):
             "hooks": "mod.Hooks",
             "log-level": "4",
             "prefetch": "3",
+            "allow": "192.0.2.0/24",
+            "deny": "192.0.2.7",
         }
         usage = str(Options())
         for row in [*table(Settings), *table(Limits)]:
             self.assertIn(f"--{row.name}", usage)
             if row.kind is SWITCH:
                 self.assertTrue(getattr(self.parse(f"--{row.name}"), row.attribute))
-            elif row.name not in ("dequeue", "check-for-dequeue"):
+            elif row.name not in ("dequeue", "check-for-dequeue") and not row.name.startswith("curve-"):
                 settings = self.parse(f"--{row.name}", values.get(row.name, "3"))
                 owner = settings if hasattr(settings, row.attribute) else settings.limits
                 self.assertNotEqual(getattr(owner, row.attribute), row.default)
+
+    def test_curve(self) -> None:
+        """The keys go together; a relative path is the one of the shell that it was typed in."""
+        settings = self.parse("--curve-secret", "a", "--curve-clients=*")
+        self.assertEqual((settings.curveSecret, settings.curveClients), (os.path.abspath("a"), "*"))
 
     def test_dequeue(self) -> None:
         """A dequeue callable and how often it is run go together."""
@@ -165,3 +174,19 @@ class ServiceTests(TapCase):
         options.parseOptions([])
         with mock.patch.dict(sys.modules, {"txzmq": None, "pirate.transport": None, "zmq": None}):
             self.assertTrue(verifyObject(IService, makeService(options)))
+
+    def test_keys(self) -> None:
+        """Keys that cannot be read are told at once: a daemon's terminal would show little of it."""
+        options = Options()
+        options.parseOptions(["--curve-secret", "/none", "--curve-clients", "*"])
+        error = self.assertRaises(Fatal, makeService, options)
+        self.assertEqual(str(error), "pirate: curve-secret: /none: No such file or directory")
+
+    def test_chroot(self) -> None:
+        """Under another root the keys are others: they are read when the server starts."""
+        parent = usage.Options()
+        parent["chroot"] = "/elsewhere"
+        options = Options()
+        options.parent = parent
+        options.parseOptions(["--curve-secret", "/none", "--curve-clients", "*"])
+        self.assertTrue(verifyObject(IService, makeService(options)))

@@ -45,6 +45,7 @@ class Listener:
         self.turned = case._turned
         self.wanted = lambda: case.wanted
         self.turning = self.undelivered = lambda: None
+        self.clientRevoked = lambda frames: None
         self.clientGone = case.gone.append
         self.pressed = lambda: False
         self.ours = {b"ours"}
@@ -177,6 +178,14 @@ class TransportTests(TransportCase):
             await self.until(lambda: len(self.fromWorkers) == len(messages))
             self.assertEqual(self.fromWorkers, [[name, *message] for message in messages])
             self.fromWorkers.clear()
+
+    async def test_speaker(self) -> None:
+        """While a worker's message is read, it is known where it has come from."""
+        speakers: list[str | None] = []
+        self.workerSent = lambda frames: speakers.append(self.transport.speaker())
+        self.connect("backend", b"w").say(b"", b"waiting")
+        await self.until(lambda: bool(speakers))
+        self.assertEqual(speakers, ["127.0.0.1"])
 
     async def test_sides(self) -> None:
         """A peer of one side is not there on the other."""

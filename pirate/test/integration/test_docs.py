@@ -17,6 +17,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
+from pirate.keys import writePair
 from pirate.test.integration.gate import PATIENCE
 from pirate.test.integration.load import ask
 from pirate.test.integration.processes import processesIn, remaining
@@ -148,6 +149,58 @@ class ServerTests(ExampleCase):
         connection.request("POST", "/", body)
         response = connection.getresponse()
         return response.status, response.read()
+
+
+class SecureTests(ExampleCase):
+    """Five minutes from nothing to keys, as the page types them."""
+
+    def page(self, beginning: str) -> list[str]:
+        """The command on the page that begins so, on free ports, as the words of a shell."""
+        text = (ROOT / "docs" / "howto" / "secure.rst").read_text()
+        found = re.search(rf"^    (?:\$ )?({re.escape(beginning)}(?:.*\\\n)*.*)", text, re.M)
+        assert found is not None, beginning
+        return shlex.split(re.sub("0.0.0.0:666[01]", "'*'", found[1]).replace("\\\n", " "))
+
+    def test_keys(self) -> None:
+        """Two clients call, a remote worker works; who may work may not call, and what the log says of it is there."""
+        commands = Path(sys.executable).parent
+        if not (commands / "pirate-keygen").exists():
+            raise SkipTest("this is not installed")
+        self.copy("keys.sh", "shout.py", "curve_client.py", "curve_worker.py")
+        path = f"PATH={commands}{os.pathsep}{os.environ['PATH']}"
+        status, printed, errors = self.told("env", path, "sh", "-e", "keys.sh")
+        self.assertEqual((status, len(printed), errors), (0, 4, []))
+        twistd, *arguments = self.page("twistd -n pirate --frontend 0.0.0.0:6660 --backend 0.0.0.0:6661")
+        # Its own worker is one; the requests below are the remote one's as well as its own.
+        server = self.launch(*script(twistd), "--pidfile=", *arguments, "--workers=1").ready()
+        _, worker, _, *keys = self.page("python curve_worker.py")
+        remote = self.launch(sys.executable, worker, server.backend, *keys)
+        for name in ("alice", "bob", "alice", "bob"):
+            _, client, _, *rest = self.page(f"python curve_client.py tcp://127.0.0.1:6660 {name}")
+            self.assertEqual(self.told(sys.executable, client, server.frontend, *rest), (0, ["AHOY!"], []))
+        self.change({"5000": "100"}, "curve_client.py")
+        _, client, _, *rest = self.page("python curve_client.py tcp://127.0.0.1:6660 remote")
+        status, printed, _ = self.told(sys.executable, client, server.frontend, *rest)
+        self.assertEqual(printed, ["no answer: is the key listed, and is the server there?"])
+        server.out.until(r"\[pirate#warn\] peers refused: unknown-key \(1\); the last one from 127\.0\.0\.1$")
+        remote.kill()
+        os.rename(f"{self.folder}/workers/remote.key", f"{self.folder}/clients/remote.key")
+        os.kill(server.pid, signal.SIGHUP)
+        server.out.until("reloaded")
+        self.change({}, "curve_client.py")
+        self.assertEqual(self.told(sys.executable, client, server.frontend, *rest), (0, ["AHOY!"], []))
+        self.assertEqual(server.stop(), 0)
+
+    def test_openKey(self) -> None:
+        """A secret key that others may read stops the server before it binds anything: one line, status 1."""
+        secret = Path(self.folder) / "server.key_secret"
+        writePair(self.folder, "server")[1].chmod(0o644)
+        twistd, *arguments = self.page("twistd -n pirate --frontend 0.0.0.0:6660 --backend ipc://")
+        arguments = [each.replace("/run/jobs", self.folder) for each in arguments]
+        status, out, err = self.told(*script(twistd), "--pidfile=", *arguments)
+        why = f"{secret} has mode 0644, but only its owner may read a secret key: chmod 600 {secret}"
+        self.assertEqual((status, out, err), (1, [], [f"pirate: curve-secret: {why}"]))
+        self.assertEqual(sorted(os.listdir(self.folder)), ["server.key", "server.key_secret"])
 
 
 class WireTests(ExampleCase):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import zmq
 from twisted.internet.defer import gatherResults
@@ -25,14 +26,19 @@ class PlainWorker:
     The ten lines of the wire's third section, in a thread.
 
     :param last: how many requests it answers, C{exiting} after the last one; C{None}: until it is closed.
+    :param options: socket options, by their names in pyzmq.
     """
 
-    def __init__(self, server: JobServer, identity: bytes, work: Work, last: int | None = None) -> None:
+    def __init__(
+        self, server: JobServer, identity: bytes, work: Work, last: int | None = None, options: Any = None
+    ) -> None:
         self._work = work
         self._last = last
         self._context = contextWithoutLinger()
         socket = self._context.socket(zmq.DEALER)
         socket.identity = identity
+        for name, value in (options or {}).items():
+            setattr(socket, name, value)
         socket.connect(server.endpoints.backend[0])
         self._thread = threading.Thread(target=self._run, args=(socket,))
         self._thread.start()

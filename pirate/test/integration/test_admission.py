@@ -1,0 +1,327 @@
+# -*- test-case-name: pirate.test.integration.test_admission -*-
+"""
+Who may call, and who may work: pyzmq's own tests of authentication, on a server, over TCP, IPv6 and UNIX sockets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import zmq
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+import pirate.keyring
+from pirate.keys import writePair
+from pirate.member import Member
+from pirate.service import JobServer
+from pirate.test.integration.gate import PATIENCE
+from pirate.test.integration.load import contextWithoutLinger
+from pirate.test.integration.support import ServerCase
+from pirate.test.integration.test_external import PlainWorker, upper
+from pirate.test.integration.visitor import Visitor, keysOf, knock
+from pirate.wire.frontend import header, parseHeader
+from pirate.zap import MAX_QUESTIONS
+
+PLAIN = {"plain_username": b"admin", "plain_password": b"admin"}
+
+
+class AdmissionCase(ServerCase):
+    """
+    A folder with key pairs.
+
+    :ivar keys: the folder.  :ivar clients: the folder with the public keys of those who may call: Alice's.
+    """
+
+    def setUp(self) -> None:
+        """Make them."""
+        super().setUp()
+        self.keys = Path(self.folder)
+        self.clients = self.keys / "clients"
+        self.clients.mkdir()
+        for name in ("server", "alice", "bob"):
+            writePair(self.keys, name)
+        self.admit("alice")
+
+    def admit(self, name: str) -> None:
+        """Let somebody call from now on."""
+        (self.keys / f"{name}.key").rename(self.clients / f"{name}.key")
+
+    async def guarded(self, **given: Any) -> JobServer:
+        """A server that asks for keys."""
+        curve = {"curveSecret": str(self.keys / "server.key_secret"), "curveClients": str(self.clients)}
+        return await self.serve("upper", **{**curve, **given})
+
+    def everywhere(self) -> tuple[str, ...]:
+        """Endpoints over TCP, IPv6 and a UNIX socket."""
+        return ("tcp://127.0.0.1:*", "tcp://[::1]:*", f"ipc://{self.folder}/frontend")
+
+    async def knock(self, server: JobServer, **options: Any) -> list[bool]:
+        """Whether a client is admitted and answered, at each of a server's endpoints."""
+        return [await deferToThread(knock, each, **options) for each in server.endpoints.frontend]
+
+    def visit(self, endpoint: str, **options: Any) -> Deferred[Visitor]:
+        """A visitor, who is gone when the test ends."""
+
+        def come() -> Visitor:
+            visitor = Visitor(endpoint, **options)
+            self.addCleanup(visitor.close)
+            return visitor
+
+        return deferToThread(come)
+
+
+class KeyTests(AdmissionCase):
+    """A server that asks for keys."""
+
+    async def test_matrix(self) -> None:
+        """Only a listed key opens, and only to those who know the server's; everywhere, and while others are served."""
+        server = await self.guarded(frontend=self.everywhere())
+        alice, bob = keysOf(self.keys, "alice"), keysOf(self.keys, "bob")
+        friend = await self.visit(server.endpoints.frontend[0], **alice)
+        for options, admitted in (
+            (alice, True),
+            (bob, False),
+            ({**alice, **keysOf(self.keys, "alice", server="bob")}, False),
+            ({}, False),
+            (PLAIN, False),
+        ):
+            self.assertEqual(await self.knock(server, **options), [admitted] * 3, options)
+            self.assertEqual(await deferToThread(friend.ask, b"still there"), [b"STILL THERE"])
+        self.assertEqual(server.stats()["refused"], {"unknown-key": 3})
+        self.assertEqual(server.stats()["dropped"], {})
+
+    async def test_any(self) -> None:
+        """With a star any key opens, but it takes a key."""
+        server = await self.guarded(curveClients="*")
+        self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [True])
+        self.assertEqual(await self.knock(server), [False])
+
+    async def test_runTime(self) -> None:
+        """A key that is added opens, one that is removed does not any more, and nobody need say so."""
+        self.patch(pirate.keyring, "FRESH", 0)
+        server = await self.guarded()
+        bob = keysOf(self.keys, "bob")
+        self.assertEqual(await self.knock(server, **bob), [False])
+        self.admit("bob")
+        self.assertEqual(await self.knock(server, **bob), [True])
+        (self.clients / "alice.key").unlink()
+        self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [False])
+        self.assertEqual(await self.knock(server, **bob), [True])
+
+    async def test_reload(self) -> None:
+        """A reload reads the keys anew; if they cannot be read the old ones stay, and the workers are replaced."""
+        server = await self.guarded()
+        self.admit("bob")
+        await server.reload()
+        self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [True])
+        (self.clients / "broken.key").write_text("")
+        workers = server.workers
+        await server.reload()
+        self.assertTrue(self.logged(r"#error\].*curve-clients: the old keys stay: .*broken.key: there is no"))
+        self.assertTrue(set(server.workers) - set(workers))
+        self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [True])
+
+    async def test_revoked(self) -> None:
+        """Who is connected when their key is removed is not served any more; with a key again, they are."""
+        server = await self.guarded()
+        alice = await self.visit(server.endpoints.frontend[0], **keysOf(self.keys, "alice"))
+        self.assertEqual(await deferToThread(alice.ask, b"in"), [b"IN"])
+        (self.clients / "alice.key").rename(self.keys / "alice.key")
+        await server.reload()
+        key = os.urandom(16)
+        alice.say(b"plain")
+        alice.socket.send_multipart([header(key, {}), b"", b"native"])
+        answer = await deferToThread(alice.socket.recv_multipart)
+        told = parseHeader(answer[0])
+        assert told is not None
+        self.assertEqual((told[0], told[1]["code"], told[1]["message"]), (key, "denied", "its key has been removed"))
+        self.assertEqual(server.stats()["dropped"], {"key-removed": 2})
+        self.admit("alice")
+        await server.reload()
+        self.assertEqual(await deferToThread(alice.ask, b"again"), [b"AGAIN"])
+
+
+class AddressTests(AdmissionCase):
+    """A server that asks where one comes from."""
+
+    async def test_deny(self) -> None:
+        """Who is denied does not get in; everybody else does, with no key and nothing else to show."""
+        server = await self.serve("upper", frontend=self.everywhere(), deny=("127.0.0.1",))
+        self.assertEqual(await self.knock(server), [False, True, True])
+        self.assertEqual(await self.knock(server, **PLAIN), [False] * 3)
+        self.assertEqual(server.stats()["refused"], {"address-denied": 1})
+
+    async def test_allow(self) -> None:
+        """If some are allowed, all others are refused; a UNIX socket has no address, but a mode."""
+        server = await self.serve("upper", frontend=self.everywhere(), allow=("127.0.0.0/8",), deny=("127.0.0.2",))
+        self.assertEqual(await self.knock(server), [True, False, True])
+        self.assertEqual(server.stats()["refused"], {"address-not-allowed": 1})
+
+    async def test_crowd(self) -> None:
+        """Of many who come at once, more than are asked in one turn of the reactor, nobody is forgotten."""
+        server = await self.serve("upper", allow=("127.0.0.0/8",))
+        await deferToThread(self.comeTogether, server.endpoints.frontend[0], 2 * MAX_QUESTIONS + 1)
+        self.assertEqual(server.stats()["refused"], {})
+
+    def comeTogether(self, endpoint: str, count: int) -> None:
+        """So many clients connect at once, and each waits for its answer."""
+        with contextWithoutLinger() as context:
+            clients = [context.socket(zmq.REQ) for _ in range(count)]
+            for client in clients:
+                client.rcvtimeo = int(PATIENCE * 1000)
+                client.connect(endpoint)
+                client.send(b"x")
+            self.assertEqual({client.recv() for client in clients}, {b"X"})
+            for client in clients:
+                client.close()
+
+    async def test_both(self) -> None:
+        """A good key does not help at a denied address."""
+        server = await self.guarded(frontend=self.everywhere(), deny=("::1",))
+        self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [True, False, True])
+
+    async def test_plainServer(self) -> None:
+        """A server that asks nothing admits those who say nothing."""
+        server = await self.serve("upper", frontend=self.everywhere())
+        self.assertEqual(await self.knock(server), [True] * 3)
+        self.assertEqual(await self.knock(server, **PLAIN), [False] * 3)
+
+
+class WorkerTests(AdmissionCase):
+    """The workers' side of a server that asks for keys."""
+
+    async def test_nobodyElse(self) -> None:
+        """A client's key, or none, opens the clients' door only; the children's are not to be seen from outside."""
+        server = await self.guarded(backend=("tcp://127.0.0.1:*", "tcp://[::1]:*"))
+        for endpoint in server.endpoints.backend:
+            for options in (keysOf(self.keys, "alice"), {}, PLAIN):
+                visitor = await self.visit(endpoint, **options)
+                self.assertFalse(visitor.admitted)
+        self.assertEqual(server.stats()["refused"], {"unknown-key": 2})
+        shown = keysOf(self.keys, "alice")["curve_serverkey"]
+        for pid in server.workers:
+            for name in ("cmdline", "environ"):
+                self.assertNotIn(shown, Path(f"/proc/{pid}/{name}").read_bytes())
+
+    async def test_external(self) -> None:
+        """An external worker needs a key that is listed for workers; with it, it works."""
+        workers = self.keys / "workers"
+        workers.write_text((self.keys / "bob.key").read_text())
+        server = await self.guarded(workers=0, externalWorkers=True, curveWorkers=str(workers))
+        stranger = await self.visit(server.endpoints.backend[0], **keysOf(self.keys, "alice"))
+        self.assertFalse(stranger.admitted)
+        worker = PlainWorker(server, b"remote", upper, options=keysOf(self.keys, "bob"))
+        self.addCleanup(worker.close)
+        self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [True])
+        self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [False])
+
+    async def test_socket(self) -> None:
+        """On a UNIX socket of their own our workers need no keys, while clients do."""
+        server = await self.guarded(backend=f"ipc://{self.folder}/backend")
+        self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [True])
+        self.assertEqual(await self.knock(server), [False])
+        self.assertEqual(os.stat(f"{self.folder}/backend").st_mode & 0o777, 0o700)
+
+
+class RogueTests(AdmissionCase):
+    """Somebody who reaches the backend without keys, and knows all that a child knows."""
+
+    def members(self, then: Callable[[Member], None] = lambda member: None) -> list[Member]:
+        """The children of servers in this test.  :param then: called with each that has just been started."""
+        members: list[Member] = []
+        spawn = Member.spawn
+
+        def spy(member: Member, *arguments: Any) -> None:
+            spawn(member, *arguments)
+            members.append(member)
+            then(member)
+
+        self.patch(Member, "spawn", spy)
+        return members
+
+    def claim(self, server: JobServer, member: Member) -> Visitor:
+        """Somebody takes a child's routing id."""
+        rogue = Visitor(server.endpoints.backend[0], identity=member.identity)
+        self.addCleanup(rogue.close)
+        self.assertTrue(rogue.admitted)
+        return rogue
+
+    async def test_after(self) -> None:
+        """Whoever takes the routing id of a child that is there is not heard and hears nothing; nobody is disturbed."""
+        members = self.members()
+        server = await self.serve("pid", externalWorkers=True)
+        [member] = members
+        rogue = self.claim(server, member)
+        info = json.dumps({"pirate": 1, "pid": member.process.pid, "token": member.token, "credit": 64}).encode()
+        for frames in ([b"exiting"], [b"waiting", info], [b"waiting"]):
+            rogue.say(*frames)
+        replies = [await self.ask(server, b"") for _ in range(5)]
+        self.assertEqual(replies, [[b"%d" % member.process.pid]] * 5)
+        self.assertFalse(rogue.socket.poll(0))
+        self.assertEqual((server.stats()["dropped"], list(server.workers.values())), ({}, ["waiting"]))
+
+    async def test_before(self) -> None:
+        """
+        Whoever takes it before the child does gets no work, even where external workers are welcome; the child that
+        cannot be heard is replaced by one of another name.
+        """
+        rogues: list[Visitor] = []
+
+        def take(member: Member) -> None:
+            if len(members) == 2:
+                rogues.append(self.claim(server, member))
+                rogues[0].say(b"waiting")
+
+        members = self.members(take)
+        server = await self.serve("pid", externalWorkers=True, startTimeout=1.5, maxServers=2)
+        server.grow()
+        await self.until(lambda: len(members) > 2 and list(server.workers.values()) == ["waiting"] * 2)
+        self.assertFalse(set(server.workers) & {members[1].process.pid})
+        replies = {(await self.ask(server, b""))[0] for _ in range(6)}
+        self.assertEqual(replies, {b"%d" % pid for pid in server.workers})
+        self.assertFalse(rogues[0].socket.poll(0))
+        self.assertEqual(server.stats()["dropped"], {"wrong-token": 1})
+
+    async def test_anothersAnswer(self) -> None:
+        """A worker that is let in cannot answer what another one holds, though it can guess the number."""
+        server = await self.serve(workers=0, externalWorkers=True)
+        workers, asked = [], []
+        for name in (b"rogue", b"honest"):
+            worker = await self.visit(server.endpoints.backend[0], identity=name)
+            worker.say(b"waiting")
+            asked.append(self.ask(server, name))
+            _, request, _, body = await deferToThread(worker.socket.recv_multipart)
+            self.assertEqual(body, name)
+            workers.append((worker, request))
+        (rogue, mine), (honest, anothers) = workers
+        self.assertEqual(int.from_bytes(anothers), int.from_bytes(mine) + 1)
+        rogue.say(anothers, b"", b"forged")
+        rogue.say(mine, b"", b"mine")
+        self.assertEqual(await asked[0], [b"mine"])
+        honest.say(anothers, b"", b"right")
+        self.assertEqual((await asked[1], server.stats()["late"]), ([b"right"], 1))
+
+    async def test_anotherProcess(self) -> None:
+        """On a UNIX socket not even the token helps, for ZeroMQ tells which process it is that shows it."""
+        rogues: list[Visitor] = []
+
+        def take(member: Member) -> None:
+            if len(members) == 2:
+                rogue = self.claim(server, member)
+                rogues.append(rogue)
+                info = {"pirate": 1, "pid": member.process.pid, "token": member.token, "credit": 64}
+                rogue.say(b"waiting", json.dumps(info).encode())
+
+        members = self.members(take)
+        server = await self.serve("pid", maxServers=2, backend=f"ipc://{self.folder}/backend")
+        server.grow()
+        await self.until(lambda: bool(self.logged("wrong-process")))
+        self.assertEqual(await self.ask(server, b""), [b"%d" % members[0].process.pid])
+        self.assertFalse(rogues[0].socket.poll(0))
+        self.assertEqual(server.stats()["dropped"], {"wrong-process": 1})
+        await server.abort()
