@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from pirate.errors import ConfigurationError, ReloadError, StartError, StopError
-from pirate.hooks import Hooks
+from pirate.hooks import Hooks, RequestContext
 from pirate.logs import serverLog
 from pirate.process import importPath
 from pirate.run import Endpoints, Run
@@ -54,8 +54,8 @@ class JobServer(Service):
     :param hooks: who is told of the server's moments.
     :param transport: makes the sockets, given the reactor; C{None}: those of L{pirate.transport.Transport}.
     :param given: the fields of L{Settings}: C{frontend} and C{backend} (a port, an endpoint, or several), C{app} (an
-        import path), C{limits}, C{terms}, C{prefetch}, C{dequeue}, C{externalWorkers}, C{errorReply}, C{insecure},
-        C{logLevel}.
+        import path), C{limits}, C{terms}, C{bounds}, C{prefetch}, C{dequeue}, C{externalWorkers}, C{errorReply},
+        C{insecure}, C{logLevel}.
     :ivar gaveUp: called with the reason when no worker could ever start, before the server stops.
     :raise ConfigurationError: if a setting is wrong.
     """
@@ -118,7 +118,8 @@ class JobServer(Service):
         :return: C{received}, C{replied}, C{joined}, C{remembered}, C{withdrawn}, C{redispatched} (requests), C{late},
             C{undeliverable} (answers), C{failed} (requests, by code), C{dropped} (messages, by reason), C{backlog},
             C{backlog_bytes} and C{backlog_oldest_seconds} (what waits now), C{in_hand} (requests now), C{workers} (now,
-            by state), C{spawns}, C{exits} (by cause); empty if the server is stopped.
+            by state), C{spawns}, C{exits} (by cause), C{connections} (of C{frontend} and of C{backend}: C{open} now,
+            C{accepted}, C{closed}, C{refused}, C{cut-off}, C{handshake-failed}); empty if the server is stopped.
         """
         return {} if self._run is None else self._run.stats()
 
@@ -139,6 +140,7 @@ class JobServer(Service):
             self._makeTransport(self._reactor),
             self._hook,
             type(self._hooks).statusChanged is not Hooks.statusChanged,
+            self._allow if type(self._hooks).allowRequest is not Hooks.allowRequest else None,
             self._importPath,
         )
         self._endpoints = run.bind()
@@ -321,6 +323,13 @@ class JobServer(Service):
             _settle(self._readiness, Failure(StartError(reason)))
             self.gaveUp(reason)
             self._reactor.callLater(0, self.abort)
+
+    def _allow(self, context: RequestContext) -> bool | str | None:
+        try:
+            return self._hooks.allowRequest(context)
+        except Exception:
+            self._log.failure("the hook allowRequest failed, and a request was refused")
+            return False
 
     def _hook(self, name: str, *arguments: Any) -> None:
         try:

@@ -13,9 +13,9 @@ from twisted.python import usage
 import pirate
 from pirate.errors import ConfigurationError, Fatal
 from pirate.kinds import ENDPOINTS, SWITCH
-from pirate.settings import Limits, Setting, Settings, Terms, fromText, table
+from pirate.settings import Bounds, Limits, Setting, Settings, Terms, fromText, table
 
-_ROWS = [*table(Settings), *table(Limits), *table(Terms)]
+_ROWS = [*table(Settings), *table(Limits), *table(Terms), *table(Bounds)]
 
 
 def _shown(setting: Setting) -> str:

@@ -7,10 +7,12 @@ A descriptor of ZeroMQ tells of new events once, so whatever stops early, or sen
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
 from select import select
 from typing import Any, Protocol
 
+import zmq
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
@@ -18,10 +20,15 @@ from twisted.logger import Logger
 from txzmq import ZmqFactory
 
 from pirate.binding import Binding
+from pirate.chance import seedLibrary
 from pirate.monitor import FrameSender, Monitor
 from pirate.router import Router
+from pirate.settings import Bounds
 from pirate.waiting import Sender
 
+#: What an answer has beside its body, at most: in frames, and in bytes.
+ANSWER_FRAMES, ANSWER_BYTES = 8, 1 << 16
+_MIB = 1 << 20
 #: Times that a bounded number of messages is read when the server stops.
 LAST_CALL = 100
 #: Answers that wait for clients with too much unread, at most; seconds between two tries, and for which it is tried.
@@ -36,7 +43,13 @@ NEXT_ANSWER, BATCH_TIME = 0.0003, 0.003
 
 
 class TransportOwner(Protocol):
-    """Whom a transport serves."""
+    """
+    Whom a transport serves.
+
+    :ivar bounds: what peers may send.
+    """
+
+    bounds: Bounds
 
     def turning(self) -> None:
         """A turn begins."""
@@ -44,11 +57,17 @@ class TransportOwner(Protocol):
     def fromClient(self, frames: list[bytes], sender: Sender) -> None:
         """A message has come from the frontend."""
 
+    def clientRefused(self, frames: list[bytes], sender: Sender, reason: str) -> None:
+        """A message from the frontend is more than may be.  :param frames: its beginning.  :param reason: a word."""
+
     def clientGone(self, connection: int) -> None:
         """A client's connection has been closed."""
 
     def fromWorker(self, frames: list[bytes]) -> None:
         """A message has come from the backend."""
+
+    def workerRefused(self, frames: list[bytes], reason: str) -> None:
+        """The same, from the backend."""
 
     def wanted(self) -> bool:
         """Whether the frontend should be read at all."""
@@ -80,11 +99,16 @@ class Transport:
         self._outbox: list[Sequence[bytes]] = []
         self._postponed: list[tuple[float, Sequence[bytes]]] = []
         self._retry: IDelayedCall | None = None
+        seedLibrary()
         self._factory = ZmqFactory()
         self._factory.reactor = reactor
-        self._frontend = Router(self._factory, self._turn, heartbeats=True)
-        self._backend = Router(self._factory, self._turn, heartbeats=False)
+        self._frontend = Router(self._factory, self._turn)
+        self._backend = Router(self._factory, self._turn)
         self._monitor = Monitor(self._factory, self._frontend.socket)
+        self._backendMonitor = Monitor(self._factory, self._backend.socket)
+        self._frontend.refused, self._backend.refused = self._frontendRefused, self._backendRefused
+        self._frontend.flooded = lambda frame: self._cutOff(self._monitor, frame)
+        self._backend.flooded = lambda frame: self._cutOff(self._backendMonitor, frame)
         self._bindings: list[Binding] = []
         self._closing = DeferredLock()
 
@@ -92,6 +116,28 @@ class Transport:
         """Say who is to be told, before anything is bound."""
         self._owner = owner
         self._monitor.closed = owner.clientGone
+        bounds = owner.bounds
+        total = int(bounds.maxMessageTotal * _MIB)
+        options: dict[int, int] = {
+            zmq.MAXMSGSIZE: int(bounds.maxMessageSize * _MIB),
+            zmq.HANDSHAKE_IVL: max(int(bounds.handshakeTimeout * 1000), 1),
+        }
+        beats = max(int(bounds.heartbeat * 1000), 1)
+        self._backend.limit(bounds.maxMessageFrames + ANSWER_FRAMES, total + ANSWER_BYTES, options)
+        if bounds.heartbeat:
+            # Not often, because each costs libzmq a search through the timers of all connections.
+            options.update({zmq.HEARTBEAT_IVL: beats, zmq.HEARTBEAT_TIMEOUT: max(beats // 2, 1)})
+        self._frontend.limit(bounds.maxMessageFrames, total, options)
+        files = _openFiles()
+        self._monitor.most = bounds.maxConnections or files * 3 // 4
+        self._backendMonitor.most = bounds.maxConnections or files // 4
+
+    def connections(self) -> dict[str, dict[str, int]]:
+        """Each socket's counts of connections, and how many are C{open} now."""
+        return {
+            name: {"open": len(monitor), **monitor.counts}
+            for name, monitor in (("frontend", self._monitor), ("backend", self._backendMonitor))
+        }
 
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """
@@ -170,6 +216,7 @@ class Transport:
 
     def _closeSockets(self) -> None:
         self._monitor.shutdown()
+        self._backendMonitor.shutdown()
         for router in (self._frontend, self._backend):
             if router.factory is not None:
                 router.shutdown()
@@ -266,6 +313,29 @@ class Transport:
         except Exception:
             self._log.failure("a message of a worker was dropped")
 
+    def _frontendRefused(self, frames: list[bytes], last: Any, reason: str) -> None:
+        try:
+            self._owner.clientRefused(frames, FrameSender(last, self._noteGone), reason)
+        except Exception:
+            self._log.failure("a message of a client was dropped")
+
+    def _backendRefused(self, frames: list[bytes], last: Any, reason: str) -> None:
+        try:
+            self._owner.workerRefused(frames, reason)
+        except Exception:
+            self._log.failure("a message of a worker was dropped")
+
+    def _cutOff(self, monitor: Monitor, frame: Any) -> None:
+        connection = FrameSender(frame, monitor.doRead).connection()
+        if connection is not None:
+            monitor.cutOff(connection)
+
     def _noteGone(self) -> None:
         """Connections that are closed must be known before their numbers are seen again."""
         self._monitor.doRead()
+
+
+def _openFiles() -> int:
+    """How many files this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft

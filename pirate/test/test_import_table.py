@@ -42,6 +42,8 @@ ALLOWED = {
     "dispatch": "answers services settings tally timetable wire",
     "broker": "answers dispatch memory services settings tally wire",
     "waiting": "wire.frontend",
+    "quota": "",
+    "gate": "hooks quota settings waiting wire.frontend wire.words",
     # How many workers live.
     "endpoints": "errors",
     "kinds": "endpoints wire.words",
@@ -61,13 +63,14 @@ ALLOWED = {
     "logs": "twisted zope",
     "process": "child errors twisted",
     "binding": "errors zmq",
+    "chance": "",
     "router": "txzmq zmq",
     "monitor": "txzmq zmq",
-    "transport": "binding monitor router twisted txzmq waiting",
+    "transport": "binding chance monitor router settings twisted txzmq waiting zmq",
     "member": "child process twisted wire.backend",
     "supervisor": "broker child logs member pool process twisted wire.backend wire.words",
-    "exchange": ". broker logs supervisor twisted waiting wire",
-    "run": "broker child endpoints exchange logs pool settings supervisor twisted wire",
+    "exchange": ". broker gate logs supervisor twisted waiting wire",
+    "run": "broker child endpoints exchange gate hooks logs pool settings supervisor twisted wire",
     "hooks": "",
     "service": "errors hooks logs process run settings twisted",
     "signals": "errors service twisted",
@@ -89,7 +92,7 @@ ALLOWED = {
 #: The modules without sockets, processes, files, threads and clocks, and all of the standard library that they need.
 PURE = (
     "wire wire.words wire.frontend wire.backend tally memory answers services timetable dispatch broker waiting "
-    "endpoints kinds settings child backoff reloading pool credit"
+    "quota gate hooks endpoints kinds settings child backoff reloading pool credit"
 )
 PURE_LIBRARY = {
     "collections",

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import TestCase
 
 from pirate.errors import BindError
+from pirate.settings import Bounds
 from pirate.testing import MemoryRouter, MemoryTransport, ProcessReactor
 from pirate.waiting import Sender
 
@@ -45,12 +46,17 @@ class Listener:
         self.turned = case._turned
         self.wanted = lambda: case.wanted
         self.turning = self.undelivered = lambda: None
+        self.bounds = case.bounds
         self.clientGone = case.gone.append
+        self.clientRefused = lambda frames, sender, reason: case.refused.append((frames, reason))
+        self.workerRefused = lambda frames, reason: case.refused.append((frames, reason))
         self.pressed = lambda: False
 
 
 class TransportCase(Case):
     """A transport that is written down.  A provider gives it and its peers, and lets time pass."""
+
+    bounds = Bounds()
 
     def makeTransport(self) -> Any:
         """A transport that is not started."""
@@ -75,6 +81,7 @@ class TransportCase(Case):
         self.addresses: list[str | None] = []
         self.order: list[str] = []
         self.gone: list[int] = []
+        self.refused: list[tuple[list[bytes], str]] = []
         self.senders: list[Sender] = []
         self.turns = 0
         self.wanted = True
