@@ -50,6 +50,8 @@ class Monitor(ZmqConnection):
         self.socket.connect(endpoint)
         plain: Any = super(zmq.Socket, self.socket)
         self._get, self._receive = plain.get, plain.recv
+        # The descriptor tells of nothing before the socket has been found empty once.
+        self.doRead()
 
     def __len__(self) -> int:
         return len(self._open)

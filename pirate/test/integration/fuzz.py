@@ -31,6 +31,8 @@ STALL = 0.05
 STALL_PER_FRAME = 5e-6
 #: MiB that the server may have grown by after everything has been tried once.
 GROWTH = 16.0
+#: Seconds after which something that is waited for will not happen.
+PATIENCE = 10.0
 #: Connections that the server allows.
 CONNECTIONS = 300
 
@@ -104,7 +106,7 @@ class Fuzz:
             "--workers=2",
             "--check-for-waiting=0.1",
         )
-        bounds = (f"--max-connections={CONNECTIONS}", "--handshake-timeout=0.5")
+        bounds = (f"--max-connections={CONNECTIONS}", "--handshake-timeout=0.5", "--client-requests=16")
         hooks = "--hooks=pirate.test.integration.statsfile.StatsFile"
         environment = {VARIABLE: self._stats}
         server = Program((*script("twistd"), *options, *bounds, hooks), self._folder, environment)
@@ -165,27 +167,31 @@ class Fuzz:
             kind.windows.append((began, time.monotonic()))
 
     def _grows(self, reason: str, before: int) -> bool:
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if _leaves(self.stats())[reason] > before:
                 return True
-            time.sleep(0.05)
         return False
 
     def _settled(self, pid: int) -> float:
         """The server's memory, once the connections of the attacks are closed."""
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline and self.stats()["connections"]["frontend"]["open"] > 1:
-            time.sleep(0.1)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            stats = self.stats()
+            if stats["connections"]["frontend"]["open"] <= 1 and stats["backlog"] < 2:
+                break
         return residentMiB(pid)
 
     def stats(self) -> dict[str, Any]:
-        """The server's counts, no more than a tenth of a second old."""
-        while True:
+        """The server's counts as they are now."""
+        asked = time.monotonic()
+        while time.monotonic() < asked + PATIENCE:
             with suppress(FileNotFoundError):
                 stats: dict[str, Any] = json.loads(Path(self._stats).read_text())
-                return stats
-            time.sleep(0.05)
+                if stats["written"] > asked:
+                    return stats
+            time.sleep(0.01)
+        raise AssertionError("the server does not tell its counts any more")
 
     def _report(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from time import monotonic
 
 from pirate.hooks import Hooks
 from pirate.service import JobServer
@@ -19,5 +20,5 @@ class StatsFile(Hooks):
         """Replace the file."""
         path = os.environ[VARIABLE]
         with open(f"{path}.new", "w") as file:
-            json.dump({**server.stats(), "pids": list(server.workers)}, file)
+            json.dump({**server.stats(), "pids": list(server.workers), "written": monotonic()}, file)
         os.replace(f"{path}.new", path)
