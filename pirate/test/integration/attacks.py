@@ -214,6 +214,7 @@ def noReader(target: Target) -> int:
         peer.handshake()
         body = bytes(4000)
         count = sum(peer.send(message(b"", body)) for _ in range(200))
+        peer.awaitNothing(0.05)
     return count
 
 

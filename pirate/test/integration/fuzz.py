@@ -29,7 +29,7 @@ STALL = 0.05
 #: The same for each frame of the one message that has nothing but frames: nothing else of its socket can be read
 #: before ZeroMQ has given out its last.
 STALL_PER_FRAME = 5e-6
-#: MiB that the server may have grown by after everything has been tried once.
+#: MiB that the server may grow by after the first round of attacks.
 GROWTH = 16.0
 #: Seconds after which something that is waited for will not happen.
 PATIENCE = 10.0
@@ -70,11 +70,11 @@ class Report:
         for reason, count in sorted(self.refused.items()):
             yield f"{reason:44} {count:>20}"
         yield ""
-        yield f"{'seconds':44} {self.seconds:>20.0f}"
+        yield f"{'seconds of attacks':44} {self.seconds:>20.0f}"
         yield f"{'good client: requests, wrong or lost':44} {f'{self.asked}, {self.wrong}':>20}"
         yield f"{'longest in a quiet run (ms)':44} {self.quiet * 1000:>20.1f}"
         memory = ", ".join(f"{each:.1f}" for each in self.memory)
-        yield f"{'resident MiB: start, each tried, end':44} {memory:>20}"
+        yield f"{'resident MiB: start, first round, end':44} {memory:>20}"
 
 
 class Fuzz:
@@ -83,13 +83,18 @@ class Fuzz:
 
     :param seconds: how long the attacks go on.
     :param quiet: how long the good client works undisturbed before.
-    :param say: called with each line about what goes on.
+    :param stall: seconds that the good client may wait longer than in the quiet run.
+    :param standBack: called when the server and the good client run, before anything is attacked.
     """
 
-    def __init__(self, seconds: float, quiet: float, say: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self, seconds: float, quiet: float, stall: float = STALL, standBack: Callable[[], None] = lambda: None
+    ) -> None:
         self._seconds = seconds
         self._quiet = quiet
-        self._say = say
+        self._stall = stall
+        self._standBack = standBack
+        self._pid = 0
         self._folder = os.path.realpath(tempfile.mkdtemp())
         self._stats = os.path.join(self._folder, "stats")
         self._kinds = {attack: Kind(attack.__name__) for attack in ATTACKS}
@@ -104,7 +109,7 @@ class Fuzz:
             "--frontend=*",
             "--backend=*",
             "--workers=2",
-            "--check-for-waiting=0.1",
+            "--check-for-waiting=0.02",
         )
         bounds = (f"--max-connections={CONNECTIONS}", "--handshake-timeout=0.5", "--client-requests=16")
         hooks = "--hooks=pirate.test.integration.statsfile.StatsFile"
@@ -119,7 +124,7 @@ class Fuzz:
             shutil.rmtree(self._folder)
 
     def _attackAll(self, server: Program, frontend: str, backend: str) -> Report:
-        pid = server.pid
+        self._pid = pid = server.pid
         start = residentMiB(pid)
         client = Program(_clientCommand(frontend), self._folder, {})
         try:
@@ -129,12 +134,14 @@ class Fuzz:
             quiet = (began, time.monotonic())
             target = Target(frontend, backend, tuple(self.stats()["pids"]), NAME)
             before = self.stats()
+            self._standBack()
             self._round(target, 0)
-            settled = self._settled(pid)
-            deadline = time.monotonic() + self._seconds
-            slice = max(self._seconds / 4 / len(ATTACKS), 0.05)
-            while time.monotonic() < deadline:
-                self._round(target, slice, deadline)
+            began = time.monotonic()
+            slice = self._seconds / 4 / len(ATTACKS)
+            middle = 0.0
+            while time.monotonic() < began + self._seconds:
+                self._round(target, slice)
+                middle = middle or self._settled(pid)
             end = self._settled(pid)
             after = self.stats()
             client.stop()
@@ -144,13 +151,11 @@ class Fuzz:
         status = server.stop()
         if status:
             self._faults.append(f"the server has ended with {status}")
-        return self._report(quiet, told, (start, settled, end), before, after)
+        return self._report(quiet, told, (start, middle, end), before, after)
 
-    def _round(self, target: Target, seconds: float, deadline: float = float("inf")) -> None:
+    def _round(self, target: Target, seconds: float) -> None:
         """Every attack once, or for some time, with a look at its counter."""
         for attack, reason in ATTACKS.items():
-            if time.monotonic() > deadline:
-                return
             kind = self._kinds[attack]
             before = _leaves(self.stats())[reason]
             began = time.monotonic()
@@ -165,6 +170,7 @@ class Fuzz:
             if not seconds and not self._grows(reason, before):
                 self._faults.append(f"{kind.name}: nothing has been counted as {reason}")
             kind.windows.append((began, time.monotonic()))
+            self._settled(self._pid)
 
     def _grows(self, reason: str, before: int) -> bool:
         deadline = time.monotonic() + PATIENCE
@@ -190,7 +196,7 @@ class Fuzz:
                 stats: dict[str, Any] = json.loads(Path(self._stats).read_text())
                 if stats["written"] > asked:
                     return stats
-            time.sleep(0.01)
+            time.sleep(0.005)
         raise AssertionError("the server does not tell its counts any more")
 
     def _report(
@@ -205,12 +211,12 @@ class Fuzz:
         asked, wrong = (int(word) for word in told[-1].replace(",", "").split()[1::2])
 
         def longest(window: tuple[float, float]) -> float:
-            return max((took for at, took in waits if at <= window[1] and at + took >= window[0]), default=0.0)
+            return max((took for at, took in waits if window[0] <= at <= window[1]), default=0.0)
 
         calm = longest(quiet)
         for attack, kind in self._kinds.items():
             kind.stall = max(longest(window) for window in kind.windows)
-            allowed = calm + (MANY * STALL_PER_FRAME if attack is manyFrames else STALL)
+            allowed = calm + (MANY * STALL_PER_FRAME if attack is manyFrames else self._stall)
             if kind.stall > allowed:
                 self._faults.append(f"{kind.name}: the good client waited {kind.stall * 1000:.0f} ms")
         if wrong:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from contextlib import suppress
@@ -79,7 +80,7 @@ class RawPeer:
             self._socket.sendall(GREETING)
             self._read(64)
             self._socket.sendall(ready(identity, **more))
-            flags, size = self._read(2)
+            _, size = self._read(2)
             self._read(size)
         except OSError:
             self.closed = True
@@ -112,6 +113,10 @@ class RawPeer:
         except OSError:
             pass
         return True
+
+    def awaitNothing(self, within: float) -> None:
+        """Let some time pass without a look at what the server sends."""
+        select.select([], [], [], within)
 
     def close(self, abruptly: bool = False) -> None:
         """Be gone.  :param abruptly: with a reset."""
