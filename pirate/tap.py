@@ -6,6 +6,7 @@ import difflib
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.python import usage
@@ -103,6 +104,8 @@ for _row in _ROWS:
 
 def makeService(options: Options) -> IService:
     """The server as a service of its own process, with its signals and its process title."""
-    from pirate.daemon import ServerProcess
+    from pirate.daemon import Change, ServerProcess
 
-    return ServerProcess(options.settings)
+    # twistd's own options; twist has none of these.
+    given: dict[str, Any] = options.parent or {}
+    return ServerProcess(options.settings, Change(given.get("uid"), given.get("gid"), given.get("chroot")))

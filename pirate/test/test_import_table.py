@@ -74,7 +74,7 @@ ALLOWED = {
     "hooks": "",
     "service": "errors hooks logs process run settings twisted",
     "signals": "errors service twisted",
-    "daemon": "endpoints errors hooks imports service settings signals startup twisted",
+    "daemon": "endpoints errors hooks imports run service settings signals startup twisted",
     "tap": ". errors kinds settings twisted",
     # The client.
     "client.errors": "errors wire.words",
