@@ -9,11 +9,13 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pirate.errors import ConfigurationError, ReloadError, StartError, StopError
 from pirate.hooks import Hooks, RequestContext
-from pirate.logs import serverLog
+from pirate.imports import describe, place
+from pirate.logs import Noted, serverLog
 from pirate.process import importPath
 from pirate.run import Endpoints, Run
 from pirate.settings import Limits, Settings
@@ -73,6 +75,7 @@ class JobServer(Service):
         self._hooks = hooks or Hooks()
         self._makeTransport = transport or _realTransport
         self._log = serverLog(lambda: self.settings.logLevel)
+        self._failures = Noted(IReactorTime(reactor), self._log, "hooks that failed")
         self._importPath = importPath()
         self._state = ServerState.STOPPED
         self._endpoints = Endpoints()
@@ -327,8 +330,9 @@ class JobServer(Service):
     def _allow(self, context: RequestContext) -> bool | str | None:
         try:
             return self._hooks.allowRequest(context)
-        except Exception:
-            self._log.failure("the hook allowRequest failed, and a request was refused")
+        except Exception as error:
+            # In one line, and not for every request: what a client has sent may be in it, and be the reason for it.
+            self._failures.count("allowRequest", f"a request was refused: {describe(error)}{place(error)}")
             return False
 
     def _hook(self, name: str, *arguments: Any) -> None:

@@ -72,7 +72,7 @@ ALLOWED = {
     "exchange": ". broker gate logs supervisor twisted waiting wire",
     "run": "broker child endpoints exchange gate hooks logs pool settings supervisor twisted wire",
     "hooks": "",
-    "service": "errors hooks logs process run settings twisted",
+    "service": "errors hooks imports logs process run settings twisted",
     "signals": "errors service twisted",
     "daemon": "endpoints errors hooks imports run service settings signals startup twisted",
     "tap": ". errors kinds settings twisted",
