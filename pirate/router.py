@@ -32,7 +32,7 @@ OPTIONS = {
     zmq.BACKLOG: 1024,
 }
 #: Frames of a message that is refused which are dropped in one turn.  Each costs about a microsecond.
-MAX_DROPPED = 2000
+MAX_DROPPED = 4000
 
 # The plain ints cost a tenth of the enumeration's members, and the calls below are made for every frame.
 _NOBLOCK = int(zmq.NOBLOCK)

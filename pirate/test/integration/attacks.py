@@ -120,11 +120,12 @@ def hugeFrame(target: Target) -> int:
 
 
 def manyFrames(target: Target) -> int:
-    """One message of very many empty frames."""
+    """One message of very many empty frames, and the time that it takes to be dropped."""
     with RawPeer(target.frontend) as peer:
         peer.handshake()
         peer.send(frame(b"", True) * MANY + frame(b""))
         peer.awaitEnd(10)
+        peer.awaitNothing(0.5)
     return 1
 
 
