@@ -121,8 +121,8 @@ class JobServer(Service):
         :return: C{received}, C{replied}, C{joined}, C{remembered}, C{withdrawn}, C{redispatched} (requests), C{late},
             C{undeliverable} (answers), C{failed} (requests, by code), C{dropped} (messages, by reason), C{backlog},
             C{backlog_bytes} and C{backlog_oldest_seconds} (what waits now), C{in_hand} (requests now), C{workers} (now,
-            by state), C{spawns}, C{exits} (by cause), C{connections} (of C{frontend} and of C{backend}: C{open} now,
-            C{accepted}, C{closed}, C{refused}, C{cut-off}, C{handshake-failed}); empty if the server is stopped.
+            by state), C{spawns}, C{exits} (by cause), C{connections} (of both sockets: those that are open now, and
+            what became of all; see L{pirate.monitor.Monitor}); empty if the server is stopped.
         """
         return {} if self._run is None else self._run.stats()
 
