@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Any
 from unittest import mock
 
 from twisted.application.service import IService
@@ -162,6 +163,7 @@ class ServiceTests(TapCase):
 
     def test_change(self) -> None:
         """It knows what twistd's own options will change in the process; twist has no such options."""
+        parent: Any
         for parent, change in (
             ({"uid": 7, "gid": None, "chroot": "/srv"}, Change(7, None, "/srv")),
             ({"reactor": "poll"}, Change()),
