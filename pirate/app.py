@@ -19,10 +19,11 @@ class Context:
     :ivar service: the name that was asked for; empty for the unnamed service.
     :ivar attempt: 1, or more if workers have died of this request.
     :ivar client: the client's address, or C{None} where it is not known.
+    :ivar user: who the client is, by its key; C{None} where that is not known.
     :ivar trace: the caller's W3C traceparent, or empty.
     """
 
-    __slots__ = ("_deadline", "_isCancelled", "attempt", "client", "pid", "request", "service", "trace")
+    __slots__ = ("_deadline", "_isCancelled", "attempt", "client", "pid", "request", "service", "trace", "user")
 
     def __init__(self, request: bytes, told: dict[str, Any], isCancelled: Callable[[], bool]) -> None:
         self._isCancelled = isCancelled
@@ -34,6 +35,7 @@ class Context:
         self.service: str = told.get("service", "")
         self.attempt: int = told.get("attempt", 1)
         self.client: str | None = told.get("client")
+        self.user: str | None = told.get("user")
 
     @property
     def remaining(self) -> float | None:

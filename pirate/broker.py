@@ -156,6 +156,11 @@ class Broker(Dispatcher):
         elif service.backlog or not self._give(worker, request):
             self._dispatch(self._wait(request))
 
+    def refuse(self, request: Request, code: Code, message: str) -> None:
+        """A request is not to be accepted: count it, and tell its client, if that can be told."""
+        self.tally.received += 1
+        self._fail(request, code, message)
+
     def _known(self, request: NativeRequest) -> bool:
         """Whether a request has been sent before, and so needs only to share the answer, or have it again."""
         if self.answers.join(request):
@@ -178,6 +183,8 @@ class Broker(Dispatcher):
     def _accept(self, request: Request) -> None:
         self._number += 1
         request.id = _requestId(self._number)
+        if request.account is not None:
+            request.account.open += 1
         budget = request.timeout
         if budget is None:
             budget = self._terms.requestTimeout or None

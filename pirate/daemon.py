@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import atexit
 import os
+import pwd
 import sys
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -14,10 +17,37 @@ from pirate.endpoints import portOf
 from pirate.errors import BindError, ConfigurationError, Fatal
 from pirate.hooks import Hooks
 from pirate.imports import describe, load, place
+from pirate.run import Endpoints
 from pirate.service import JobServer
 from pirate.settings import Settings
 from pirate.signals import Signals, stopReactor
 from pirate.startup import setTitle
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """
+    What C{twistd} is about to change in this process, once its sockets are bound.
+
+    :ivar uid: the user that it becomes; C{None}: it stays who it is.
+    :ivar gid: the group; C{None}: that user's own.
+    :ivar chroot: the directory that is its root already, if it has been given one.
+    """
+
+    uid: int | None = None
+    gid: int | None = None
+    chroot: str | None = None
+
+    def group(self) -> int:
+        """The group that it will belong to, as C{twistd} has it; -1 if that does not change."""
+        if self.gid is None and self.uid is not None:
+            with suppress(KeyError):
+                return pwd.getpwuid(self.uid).pw_gid
+        return -1 if self.gid is None else self.gid
+
+
+#: Nothing changes.
+STAYS = Change()
 
 
 class ServerProcess(MultiService):
@@ -25,11 +55,13 @@ class ServerProcess(MultiService):
     One L{JobServer}, its signals, its process title, and its exit status.
 
     :param settings: what the command line said.
+    :param change: what becomes of this process when the sockets are bound.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, change: Change = STAYS) -> None:
         super().__init__()
         self._settings = settings
+        self._change = change
 
     def privilegedStartService(self) -> None:
         """
@@ -41,11 +73,17 @@ class ServerProcess(MultiService):
 
         if self.services:
             return
+        if self._change.chroot is not None and not (os.access(sys.executable, os.X_OK) and os.path.exists(__file__)):
+            raise Fatal(
+                f"pirate: chroot is {self._change.chroot}, but must hold {sys.executable}, pyzmq and pirate: workers "
+                "are new Python processes"
+            )
         try:
             allowDescriptors(self._settings.limits)
             server = JobServer.fromSettings(reactor, self._settings, hooks=self._hooks())
             server.setServiceParent(self)
             super().privilegedStartService()
+            self._giveAway(server.endpoints)
         except (BindError, ConfigurationError) as error:
             raise Fatal(f"pirate: {error}") from None
         Signals(reactor, server).setServiceParent(self)
@@ -58,6 +96,21 @@ class ServerProcess(MultiService):
         endpoints = self._server.endpoints
         setTitle(f"zmq broker {portOf(endpoints.frontend[0])}-{portOf(endpoints.backend[0])}")
         self._server.gaveUp = self._failed
+
+    def _giveAway(self, endpoints: Endpoints) -> None:
+        """Give the UNIX sockets, which nobody else may use, to the user that this process becomes."""
+        change = self._change
+        if change.uid is None and change.gid is None:
+            return
+        paths = [each.removeprefix("ipc://") for each in (*endpoints.frontend, *endpoints.backend) if "ipc://" in each]
+        try:
+            for path in paths:
+                os.chown(path, -1 if change.uid is None else change.uid, change.group(), follow_symlinks=False)
+        except OSError as error:
+            for each in paths:
+                with suppress(OSError):
+                    os.unlink(each)
+            raise BindError(f"ipc://{path} cannot be given to user {change.uid}: {error.strerror}") from None
 
     def _hooks(self) -> Hooks | None:
         if self._settings.hooks is None:

@@ -410,6 +410,9 @@ class Dispatcher:
         elif request.state is State.HELD:
             self._inHand -= 1
         request.state = State.DONE
+        if request.account is not None and request.id:
+            request.account.open -= 1
+            request.account = None
         # There may be notes of it here and there for some time; they must not keep what it brought.
         request.body = []
         self._moved.pop(request.id, None)

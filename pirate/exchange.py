@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 import pirate
 from pirate.broker import Broker
+from pirate.gate import Gate
 from pirate.logs import Noted
 from pirate.member import Doubt
 from pirate.supervisor import Supervisor
@@ -17,6 +18,12 @@ from pirate.waiting import Sender, Waiting
 from pirate.wire.backend import Failure, Part, Reply, Status, parseWorkerMessage
 from pirate.wire.frontend import NativeRequest, Request, State, parseRequest
 from pirate.wire.words import EXITING, HEARTBEAT, WAITING, Code, Malformed
+
+#: What a client is told of a message that is more than may be.
+TOO_MUCH = {
+    "too-large": "there is more in it than max-message-total allows",
+    "too-many-frames": "it has more frames than max-message-frames allows",
+}
 
 
 class Exchange:
@@ -27,6 +34,7 @@ class Exchange:
     :param crew: who knows which workers are ours.
     :param toClient: sends frames to a client.
     :param externalWorkers: whether workers that are not ours are admitted.
+    :param gate: whether a client may ask what it asks; C{None}: it may.
     :ivar waiting: the plain clients whose requests wait.
     :ivar dropped: messages that meant nothing or came from nobody we know, by reason.
     """
@@ -39,11 +47,13 @@ class Exchange:
         crew: Supervisor,
         toClient: Callable[[list[bytes]], bool],
         externalWorkers: bool,
+        gate: Gate | None = None,
     ) -> None:
         self._broker = broker
         self._crew = crew
         self._toClient = toClient
         self._externalWorkers = externalWorkers
+        self._gate = gate
         self.waiting = Waiting(broker.withdraw)
         self.dropped = Noted(clock, log, "messages dropped")
         self._received: dict[type, Callable[[Any], None]] = {
@@ -59,8 +69,13 @@ class Exchange:
         """A message has come from the frontend.  :param sender: what the transport knows of who sent it."""
         request = parseRequest(frames)
         if isinstance(request, Request):
+            if self._gate is not None:
+                refusal = self._gate.refusal(request, sender, self._broker.now)
+                if refusal is not None:
+                    self._broker.refuse(request, *refusal)
+                    return
             if self._broker.wantsContext:
-                request.peer = sender.address()
+                request.peer, request.user = sender.address(), sender.userId()
             if isinstance(request, NativeRequest):
                 self._native(request)
             else:
@@ -80,6 +95,24 @@ class Exchange:
     def clientGone(self, connection: int) -> None:
         """A client's connection has been closed."""
         self.waiting.gone(connection)
+        if self._gate is not None:
+            self._gate.gone(connection)
+
+    def clientRefused(self, frames: list[bytes], sender: Sender, reason: str) -> None:
+        """A client's message is more than may be.  :param frames: its beginning.  :param reason: what is too much."""
+        self.dropped.count(reason)
+        request = parseRequest(frames)
+        if isinstance(request, NativeRequest):
+            self._toClient(request.error(Code.DENIED, TOO_MUCH[reason]))
+
+    def workerRefused(self, frames: list[bytes], reason: str) -> None:
+        """The same of a worker: if it is an answer, that has failed."""
+        self.dropped.count(reason)
+        message = parseWorkerMessage(frames)
+        if isinstance(message, (Reply, Part)):
+            self._broker.failureReceived(
+                message.worker, message.request, Code.APP_ERROR, f"the answer: {TOO_MUCH[reason]}"
+            )
 
     def fromWorker(self, frames: list[bytes]) -> None:
         """A message has come from the backend."""

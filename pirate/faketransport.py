@@ -59,10 +59,16 @@ class MemoryRouter:
 
 
 class MemorySender:
-    """Who sent a message to a L{MemoryTransport}: everybody at one address.  :param req: whether by a REQ socket."""
+    """
+    Who sent a message to a L{MemoryTransport}: everybody at one address.
 
-    def __init__(self, address: str, client: bytes, req: bool = False) -> None:
+    :param req: whether by a REQ socket.
+    :param user: who it is, if that is known.
+    """
+
+    def __init__(self, address: str, client: bytes, req: bool = False, user: str | None = None) -> None:
         self._req = req
+        self._user = user
         self._address = address
         self._client = client
 
@@ -73,6 +79,10 @@ class MemorySender:
     def connection(self) -> int:
         """See L{pirate.waiting.Sender}."""
         return int.from_bytes(self._client, "big")
+
+    def userId(self) -> str | None:
+        """See L{pirate.waiting.Sender}."""
+        return self._user
 
     def asksOneByOne(self) -> bool:
         """See L{pirate.waiting.Sender}."""
@@ -88,6 +98,7 @@ class MemoryTransport:
     :param firstPort: the port that is bound for the first C{*}.
     :ivar frontend: the clients' side, whose peers' address is C{address}.
     :ivar req: whether clients are REQ sockets, which wait for one answer at a time.
+    :ivar users: who each client is, by routing id, where that is known.
     :ivar backend: the workers' side.
     :ivar bound: the endpoints that are bound now.
     :ivar doors: the rules of both sides.  :ivar answer: answers ZAP's questions about peers.
@@ -105,6 +116,7 @@ class MemoryTransport:
         self._again: Any = None
         self.frontend = MemoryRouter(self.wake)
         self.backend = MemoryRouter(self.wake)
+        self.users: dict[bytes, str] = {}
         self.bound: list[str] = []
         self.doors: tuple[Any, Any] = (None, None)
         self.answer: Callable[[Sequence[bytes]], list[bytes]] = list
@@ -131,6 +143,10 @@ class MemoryTransport:
                 raise BindError(f"{name} {endpoint}: {self._refusals[endpoint]}")
             self.bound.append(f"{endpoint[:-1]}{next(self._ports)}" if endpoint.endswith(":*") else endpoint)
         return self.bound[: len(frontend)], self.bound[len(frontend) :]
+
+    def connections(self) -> dict[str, dict[str, int]]:
+        """The counts of connections: there are none."""
+        return {}
 
     def lastCall(self) -> None:
         """Read what clients have sent so far."""
@@ -197,7 +213,7 @@ class MemoryTransport:
             self.wake()
 
     def _fromClient(self, frames: list[bytes]) -> None:
-        self._owner.fromClient(frames, MemorySender(self.address, frames[0], self.req))
+        self._owner.fromClient(frames, MemorySender(self.address, frames[0], self.req, self.users.get(frames[0])))
 
     def _read(self, side: MemoryRouter, received: Callable[[list[bytes]], None]) -> None:
         for _ in range(min(len(side.waiting), MESSAGES)):

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pirate.child import ChildState, Exit
     from pirate.service import JobServer
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """
+    What is known of a request before it is accepted.
+
+    :ivar client: the client's address, or C{None} where it is not known; on a UNIX socket
+        C{localhost:uid:gid:pid} where ZeroMQ tells.
+    :ivar user: who the client is, by its key; C{None} without CURVE.
+    :ivar service: the name that is asked for; empty for the unnamed service.
+    :ivar size: the bytes of its body.
+    """
+
+    client: str | None
+    user: str | None
+    service: str
+    size: int
 
 
 class Hooks:
@@ -48,3 +67,14 @@ class Hooks:
 
     def idle(self, server: JobServer) -> None:
         """The pool has been looked at: after every event that concerns it, and at least every C{check-for-waiting}."""
+
+    def allowRequest(self, context: RequestContext) -> bool | str | None:
+        """
+        Whether a request is accepted.
+
+        Overriding this has a price: it is called for every request, before anything else is done with it.  An exception
+        in it refuses the request.
+
+        :return: C{False}, or a reason in words, to refuse it: a native client is told C{denied}, with the reason.
+        """
+        return True

@@ -56,7 +56,11 @@ COUNT = Kind(
     lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
     "a whole number, 0 or more",
 )
-SOME = Kind(int, lambda value: type(value) is int and value >= 1, "a whole number, 1 or more")
+SOME = Kind(
+    int,
+    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 1,
+    "a whole number, 1 or more",
+)
 SECONDS = Kind(float, _isNumber, "a number of seconds, 0 or more", "seconds")
 SOME_SECONDS = Kind(float, lambda value: _isNumber(value) and value > 0, "a number of seconds, more than 0", "seconds")
 INTERVAL = Kind(
@@ -80,4 +84,5 @@ KEYS = Kind(
 
 MIB = Kind(float, _isNumber, "a number of MiB, 0 or more", "MiB")
 SOME_MIB = Kind(float, lambda value: _isNumber(value) and value > 0, "a number of MiB, more than 0", "MiB")
+RATE = Kind(float, _isNumber, "a number of requests a second, 0 or more", "requests a second")
 POLICY = Kind(str, lambda value: value in ("wait", "reject"), "wait or reject")

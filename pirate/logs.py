@@ -10,12 +10,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import (
     FilteringLogObserver,
     ILogFilterPredicate,
+    ILogObserver,
     Logger,
     LogLevel,
     PredicateResult,
     globalLogPublisher,
 )
-from zope.interface import provider
+from zope.interface import implementer, provider
 
 #: The C{log-level} from which an event is shown, by its level; an event's own C{verbosity} goes before.
 VERBOSITY: dict[Any, int] = {
@@ -29,9 +30,32 @@ VERBOSITY: dict[Any, int] = {
 DETAIL = 3
 
 
+def escaped(text: str) -> str:
+    """A text with what no log line and no terminal should get, line ends among it, in the form of C{\\x1b}."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each == "\t" else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+@implementer(ILogObserver)
+class Escaping:
+    """Passes events on with every text in them escaped: some come from clients, and from what workers print."""
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Pass an event on."""
+        globalLogPublisher(
+            {
+                name: escaped(value) if isinstance(value, str) and not name.startswith("log_") else value
+                for name, value in event.items()
+            }
+        )
+
+
 def serverLog(level: int | Callable[[], int]) -> Logger:
     """
-    A logger that drops what is above a C{log-level}.
+    A logger that drops what is above a C{log-level}, and escapes what is not fit for a line.
 
     :param level: 0 errors, 1 warnings, 2 notices, 3 info, 4 debug, or what gives it as things stand.
     """
@@ -42,7 +66,7 @@ def serverLog(level: int | Callable[[], int]) -> Logger:
         wanted = event.get("verbosity", VERBOSITY[event["log_level"]]) <= most
         return PredicateResult.maybe if wanted else PredicateResult.no
 
-    return Logger(namespace="pirate", observer=FilteringLogObserver(globalLogPublisher, [shown]))
+    return Logger(namespace="pirate", observer=FilteringLogObserver(Escaping(), [shown]))
 
 
 class Noted:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
+from socket import SHUT_RDWR, socket
 from struct import Struct
 from typing import Any
 
@@ -13,40 +16,81 @@ _NOBLOCK = int(zmq.NOBLOCK)
 _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
 _SRCFD = int(zmq.SRCFD)
+_ACCEPTED = int(zmq.EVENT_ACCEPTED)
+_DISCONNECTED = int(zmq.EVENT_DISCONNECTED)
+_HANDSHAKE_FAILED = int(
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
 #: The first frame of a monitor's event: its kind, and the file descriptor.
 _MONITOR_EVENT = Struct("=HI").unpack
 
 
 class Monitor(ZmqConnection):
     """
-    Tells of a socket's connections that are closed.
+    Tells of a socket's connections, and closes those that are too many.
 
-    :param socket: the socket, which must not be bound yet: to bind one waits until its monitor listens.
-    :ivar closed: called with each connection's number, which is that of its file descriptor.
+    :param watched: the socket, which must not be bound yet: to bind one waits until its monitor listens.
+    :ivar most: how many connections there may be.
+    :ivar closed: called with the number of each connection that is closed, which is that of its file descriptor.
+    :ivar counts: C{accepted}, C{closed}, C{refused} (too many), C{cut-off} (by L{cutOff}) and C{handshake-failed}.
     """
 
     socketType = zmq.PAIR
 
-    def __init__(self, factory: ZmqFactory, socket: Any) -> None:
+    def __init__(self, factory: ZmqFactory, watched: Any) -> None:
         self.closed: Callable[[int], None] = lambda connection: None
-        self._watched = socket
+        self.most = 1 << 31
+        self.counts = {"accepted": 0, "closed": 0, "refused": 0, "cut-off": 0, "handshake-failed": 0}
+        self._open: set[int] = set()
+        self._watched = watched
         self._get: Callable[[int], int] = lambda option: 0
         super().__init__(factory)
         endpoint = f"inproc://pirate-monitor-{id(self)}"
-        socket.monitor(endpoint, zmq.EVENT_DISCONNECTED)
+        watched.monitor(endpoint, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | _HANDSHAKE_FAILED)
         self.socket.connect(endpoint)
         plain: Any = super(zmq.Socket, self.socket)
-        self._get = plain.get
+        self._get, self._receive = plain.get, plain.recv
+        # The descriptor tells of nothing before the socket has been found empty once.
+        self.doRead()
+
+    def __len__(self) -> int:
+        return len(self._open)
 
     def logPrefix(self) -> str:
         """What the reactor calls this."""
         return "pirate"
 
     def doRead(self) -> None:
-        """Read every event that there is: they are few, and none is large."""
+        """Read every event that there is: they come no faster than connections can be made."""
+        excess = []
         while self.factory is not None and self._get(_EVENTS) & _POLLIN:
-            event = self.socket.recv_multipart(_NOBLOCK)
-            self.closed(_MONITOR_EVENT(event[0])[1])
+            kind, value = _MONITOR_EVENT(self._receive(_NOBLOCK))
+            self._receive(_NOBLOCK)
+            if kind == _ACCEPTED:
+                self._open.add(value)
+                self.counts["accepted"] += 1
+                if len(self._open) > self.most:
+                    excess.append(value)
+            elif kind == _DISCONNECTED:
+                self._open.discard(value)
+                self.counts["closed"] += 1
+                self.closed(value)
+            else:
+                self.counts["handshake-failed"] += 1
+        for connection in excess:
+            self._cut(connection, "refused")
+
+    def cutOff(self, connection: int) -> None:
+        """Close a connection, as if its peer had."""
+        self.doRead()
+        self._cut(connection, "cut-off")
+
+    def _cut(self, connection: int, reason: str) -> None:
+        if connection in self._open:
+            self.counts[reason] += 1
+            # ZeroMQ closes the descriptor itself, when it sees the end.
+            with suppress(OSError), socket(fileno=os.dup(connection)) as peer:
+                peer.shutdown(SHUT_RDWR)
 
     def shutdown(self) -> None:
         """Stop watching, before the watched socket is closed."""
@@ -79,6 +123,10 @@ class FrameSender:
         number: int | None = self._property(_SRCFD)
         return number
 
+    def userId(self) -> str | None:
+        """Not known: without ZAP, what ZeroMQ has here is what the peer calls itself."""
+        return None
+
     def asksOneByOne(self) -> bool:
         """See L{pirate.waiting.Sender}."""
         return bool(self._property("Socket-Type") == "REQ")
@@ -88,3 +136,14 @@ class FrameSender:
             return self._frame.get(name)
         except zmq.ZMQError:
             return None
+
+
+class KnownSender(FrameSender):
+    """The same of a socket whose peers ZAP has let in, and told who they are."""
+
+    __slots__ = ()
+
+    def userId(self) -> str | None:
+        """See L{pirate.waiting.Sender}."""
+        user: str | None = self._property("User-Id")
+        return user or None

@@ -8,7 +8,7 @@ messages a turn, through pyzmq's inner calls, large frames without a copy, and a
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import zmq
@@ -34,12 +34,9 @@ OPTIONS = {
     zmq.ROUTER_HANDOVER: 0,
     # Connections that the kernel keeps for us until they are accepted.
     zmq.BACKLOG: 1024,
-    # Milliseconds that a peer has for the handshake.
-    zmq.HANDSHAKE_IVL: 5000,
 }
-#: Milliseconds between ZMTP heartbeats on TCP, and without an answer after which a peer is dropped.  Not often, because
-#: each costs libzmq a search through the timers of all connections.
-HEARTBEATS = {zmq.HEARTBEAT_IVL: 60_000, zmq.HEARTBEAT_TIMEOUT: 30_000}
+#: Frames of a message that is refused which are dropped in one turn.  Each costs about a microsecond.
+MAX_DROPPED = 4000
 
 # The plain ints cost a tenth of the enumeration's members, and the calls below are made for every frame.
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -57,8 +54,10 @@ class Router(ZmqConnection):
 
     :param factory: whose context it is on.
     :param fired: called with this when its descriptor tells of something.
-    :param heartbeats: whether peers on TCP that do not answer ZMTP's heartbeats are dropped.
     :ivar ours: the peers that are known to speak as our own workers do, by routing id.
+    :ivar refused: called with the beginning of a message that is more than may be, its last frame as ZeroMQ has it,
+        and a word that says what there is too much of.
+    :ivar flooded: called with a frame of a message that goes on and on.
     :ivar full: whether the last message that could not be delivered is one that its peer may take later.
     :ivar armed: whether the descriptor will tell of what comes next: it does once nothing has been found to read, and
         until the next send.
@@ -67,7 +66,7 @@ class Router(ZmqConnection):
     socketType = zmq.ROUTER
     highWaterMark = HIGH_WATER_MARK
 
-    def __init__(self, factory: ZmqFactory, fired: Callable[[Router], None], heartbeats: bool) -> None:
+    def __init__(self, factory: ZmqFactory, fired: Callable[[Router], None]) -> None:
         self._fired: Callable[[Router], None] = lambda router: None
         super().__init__(factory)
         self._fired = fired
@@ -78,7 +77,25 @@ class Router(ZmqConnection):
         self.armed = False
         self.full = False
         self.ours: Container[bytes] = ()
-        options = {**OPTIONS, **(HEARTBEATS if heartbeats else {})}
+        self.refused: Callable[[list[bytes], Any, str], None] = lambda frames, last, reason: None
+        self.flooded: Callable[[Any], None] = lambda frame: None
+        self._frames = range(1 << 31)
+        self._maxBytes = 1 << 62
+        # Whether the rest of a message is being dropped; the second time, its peer is up to no good.
+        self._dropping = 0
+        for option, value in OPTIONS.items():
+            self.socket.set(option, value)
+
+    def limit(self, frames: int, total: int, options: Mapping[int, int]) -> None:
+        """
+        Say what is too much, before anything is bound.
+
+        :param frames: the most frames of a message, those of the envelope among them.
+        :param total: the most bytes of all of them.
+        :param options: socket options: ZeroMQ's own limits.
+        """
+        self._frames = range(frames)
+        self._maxBytes = total
         for option, value in options.items():
             self.socket.set(option, value)
 
@@ -118,7 +135,9 @@ class Router(ZmqConnection):
         :param sure: whether there is something to read, by all appearances.
         """
         receive = self._receive
-        budget = MAX_BYTES
+        budget, limit = MAX_BYTES, self._maxBytes
+        if self._dropping and not self._drop():
+            return
         # To ask costs half of what it costs to fail: it pays for the first messages, not for each of many.
         if not sure and not self.pending():
             return
@@ -130,16 +149,31 @@ class Router(ZmqConnection):
             except zmq.Again:
                 self.armed = True
                 return
-            frame = None
-            more = frames[0] not in self.ours or self._begin(frames)
-            while more:
-                frame = receive(_NOBLOCK, False)
-                size = len(frame)
-                budget -= size
-                frames.append(frame.bytes if size <= COPY_LIMIT else frame)
-                more = frame.more
+            left = limit
+            excess = ""
+            frame: Any = None
+            if frames[0] not in self.ours or self._begin(frames):
+                for _ in self._frames:
+                    frame = receive(_NOBLOCK, False)
+                    size = len(frame)
+                    left -= size
+                    frames.append(frame.bytes if size <= COPY_LIMIT else frame)
+                    if left < 0:
+                        excess = "too-large"
+                        break
+                    if not frame.more:
+                        break
+                else:
+                    excess = "too-many-frames"
+            budget -= limit - left
             self.armed = False
-            received(frames, frame)
+            if excess:
+                self.refused(frames, frame, excess)
+                self._dropping = int(frame.more)
+                if self.factory is None or (self._dropping and not self._drop()):
+                    return
+            else:
+                received(frames, frame)
             if budget < 0 or self.factory is None:
                 return
 
@@ -158,6 +192,19 @@ class Router(ZmqConnection):
             frames.append(receive())
             return True
         return bool(self._get(_RCVMORE))
+
+    def _drop(self) -> bool:
+        """Drop more of a message that is refused.  :return: whether that was the rest of it."""
+        receive = self._receive
+        for _ in range(MAX_DROPPED):
+            frame = receive(_NOBLOCK, False)
+            if not frame.more:
+                self._dropping = 0
+                return True
+        if self._dropping == 1:
+            self._dropping = 2
+            self.flooded(frame)
+        return False
 
     def deliver(self, frames: Sequence[bytes]) -> bool:
         """

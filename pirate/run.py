@@ -16,7 +16,9 @@ from pirate.broker import Broker
 from pirate.child import ChildState
 from pirate.endpoints import hostOf, portOf
 from pirate.exchange import Exchange
+from pirate.gate import makeGate
 from pirate.guard import Guard
+from pirate.hooks import RequestContext
 from pirate.logs import DETAIL, Noted
 from pirate.pool import Mode, Pool
 from pirate.settings import Settings
@@ -26,6 +28,8 @@ from pirate.wire.words import Code
 
 #: Why requests are given up without a word in this log: the worker's says it, or the client wanted it so.
 _USUAL = frozenset({Code.APP_ERROR, Code.STOPPING, Code.CANCELLED})
+
+_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Run:
     :param guard: whom they let in.
     :param hook: called with a hook's name and its arguments.
     :param watched: whether each change of a worker between waiting and processing is wanted.
+    :param allow: the application's rule for requests, if it has one.
     :param importPath: where workers find modules.
     :ivar pool: the commands go there; L{ask} afterwards.
     :ivar crew: the children.
@@ -58,6 +63,7 @@ class Run:
         guard: Guard,
         hook: Callable[..., None],
         watched: bool,
+        allow: Callable[[RequestContext], Any] | None,
         importPath: list[str],
     ) -> None:
         self._reactor = reactor
@@ -88,7 +94,18 @@ class Run:
         self.crew.speaker = transport.speaker
         if watched:
             broker.watch = self.crew.busyChanged
-        self._exchange = Exchange(reactor, log, broker, self.crew, transport.toClient, settings.externalWorkers)
+        self._exchange = Exchange(
+            reactor,
+            log,
+            broker,
+            self.crew,
+            transport.toClient,
+            settings.externalWorkers,
+            makeGate(settings.bounds, allow),
+        )
+        self.bounds = settings.bounds
+        self.clientRefused = self._exchange.clientRefused
+        self.workerRefused = self._exchange.workerRefused
         self.fromClient = self._exchange.fromClient
         self.clientRevoked = self._exchange.clientRevoked
         self.clientGone = self._exchange.clientGone
@@ -164,6 +181,7 @@ class Run:
             "workers": {state.value: states.count(state) for state in ChildState if state in states},
             "spawns": self.crew.spawns,
             "exits": dict(self.crew.exits),
+            "connections": self._transport.connections(),
         }
 
     def _job(self, backend: list[str]) -> dict[str, Any]:
@@ -171,8 +189,12 @@ class Run:
         endpoint = min(backend, key=lambda each: not each.startswith("ipc://"))
         if not endpoint.startswith("ipc://") and hostOf(endpoint) in ("0.0.0.0", "[::]"):
             endpoint = endpoint.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+        bounds = self._settings.bounds
         return {
             "backend": endpoint,
+            "max_frame": int(bounds.maxMessageSize * _MIB),
+            "max_frames": bounds.maxMessageFrames,
+            "max_total": int(bounds.maxMessageTotal * _MIB),
             "app": self._settings.app,
             "dequeue": self._settings.dequeue,
             "prefetch": self._settings.prefetch,

@@ -9,12 +9,14 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from pirate.errors import ConfigurationError, ReloadError, StartError, StopError
 from pirate.guard import Guard
-from pirate.hooks import Hooks
-from pirate.logs import serverLog
+from pirate.hooks import Hooks, RequestContext
+from pirate.imports import describe, place
+from pirate.logs import Noted, serverLog
 from pirate.process import importPath
 from pirate.run import Endpoints, Run
 from pirate.settings import Limits, Settings
@@ -55,8 +57,9 @@ class JobServer(Service):
     :param hooks: who is told of the server's moments.
     :param transport: makes the sockets, given the reactor; C{None}: those of L{pirate.transport.Transport}.
     :param given: the fields of L{Settings}: C{frontend} and C{backend} (a port, an endpoint, or several), C{app} (an
-        import path), C{limits}, C{terms}, C{prefetch}, C{dequeue}, C{externalWorkers}, C{errorReply}, C{curveSecret},
-        C{curveClients}, C{curveWorkers} (paths), C{allow}, C{deny} (networks), C{insecure}, C{logLevel}.
+        import path), C{limits}, C{terms}, C{bounds}, C{prefetch}, C{dequeue}, C{externalWorkers}, C{errorReply},
+        C{curveSecret}, C{curveClients}, C{curveWorkers} (paths), C{allow}, C{deny} (networks), C{insecure},
+        C{logLevel}.
     :ivar gaveUp: called with the reason when no worker could ever start, before the server stops.
     :raise ConfigurationError: if a setting is wrong.
     """
@@ -74,6 +77,7 @@ class JobServer(Service):
         self._hooks = hooks or Hooks()
         self._makeTransport = transport or _realTransport
         self._log = serverLog(lambda: self.settings.logLevel)
+        self._failures = Noted(IReactorTime(reactor), self._log, "hooks that failed")
         self._importPath = importPath()
         self._state = ServerState.STOPPED
         self._endpoints = Endpoints()
@@ -119,8 +123,9 @@ class JobServer(Service):
         :return: C{received}, C{replied}, C{joined}, C{remembered}, C{withdrawn}, C{redispatched} (requests), C{late},
             C{undeliverable} (answers), C{failed} (requests, by code), C{dropped} (messages, by reason),
             C{refused} (connections, by reason), C{backlog}, C{backlog_bytes} and C{backlog_oldest_seconds} (what waits
-            now), C{in_hand} (requests now), C{workers} (now, by state), C{spawns}, C{exits} (by cause); empty if the
-            server is stopped.
+            now), C{in_hand} (requests now), C{workers} (now, by state), C{spawns}, C{exits} (by cause),
+            C{connections} (of both sockets: those that are open now, and what became of all; see
+            L{pirate.monitor.Monitor}); empty if the server is stopped.
         """
         return {} if self._run is None else self._run.stats()
 
@@ -144,6 +149,7 @@ class JobServer(Service):
             guard,
             self._hook,
             type(self._hooks).statusChanged is not Hooks.statusChanged,
+            self._allow if type(self._hooks).allowRequest is not Hooks.allowRequest else None,
             self._importPath,
         )
         self._endpoints = run.bind()
@@ -328,6 +334,14 @@ class JobServer(Service):
             _settle(self._readiness, Failure(StartError(reason)))
             self.gaveUp(reason)
             self._reactor.callLater(0, self.abort)
+
+    def _allow(self, context: RequestContext) -> bool | str | None:
+        try:
+            return self._hooks.allowRequest(context)
+        except Exception as error:
+            # In one line, and not for every request: what a client has sent may be in it, and be the reason for it.
+            self._failures.count("allowRequest", f"a request was refused: {describe(error)}{place(error)}")
+            return False
 
     def _hook(self, name: str, *arguments: Any) -> None:
         try:

@@ -1,8 +1,8 @@
 """
 The one table of settings: name, kind, default, unit and help of each, written once.
 
-The command line, the checks, the run-time changes and the reference page are all made from the fields of L{Limits}
-and L{Settings}.
+The command line, the checks, the run-time changes and the reference page are all made from the fields of L{Limits},
+L{Terms}, L{Bounds} and L{Settings}.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pirate.kinds import (
     PATH,
     POLICY,
     PREFETCH,
+    RATE,
     SECONDS,
     SOME,
     SOME_MIB,
@@ -167,6 +168,36 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """
+    What a peer may send, and how much a client may ask, checked on construction.
+
+    A client is a user, where CURVE tells who that is, and a connection where it does not.
+
+    :raise ConfigurationError: naming the settings and their values.
+    """
+
+    maxMessageSize: float = _setting(64.0, SOME_MIB, "size of one frame, beyond which its connection is closed")
+    maxMessageFrames: int = _setting(1024, SOME, "frames of one message; one that has more is refused")
+    maxMessageTotal: float = _setting(256.0, SOME_MIB, "size of all frames of one message; a larger one is refused")
+    maxConnections: int = _setting(0, COUNT, "connections of each socket; 0: as many as leave some open files to spare")
+    clientRequests: int = _setting(0, COUNT, "requests of one client that wait or are worked on; 0: any")
+    rate: float = _setting(0.0, RATE, "requests of one client, on average; 0: any")
+    burst: int = _setting(Movable(1), SOME, "requests of one client at once within its rate; default a second's worth")
+    handshakeTimeout: float = _setting(5.0, SOME_SECONDS, "time that a peer has to say who it is")
+    heartbeat: float = _setting(
+        60.0, SECONDS, "time between signs of life from clients on TCP, half of which may pass without one; 0: none"
+    )
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if isinstance(self.burst, Movable):
+            object.__setattr__(self, "burst", max(round(self.rate), 1))
+        elif not self.rate:
+            raise ConfigurationError(f"burst ({self.burst}) needs a rate, which is 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """
     All that a server can be told, checked on construction.
@@ -197,6 +228,7 @@ class Settings:
     logLevel: int = _setting(2, LEVEL, "0 errors, 1 warnings, 2 notices, 3 info, 4 debug")
     limits: Limits = field(default_factory=Limits)
     terms: Terms = field(default_factory=Terms)
+    bounds: Bounds = field(default_factory=Bounds)
 
     def __post_init__(self) -> None:
         self._complete()
@@ -261,7 +293,11 @@ class Settings:
                 raise ConfigurationError(f"frontend and backend are both {endpoint}: each needs an endpoint of its own")
 
 
-def _check(values: Limits | Terms | Settings) -> None:
+#: The classes of settings.
+Row = Limits | Terms | Bounds | Settings
+
+
+def _check(values: Row) -> None:
     for each in table(type(values)):
         value = getattr(values, each.attribute)
         if value is not None and not each.kind.accepts(value):
@@ -286,7 +322,7 @@ def optionName(attribute: str) -> str:
     return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in attribute)
 
 
-def table(owner: type[Limits] | type[Terms] | type[Settings]) -> Iterator[Setting]:
+def table(owner: type[Row]) -> Iterator[Setting]:
     """The rows that a class of settings declares, in its order."""
     for each in fields(owner):
         if "kind" in each.metadata:
@@ -303,11 +339,14 @@ def fromText(given: Mapping[str, Any]) -> Settings:
     """
     texts = _spreadWorkers(given)
     return Settings(
-        limits=Limits(**_parsed(Limits, texts)), terms=Terms(**_parsed(Terms, texts)), **_parsed(Settings, texts)
+        limits=Limits(**_parsed(Limits, texts)),
+        terms=Terms(**_parsed(Terms, texts)),
+        bounds=Bounds(**_parsed(Bounds, texts)),
+        **_parsed(Settings, texts),
     )
 
 
-def _parsed(owner: type[Limits] | type[Terms] | type[Settings], texts: Mapping[str, Any]) -> dict[str, Any]:
+def _parsed(owner: type[Row], texts: Mapping[str, Any]) -> dict[str, Any]:
     return {each.attribute: _parse(each, texts[each.name]) for each in table(owner) if each.name in texts}
 
 

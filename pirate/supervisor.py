@@ -346,4 +346,4 @@ class Supervisor:
         else:
             text, level = "worker {pid} ended while {state}: {how}", 1
         log = self._log.warn if level == 1 else self._log.info
-        log(text, pid=member.process.pid, how=how, state=self._state(member).value, verbosity=level)
+        log(text, pid=member.process.pid, how=str(how), state=self._state(member).value, verbosity=level)

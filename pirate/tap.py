@@ -14,9 +14,9 @@ from twisted.python import usage
 import pirate
 from pirate.errors import ConfigurationError, Fatal
 from pirate.kinds import SWITCH
-from pirate.settings import Limits, Setting, Settings, Terms, fromText, table
+from pirate.settings import Bounds, Limits, Setting, Settings, Terms, fromText, table
 
-_ROWS = [*table(Settings), *table(Limits), *table(Terms)]
+_ROWS = [*table(Settings), *table(Limits), *table(Terms), *table(Bounds)]
 
 
 def _shown(setting: Setting) -> str:
@@ -108,13 +108,14 @@ def makeService(options: Options) -> IService:
 
     :raise Fatal: if a key cannot be read.
     """
-    from pirate.daemon import ServerProcess
+    from pirate.daemon import Change, ServerProcess
 
-    # Under another root the paths are others; they are read there all the same, when the server starts.
-    parent: Any = options.parent or {}
-    if not parent.get("chroot"):
+    # Twistd's own options; twist has none of these.  Under another root the paths are others, and what is wrong with
+    # them is seen when the server starts.
+    given: dict[str, Any] = options.parent or {}
+    if not given.get("chroot"):
         _tryKeys(options.settings)
-    return ServerProcess(options.settings)
+    return ServerProcess(options.settings, Change(given.get("uid"), given.get("gid"), given.get("chroot")))
 
 
 def _tryKeys(settings: Settings) -> None:

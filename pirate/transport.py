@@ -8,10 +8,12 @@ descriptor of ZeroMQ tells of new events once, so whatever stops early, or sends
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Container, Sequence, Set
 from select import select
 from typing import Any, Protocol
 
+import zmq
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
@@ -20,11 +22,16 @@ from txzmq import ZmqFactory
 
 from pirate.admission import BACKEND, FRONTEND, Door
 from pirate.binding import Binding
-from pirate.monitor import FrameSender, Monitor
+from pirate.chance import seedLibrary
+from pirate.monitor import FrameSender, KnownSender, Monitor
 from pirate.router import Router
+from pirate.settings import Bounds
 from pirate.waiting import Sender
 from pirate.zap import Zap
 
+#: What an answer has beside its body, at most: in frames, and in bytes.
+ANSWER_FRAMES, ANSWER_BYTES = 8, 1 << 16
+_MIB = 1 << 20
 #: Times that a bounded number of messages is read when the server stops.
 LAST_CALL = 100
 #: Answers that wait for clients with too much unread, at most; seconds between two tries, and for which it is tried.
@@ -43,9 +50,11 @@ class TransportOwner(Protocol):
     Whom a transport serves.
 
     :ivar ours: the workers that have proved to be our own, by routing id.
+    :ivar bounds: what peers may send.
     """
 
     ours: Container[bytes]
+    bounds: Bounds
 
     def turning(self) -> None:
         """A turn begins."""
@@ -56,11 +65,17 @@ class TransportOwner(Protocol):
     def clientRevoked(self, frames: list[bytes]) -> None:
         """The same from one whose key has been removed."""
 
+    def clientRefused(self, frames: list[bytes], sender: Sender, reason: str) -> None:
+        """A message from the frontend is more than may be.  :param frames: its beginning.  :param reason: a word."""
+
     def clientGone(self, connection: int) -> None:
         """A client's connection has been closed."""
 
     def fromWorker(self, frames: list[bytes]) -> None:
         """A message has come from the backend."""
+
+    def workerRefused(self, frames: list[bytes], reason: str) -> None:
+        """The same, from the backend."""
 
     def wanted(self) -> bool:
         """Whether the frontend should be read at all."""
@@ -96,14 +111,20 @@ class Transport:
         self._outbox: list[Sequence[bytes]] = []
         self._postponed: list[tuple[float, Sequence[bytes]]] = []
         self._retry: IDelayedCall | None = None
+        seedLibrary()
         self._factory = ZmqFactory()
         self._factory.reactor = reactor
-        self._frontend = Router(self._factory, self._turn, heartbeats=True)
-        self._backend = Router(self._factory, self._turn, heartbeats=False)
+        self._frontend = Router(self._factory, self._turn)
+        self._backend = Router(self._factory, self._turn)
         self._monitor = Monitor(self._factory, self._frontend.socket)
         self._zap: Zap | None = None
         self._last: Any = None
+        self._sender: type[FrameSender] = FrameSender
         self._revoked: Set[str] = frozenset()
+        self._backendMonitor = Monitor(self._factory, self._backend.socket)
+        self._frontend.refused, self._backend.refused = self._frontendRefused, self._backendRefused
+        self._frontend.flooded = lambda frame: self._cutOff(self._monitor, frame)
+        self._backend.flooded = lambda frame: self._cutOff(self._backendMonitor, frame)
         self._bindings: list[Binding] = []
         self._closing = DeferredLock()
 
@@ -112,6 +133,28 @@ class Transport:
         self._owner = owner
         self._monitor.closed = owner.clientGone
         self._backend.ours = owner.ours
+        bounds = owner.bounds
+        total = int(bounds.maxMessageTotal * _MIB)
+        options: dict[int, int] = {
+            zmq.MAXMSGSIZE: int(bounds.maxMessageSize * _MIB),
+            zmq.HANDSHAKE_IVL: max(int(bounds.handshakeTimeout * 1000), 1),
+        }
+        beats = max(int(bounds.heartbeat * 1000), 1)
+        self._backend.limit(bounds.maxMessageFrames + ANSWER_FRAMES, total + ANSWER_BYTES, options)
+        if bounds.heartbeat:
+            # Not often, because each costs libzmq a search through the timers of all connections.
+            options.update({zmq.HEARTBEAT_IVL: beats, zmq.HEARTBEAT_TIMEOUT: max(beats // 2, 1)})
+        self._frontend.limit(bounds.maxMessageFrames, total, options)
+        files = _openFiles()
+        self._monitor.most = bounds.maxConnections or files * 3 // 4
+        self._backendMonitor.most = bounds.maxConnections or files // 4
+
+    def connections(self) -> dict[str, dict[str, int]]:
+        """Each socket's counts of connections, and how many are C{open} now."""
+        return {
+            name: {"open": len(monitor), **monitor.counts}
+            for name, monitor in (("frontend", self._monitor), ("backend", self._backendMonitor))
+        }
 
     def protect(self, frontend: Door, backend: Door, answer: Callable[[Sequence[bytes]], list[bytes]]) -> None:
         """
@@ -120,6 +163,8 @@ class Transport:
         :param answer: answers ZAP's questions; there are none if neither door refuses anybody.
         """
         self._revoked = frontend.revoked
+        if frontend:
+            self._sender = KnownSender
         if frontend or backend:
             self._zap = Zap(self._factory, answer)
         self._frontend.protect(FRONTEND, frontend)
@@ -212,6 +257,7 @@ class Transport:
 
     def _closeSockets(self) -> None:
         self._monitor.shutdown()
+        self._backendMonitor.shutdown()
         for router in (self._frontend, self._backend):
             if router.factory is not None:
                 router.shutdown()
@@ -318,7 +364,7 @@ class Transport:
             if self._revoked and last.get("User-Id") in self._revoked:
                 self._owner.clientRevoked(frames)
                 return
-            self._owner.fromClient(frames, FrameSender(last, self._noteGone))
+            self._owner.fromClient(frames, self._sender(last, self._noteGone))
         except Exception:
             self._log.failure("a message of a client was dropped")
 
@@ -332,6 +378,29 @@ class Transport:
             # It may be large.
             self._last = None
 
+    def _frontendRefused(self, frames: list[bytes], last: Any, reason: str) -> None:
+        try:
+            self._owner.clientRefused(frames, self._sender(last, self._noteGone), reason)
+        except Exception:
+            self._log.failure("a message of a client was dropped")
+
+    def _backendRefused(self, frames: list[bytes], last: Any, reason: str) -> None:
+        try:
+            self._owner.workerRefused(frames, reason)
+        except Exception:
+            self._log.failure("a message of a worker was dropped")
+
+    def _cutOff(self, monitor: Monitor, frame: Any) -> None:
+        connection = FrameSender(frame, monitor.doRead).connection()
+        if connection is not None:
+            monitor.cutOff(connection)
+
     def _noteGone(self) -> None:
         """Connections that are closed must be known before their numbers are seen again."""
         self._monitor.doRead()
+
+
+def _openFiles() -> int:
+    """How many files this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else soft

@@ -17,6 +17,9 @@ class Sender(Protocol):
     def connection(self) -> int | None:
         """A number for the connection that it came by, which others have after it is closed."""
 
+    def userId(self) -> str | None:
+        """Who it is, if it had to prove that."""
+
     def asksOneByOne(self) -> bool:
         """Whether it came from a REQ socket, which waits for one answer at a time."""
 

@@ -53,6 +53,7 @@ class Worker:
     :param job: what the parent has sent: C{backend} (endpoint), C{identity}, C{token}, C{app} or C{dequeue} (import
         paths), C{curve} (the keys C{server}, C{public} and C{secret}; empty: none), C{prefetch} (the credit, or
         C{None} to measure it), C{path} and C{pythonpath} (where to find modules), C{soft_timeout} (seconds; 0: none),
+        C{max_frame}, C{max_frames} and C{max_total} (of an answer: bytes of each frame, frames, bytes of all),
         C{title}, and C{traceback} (whether to show it if the app cannot be loaded).
     """
 
@@ -215,7 +216,7 @@ class Worker:
                 result = app(frames[3:], None)
             if type(result) is _Generator:
                 result = self._stream(result, request)
-            return [b"", request, b"", *toFrames(result)]
+            return [b"", request, b"", *self._fitting(toFrames(result))]
         finally:
             if self._softTimeout:
                 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -227,13 +228,28 @@ class Worker:
                 part = next(parts)
             except StopIteration as end:
                 return end.value
-            frames = toFrames(part)
+            frames = self._fitting(toFrames(part))
             self._inMessage = True
             self._reply([b"", request, PARTIAL, *frames])
             self._leaveMessage()
             if self._isCancelled(request):
                 parts.close()
                 return None
+
+    def _fitting(self, frames: list[bytes]) -> list[bytes]:
+        """The frames of an answer.  :raise ValueError: if the broker would not take them."""
+        total = 0
+        for frame in frames:
+            size = frame.nbytes if isinstance(frame, memoryview) else len(frame)
+            total += size
+            if size > self._job["max_frame"]:
+                raise ValueError(f"a frame of the answer has {size} bytes, more than max-message-size allows")
+        if len(frames) > self._job["max_frames"] or total > self._job["max_total"]:
+            raise ValueError(
+                f"the answer has {len(frames)} frames of {total} bytes, more than max-message-frames or "
+                "max-message-total allows"
+            )
+        return frames
 
     def _tooLong(self, number: int, frame: object) -> None:
         # In the middle of a message, the exception would leave half of it behind.

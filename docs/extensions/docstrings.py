@@ -21,7 +21,7 @@ def signature(
     app: Sphinx, what: str, name: str, subject: Any, options: Any, arguments: str | None, result: str | None
 ) -> tuple[str | None, str | None]:
     """Show the defaults that L{Settings} makes anew each time, which Sphinx cannot read, as values."""
-    for each in ("Limits()", "Terms()") if arguments else ():
+    for each in ("Limits()", "Terms()", "Bounds()") if arguments else ():
         arguments = arguments.replace("<factory>", each, 1)
     return arguments, result
 

@@ -1,8 +1,8 @@
 """
 The directive ``settings``: options of the command line, as pirate's own table of settings has them.
 
-``.. settings:: Limits``, ``Terms`` and ``Settings`` describe the fields of these classes; ``.. settings:: others``
-what the command line has beside them.
+``.. settings:: Limits``, ``Terms``, ``Bounds`` and ``Settings`` describe the fields of these classes,
+``.. settings:: others`` what the command line has beside them.
 """
 
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from pirate.kinds import ENDPOINTS, FILE, KEYS, NETWORKS, PATH, POLICY, SWITCH, Kind
-from pirate.settings import Limits, Movable, Setting, Settings, Terms, table
+from pirate.settings import Bounds, Limits, Movable, Setting, Settings, Terms, table
 from pirate.tap import Options
 
-_CLASSES: dict[str, Any] = {"Limits": Limits, "Terms": Terms, "Settings": Settings}
+_CLASSES: dict[str, Any] = {"Limits": Limits, "Terms": Terms, "Bounds": Bounds, "Settings": Settings}
 
 
 def _value(kind: Kind) -> str:

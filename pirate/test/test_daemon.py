@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import io
 import os
+import pwd
 import signal
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ import twisted.internet
 from twisted.trial.unittest import SynchronousTestCase
 
 import pirate.transport
-from pirate.daemon import ServerProcess
+from pirate.daemon import STAYS, Change, ServerProcess
 from pirate.errors import Fatal
 from pirate.hooks import Hooks
 from pirate.service import JobServer, ServerState
@@ -49,10 +50,10 @@ class DaemonCase(SynchronousTestCase):
         titles.start()
         self.addCleanup(titles.stop)
 
-    def make(self, **given: Any) -> ServerProcess:
+    def make(self, change: Change = STAYS, **given: Any) -> ServerProcess:
         """The service of a process."""
         given.setdefault("limits", Limits(minServers=1, maxServers=1))
-        return ServerProcess(Settings(**given))
+        return ServerProcess(Settings(**given), change)
 
     def run_(self, process: ServerProcess) -> JobServer:
         """Start it as twistd does, and let the reactor run.  :return: its server."""
@@ -115,6 +116,50 @@ class StartTests(DaemonCase):
         with mock.patch.dict(sys.modules, {"setproctitle": None}):
             server = self.run_(self.make())
         self.assertIs(server.state, ServerState.RUNNING)
+
+
+class ChangeTests(DaemonCase):
+    """A process that becomes somebody else once its sockets are bound."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.given: list[tuple[str, int, int]] = []
+        self.patch(os, "chown", lambda path, uid, gid, follow_symlinks: self.given.append((path, uid, gid)))
+
+    def test_given(self) -> None:
+        """Its UNIX sockets are given to the new user and its own group; those on TCP are nobody's."""
+        group = pwd.getpwuid(os.getuid()).pw_gid
+        self.run_(self.make(Change(os.getuid()), frontend=["ipc:///tmp/f", 7000], backend="ipc:///tmp/b"))
+        self.assertEqual(self.given, [("/tmp/f", os.getuid(), group), ("/tmp/b", os.getuid(), group)])
+
+    def test_group(self) -> None:
+        """A group that is named goes before, and an unknown user has none."""
+        self.assertEqual([Change(os.getuid(), 7).group(), Change(gid=7).group(), Change(1 << 30).group()], [7, 7, -1])
+
+    def test_stays(self) -> None:
+        """If nothing changes, nothing is given away."""
+        self.run_(self.make(backend="ipc:///tmp/b"))
+        self.assertEqual(self.given, [])
+
+    def test_refused(self) -> None:
+        """What cannot be given away is one line that names it, and nothing is left behind."""
+        path = os.path.abspath(self.mktemp())
+        Path(path).touch()
+
+        def refuse(*ignored: object, **alike: object) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        self.patch(os, "chown", refuse)
+        line = self.fatal(self.make(Change(99), backend=f"ipc://{path}"))
+        self.assertEqual(line, f"pirate: ipc://{path} cannot be given to user 99: Operation not permitted")
+        self.assertFalse(os.path.exists(path))
+
+    def test_chroot(self) -> None:
+        """A root directory without this Python is refused before anything is bound."""
+        self.patch(sys, "executable", "/no/such/python")
+        line = self.fatal(self.make(Change(chroot="/srv/jail")))
+        self.assertIn("chroot is /srv/jail, but must hold /no/such/python", line)
+        self.assertEqual(self.stage.transports, [])
 
 
 class SignalTests(DaemonCase):

@@ -150,7 +150,7 @@ class OptionTests(SynchronousTestCase):
     def test_reference(self) -> None:
         """The page on the command line is made from the whole table of settings, and from what stands beside it."""
         text = read("docs/reference/command-line.rst")
-        for owner in ("Settings", "Terms", "Limits", "others"):
+        for owner in ("Settings", "Terms", "Bounds", "Limits", "others"):
             self.assertIn(f".. settings:: {owner}\n", text)
 
     def test_message(self) -> None:

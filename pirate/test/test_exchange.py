@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pirate
 from pirate.test.test_service import ServerCase
+from pirate.testing import MemorySender
 from pirate.wire.frontend import header, parseHeader
 from pirate.wire.words import ERROR, EXITING, HEARTBEAT, PARTIAL, PROCESSING, WAITING
 
@@ -284,3 +286,61 @@ class ExternalTests(ExchangeCase):
         self.settle()
         self.assertEqual(ours.held[0][2:], [b"moved"])
         self.assertEqual(self.dropped(), {})
+
+
+class HostileTests(ExchangeCase):
+    """Names from the wire, and messages of which there is too much."""
+
+    NAME = "x\n2026-01-01T00:00:00+0000 [-] forged\r\x1b[2J\x1b]0;owned\x07\u202e"
+
+    def test_names(self) -> None:
+        """
+        No service name, trace, routing id or error of a worker makes a line of its own in the log, or gets a control
+        character into it; and none becomes the name of a counter.
+        """
+        name = self.NAME.encode()
+        self.begin(externalWorkers=True)
+        self.native({"service": self.NAME})
+        self.assertEqual(self.told()["code"], "unknown-service")
+        self.native({"trace": self.NAME, "timeout_ms": "x"}, name)
+        worker = self.stage.living()[-1]
+        for code in (b"worker-lost", b"expired", name):
+            self.stage.reactor.advance(2)
+            self.stage.ask(name, b"x")
+            worker.say(worker.held.pop(0)[0], ERROR, code, name)
+            self.settle()
+        self.backend.receive(name, b"", name, b"", b"y")
+        self.backend.receive(name, b"", name)
+        self.settle(2)
+        shown = "".join(self.log())
+        self.assertIn(r"\x1b]0;owned\x07", shown)
+        self.assertTrue(shown.isprintable(), ascii(shown))
+        stats = self.server.stats()
+        counters = {*stats["failed"], *stats["dropped"], *stats["exits"]}
+        self.assertEqual([each for each in counters if not re.fullmatch("[a-z-]+", each)], [])
+
+    def test_tooMuch(self) -> None:
+        """A native client is told what it has too much of; a plain one is not; both are counted by reason."""
+        sender = MemorySender("127.0.0.1", b"n")
+        self.frontend.connect(b"n")
+        receive: Any = self.stage.transports[-1]
+        owner = receive._owner
+        owner.clientRefused([b"n", header(KEY, {}), b"", b"x", b"y"], sender, "too-many-frames")
+        self.assertEqual(self.told()["code"], "denied")
+        self.assertIn("max-message-frames", self.told()["message"])
+        owner.clientRefused([b"c", b"", b"x"], sender, "too-large")
+        owner.clientRefused([b"c"], sender, "too-large")
+        self.assertEqual(len(self.frontend.sent), 1)
+        self.assertEqual(self.dropped(), {"too-many-frames": 1, "too-large": 2})
+
+    def test_tooMuchAnswer(self) -> None:
+        """An answer that is too much ends its request with an error; so it is not waited for."""
+        self.native({})
+        worker = self.busy()
+        owner: Any = self.stage.transports[-1]
+        owner._owner.workerRefused([worker.identity, b"", worker.held[0][0], b"", b"x"], "too-large")
+        owner._owner.workerRefused([worker.identity, b"", b"waiting"], "too-large")
+        self.settle()
+        self.assertEqual(self.told()["code"], "app-error")
+        self.assertIn("max-message-total", self.told()["message"])
+        self.assertEqual(self.server.stats()["in_hand"], 0)

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.logs import DETAIL, Noted, serverLog
+from pirate.logs import DETAIL, Noted, escaped, serverLog
 
 LEVELS = (LogLevel.critical, LogLevel.error, LogLevel.warn, LogLevel.info, LogLevel.debug)
 
@@ -94,3 +94,19 @@ class DroppedTests(SynchronousTestCase):
             self.dropped.count("x")
             self.clock.advance(1)
         self.assertEqual(self.lines(), ["messages dropped: x (1)"] * 3)
+
+
+class EscapingTests(SynchronousTestCase):
+    """What comes from outside makes no line of its own, and does nothing to a terminal."""
+
+    def test_escaped(self) -> None:
+        """Line ends, terminal escapes, and what turns text around are shown, not done; all other text is as it was."""
+        self.assertEqual(escaped("a\nb\r\x1b[2J\x00\x9b\u202e\u2028"), r"a\nb\r\x1b[2J\x00\x9b\u202e\u2028")
+        for text in ("plain {braces}", "déjà vu \u2713 日本", "tab\tstays", ""):
+            self.assertEqual(escaped(text), text)
+
+    def test_events(self) -> None:
+        """That holds for every text in an event, but not for the format, which is our own."""
+        with capturedLogs() as events:
+            serverLog(2).warn("worker {pid}:\n{line}", pid=7, line="x\n2026-01-01 [-] forged\x1b]0;title\x07")
+        self.assertEqual(formatEvent(events[0]), "worker 7:\n" + r"x\n2026-01-01 [-] forged\x1b]0;title\x07")

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.errors import ConfigurationError
-from pirate.settings import Limits, Settings, fromText, optionName, table
+from pirate.settings import Bounds, Limits, Settings, fromText, optionName, table
 
 #: Net::Server's options, and ours beside them, with their defaults as the documentation gives them.
 COUNTS = {
@@ -409,3 +409,37 @@ class ResizedTests(SynchronousTestCase):
         found = limits.resized(1)
         for name in [name for name in LIMITS if not name.endswith("-servers")]:
             self.assertEqual(getattr(found, attribute(name)), getattr(limits, attribute(name)))
+
+
+class BoundsTests(SynchronousTestCase):
+    """What peers may send."""
+
+    def test_texts(self) -> None:
+        """Each is an option of the command line."""
+        given = fromText({"max-message-size": "0.5", "rate": "20", "max-connections": "7", "heartbeat": "0"}).bounds
+        self.assertEqual((given.maxMessageSize, given.rate, given.maxConnections, given.heartbeat), (0.5, 20, 7, 0))
+
+    def test_burst(self) -> None:
+        """A burst that is not given is what the rate brings in a second, and at least one."""
+        self.assertEqual([Bounds(rate=rate).burst for rate in (0, 0.2, 2.4, 50)], [1, 1, 2, 50])
+        self.assertEqual(Bounds(rate=50, burst=3).burst, 3)
+
+    def test_needsRate(self) -> None:
+        """A burst means nothing without a rate."""
+        error = self.assertRaises(ConfigurationError, Bounds, burst=5)
+        self.assertEqual(str(error), "burst (5) needs a rate, which is 0")
+
+    def test_nonsense(self) -> None:
+        """What is no bound at all is refused by name."""
+        for name, value in (
+            ("max-message-size", "0"),
+            ("max-message-frames", "0"),
+            ("max-message-total", "-1"),
+            ("max-connections", "many"),
+            ("client-requests", "1.5"),
+            ("rate", "nan"),
+            ("handshake-timeout", "0"),
+            ("heartbeat", "inf"),
+        ):
+            error = self.assertRaises(ConfigurationError, fromText, {name: value})
+            self.assertIn(f"{name} is ", str(error))

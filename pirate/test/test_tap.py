@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import Any
 from unittest import mock
 
 from twisted.application.service import IService
@@ -14,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import pirate
+from pirate.daemon import Change
 from pirate.errors import Fatal, PirateError
 from pirate.kinds import SWITCH
 from pirate.settings import Limits, Settings, table
@@ -167,6 +169,20 @@ class RefusalTests(TapCase):
 
 class ServiceTests(TapCase):
     """The service that is made."""
+
+    def test_change(self) -> None:
+        """It knows what twistd's own options will change in the process; twist has no such options."""
+        parent: Any
+        for parent, change in (
+            ({"uid": 7, "gid": None, "chroot": "/srv"}, Change(7, None, "/srv")),
+            ({"reactor": "poll"}, Change()),
+        ):
+            options = Options()
+            options.parent = parent
+            options.parseOptions([])
+            with mock.patch("pirate.daemon.ServerProcess") as made:
+                makeService(options)
+            self.assertEqual(made.call_args.args, (options.settings, change))
 
     def test_service(self) -> None:
         """It is an IService, made without touching sockets: a daemon has not forked yet."""

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import TestCase
 
 from pirate.errors import BindError
+from pirate.settings import Bounds
 from pirate.testing import MemoryRouter, MemoryTransport, ProcessReactor
 from pirate.waiting import Sender
 
@@ -46,7 +47,10 @@ class Listener:
         self.wanted = lambda: case.wanted
         self.turning = self.undelivered = lambda: None
         self.clientRevoked = lambda frames: None
+        self.bounds = case.bounds
         self.clientGone = case.gone.append
+        self.clientRefused = lambda frames, sender, reason: case.refused.append((frames, reason))
+        self.workerRefused = lambda frames, reason: case.refused.append((frames, reason))
         self.pressed = lambda: False
         self.ours = {b"ours"}
         self.missed = case.missed.extend
@@ -54,6 +58,8 @@ class Listener:
 
 class TransportCase(Case):
     """A transport that is written down.  A provider gives it and its peers, and lets time pass."""
+
+    bounds = Bounds()
 
     def makeTransport(self) -> Any:
         """A transport that is not started."""
@@ -79,6 +85,7 @@ class TransportCase(Case):
         self.order: list[str] = []
         self.gone: list[int] = []
         self.missed: list[list[bytes]] = []
+        self.refused: list[tuple[list[bytes], str]] = []
         self.senders: list[Sender] = []
         self.turns = 0
         self.wanted = True

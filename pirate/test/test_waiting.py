@@ -25,6 +25,10 @@ class Peer:
         """Nowhere."""
         return None
 
+    def userId(self) -> str | None:
+        """Nobody."""
+        return None
+
     def connection(self) -> int | None:
         """Its number."""
         self.asked += 1

@@ -180,6 +180,12 @@ class SendingTests(SynchronousTestCase):
         self.assertEqual((front, delimiter, first, second), ([b"w", b"", ID], b"", b"a", b""))
         self.assertEqual(json.loads(context), {"client": "10.0.0.1", "service": "resize", "attempt": 3})
 
+    def test_user(self) -> None:
+        """Who the client is stands in the context, where it is known."""
+        request = Request([b"c", b""], [b"x"], peer="10.0.0.1")
+        request.user = "alice"
+        self.assertEqual(json.loads(requestFrames(b"w", request, True, 0.0)[3])["user"], "alice")
+
     def test_announcement(self) -> None:
         """What a worker announces is what the broker reads, and carries the protocol's number."""
         for each in (Info(), Info(7, "t", 64, True, ("a", "é"))):

@@ -137,8 +137,9 @@ def requestFrames(worker: bytes, request: Request, withContext: bool, now: float
     What a worker is sent: C{[worker] [''] [id] [''] body...}.
 
     :param withContext: whether its app wants to know more about the request: then a JSON frame stands between the id
-        and the delimiter, with C{client} (an address), C{service}, C{attempt} (1 is the first), C{remaining_ms} (what
-        is left of the caller's budget, if it has one) and C{trace} (a W3C traceparent, if there is one).
+        and the delimiter, with C{client} (an address), C{user} (if it is known who that is), C{service}, C{attempt}
+        (1 is the first), C{remaining_ms} (what is left of the caller's budget, if it has one) and C{trace} (a W3C
+        traceparent, if there is one).
     :param now: the time, on the clock of the request's deadline.
     """
     if not withContext:
@@ -146,6 +147,8 @@ def requestFrames(worker: bytes, request: Request, withContext: bool, now: float
     context = {"client": request.peer, "service": request.service, "attempt": request.attempts + 1}
     if request.deadline != _NEVER:
         context["remaining_ms"] = max(int((request.deadline - now) * 1000), 0)
+    if request.user is not None:
+        context["user"] = request.user
     if request.trace:
         context["trace"] = request.trace
     return [worker, b"", request.id, encode(context), b"", *request.body]

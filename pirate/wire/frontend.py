@@ -38,6 +38,8 @@ class Request:
     :ivar body: the request's frames, one or more.
     :ivar service: the name of the service that is asked for; empty for the unnamed one.
     :ivar peer: the client's address, where known.
+    :ivar user: who the client is, where known.
+    :ivar account: what is counted of the client that sent it; C{None} if nothing is.
     :ivar id: the broker's name for it, 8 bytes; empty until it is accepted.
     :ivar attempts: how many workers have died while executing it.
     :ivar suspected: how many deaths of workers it may be charged with, if it turns out to be the one.
@@ -52,6 +54,7 @@ class Request:
     """
 
     __slots__ = (
+        "account",
         "alone",
         "attempts",
         "body",
@@ -67,6 +70,7 @@ class Request:
         "since",
         "state",
         "suspected",
+        "user",
     )
 
     def __init__(self, route: list[bytes], body: list[bytes], service: str = "", peer: str | None = None) -> None:
@@ -74,6 +78,8 @@ class Request:
         self.body = body
         self.service = service
         self.peer = peer
+        self.user: str | None = None
+        self.account: Any = None
         self.id = b""
         self.attempts = 0
         self.suspected = 0

@@ -202,3 +202,13 @@ class Diary(Hooks):
     def serverStopped(self, server: JobServer) -> None:
         """All is over."""
         note("stopped")
+
+
+def many(count: bytes, size: bytes) -> list[bytes]:
+    """So many frames of so many bytes."""
+    return [bytes(int(size))] * int(count)
+
+
+def caller(payload: bytes, *, context: Context) -> str:
+    """Who calls."""
+    return str(context.user)

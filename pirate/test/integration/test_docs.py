@@ -284,3 +284,17 @@ class AppTests(ExampleCase):
         victim = server.workers()[0]
         os.kill(victim, signal.SIGKILL)
         server.out.until(f"lost {victim}: signal SIGKILL; there are 0 others")
+
+    def test_rules(self) -> None:
+        """The doorkeeper lets in who is small and asks for nothing secret, and tells others why not."""
+        self.copy("doorkeeper.py")
+        server = self.serve("--hooks=doorkeeper.Rules", "--workers=1")
+        client = self.native(server.frontend)
+        self.assertEqual(client.receive(client.send(b"small"))[1], [b"small"])
+        for body, options, message in (
+            (bytes(1025), {}, "1025 bytes are too many"),
+            (b"small", {"service": "reports"}, "it is not allowed"),
+        ):
+            told, _ = client.receive(client.send(body, **options))
+            self.assertEqual((told["code"], told["message"]), ("denied", message))
+        self.assertEqual(server.stop(), 0)

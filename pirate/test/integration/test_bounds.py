@@ -1,0 +1,148 @@
+# -*- test-case-name: pirate.test.integration.test_bounds -*-
+"""What is more than may be, over real sockets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.threads import deferToThread
+
+from pirate.service import JobServer
+from pirate.settings import Bounds
+from pirate.test.integration.load import askNative
+from pirate.test.integration.support import ServerCase
+from pirate.test.integration.zmtp import RawPeer, frame, message
+
+#: KiB, as a setting.
+KIB = 1 / 1024
+
+
+class BoundsTests(ServerCase):
+    """A server with narrow bounds."""
+
+    async def serveWithin(self, app: str = "several", **bounds: Any) -> JobServer:
+        """A server with one worker."""
+        return await self.serve(app, bounds=Bounds(**bounds), checkForWaiting=0.02)
+
+    async def raw(self, server: JobServer, side: str = "frontend") -> RawPeer:
+        """A peer that has shaken hands."""
+        peer = RawPeer(getattr(server.endpoints, side)[0])
+        self.addCleanup(peer.close)
+        self.assertTrue(await deferToThread(peer.handshake))
+        return peer
+
+    async def native(self, server: JobServer, *body: bytes) -> tuple[dict[str, Any], list[bytes]]:
+        """What a native client is answered."""
+        answer: tuple[dict[str, Any], list[bytes]]
+        answer = await deferToThread(askNative, server.endpoints.frontend[0], *body)
+        return answer
+
+    async def test_frames(self) -> None:
+        """A message with as many frames as may be is answered; with one more its native client is told C{denied}."""
+        server = await self.serveWithin(maxMessageFrames=8)
+        self.assertEqual((await self.native(server, *[b"x"] * 6))[1][-1], b"6")
+        told, _ = await self.native(server, *[b"x"] * 7)
+        self.assertEqual(told["code"], "denied")
+        self.assertEqual(server.stats()["dropped"], {"too-many-frames": 1})
+
+    async def test_total(self) -> None:
+        """The same for bytes, over all frames."""
+        server = await self.serveWithin(maxMessageTotal=16 * KIB)
+        self.assertEqual((await self.native(server, bytes(8000), bytes(8000)))[1][-1], b"2")
+        told, _ = await self.native(server, bytes(8000), bytes(8000), bytes(1000))
+        self.assertEqual(told["code"], "denied")
+        self.assertEqual(server.stats()["dropped"], {"too-large": 1})
+
+    async def test_rest(self) -> None:
+        """Of a message that is refused nothing is left over: the connection's next message is read from its start."""
+        server = await self.serveWithin(maxMessageFrames=8)
+        peer = await self.raw(server)
+        peer.send(message(b"", *[b"x"] * 100) + message(b"", b"a", b"b"))
+        self.assertEqual(await deferToThread(peer.receive), [b"", b"a", b"b", b"2"])
+
+    async def test_flood(self) -> None:
+        """A message that goes on and on has its connection closed; others are served."""
+        server = await self.serveWithin(maxMessageFrames=8)
+        for side in ("frontend", "backend"):
+            peer = await self.raw(server, side)
+            peer.send(frame(b"", True) * 10_000 + frame(b""))
+            self.assertTrue(await deferToThread(peer.awaitEnd, 30))
+            self.assertEqual(server.stats()["connections"][side]["cut-off"], 1)
+        self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
+        self.assertEqual(server.stats()["dropped"], {"too-many-frames": 2})
+
+    async def test_name(self) -> None:
+        """What a peer calls itself in its handshake is not taken for its user id, which only ZAP gives."""
+        server = await self.serveWithin("caller")
+        peer = RawPeer(server.endpoints.frontend[0])
+        self.addCleanup(peer.close)
+        self.assertTrue(await deferToThread(peer.handshake, None, **{"User-Id": b"admin"}))
+        peer.send(message(b"", b"x"))
+        self.assertEqual(await deferToThread(peer.receive), [b"", b"None"])
+
+    async def test_frameSize(self) -> None:
+        """A frame that is too large has its connection closed when its size is known, on both sockets."""
+        server = await self.serveWithin(maxMessageSize=16 * KIB)
+        for side in ("frontend", "backend"):
+            peer = await self.raw(server, side)
+            peer.send(frame(bytes(16385))[:100])
+            self.assertTrue(await deferToThread(peer.awaitEnd, 30))
+        self.assertEqual(await self.ask(server, bytes(16384)), [bytes(16384), b"1"])
+
+    async def test_answers(self) -> None:
+        """An answer that the broker would not take is the app's error, told at once; the worker goes on."""
+        server = await self.serveWithin("many", maxMessageSize=16 * KIB, maxMessageTotal=32 * KIB, maxMessageFrames=8)
+        for count, size, words in ((1, 20_000, "max-message-size"), (9, 1, "frames"), (3, 12_000, "max-message-total")):
+            told, _ = await self.native(server, b"%d" % count, b"%d" % size)
+            self.assertEqual(told["code"], "app-error")
+            self.assertIn(words, told["message"])
+        self.assertEqual((await self.native(server, b"8", b"1"))[1], [b"\0"] * 8)
+        self.assertEqual(server.stats()["exits"], {})
+
+    async def test_connections(self) -> None:
+        """One connection more than may be is closed at once; when another has gone, there is room."""
+        server = await self.serveWithin(maxConnections=3)
+        peers = [await self.raw(server) for _ in range(3)]
+        excess = RawPeer(server.endpoints.frontend[0])
+        self.addCleanup(excess.close)
+        self.assertTrue(await deferToThread(excess.awaitEnd, 30))
+        counts = server.stats()["connections"]["frontend"]
+        self.assertEqual((counts["refused"], counts["accepted"]), (1, 4))
+        peers[0].send(message(b"", b"x"))
+        self.assertEqual(await deferToThread(peers[0].receive), [b"", b"x", b"1"])
+        peers[1].close()
+        self.assertEqual(await self.ask(server, b"y"), [b"y", b"1"])
+
+    async def test_handshake(self) -> None:
+        """A peer that says nothing is not waited for any longer than it may take."""
+        server = await self.serveWithin(handshakeTimeout=0.05)
+        peer = RawPeer(server.endpoints.frontend[0])
+        self.addCleanup(peer.close)
+        self.assertTrue(await deferToThread(peer.awaitEnd, 30))
+        self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
+        self.assertEqual(server.stats()["connections"]["frontend"]["handshake-failed"], 1)
+
+    async def test_rate(self) -> None:
+        """A client beyond its rate is told C{busy}; another connection has a rate of its own."""
+        server = await self.serveWithin(rate=0.01, burst=1)
+        peer = await self.raw(server)
+        for number in (b"1", b"2"):
+            peer.send(message(b"PIR1" + number * 16, b"", b"x"))
+        first, second = [await deferToThread(peer.receive) for _ in range(2)]
+        answers = {each[0][4:5]: each for each in (first, second)}
+        self.assertEqual(answers[b"1"][1:], [b"", b"x", b"1"])
+        self.assertIn(b'"code":"busy"', answers[b"2"][0])
+        self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
+
+    async def test_vanished(self) -> None:
+        """The request of a client that has gone is not run, though nobody else sends anything."""
+        server = await self.serveWithin("perform")
+        busy = self.ask(server, b"meet", self.gate.path)
+        guest = await deferToThread(self.gate.next)
+        peer = await self.raw(server)
+        peer.send(message(b"", b"never"))
+        await self.until(lambda: server.stats()["backlog"] == 1)
+        peer.close()
+        await self.until(lambda: server.stats()["withdrawn"] == 1)
+        guest.close()
+        await busy
