@@ -14,10 +14,12 @@ from typing import Any
 from pirate.endpoints import isPublic, parseEndpoint
 from pirate.errors import ConfigurationError
 from pirate.kinds import (
+    CONCURRENCY,
     COUNT,
     ENDPOINTS,
     INTERVAL,
     LEVEL,
+    LOOP,
     MIB,
     PATH,
     POLICY,
@@ -27,6 +29,7 @@ from pirate.kinds import (
     SOME_MIB,
     SOME_SECONDS,
     SWITCH,
+    THREADS,
     Kind,
 )
 
@@ -176,6 +179,9 @@ class Settings:
         PREFETCH,
         "requests a worker may hold; auto: 1, and more while its jobs are far shorter than a millisecond",
     )
+    concurrency: int = _setting(1, CONCURRENCY, "requests that a worker runs at once, if its app is async")
+    threads: int = _setting(0, THREADS, "threads of a worker, each running a request, if its app is not async; 0: none")
+    loop: str = _setting("auto", LOOP, "what runs the app: auto (asyncio if it is async), asyncio, or twisted's reactor")
     dequeue: str | None = _setting(None, PATH, "a callable run in a worker of its own every check-for-dequeue seconds")
     hooks: str | None = _setting(None, PATH, "a subclass of pirate.hooks.Hooks, told of the server's moments")
     externalWorkers: bool = _setting(False, SWITCH, "admit workers that this server did not start")
@@ -195,9 +201,33 @@ class Settings:
             raise ConfigurationError(
                 f"dequeue ({self.dequeue}) and check-for-dequeue ({self.limits.checkForDequeue:g}) need each other"
             )
+        self._refuseTogether()
         for name in ("frontend", "backend"):
             self._refusePublic(name)
         self._refuseShared()
+
+    def _refuseTogether(self) -> None:
+        """What runs one request after the other, many in one thread, and many in threads, exclude each other."""
+        if self.threads and self.concurrency > 1:
+            raise ConfigurationError(
+                f"threads ({self.threads}) and concurrency ({self.concurrency}) exclude each other: "
+                "threads are for plain functions, concurrency is for async ones"
+            )
+        if self.threads and self.loop != "auto":
+            raise ConfigurationError(
+                f"threads ({self.threads}) and loop ({self.loop}) exclude each other: in threads there is no loop"
+            )
+        if self.threads and self.terms.jobSoftTimeout:
+            raise ConfigurationError(
+                f"job-soft-timeout ({self.terms.jobSoftTimeout:g}) and threads ({self.threads}) exclude each other: "
+                "nothing can be raised in a thread; use job-timeout"
+            )
+        for name in ("concurrency", "threads"):
+            if self.prefetch is not None and getattr(self, name) > 1:
+                raise ConfigurationError(
+                    f"prefetch ({self.prefetch}) and {name} ({getattr(self, name)}) exclude each other: "
+                    "such a worker holds as many requests as it runs at once"
+                )
 
     def _refusePublic(self, name: str) -> None:
         endpoints = getattr(self, name)
