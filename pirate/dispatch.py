@@ -331,8 +331,8 @@ class Dispatcher:
         """
         Charge a death to the request that was being executed, or to all of them if they all were.
 
-        With several in hand of which one was, that is not certain, because answers may have been lost with the worker: then each is
-        suspected, and one that takes another worker down, alone, is charged with both.
+        With several in hand of which one was, that is not certain, because answers may have been lost with the worker:
+        then each is suspected, and one that takes another worker down, alone, is charged with both.
         """
         if len(worker.held) == 1 or worker.concurrency > 1:
             for executed in worker.held.values():

@@ -181,7 +181,7 @@ class Settings:
     )
     concurrency: int = _setting(1, CONCURRENCY, "requests that a worker runs at once, if its app is async")
     threads: int = _setting(0, THREADS, "threads of a worker, each running a request, if its app is not async; 0: none")
-    loop: str = _setting("auto", LOOP, "what runs the app: auto (asyncio if it is async), asyncio, or twisted's reactor")
+    loop: str = _setting("auto", LOOP, "what runs the app: auto (asyncio for an async one), asyncio, or twisted")
     dequeue: str | None = _setting(None, PATH, "a callable run in a worker of its own every check-for-dequeue seconds")
     hooks: str | None = _setting(None, PATH, "a subclass of pirate.hooks.Hooks, told of the server's moments")
     externalWorkers: bool = _setting(False, SWITCH, "admit workers that this server did not start")

@@ -56,7 +56,15 @@ ALLOWED = {
     "echo": "",
     "app": "",
     "startup": "errors",
-    "worker": "app credit errors imports startup wire.backend wire.words zmq",
+    "execution": "app credit errors imports startup wire.words",
+    "worker": "app credit errors execution imports startup wire.backend wire.words zmq",
+    # The same for several requests at once.
+    "hand": "wire.words",
+    "line": "zmq",
+    "awaiting": "app execution hand wire.words",
+    "tasks": "app awaiting hand line",
+    "deferreds": "app awaiting hand line twisted",
+    "threads": "app execution hand line wire.words zmq",
     # The edges.
     "logs": "twisted zope",
     "process": "child errors twisted",
@@ -89,7 +97,7 @@ ALLOWED = {
 #: The modules without sockets, processes, files, threads and clocks, and all of the standard library that they need.
 PURE = (
     "wire wire.words wire.frontend wire.backend tally memory answers services timetable dispatch broker waiting "
-    "endpoints kinds settings child backoff reloading pool credit"
+    "endpoints kinds settings child backoff reloading pool credit hand"
 )
 PURE_LIBRARY = {
     "collections",

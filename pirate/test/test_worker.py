@@ -241,6 +241,9 @@ class LoadTests(SynchronousTestCase):
             "token": "",
             "app": path,
             "prefetch": 1,
+            "concurrency": 1,
+            "threads": 0,
+            "loop": "auto",
             "soft_timeout": 0,
         }
         errors = io.StringIO()
