@@ -11,6 +11,7 @@ from typing import Any
 from pirate.app import App, Context, isAwaitable, toFrames
 from pirate.execution import failure, overtime
 from pirate.hand import Hand, Job, cancelled
+from pirate.startup import showTraceback
 from pirate.wire.words import PARTIAL
 
 #: Messages that are read before the loop has its turn.
@@ -29,6 +30,8 @@ class Awaiting:
     :param post: sends frames, without a routing id, to the broker.
     :ivar app: the app, once it is there.
     :ivar hand: what is being executed.
+    :ivar failed: called with each error that is an answer, while it is being handled.
+    :ivar exits: called with the exception by which an app ends the process.
     """
 
     #: What is raised where a job waits when it is cancelled.
@@ -41,6 +44,8 @@ class Awaiting:
         self._post = post
         self.app: App
         self.hand = Hand(self._begin, self._interrupt, self._answered)
+        self.failed: Callable[[BaseException], None] = lambda error: showTraceback()
+        self.exits: Callable[[SystemExit], None] = lambda error: None
         self._silent = False
 
     async def prepare(self, target: Any) -> App:
@@ -94,9 +99,12 @@ class Awaiting:
         job.begun = True
         try:
             answer = cancelled(job.request) if job.cancelled else await self._run(job)
-        except (SystemExit, KeyboardInterrupt, GeneratorExit):
+        except SystemExit as error:
             # The process ends: what else is in hand is not answered, and so given to another worker.
             self._silent = True
+            self.exits(error)
+            return
+        except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:
             answer = self._failure(job, error)
@@ -111,7 +119,8 @@ class Awaiting:
             if job.cancelled:
                 return cancelled(job.request)
             if job.late:
-                return failure(job.request, overtime(self._softTimeout))
+                error = overtime(self._softTimeout)
+        self.failed(error)
         return failure(job.request, error)
 
     async def _run(self, job: Job) -> list[bytes]:

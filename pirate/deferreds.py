@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    textFileLogObserver,
+)
 from twisted.python.failure import Failure
 
 from pirate.app import App
@@ -21,7 +29,6 @@ class Deferreds(Awaiting):
     Runs an app whose answers the reactor waits for: Deferreds, and what can wait for Deferreds.
 
     :param drained: called for a Deferred that fires when all that was posted has been sent; C{None}: it has been.
-    :ivar exits: called with the exception if the app ends the process.
     """
 
     cancellation = CancelledError
@@ -37,16 +44,9 @@ class Deferreds(Awaiting):
         super().__init__(softTimeout, post)
         self._reactor = reactor
         self._drained = drained
-        self.exits: Callable[[BaseException], None] = lambda error: None
 
     def _start(self, job: Job) -> Deferred[None]:
-        performed = Deferred.fromCoroutine(self.perform(job))
-        performed.addErrback(self._exited)
-        return performed
-
-    def _exited(self, reason: Failure) -> None:
-        if reason.value is not None:
-            self.exits(reason.value)
+        return Deferred.fromCoroutine(self.perform(job))
 
     def _later(self, seconds: float, call: Callable[[Job], None], job: Job) -> Any:
         return self._reactor.callLater(seconds, call, job)
@@ -143,6 +143,7 @@ def run(
     """
     from twisted.internet import reactor
 
+    _logErrors()
     loop: Any = reactor
     failed: list[BaseException] = []
 
@@ -158,6 +159,14 @@ def run(
     loop.run()
     if failed:
         raise failed[0]
+
+
+def _logErrors() -> None:
+    """What Twisted has to complain of, unhandled errors in Deferreds above all, goes to the standard error."""
+    observer = FilteringLogObserver(
+        textFileLogObserver(sys.stderr), [LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)]
+    )
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 
 async def _live(

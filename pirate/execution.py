@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -27,11 +28,13 @@ class Execution:
 
     :param softTimeout: seconds after which L{JobTimeout} is raised in the app, by SIGALRM; 0: never.
     :param credit: measures how many requests may be held; C{None}: their number is fixed.
+    :ivar failed: called with each error that is an answer, while it is being handled.
     """
 
     def __init__(self, softTimeout: float = 0.0, credit: Credit | None = None) -> None:
         self._softTimeout = softTimeout
         self._credit = credit
+        self.failed: Callable[[BaseException], None] = lambda error: showTraceback()
         self._cancelled: set[bytes] = set()
         self._inMessage = False
         self._late = False
@@ -64,6 +67,7 @@ class Execution:
         except (SystemExit, Leave):
             raise
         except BaseException as error:
+            self.failed(error)
             answer = failure(request, error)
         self._cancelled.discard(request)
         credit = self._credit
@@ -122,13 +126,7 @@ def overtime(seconds: float) -> JobTimeout:
     return JobTimeout(f"the job has taken {seconds:g} seconds")
 
 
-def failure(request: bytes, error: BaseException, code: Code | None = None) -> list[bytes]:
-    """
-    The frames that tell the broker of the error that is being handled, which is shown in the log.
-
-    :param code: why there is no answer; C{None}: because of the error.
-    """
-    showTraceback()
-    if code is None:
-        code = Code.TIMEOUT if isinstance(error, JobTimeout) else Code.APP_ERROR
+def failure(request: bytes, error: BaseException) -> list[bytes]:
+    """The frames that tell the broker that the app has ended a request with an error."""
+    code = Code.TIMEOUT if isinstance(error, JobTimeout) else Code.APP_ERROR
     return [b"", request, ERROR, code.encode(), describe(error).encode(errors="replace")]

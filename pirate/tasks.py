@@ -134,6 +134,7 @@ async def _live(
         refuse(error)
     left = loop.create_future()
     tasks.hand.left = lambda: None if left.done() else left.set_result(None)
+    tasks.exits = lambda error: None if left.done() else left.set_exception(error)
     ready(app)
     loop.add_signal_handler(signal.SIGTERM, tasks.terminated)
     wire = TaskLine(loop, line, tasks.hand.received)

@@ -18,6 +18,7 @@ from pirate.app import App, Context, prepare, toFrames
 from pirate.execution import failure
 from pirate.hand import Hand, Job
 from pirate.line import Line
+from pirate.startup import showTraceback
 from pirate.wire.words import PARTIAL
 
 #: Parts of one answer that may wait to be sent, before its generator has to wait.
@@ -77,6 +78,7 @@ class Threads:
                 self._say(_raiser(ended))
                 return
             except BaseException as error:
+                showTraceback()
                 answer = failure(job.request, error)
             self._say(self._ender(job, answer))
 

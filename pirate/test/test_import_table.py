@@ -61,10 +61,10 @@ ALLOWED = {
     # The same for several requests at once.
     "hand": "wire.words",
     "line": "zmq",
-    "awaiting": "app execution hand wire.words",
+    "awaiting": "app execution hand startup wire.words",
     "tasks": "app awaiting hand line",
     "deferreds": "app awaiting hand line twisted",
-    "threads": "app execution hand line wire.words zmq",
+    "threads": "app execution hand line startup wire.words zmq",
     # The edges.
     "logs": "twisted zope",
     "process": "child errors twisted",
@@ -91,7 +91,14 @@ ALLOWED = {
     # The public fakes.
     "fakeprocess": "twisted",
     "faketransport": "errors twisted",
-    "testing": "errors fakeprocess faketransport twisted wire",
+    "stage": "errors fakeprocess faketransport wire",
+    # An app, and a real server, in a test.
+    "rehearsal": "app client.errors credit execution memory tasks wire",
+    "harness": "app imports rehearsal wire.frontend",
+    "serving": "errors settings",
+    "servermixin": "service settings",
+    "pytestplugin": "pytest serving",
+    "testing": "",
 }
 
 #: The modules without sockets, processes, files, threads and clocks, and all of the standard library that they need.

@@ -54,6 +54,7 @@ class OptionTests(TapCase):
             "hooks": "mod.Hooks",
             "log-level": "4",
             "prefetch": "3",
+            "loop": "asyncio",
         }
         usage = str(Options())
         for row in [*table(Settings), *table(Limits)]:
