@@ -10,8 +10,8 @@ The rules:
   these is alone in the next worker's hand.  The request that was being executed is charged an attempt; those behind
   it are not.
 - A request that may be tried only once shares no hand, so that it is certain whether it has been tried.
-- A worker with a concurrency executes all that it holds at the same time: then all of these are charged, also when it
-  is stopped because of one of them, and what may be tried only once can share that hand.
+- A worker with a concurrency executes all that it holds at the same time.  When it dies, or is stopped because of one
+  of them, all are charged; so a request is alone there only if it has been charged, and may be tried only once more.
 - The first answer counts, also when it is that of a worker which has died meanwhile.
 """
 
@@ -115,7 +115,7 @@ class Dispatcher:
             if info is not None:
                 worker.plain = False
                 worker.credit = info.credit
-                worker.room = 1 if any(_isolated(worker, each) for each in worker.held.values()) else info.credit
+                worker.room = 1 if any(self._isolates(worker, each) for each in worker.held.values()) else info.credit
         self._services.place(worker)
         self._feed(worker)
 
@@ -224,7 +224,7 @@ class Dispatcher:
     def _give(self, worker: Worker, request: Request) -> bool:
         """Put a request into the hand of a worker with room; false if it is out of reach, or the two do not fit."""
         held = worker.held
-        if request.alone and held and _isolated(worker, request):
+        if request.alone and held and self._isolates(worker, request):
             return False
         if not self._toWorker(requestFrames(worker.identity, request, worker.wantsContext, self.now)):
             if self.unreachable(worker.identity):
@@ -240,7 +240,7 @@ class Dispatcher:
                 self.watch(worker.identity, True)
         if worker.concurrency > 1:
             request.since = self.now
-        if request.alone and _isolated(worker, request):
+        if request.alone and self._isolates(worker, request):
             worker.room = 1
         held[request.id] = request
         request.state = State.HELD
@@ -291,6 +291,13 @@ class Dispatcher:
         worker.began = next(iter(worker.held.values())).since
         if worker.dooms and worker.dooms.pop(answered, None) is not None:
             worker.doomed = min(worker.dooms.values(), default=float("inf"))
+
+    def _isolates(self, worker: Worker, request: Request) -> bool:
+        """Whether a request must not share this worker's hand."""
+        if worker.concurrency == 1:
+            return request.alone
+        charged = request.attempts + request.suspected
+        return charged > 0 and charged + 1 >= (request.maxAttempts or self._terms.maxAttempts)
 
     def _empty(self, worker: Worker) -> None:
         """A worker's hand is empty."""
@@ -408,12 +415,3 @@ class Dispatcher:
     def _fail(self, request: Request, code: Code, message: str) -> None:
         self._finish(request)
         self.answers.gaveUp(request, code, message, self.now)
-
-
-def _isolated(worker: Worker, request: Request) -> bool:
-    """
-    Whether a request must not share this worker's hand.
-
-    One that may be tried only once can, if whatever is in this hand has certainly been tried.
-    """
-    return request.alone and (worker.concurrency == 1 or request.attempts + request.suspected > 0)

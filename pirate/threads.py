@@ -100,8 +100,9 @@ class Threads:
                 part = next(parts)
             except StopIteration as end:
                 return end.value
-            self._say(self._sender([b"", job.request, PARTIAL, *toFrames(part)], room))
+            frames = [b"", job.request, PARTIAL, *toFrames(part)]
             room.acquire()
+            self._say(self._sender(frames, room))
             if job.cancelled:
                 parts.close()
                 return None

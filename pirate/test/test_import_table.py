@@ -277,6 +277,10 @@ class LoadTests(SynchronousTestCase):
         """So does the client."""
         self.assertLight("twisted txzmq zope logging asyncio", "client client.command")
 
+    def test_testing(self) -> None:
+        """Who tests an app, or starts a server for a test, needs no Twisted."""
+        self.assertLight("twisted txzmq zope", "testing harness serving")
+
     def test_commandLine(self) -> None:
         """The command line needs no server."""
         self.assertLight("twisted.internet.reactor txzmq zmq pirate.service pirate.broker pirate.pool", "tap")
