@@ -76,7 +76,7 @@ class AppHarness:
         """
         The reply, as a client gets it that takes no parts: C{bytes}, or a list of them for several frames.
 
-        :raise pirate.client.CallError: a subclass, by what a server would say: C{AppError} with C{type} and C{text},
+        :raise CallError: a subclass, by what a server would say: C{AppError} with C{type} and C{text},
             C{Overtime}, C{Cancelled}; C{WorkerLost} if the app has ended its process, which the next call finds
             replaced.  What the app raised is its C{__cause__}.
         """
@@ -86,7 +86,7 @@ class AppHarness:
         """
         The reply, as a client gets it that takes parts.
 
-        :raise pirate.client.CallError: as L{call} does.
+        :raise CallError: as L{call} does.
         """
         return self._run(body, about).streamed()
 

@@ -156,6 +156,8 @@ def serving(
     given = {"frontend": "*", "backend": "*", "app": _path(app), **settings}
     if not {"minServers", "maxServers"} & set(settings):
         given |= {"minServers": workers, "maxServers": workers}
+    if given.get("logLevel", 2) < 2:
+        raise ConfigurationError(f"logLevel ({given['logLevel']}) must be 2 or more: the log tells that it is ready")
     options = ["-n", "--pidfile=", "pirate"]
     for name, value in given.items():
         options += _option(name, value)

@@ -12,7 +12,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from pirate.kinds import ENDPOINTS, PATH, POLICY, SWITCH, Kind
+from pirate.kinds import ENDPOINTS, LOOP, PATH, POLICY, SWITCH, Kind
 from pirate.settings import Limits, Movable, Setting, Settings, Terms, table
 from pirate.tap import Options
 
@@ -27,6 +27,8 @@ def _value(kind: Kind) -> str:
         return "PATH"
     if kind is POLICY:
         return "POLICY"
+    if kind is LOOP:
+        return "LOOP"
     return kind.unit.upper() or "N"
 
 

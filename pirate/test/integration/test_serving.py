@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
@@ -87,6 +88,8 @@ class SettingsTests(SynchronousTestCase):
         """A setting that there is not, and an app that no worker could import."""
         error = self.assertRaises(ConfigurationError, serving, "pirate.echo.echo", max_requests=5)
         self.assertIn("'max_requests'", str(error))
+        error = self.assertRaises(ConfigurationError, serving, "pirate.echo.echo", logLevel=0)
+        self.assertIn("logLevel (0) must be 2 or more", str(error))
         nameless: Callable[[bytes], bytes] = lambda body: body  # noqa: E731
         self.assertIn("cannot be imported", str(self.assertRaises(ConfigurationError, serving, nameless)))
 
