@@ -147,7 +147,7 @@ class LoopTests(CrowdCase):
 
     async def test_jobTimeout(self) -> None:
         """A job that blocks the loop is stopped with its worker; one that began later runs again in the next."""
-        server = await self.start("visit", jobTimeout=1.0, jobSoftTimeout=0.9)
+        server = await self.start("visit", jobTimeout=0.5, jobSoftTimeout=0.4)
         caller = self.caller(server)
         (first,) = await self.crowd(caller, b"a")
         first.tell(b"hog")
