@@ -139,7 +139,7 @@ class LoopTests(CrowdCase):
 
     async def test_softTimeout(self) -> None:
         """At the soft time limit a task is cancelled, and its caller told of a timeout; the worker stays."""
-        server = await self.start("visit", jobSoftTimeout=0.1)
+        server = await self.start("visit", jobSoftTimeout=0.3)
         caller = self.caller(server)
         await self.crowd(caller, b"a", b"b")
         self.assertEqual(await self.answers(caller, 2), {b"a": "timeout", b"b": "timeout"})
@@ -147,7 +147,7 @@ class LoopTests(CrowdCase):
 
     async def test_jobTimeout(self) -> None:
         """A job that blocks the loop is stopped with its worker; one that began later runs again in the next."""
-        server = await self.start("visit", jobTimeout=0.5, jobSoftTimeout=0.4)
+        server = await self.start("visit", jobTimeout=0.7)
         caller = self.caller(server)
         (first,) = await self.crowd(caller, b"a")
         first.tell(b"hog")
