@@ -161,7 +161,8 @@ def serving(
     options = ["-n", "--pidfile=", "pirate"]
     for name, value in given.items():
         options += _option(name, value)
-    server = Serving([sys.executable, "-c", _PROGRAM, *options], folder, float(given.get("stopTimeout", 30.0)))
+    # Without -P, another pirate in the working directory would come before this one.
+    server = Serving([sys.executable, "-P", "-c", _PROGRAM, *options], folder, float(given.get("stopTimeout", 30.0)))
     server.awaitReady(within)
     return server
 
