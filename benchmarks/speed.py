@@ -28,7 +28,7 @@ from suite.stage import Failed, Stage
 from suite.table import render, toObject
 
 SCENARIOS = (
-    *(rates.TINY, rates.ONE_EACH, rates.ONE, rates.MILLISECONDS, rates.MIXED, rates.LARGE, rates.KEYS),
+    *(rates.TINY, rates.ONE_EACH, rates.ONE, rates.MILLISECONDS, rates.MIXED, rates.ASYNC, rates.LARGE, rates.KEYS),
     *(growth.CLIENTS, growth.WORKERS, life.START, life.IDLE, life.FLOOD, growth.MEMORY),
 )
 

@@ -56,20 +56,77 @@ class App:
     """
 
     def __init__(self, target: Any) -> None:
-        self._call = target() if isinstance(target, type) else target
+        self._made = isinstance(target, type)
+        self._call = target() if self._made else target
         if not callable(self._call):
             raise TypeError(f"{target!r} is not callable")
         self.wantsContext = _wantsContext(self._call)
+        self.limit(1 << 62, 1 << 31, 1 << 62)
+
+    def limit(self, frame: int, frames: int, total: int) -> None:
+        """
+        Say how much an answer may be.
+
+        :param frame: bytes of each frame.  :param frames: how many there may be.  :param total: bytes of all of them.
+        """
+        self._limits = frame, frames, total
+        self._small = min(frame, total)
+
+    def answer(self, result: Any) -> list[bytes]:
+        """
+        An answer's frames; see L{toFrames}.
+
+        :raise ValueError: if the broker would not take them.
+        """
+        frames = toFrames(result)
+        if len(frames) == 1 and type(frames[0]) is bytes and len(frames[0]) <= self._small:
+            return frames
+        most, count, limit = self._limits
+        sizes = [each.nbytes if isinstance(each, memoryview) else len(each) for each in frames]
+        if max(sizes) > most:
+            raise ValueError(f"a frame of the answer has {max(sizes)} bytes, more than max-message-size allows")
+        if len(frames) > count or sum(sizes) > limit:
+            raise ValueError(
+                f"the answer has {len(frames)} frames of {sum(sizes)} bytes, more than max-message-frames or "
+                "max-message-total allows"
+            )
+        return frames
 
     def __call__(self, body: list[bytes], context: Context | None) -> Any:
         """What the app says.  :param body: the request's frames."""
         return self._call(*body) if context is None else self._call(*body, context=context)
 
-    def close(self) -> None:
-        """Tell an app that has a C{close} method that the worker is about to end."""
+    def setup(self) -> Any:
+        """
+        Tell an instance that was made of a class, and has a C{setup} method, that there will be requests.
+
+        :return: what it says, which is to be waited for if the app is async.
+        """
+        setup = getattr(self._call, "setup", None) if self._made else None
+        return setup() if callable(setup) else None
+
+    def close(self) -> Any:
+        """
+        Tell an app that has a C{close} method that the worker is about to end.
+
+        :return: what it says, which is to be waited for if the app is async.
+        """
         close = getattr(self._call, "close", None)
-        if callable(close):
-            close()
+        return close() if callable(close) else None
+
+
+def prepare(target: Any) -> App:
+    """
+    An app that is not async, made and set up.
+
+    :raise TypeError: if it has methods that are.
+    """
+    app = App(target)
+    for name in ("setup", "close"):
+        if app._made and isAsync(getattr(app._call, name, None)):
+            raise TypeError(f"{name} is async, but the app is not: make its __call__ async, or give it --loop asyncio")
+    app.setup()
+    return app
 
 
 def toFrames(result: Any) -> list[bytes]:
@@ -96,7 +153,46 @@ def _toFrame(value: Any) -> Any:
         return value.encode()
     if value is None:
         return b""
-    raise TypeError(f"an app must return bytes, str, None, or a list of these, not {type(value).__name__}")
+    raise TypeError(f"an app must return bytes, str, None, or a list of these, not {_named(value)}")
+
+
+def _named(value: Any) -> str:
+    """What a value is, and what to do if it is one that should have been waited for."""
+    name = type(value).__name__
+    if hasattr(type(value), "addCallbacks"):
+        return f"{name}: let it be waited for with --loop twisted"
+    if hasattr(type(value), "__await__"):
+        if hasattr(type(value), "close"):
+            # It will never run; nobody needs to be warned of that, too.
+            value.close()
+        return f"{name}: let it be waited for with --loop asyncio"
+    if hasattr(type(value), "__anext__"):
+        return f"{name}: let it be waited for with --loop asyncio"
+    return name
+
+
+#: The flags of the code of coroutine functions, of what C{types.coroutine} makes, and of asynchronous generators.
+_ASYNC = 0x80 | 0x100 | 0x200
+
+
+def isAsync(target: Any) -> bool:
+    """
+    Whether a callable, or an instance of a class, is async when called: without C{inspect}, which is slow to import.
+
+    What a decorator makes counts, not what it was made of: if that is a plain function, nothing is known of its result.
+    """
+    function = target.__call__ if isinstance(target, type) else target
+    while isinstance(function, (partial, MethodType)):
+        function = function.func if isinstance(function, partial) else function.__func__
+    if not hasattr(type(function), "__code__") and callable(function):
+        function = type(function).__call__
+    return hasattr(type(function), "__code__") and bool(function.__code__.co_flags & _ASYNC)
+
+
+def isAwaitable(result: Any, deferreds: bool) -> bool:
+    """Whether a result is to be waited for.  :param deferreds: whether Deferreds can be."""
+    kind = type(result)
+    return hasattr(kind, "__await__") and (deferreds or not hasattr(kind, "addCallbacks"))
 
 
 def _wantsContext(call: Any) -> bool:

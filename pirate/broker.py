@@ -126,11 +126,11 @@ class Broker(Dispatcher):
             self.silent(worker.identity)
 
     def _stop(self, worker: Worker, why: str) -> None:
-        """A worker takes too long: the first in its hand is given up, the rest moved, the worker stopped."""
-        first = next(iter(worker.held.values()))
-        if first.state is State.HELD:
-            self._fail(first, Code.TIMEOUT, why)
-        self.workerGone(worker.identity, why, died=False)
+        """A worker takes too long: what it has begun too long ago is given up, the rest moved, the worker stopped."""
+        for each in self._timetable.late(worker, self.now):
+            if each.state is State.HELD:
+                self._fail(each, Code.TIMEOUT, why)
+        self.workerGone(worker.identity, why, died=worker.concurrency > 1)
         self.lost(worker.identity, why)
 
     # --- clients
@@ -206,9 +206,12 @@ class Broker(Dispatcher):
         self._fail(request, Code.CANCELLED, "its client cancelled it")
         if holder is not None:
             self._postToWorker([holder.identity, b"", CANCEL, request.id])
-            if self._terms.cancelKills and next(iter(holder.held)) == request.id:
-                holder.doomed = self.now + self._terms.cancelKills
-                self._timetable.note(holder.doomed)
+            if self._terms.cancelKills and (holder.concurrency > 1 or next(iter(holder.held)) == request.id):
+                doom = self.now + self._terms.cancelKills
+                if holder.concurrency > 1:
+                    holder.dooms[request.id] = doom
+                holder.doomed = min(holder.doomed, doom)
+                self._timetable.note(doom)
 
     def withdraw(self, request: Request) -> None:
         """A plain request's client has gone, or has sent another: if it still waits, it is not run."""

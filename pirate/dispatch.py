@@ -10,6 +10,8 @@ The rules:
   these is alone in the next worker's hand.  The request that was being executed is charged an attempt; those behind
   it are not.
 - A request that may be tried only once shares no hand, so that it is certain whether it has been tried.
+- A worker with a concurrency executes all that it holds at the same time.  When it dies, or is stopped because of one
+  of them, all are charged; so a request is alone there only if it has been charged, and may be tried only once more.
 - The first answer counts, also when it is that of a worker which has died meanwhile.
 """
 
@@ -96,6 +98,11 @@ class Dispatcher:
         worker = self._workers.get(identity)
         return worker is not None and not worker.held
 
+    def isSpare(self, identity: bytes) -> bool:
+        """Whether a worker is known and executes less than half of what it could at the same time."""
+        worker = self._workers.get(identity)
+        return worker is not None and 2 * len(worker.held) < worker.concurrency
+
     # --- workers
 
     def workerReady(self, identity: bytes, info: Info | None = None, lifetime: int = -1) -> None:
@@ -114,7 +121,7 @@ class Dispatcher:
             if info is not None:
                 worker.plain = False
                 worker.credit = info.credit
-                worker.room = 1 if any(request.alone for request in worker.held.values()) else info.credit
+                worker.room = 1 if any(self._isolates(worker, each) for each in worker.held.values()) else info.credit
         self._feed(worker)
 
     def workerAlive(self, identity: bytes) -> None:
@@ -131,9 +138,13 @@ class Dispatcher:
         if not missing:
             return
         for request in reversed(missing):
-            self._requeue(request, worker)
+            if request.state is State.HELD:
+                self._requeue(request, worker)
         if not worker.held:
             self._empty(worker)
+        elif worker.concurrency > 1:
+            for each in missing:
+                self._lookAtHand(worker, each.id)
         self._services.place(worker)
         for name in worker.services:
             service = self._services.get(name)
@@ -164,7 +175,7 @@ class Dispatcher:
         A worker is there no more: what it held is given to others.
 
         :param reason: how it ended, for the clients whose requests cannot be tried again.
-        :param died: whether it may have been executing the first request in its hand.
+        :param died: whether it may have been executing what it held.
         """
         worker = self._workers.pop(identity, None)
         if worker is None:
@@ -227,6 +238,7 @@ class Dispatcher:
         known = info or Info()
         worker = self._workers[identity] = Worker(identity, known.credit, known.services)
         worker.plain = info is None
+        worker.concurrency = known.concurrency
         worker.wantsContext = known.context
         worker.lifetime = lifetime
         self.wantsContext = self.wantsContext or known.context
@@ -236,7 +248,7 @@ class Dispatcher:
     def _give(self, worker: Worker, request: Request) -> bool:
         """Put a request into the hand of a worker with room; false if it is out of reach, or the two do not fit."""
         held = worker.held
-        if request.alone and held:
+        if request.alone and held and self._isolates(worker, request):
             return False
         frames = requestFrames(worker.identity, request, worker.wantsContext, self.now)
         # One who has nothing to do does not wait for others to get theirs.
@@ -251,7 +263,9 @@ class Dispatcher:
             self._timetable.began(self.now)
             if self.watch is not None:
                 self.watch(worker.identity, True)
-        if request.alone:
+        if worker.concurrency > 1:
+            request.since = self.now
+        if request.alone and self._isolates(worker, request):
             worker.room = 1
         held[request.id] = request
         request.state = State.HELD
@@ -291,6 +305,8 @@ class Dispatcher:
             worker.began = worker.heard = self.now
             if not worker.held:
                 self._empty(worker)
+            elif worker.concurrency > 1:
+                self._lookAtHand(worker, requestId)
             elif self._terms.cancelKills and next(iter(worker.held.values())).state is State.DONE:
                 # The next one was cancelled while it waited in this hand.
                 worker.doomed = self.now + self._terms.cancelKills
@@ -300,9 +316,23 @@ class Dispatcher:
             self._feed(worker)
         return answered
 
+    def _lookAtHand(self, worker: Worker, answered: bytes) -> None:
+        """A worker has answered one of several that it executes: the oldest of them counts now."""
+        worker.began = next(iter(worker.held.values())).since
+        if worker.dooms and worker.dooms.pop(answered, None) is not None:
+            worker.doomed = min(worker.dooms.values(), default=float("inf"))
+
+    def _isolates(self, worker: Worker, request: Request) -> bool:
+        """Whether a request must not share this worker's hand."""
+        if worker.concurrency == 1:
+            return request.alone
+        charged = request.attempts + request.suspected
+        return charged > 0 and charged + 1 >= (request.maxAttempts or self._terms.maxAttempts)
+
     def _empty(self, worker: Worker) -> None:
         """A worker's hand is empty."""
         worker.held.clear()
+        worker.dooms.clear()
         worker.room = worker.credit
         worker.doomed = _NEVER
         self._busy -= 1
@@ -336,16 +366,16 @@ class Dispatcher:
 
     def _charge(self, worker: Worker) -> None:
         """
-        Charge a death to the request that was being executed.
+        Charge a death to the request that was being executed, or to all of them if they all were.
 
-        With several in hand that is not certain, because answers may have been lost with the worker: then each is
-        suspected, and one that takes another worker down, alone, is charged with both.
+        With several in hand of which one was, that is not certain, because answers may have been lost with the worker:
+        then each is suspected, and one that takes another worker down, alone, is charged with both.
         """
-        if len(worker.held) == 1:
-            (executed,) = worker.held.values()
-            if executed.state is State.HELD:
-                executed.attempts += 1 + executed.suspected
-                executed.suspected = 0
+        if len(worker.held) == 1 or worker.concurrency > 1:
+            for executed in worker.held.values():
+                if executed.state is State.HELD:
+                    executed.attempts += 1 + executed.suspected
+                    executed.suspected = 0
         else:
             for request in worker.held.values():
                 request.suspected = 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pirate.endpoints import parseEndpoint
-from pirate.wire.words import MAX_CREDIT
+from pirate.wire.words import MAX_CONCURRENCY, MAX_CREDIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,17 @@ PREFETCH = Kind(
     lambda value: type(value) is int and 1 <= value <= MAX_CREDIT,
     f"auto, or a whole number from 1 to {MAX_CREDIT}",
 )
+CONCURRENCY = Kind(
+    int,
+    lambda value: type(value) is int and 1 <= value <= MAX_CONCURRENCY,
+    f"a whole number from 1 to {MAX_CONCURRENCY}",
+)
+THREADS = Kind(
+    int,
+    lambda value: type(value) is int and 0 <= value <= MAX_CONCURRENCY,
+    f"a whole number from 0 to {MAX_CONCURRENCY}",
+)
+LOOP = Kind(str, lambda value: value in ("auto", "asyncio", "twisted"), "auto, asyncio or twisted")
 PATH = Kind(str, _isPath, "an import path, as in package.module.name or package.module:name")
 ENDPOINTS = Kind(parseEndpoint, lambda value: True, "one or more endpoints", several=True)
 NETWORKS = Kind(str, lambda value: True, "addresses and networks, as in 192.0.2.7 or 192.0.2.0/24", several=True)

@@ -55,7 +55,8 @@ class WorkerProcess(ProcessProtocol):
 
         :raise OSError: if the system refuses.
         """
-        arguments = [sys.executable, "-m", "pirate.worker"]
+        # -P: another checkout of pirate in the working directory is not this one.
+        arguments = [sys.executable, "-P", "-m", "pirate.worker"]
         reactor.spawnProcess(self, sys.executable, arguments, env=_environment(), childFDs={0: "w", 1: "r", 2: "r"})
         self.pid = self.transport.pid
 

@@ -57,9 +57,9 @@ class JobServer(Service):
     :param hooks: who is told of the server's moments.
     :param transport: makes the sockets, given the reactor; C{None}: those of L{pirate.transport.Transport}.
     :param given: the fields of L{Settings}: C{frontend} and C{backend} (a port, an endpoint, or several), C{app} (an
-        import path), C{limits}, C{terms}, C{bounds}, C{prefetch}, C{dequeue}, C{externalWorkers}, C{errorReply},
-        C{curveSecret}, C{curveClients}, C{curveWorkers} (paths), C{allow}, C{deny} (networks), C{insecure},
-        C{logLevel}.
+        import path), C{limits}, C{terms}, C{bounds}, C{prefetch}, C{concurrency}, C{threads}, C{loop}, C{dequeue},
+        C{externalWorkers}, C{errorReply}, C{curveSecret}, C{curveClients}, C{curveWorkers} (paths), C{allow}, C{deny}
+        (networks), C{insecure}, C{logLevel}.
     :ivar gaveUp: called with the reason when no worker could ever start, before the server stops.
     :raise ConfigurationError: if a setting is wrong.
     """

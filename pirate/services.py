@@ -23,6 +23,7 @@ class Worker:
     :ivar identity: its routing id.
     :ivar credit: how many requests it says that it may hold.
     :ivar room: how many it may hold now: its credit, or 1 while it holds a request that must be alone.
+    :ivar concurrency: more than 1 if it executes all that it holds at the same time; otherwise it executes the first.
     :ivar services: the names that it serves.
     :ivar wantsContext: whether requests are sent to it with their context.
     :ivar plain: whether it never announced itself, and so says C{waiting} after each reply.
@@ -30,16 +31,19 @@ class Worker:
     :ivar heard: when it last gave a sign of life since then.
     :ivar probed: what it held when it was asked for a sign of life; C{None} if no answer is due.
     :ivar doomed: when it is to be stopped because a request that it executes was cancelled; infinite: it is not.
+    :ivar dooms: the same for each cancelled one of several that it executes, by the broker's request id.
     :ivar lifetime: how many more requests it is given before it is retired; negative: no limit.
-    :ivar held: what it holds, by the broker's request id, in the order sent; it executes the first.  A plain worker
+    :ivar held: what it holds, by the broker's request id, in the order sent.  A plain worker
         holds its request until it says C{waiting}.
     :ivar level: its place among the L{ReadyWorkers} of its services, -1 if it is not among them.
     """
 
     __slots__ = (
         "began",
+        "concurrency",
         "credit",
         "doomed",
+        "dooms",
         "heard",
         "held",
         "identity",
@@ -56,6 +60,7 @@ class Worker:
     def __init__(self, identity: bytes, credit: int = 1, services: tuple[str, ...] = ("",)) -> None:
         self.identity = identity
         self.credit = self.room = credit
+        self.concurrency = 1
         self.services = services
         self.standing = Standing.SERVING
         self.wantsContext = False
@@ -66,6 +71,7 @@ class Worker:
         self.began = self.heard = 0.0
         self.probed: list[bytes] | None = None
         self.doomed = float("inf")
+        self.dooms: dict[bytes, float] = {}
 
 
 class ReadyWorkers:

@@ -16,12 +16,14 @@ from pirate.addresses import parseNetwork
 from pirate.endpoints import isPublic, parseEndpoint
 from pirate.errors import ConfigurationError
 from pirate.kinds import (
+    CONCURRENCY,
     COUNT,
     ENDPOINTS,
     FILE,
     INTERVAL,
     KEYS,
     LEVEL,
+    LOOP,
     MIB,
     NETWORKS,
     PATH,
@@ -33,6 +35,7 @@ from pirate.kinds import (
     SOME_MIB,
     SOME_SECONDS,
     SWITCH,
+    THREADS,
     Kind,
     fullPath,
 )
@@ -213,6 +216,9 @@ class Settings:
         PREFETCH,
         "requests a worker may hold; auto: 1, and more while its jobs are far shorter than a millisecond",
     )
+    concurrency: int = _setting(1, CONCURRENCY, "requests that a worker runs at once, if its app is async")
+    threads: int = _setting(0, THREADS, "threads of a worker, each running a request, if its app is not async; 0: none")
+    loop: str = _setting("auto", LOOP, "what runs the app: auto (asyncio for an async one), asyncio, or twisted")
     dequeue: str | None = _setting(None, PATH, "a callable run in a worker of its own every check-for-dequeue seconds")
     hooks: str | None = _setting(None, PATH, "a subclass of pirate.hooks.Hooks, told of the server's moments")
     externalWorkers: bool = _setting(False, SWITCH, "admit workers that this server did not start")
@@ -242,6 +248,7 @@ class Settings:
         )
         if refusal:
             raise ConfigurationError(refusal)
+        self._refuseTogether()
         for name in ("frontend", "backend"):
             self._refusePublic(name)
         self._refuseShared()
@@ -275,6 +282,29 @@ class Settings:
             given = getattr(self, name)
             if given is not None:
                 object.__setattr__(self, name, fullPath(given))
+
+    def _refuseTogether(self) -> None:
+        """What runs one request after the other, many in one thread, and many in threads, exclude each other."""
+        if self.threads and self.concurrency > 1:
+            raise ConfigurationError(
+                f"threads ({self.threads}) and concurrency ({self.concurrency}) exclude each other: "
+                "threads are for plain functions, concurrency is for async ones"
+            )
+        if self.threads and self.loop != "auto":
+            raise ConfigurationError(
+                f"threads ({self.threads}) and loop ({self.loop}) exclude each other: in threads there is no loop"
+            )
+        if self.threads and self.terms.jobSoftTimeout:
+            raise ConfigurationError(
+                f"job-soft-timeout ({self.terms.jobSoftTimeout:g}) and threads ({self.threads}) exclude each other: "
+                "nothing can be raised in a thread; use job-timeout"
+            )
+        for name in ("concurrency", "threads"):
+            if self.prefetch is not None and getattr(self, name) > 1:
+                raise ConfigurationError(
+                    f"prefetch ({self.prefetch}) and {name} ({getattr(self, name)}) exclude each other: "
+                    "such a worker holds as many requests as it runs at once"
+                )
 
     def _refusePublic(self, name: str) -> None:
         endpoints = getattr(self, name)

@@ -15,7 +15,8 @@ def showTraceback() -> None:
     """Write the error that is being handled to the standard error."""
     import traceback
 
-    traceback.print_exc()
+    # In one piece: there may be other threads that write.
+    sys.stderr.write(traceback.format_exc())
 
 
 def fail(code: ExitCode, reason: str) -> NoReturn:

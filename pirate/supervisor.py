@@ -125,16 +125,18 @@ class Supervisor:
 
     def load(self) -> Load:
         """What the pool needs to know of the broker."""
-        idle = {key for key, member in self._members.items() if self._holdsNothing(member)}
+        idle = {key for key, member in self._members.items() if self._isFree(member)}
         memory = {}
         if self._pool.limits.maxMemory:
             memory = {key: residentMemory(member.process.pid) for key, member in self._members.items()}
         return Load(idle, self._broker.backlog, self._broker.tally.received, memory)
 
-    def _holdsNothing(self, member: Member) -> bool:
+    def _isFree(self, member: Member) -> bool:
+        """Whether one that leaves holds nothing any more, and one that stays could do with more."""
+        if member.child.state is not ChildState.RETIRING:
+            return self._broker.isSpare(member.identity)
         # One that has said that it is leaving is not known to the broker any more.
-        left = member.child.state is ChildState.RETIRING and not self._broker.knows(member.identity)
-        return left or self._broker.isIdle(member.identity)
+        return not self._broker.knows(member.identity) or self._broker.isIdle(member.identity)
 
     def readyCount(self) -> int:
         """How many workers are ready."""

@@ -1,7 +1,10 @@
 """
-Fakes for tests: a server's sockets, processes and workers, in memory and on a clock.
+For tests: of your app, of what calls a server, and of what you have built around one.
 
-A whole L{JobServer} runs on a L{Stage}, without a socket, a child or a second of waiting::
+- L{AppHarness} runs an app in the test's own process, without a socket.
+- L{serving} is a real server in a process of its own, and L{ServerMixin} one on the reactor of trial's tests.
+- The fakes are a server's sockets, processes and workers, in memory and on a clock.  A whole L{JobServer} runs on a
+  L{Stage}, without a socket, a child or a second of waiting::
 
     stage = Stage()
     server = JobServer(stage.reactor, transport=stage.makeTransport)
@@ -9,140 +12,56 @@ A whole L{JobServer} runs on a L{Stage}, without a socket, a child or a second o
     stage.reactor.run()
     stage.reactor.advance(0)
     assert stage.ask(b"client", b"question") == [[b"", b"question"]]
+
+Each is imported when it is asked for: whoever tests an app needs no Twisted.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from pirate.errors import LAST_WORDS
-from pirate.fakeprocess import FakeProcess, ProcessReactor
-from pirate.faketransport import MemoryRouter, MemorySender, MemoryTransport
-from pirate.wire.backend import Info, announcement
-from pirate.wire.words import ERROR, EXITING, RETIRE, WAITING, Code
+if TYPE_CHECKING:
+    from pirate.fakeprocess import FakeProcess, ProcessReactor
+    from pirate.faketransport import MemoryRouter, MemorySender, MemoryTransport
+    from pirate.harness import AppHarness
+    from pirate.rehearsal import Streamed
+    from pirate.servermixin import ServerMixin
+    from pirate.serving import Serving, serving
+    from pirate.stage import FakeWorker, Stage
 
-__all__ = ["FakeProcess", "FakeWorker", "MemoryRouter", "MemorySender", "MemoryTransport", "ProcessReactor", "Stage"]
+__all__ = [
+    "AppHarness",
+    "FakeProcess",
+    "FakeWorker",
+    "MemoryRouter",
+    "MemorySender",
+    "MemoryTransport",
+    "ProcessReactor",
+    "ServerMixin",
+    "Serving",
+    "Stage",
+    "Streamed",
+    "serving",
+]
 
-
-class FakeWorker:
-    """
-    A worker's side of the wire.  It announces itself, answers requests with their own frames, leaves when asked.
-
-    :param router: gives the ROUTER that is bound to an endpoint.
-    :ivar job: what it was told; empty until then.
-    :ivar held: the requests that it has not answered, oldest first: the broker's id, and all frames behind it.
-    :ivar announcing: whether it announces itself without being told to.  :ivar answering: the same for answers.
-    """
-
-    def __init__(self, process: FakeProcess, router: Callable[[str], MemoryRouter]) -> None:
-        self._router = router
-        self._backend: MemoryRouter
-        self._leaving = False
-        self.process = process
-        process.written = self._told
-        process.terminated = self._retire
-        self.job: dict[str, Any] = {}
-        self.held: list[list[bytes]] = []
-        self.announcing = self.answering = True
-
-    @property
-    def identity(self) -> bytes:
-        """Its routing id."""
-        return bytes(self.job["identity"], "ascii")
-
-    def announce(self, word: bytes = WAITING, **info: Any) -> None:
-        """Say that it is there.  :param info: fields of L{Info} that are not as they should be."""
-        told = {"pid": self.process.pid, "token": self.job["token"], **info}
-        self.say(word, announcement(Info(**told)))
-
-    def say(self, *frames: bytes) -> None:
-        """Send the broker a message."""
-        self._backend.receive(self.identity, b"", *frames)
-
-    def answer(self, *body: bytes) -> None:
-        """Answer the oldest request, with its own frames if there are no others."""
-        request, *rest = self.held.pop(0)
-        self.say(request, b"", *(body or rest[rest.index(b"") + 1 :]))
-        self._leaveIfDone()
-
-    def fail(self, text: bytes) -> None:
-        """The app has raised on the oldest request."""
-        self.say(self.held.pop(0)[0], ERROR, Code.APP_ERROR.encode(), text)
-        self._leaveIfDone()
-
-    def cannotStart(self, words: str, code: int = 4) -> None:
-        """End without ever having been ready.  :param words: why, for the log."""
-        self.process.says(f"{LAST_WORDS}{words}\n".encode(), 2)
-        self.process.ends(code)
-
-    def _told(self, data: bytes) -> None:
-        self.job = json.loads(self.process.stdin)
-        self._backend = self._router(self.job["backend"])
-        self._backend.connect(self.identity, self._received)
-        if self.announcing:
-            self.announce()
-
-    def _received(self, frames: list[bytes]) -> None:
-        if not self.process.alive:
-            return
-        if frames == [b"", RETIRE]:
-            self._retire()
-        elif len(frames) > 3:
-            self.held.append(frames[1:])
-            if self.answering:
-                self.answer()
-
-    def _retire(self) -> None:
-        self._leaving = True
-        self._leaveIfDone()
-
-    def _leaveIfDone(self) -> None:
-        if self._leaving and not self.held:
-            if self.job:
-                self.say(EXITING)
-            self.process.endsSoon()
+_HOMES = {
+    "AppHarness": "harness",
+    "FakeProcess": "fakeprocess",
+    "FakeWorker": "stage",
+    "MemoryRouter": "faketransport",
+    "MemorySender": "faketransport",
+    "MemoryTransport": "faketransport",
+    "ProcessReactor": "fakeprocess",
+    "ServerMixin": "servermixin",
+    "Serving": "serving",
+    "Stage": "stage",
+    "Streamed": "rehearsal",
+    "serving": "serving",
+}
 
 
-class Stage:
-    """
-    All that a server stands on: a reactor, a transport for each of its runs, a worker for each of its children.
-
-    :ivar transports: all that were made, oldest first.  :ivar workers: the same.
-    :ivar refusals: endpoints that cannot be bound, and why.
-    :ivar announcing: whether workers yet to come announce themselves.  :ivar answering: whether they answer.
-    """
-
-    def __init__(self) -> None:
-        self.reactor = ProcessReactor()
-        self.reactor.spawned = self._spawned
-        self.transports: list[MemoryTransport] = []
-        self.workers: list[FakeWorker] = []
-        self.refusals: dict[str, str] = {}
-        self.announcing = self.answering = True
-
-    def makeTransport(self, reactor: Any) -> MemoryTransport:
-        """A transport, which cannot bind what another one has bound."""
-        inUse = {each: "Address already in use" for transport in self.transports for each in transport.bound}
-        self.transports.append(MemoryTransport(reactor, {**inUse, **self.refusals}, 49152 + 100 * len(self.transports)))
-        return self.transports[-1]
-
-    def living(self) -> list[FakeWorker]:
-        """The workers whose processes have not ended, oldest first."""
-        return [worker for worker in self.workers if worker.process.alive]
-
-    def ask(self, client: bytes, *body: bytes) -> list[list[bytes]]:
-        """Send a request as a REQ client of the newest transport does.  :return: all that this client was ever sent."""
-        frontend = self.transports[-1].frontend
-        frontend.receive(client, b"", *body)
-        self.reactor.advance(0)
-        return frontend.sentTo(client)
-
-    def _spawned(self, process: FakeProcess) -> None:
-        worker = FakeWorker(process, self._backend)
-        worker.announcing, worker.answering = self.announcing, self.answering
-        self.workers.append(worker)
-
-    def _backend(self, endpoint: str) -> MemoryRouter:
-        return next(each.backend for each in self.transports if endpoint in each.bound)
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"pirate.{_HOMES[name]}"), name)

@@ -77,6 +77,13 @@ class Timetable:
                     found.append((worker, "a cancelled job did not end"))
         return found
 
+    def late(self, worker: Worker, now: float) -> list[Request]:
+        """Of what an overdue worker holds, what it has begun too long ago: the first, or as many as it executes."""
+        if worker.concurrency == 1:
+            return [next(iter(worker.held.values()))]
+        limit = self._terms.jobTimeout or NEVER
+        return [request for request in worker.held.values() if request.since + limit <= now]
+
     def silent(self, workers: Collection[Worker], now: float) -> list[Worker]:
         """The workers that have held something for long without a sign of life; those that can answer are asked."""
         if now < self._look:

@@ -9,23 +9,24 @@ input was is kept, and its end ends the worker, whatever the app is doing.
 from __future__ import annotations
 
 import faulthandler
-import json
 import os
 import signal
 import sys
 from collections import deque
-from time import perf_counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 import zmq
 
-from pirate.app import App, Context, toFrames
+from pirate.app import App, isAsync, prepare
 from pirate.credit import Credit
-from pirate.errors import ExitCode, JobTimeout
+from pirate.errors import ConfigurationError, ExitCode
+from pirate.execution import Execution, Leave
 from pirate.imports import describe, load, place
 from pirate.startup import endWithParent, fail, readJob, settle, showTraceback
 from pirate.wire.backend import Info, announcement
-from pirate.wire.words import CANCEL, DEQUEUE, ERROR, EXITING, HEARTBEAT, PARTIAL, RETIRE, WAITING, Code
+from pirate.wire.words import CANCEL, DEQUEUE, ERROR, EXITING, HEARTBEAT, RETIRE, WAITING, Code
 
 # Plain ints, because an enumeration's member costs more than the call that it is for.
 _SNDMORE = int(zmq.SNDMORE)
@@ -39,25 +40,21 @@ _ID = b"\x80"
 #: Milliseconds that the last reply has for its way out.
 LINGER = 5000
 
-_Generator = type(_ for _ in ())
 
-
-class Leave(BaseException):
-    """The worker is to leave, and holds nothing that it has begun."""
-
-
-class Worker:
+class Worker(Execution):
     """
     One worker: its socket, and the loop that answers requests.
 
     :param job: what the parent has sent: C{backend} (endpoint), C{identity}, C{token}, C{app} or C{dequeue} (import
         paths), C{curve} (the keys C{server}, C{public} and C{secret}; empty: none), C{prefetch} (the credit, or
-        C{None} to measure it), C{path} and C{pythonpath} (where to find modules), C{soft_timeout} (seconds; 0: none),
-        C{max_frame}, C{max_frames} and C{max_total} (of an answer: bytes of each frame, frames, bytes of all),
-        C{title}, and C{traceback} (whether to show it if the app cannot be loaded).
+        C{None} to measure it), C{concurrency}, C{threads} and C{loop} (how to run several requests at once), C{path}
+        and C{pythonpath} (where to find modules), C{soft_timeout} (seconds; 0: none), C{max_frame}, C{max_frames} and
+        C{max_total} (of an answer: bytes of each frame, frames, bytes of all), C{title}, and C{traceback} (whether to
+        show it if the app cannot be loaded).
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
+        super().__init__(job["soft_timeout"], Credit() if job["prefetch"] is None else None)
         self._job = job
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
@@ -72,15 +69,10 @@ class Worker:
         self._socket.connect(job["backend"])
         plain: Any = super(zmq.Socket, self._socket)
         self._receive, self._send = plain.recv, plain.send
-        self._credit = Credit() if job["prefetch"] is None else None
         self._wantsContext = False
         self._get = plain.get
         self._waiting: deque[list[bytes]] = deque()
-        self._cancelled: set[bytes] = set()
-        self._softTimeout: float = job["soft_timeout"]
         self._looksAhead = job["prefetch"] not in (None, 1)
-        self._inMessage = False
-        self._late = False
         self._busy = True
         self._leaving = False
 
@@ -102,16 +94,29 @@ class Worker:
         call()
 
     def _serve(self) -> None:
-        app = _load(self._job["app"], App, self._job["traceback"])
-        self._wantsContext = app.wantsContext
-        self._announce(WAITING, self._job["prefetch"] or 1)
+        job = self._job
+        target, several = _load(job["app"], lambda target: (target, _several(job, target)), job["traceback"])
+        if several is not None:
+            several(target, self._socket, self._ready, lambda error: _refuse(job["app"], error, job["traceback"]))
+            return
+        app = _load(job["app"], prepare, job["traceback"])
+        self._ready(app)
         try:
             self._answer(app)
         finally:
             app.close()
 
+    def _ready(self, app: App) -> None:
+        self._wantsContext = app.wantsContext
+        app.limit(self._job["max_frame"], self._job["max_frames"], self._job["max_total"])
+        self._announce(WAITING, self._job["prefetch"] or max(self._job["concurrency"], self._job["threads"], 1))
+
+    def _announceCredit(self, credit: int) -> None:
+        self._announce(WAITING, credit)
+
     def _announce(self, word: bytes, credit: int) -> None:
-        info = Info(os.getpid(), self._job["token"], credit, self._wantsContext)
+        concurrency = max(self._job["concurrency"], self._job["threads"], 1)
+        info = Info(os.getpid(), self._job["token"], credit, self._wantsContext, concurrency=concurrency)
         self._socket.send_multipart([b"", word, announcement(info)])
 
     def _answer(self, app: App) -> None:
@@ -176,91 +181,6 @@ class Worker:
         self._leaveMessage()
         return request in self._cancelled
 
-    def _leaveMessage(self) -> None:
-        """A message is whole again: if the soft time limit has passed meanwhile, it is time to say so."""
-        self._inMessage = False
-        if self._late:
-            self._late = False
-            raise self._timeout()
-
-    def _execute(self, app: App, frames: list[bytes]) -> None:
-        """Run the app on one request, and send what it says."""
-        request, told = frames[1], frames[2]
-        began = perf_counter()
-        try:
-            answer = self._run(app, frames, request, told)
-        except (SystemExit, Leave):
-            raise
-        except BaseException as error:
-            showTraceback()
-            code = Code.TIMEOUT if isinstance(error, JobTimeout) else Code.APP_ERROR
-            answer = [b"", request, ERROR, code.encode(), describe(error).encode(errors="replace")]
-        self._cancelled.discard(request)
-        credit = self._credit
-        if credit is not None and credit.note(perf_counter() - began):
-            # Before the answer, which the broker takes for a request to fill the hand again.
-            credit.announced = credit.earned
-            self._announce(WAITING, credit.announced)
-        self._reply(answer)
-
-    def _run(self, app: App, frames: list[bytes], request: bytes, told: bytes) -> list[bytes]:
-        """The frames of the app's answer; those of its parts, if it is a generator, are sent as they come."""
-        if self._softTimeout:
-            self._late = False
-            signal.setitimer(signal.ITIMER_REAL, self._softTimeout)
-        try:
-            if told:
-                context = Context(request, json.loads(told), lambda: self._isCancelled(request))
-                result = app(frames[4:], context)
-            else:
-                result = app(frames[3:], None)
-            if type(result) is _Generator:
-                result = self._stream(result, request)
-            return [b"", request, b"", *self._fitting(toFrames(result))]
-        finally:
-            if self._softTimeout:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-
-    def _stream(self, parts: Any, request: bytes) -> Any:
-        """Send each value of a generator as a part.  :return: what the generator returns."""
-        while True:
-            try:
-                part = next(parts)
-            except StopIteration as end:
-                return end.value
-            frames = self._fitting(toFrames(part))
-            self._inMessage = True
-            self._reply([b"", request, PARTIAL, *frames])
-            self._leaveMessage()
-            if self._isCancelled(request):
-                parts.close()
-                return None
-
-    def _fitting(self, frames: list[bytes]) -> list[bytes]:
-        """The frames of an answer.  :raise ValueError: if the broker would not take them."""
-        total = 0
-        for frame in frames:
-            size = frame.nbytes if isinstance(frame, memoryview) else len(frame)
-            total += size
-            if size > self._job["max_frame"]:
-                raise ValueError(f"a frame of the answer has {size} bytes, more than max-message-size allows")
-        if len(frames) > self._job["max_frames"] or total > self._job["max_total"]:
-            raise ValueError(
-                f"the answer has {len(frames)} frames of {total} bytes, more than max-message-frames or "
-                "max-message-total allows"
-            )
-        return frames
-
-    def _tooLong(self, number: int, frame: object) -> None:
-        # In the middle of a message, the exception would leave half of it behind.
-        if self._inMessage:
-            self._late = True
-        else:
-            raise self._timeout()
-
-    def _timeout(self) -> JobTimeout:
-        return JobTimeout(f"the job has taken {self._softTimeout:g} seconds")
-
     def _reply(self, frames: list[bytes]) -> None:
         send = self._send
         for frame in frames[:-1]:
@@ -286,10 +206,46 @@ def _load(path: str, make: Any, loudly: bool) -> Any:
     try:
         return make(load(path))
     except BaseException as error:
-        if loudly:
-            showTraceback()
-        where = place(error)
-        fail(ExitCode.APP_NOT_LOADED, f"cannot load {path!r}: {describe(error)}{where}")
+        _refuse(path, error, loudly)
+
+
+def _refuse(path: str, error: BaseException, loudly: bool) -> NoReturn:
+    """Say why there is no app, and end.  :param loudly: whether to show the traceback of the error."""
+    if loudly:
+        showTraceback()
+    fail(ExitCode.APP_NOT_LOADED, f"cannot load {path!r}: {describe(error)}{place(error)}")
+
+
+def _several(job: dict[str, Any], target: Any) -> Callable[..., None] | None:
+    """
+    What runs several requests of an app at once, or waits for one; it is imported only if it is needed.
+
+    :return: C{None} if requests are to be executed one after the other, by this module.
+    :raise ConfigurationError: if the app is not fit for what was asked for.
+    """
+    awaited = job["loop"] != "auto" or isAsync(target)
+    if awaited and (job["prefetch"] or 1) > 1:
+        raise ConfigurationError(f"prefetch ({job['prefetch']}) is for plain functions: for this app say --concurrency")
+    if job["threads"]:
+        if awaited:
+            raise ConfigurationError(f"threads ({job['threads']}) are for plain functions: say --concurrency instead")
+        from pirate.threads import run
+
+        return partial(run, threads=job["threads"])
+    if job["loop"] == "twisted":
+        from pirate.deferreds import run as runDeferreds
+
+        return partial(runDeferreds, softTimeout=job["soft_timeout"])
+    if awaited:
+        from pirate.tasks import run as runTasks
+
+        return partial(runTasks, softTimeout=job["soft_timeout"])
+    if job["concurrency"] > 1:
+        raise ConfigurationError(
+            f"concurrency ({job['concurrency']}) needs an async app, and this is a plain function: say --threads "
+            "instead, or --loop if it returns something to wait for"
+        )
+    return None
 
 
 def main() -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from struct import Struct
 from time import perf_counter_ns, sleep
+from typing import Any
 
 #: Both in nanoseconds: when the request was sent, and how long the job is to take or, in a reply, how long it took.
 HEAD = Struct("<QQ")
@@ -25,4 +26,28 @@ def work(head: bytes, *rest: bytes) -> tuple[bytes, ...]:
         return (head, *rest)
     began = perf_counter_ns()
     sleep(wanted / 1e9)
+    return _done(head, sent, began, rest)
+
+
+async def nap(head: bytes, *rest: bytes) -> tuple[bytes, ...]:
+    """The same for a worker that runs many at once: it waits, on asyncio's loop."""
+    import asyncio
+
+    sent, wanted = HEAD.unpack_from(head)
+    began = perf_counter_ns()
+    await asyncio.sleep(wanted / 1e9)
+    return _done(head, sent, began, rest)
+
+
+def defer(head: bytes, *rest: bytes) -> Any:
+    """The same on Twisted's reactor."""
+    from twisted.internet import reactor
+    from twisted.internet.task import deferLater
+
+    loop: Any = reactor
+    sent, wanted = HEAD.unpack_from(head)
+    return deferLater(loop, wanted / 1e9, _done, head, sent, perf_counter_ns(), rest)
+
+
+def _done(head: bytes, sent: int, began: int, rest: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return (HEAD.pack(sent, perf_counter_ns() - began) + head[HEAD.size :], *rest)

@@ -95,6 +95,11 @@ def listed(stage: Stage, workers: int) -> Running:
     return pirate(stage, workers, "--allow", "127.0.0.0/8")
 
 
+def concurrent(*options: str) -> Callable[[Stage, int], Running]:
+    """The same, if each worker runs many requests at once."""
+    return lambda stage, workers: pirate(stage, workers, *options)
+
+
 def stock(stage: Stage, workers: int) -> Running:
     """C{JobServer} on txZMQ's own reading and sending."""
     return embedded(stage, workers, "--stock")
@@ -143,5 +148,16 @@ STOCK = Contestant("stock", "pirate on stock txZMQ", stock)
 QUEUE = Contestant("queue", "pyzmq LRU queue", lruQueue)
 PROXY = Contestant("proxy", "zmq.proxy", proxy)
 DIRECT = Contestant("direct", "no broker", direct)
+
+#: These are pirate, too, with other apps.
+SEVERAL = (
+    Contestant("auto", "pirate --concurrency 100", concurrent("--app", "job.nap", "--concurrency", "100")),
+    Contestant(
+        "auto",
+        "pirate --concurrency 100 --loop twisted",
+        concurrent("--app", "job.defer", "--concurrency", "100", "--loop", "twisted"),
+    ),
+    Contestant("auto", "pirate --threads 100", concurrent("--threads", "100")),
+)
 
 CONTESTANTS = (AUTO, STRICT, STOCK, QUEUE, PROXY, DIRECT)

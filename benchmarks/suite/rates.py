@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suite.contestants import AUTO, CONTESTANTS, CURVE, DIRECT, LISTED, PROXY, QUEUE, STRICT
+from suite.contestants import AUTO, CONTESTANTS, CURVE, DIRECT, LISTED, PROXY, QUEUE, SEVERAL, STRICT
 from suite.measure import Load, loaded
 from suite.scenario import Scenario, Target
 
@@ -78,6 +78,14 @@ MIXED = Scenario(
     ("p99", "p50", "rate", "cpu", "load"),
     tuple(loaded(each, 4, load, what) for what, load in _MIX.items() for each in (AUTO, STRICT, QUEUE)),
     tuple(Target("p99", f"{AUTO.name}, {what}", f"{STRICT.name}, {what}", most=2) for what in _MIX),
+)
+
+ASYNC = Scenario(
+    "async",
+    "jobs that wait for 50 ms, 100 at once in 1 worker, 32 clients with 256 requests under way",
+    ("rate", "efficiency", "cpu", "load"),
+    tuple(loaded(each, 1, Load(clients=32, job=0.05)) for each in SEVERAL),
+    tuple(Target("rate", each.name, least=1500) for each in SEVERAL),
 )
 
 _SIZES = {"1 MiB": Load(4, 4, size=1 << 20), "64 MiB": Load(2, 2, size=1 << 26)}

@@ -12,7 +12,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from pirate.kinds import ENDPOINTS, FILE, KEYS, NETWORKS, PATH, POLICY, SWITCH, Kind
+from pirate.kinds import ENDPOINTS, FILE, KEYS, LOOP, NETWORKS, PATH, POLICY, SWITCH, Kind
 from pirate.settings import Bounds, Limits, Movable, Setting, Settings, Terms, table
 from pirate.tap import Options
 
@@ -31,6 +31,8 @@ def _value(kind: Kind) -> str:
         return "NETWORK"
     if kind in (FILE, KEYS):
         return "PATH" if kind is KEYS else "FILE"
+    if kind is LOOP:
+        return "LOOP"
     return kind.unit.upper() or "N"
 
 

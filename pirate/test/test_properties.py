@@ -15,9 +15,9 @@ from pirate.pool import Mode
 from pirate.reloading import MAX_BATCH
 from pirate.test.test_broker import Bench
 from pirate.test.test_pool import Yard
-from pirate.wire.backend import Failure, Part, Reply, Status, parseWorkerMessage
+from pirate.wire.backend import Failure, Info, Part, Reply, Status, parseWorkerMessage
 from pirate.wire.frontend import NativeRequest, Request, State, header, parseHeader, parseRequest
-from pirate.wire.words import MAGIC, MAX_CREDIT, RETIRE, WORDS, Malformed
+from pirate.wire.words import MAGIC, MAX_CONCURRENCY, RETIRE, WORDS, Malformed
 
 try:
     from hypothesis import HealthCheck, Phase, given, settings
@@ -43,7 +43,10 @@ SPECIAL = [
     ),
     *(b"[" * 60_000, b'{"a":' * 12_000, b'{"pid":' + b"9" * 9_000 + b"}", b'{"a":"' + b"x" * 70_000 + b'"}'),
 ]
-NAMES = ["command", "service", "timeout_ms", "attempts", "partial", "trace", "pid", "token", "credit", "services", "x"]
+NAMES = [
+    *("command", "service", "timeout_ms", "attempts", "partial", "trace"),
+    *("pid", "token", "credit", "services", "concurrency", "x"),
+]
 VALUES: list[Any] = [
     *(
         None,
@@ -147,7 +150,7 @@ class ParserTests(SynchronousTestCase):
             if isinstance(message, Status):
                 self.assertIn(message.word, WORDS)
                 if message.info is not None:
-                    self.assertTrue(1 <= message.info.credit <= MAX_CREDIT and message.info.services)
+                    self.assertTrue(1 <= message.info.credit <= MAX_CONCURRENCY and message.info.services)
             elif isinstance(message, Reply | Part):
                 self.assertEqual([message.request, *message.body], [frames[2], *frames[4:]])
                 self.assertTrue(message.body)
@@ -161,6 +164,10 @@ class ParserTests(SynchronousTestCase):
                 self.assertIsNone(message.reply)
 
         holds(check, messages(b"w", b""), examples=200)
+
+
+#: The worker that executes several requests at once.
+CROWDED = b"worker 2"
 
 
 class Harbour(Bench):
@@ -211,10 +218,10 @@ class Harbour(Bench):
         assert worker not in self.leaving, "given to one that leaves"
         assert request.service in self.services[worker], "given to one that does not serve it"
         assert len(hand) < self.credits[worker], "given more than the credit"
-        assert not any(self.deliveries[each] > 1 for each in hand), "not alone"
+        assert not any(self.isAlone(worker, each) for each in hand), "not alone"
         self.deliveries[name] += 1
         if self.deliveries[name] > 1:
-            assert not hand, "not alone"
+            assert not hand or not self.isAlone(worker, name), "not alone"
             assert request.attempts < (request.maxAttempts or 2), "tried too often"
         elif name not in self.detoured:
             assert self.latest.get(request.service, b"") < name, "overtaken"
@@ -228,6 +235,13 @@ class Harbour(Bench):
         super()._postToWorker(frames)
         # Others may have been sent before the broker hears that this one was not.
         self.detoured |= {each[2] for each in self.missed}
+
+    def isAlone(self, worker: bytes, name: bytes) -> bool:
+        """Whether a request must not share this worker's hand; the crowded one executes all that it holds at once."""
+        request = self.named.get(name)
+        if worker != CROWDED or request is None:
+            return self.deliveries[name] > 1
+        return 0 < request.attempts + request.suspected >= (request.maxAttempts or 2) - 1
 
     def settled(self) -> None:
         """Nothing waits for which a worker is idle; every request is in one place; nobody was charged too much."""
@@ -250,7 +264,11 @@ class Harbour(Bench):
         self.hands.setdefault(worker, [])
         self.services[worker] = services
         self.credits[worker] = credit
-        self.ready(worker, credit=credit, services=services, lifetime=5 if which == 1 else -1)
+        if worker == CROWDED:
+            self._workers.add(worker)
+            self.broker.workerReady(worker, Info(1, "", credit, False, services, 4))
+        else:
+            self.ready(worker, credit=credit, services=services, lifetime=5 if which == 1 else -1)
 
     def plain(self, which: int) -> None:
         """A plain worker says C{waiting}, whether it has answered or not."""

@@ -379,6 +379,42 @@ class TextTests(Refusals):
             self.assertRefused("prefetch", value, fromText, {"prefetch": text})
 
 
+class SeveralTests(Refusals):
+    """Workers that run several requests at once."""
+
+    def test_bounds(self) -> None:
+        """As many as ZeroMQ holds for one worker, and of the loops those that there are."""
+        found = fromText({"concurrency": "1000", "loop": "twisted"})
+        self.assertEqual((found.concurrency, found.loop), (1000, "twisted"))
+        self.assertEqual(fromText({"threads": "1000"}).threads, 1000)
+        for name, text, value in (
+            ("concurrency", "0", 0),
+            ("concurrency", "1001", 1001),
+            ("threads", "-1", -1),
+            ("threads", "1001", 1001),
+            ("loop", "trio", "trio"),
+        ):
+            self.assertRefused(name, value, fromText, {name: text})
+
+    def test_contradictions(self) -> None:
+        """What cannot be had together is refused by the names and values of both."""
+        for given in (
+            {"threads": "4", "concurrency": "100"},
+            {"threads": "4", "loop": "asyncio"},
+            {"threads": "1", "job-soft-timeout": "2"},
+            {"threads": "4", "prefetch": "8"},
+            {"concurrency": "4", "prefetch": "8"},
+        ):
+            message = self.refusal(fromText, given)
+            for name, text in given.items():
+                self.assertIn(f"{name} ({text})", message)
+
+    def test_together(self) -> None:
+        """What says the same twice is fine."""
+        fromText({"threads": "1", "prefetch": "1", "concurrency": "1", "loop": "auto"})
+        fromText({"concurrency": "100", "job-soft-timeout": "2", "loop": "twisted"})
+
+
 class ResizedTests(SynchronousTestCase):
     """One server more or fewer at run time."""
 

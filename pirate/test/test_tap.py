@@ -60,6 +60,7 @@ class OptionTests(TapCase):
             "prefetch": "3",
             "allow": "192.0.2.0/24",
             "deny": "192.0.2.7",
+            "loop": "asyncio",
         }
         usage = str(Options())
         for row in [*table(Settings), *table(Limits)]:

@@ -20,7 +20,7 @@ from pirate.wire.backend import (
     requestFrames,
 )
 from pirate.wire.frontend import Request
-from pirate.wire.words import MAX_CREDIT, MAX_SERVICE, WORDS, Malformed
+from pirate.wire.words import MAX_CONCURRENCY, MAX_CREDIT, MAX_SERVICE, WORDS, Malformed
 
 ID = b"\x80" + bytes(7)
 
@@ -71,12 +71,27 @@ class StatusTests(SynchronousTestCase):
             assert isinstance(found, Info)
             self.assertEqual(found.credit, given)
 
+    def test_concurrency(self) -> None:
+        """With a concurrency, a credit beyond it means nothing, and one beyond that of other workers is allowed."""
+        for told, credit, concurrency in (
+            ({"credit": 100, "concurrency": 100}, 100, 100),
+            ({"credit": 100, "concurrency": 10}, 10, 10),
+            ({"credit": 1, "concurrency": 10}, 1, 10),
+            ({"credit": 10**9, "concurrency": 10**9}, MAX_CONCURRENCY, MAX_CONCURRENCY),
+            ({"credit": 100, "concurrency": 1}, MAX_CREDIT, 1),
+            ({"credit": 100, "concurrency": -1}, MAX_CREDIT, 1),
+        ):
+            found = info(**told)
+            assert isinstance(found, Info)
+            self.assertEqual((found.credit, found.concurrency), (credit, concurrency), told)
+
     def test_badInfo(self) -> None:
         """A key with a value that it cannot have makes the whole info worthless."""
         bad: dict[str, list[Any]] = {
             "pid": ["1", None, 1.5, True, []],
             "token": [1, None, [], {}],
             "credit": ["1", None, 1.5, True, float("nan")],
+            "concurrency": ["1", None, 1.5, True],
             "services": [None, "a", [], {}, [1], [None], ["a", ["b"]], ["x" * (MAX_SERVICE + 1)]],
         }
         for name, values in bad.items():

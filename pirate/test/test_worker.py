@@ -8,13 +8,13 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.app import App, Context, toFrames
+from pirate.app import App, Context, isAsync, toFrames
 from pirate.errors import LAST_WORDS, ConfigurationError, ExitCode
 from pirate.imports import describe
 from pirate.worker import Worker
@@ -181,6 +181,36 @@ class AppTests(SynchronousTestCase):
             self.assertIn("is not callable", str(error))
 
 
+class AsyncTests(SynchronousTestCase):
+    """What is async when it is called."""
+
+    def test_async(self) -> None:
+        """Coroutine functions and asynchronous generators, as functions, methods and classes, and decorators."""
+
+        async def coroutine(*body: bytes) -> bytes:
+            return plain(*body)
+
+        async def parts(*body: bytes) -> AsyncIterator[bytes]:
+            yield plain(*body)
+
+        @functools.wraps(plain)
+        async def around(*body: bytes) -> bytes:
+            return plain(*body)
+
+        owner = type("Owner", (), {"__call__": coroutine, "method": parts})
+        for target in (coroutine, parts, around, functools.partial(coroutine, b""), owner, owner(), owner().method):
+            self.assertTrue(isAsync(target), target)
+
+    def test_plain(self) -> None:
+        """All others are not, not even what decorates a coroutine function without being one."""
+
+        async def coroutine(*body: bytes) -> bytes:
+            return plain(*body)
+
+        for target in (plain, decorated(coroutine), Asking, Asking(), Asking().method, bytes.upper, Proxy(), 3, int):
+            self.assertFalse(isAsync(target), target)
+
+
 class ContextTests(SynchronousTestCase):
     """What an app may know."""
 
@@ -241,6 +271,9 @@ class LoadTests(SynchronousTestCase):
             "token": "",
             "app": path,
             "prefetch": 1,
+            "concurrency": 1,
+            "threads": 0,
+            "loop": "auto",
             "soft_timeout": 0,
         }
         errors = io.StringIO()
@@ -287,6 +320,33 @@ class LoadTests(SynchronousTestCase):
     def test_notCallable(self) -> None:
         """Nor has one that cannot be called."""
         self.assertIn("is not callable", self.lastWords("app = 3\n"))
+
+    def test_unfit(self) -> None:
+        """Nor has one that does not fit what it is to be run by: the line names what would."""
+        plainly, later = "def app(body): pass\n", "async def app(body): pass\n"
+        for text, job, words in (
+            (plainly, {"concurrency": 100}, "concurrency (100) needs an async app, and this is a plain function"),
+            (later, {"threads": 4}, "threads (4) are for plain functions: say --concurrency"),
+            (later, {"prefetch": 4}, "prefetch (4) is for plain functions: for this app say --concurrency"),
+            (plainly, {"prefetch": 4, "loop": "asyncio"}, "prefetch (4) is for plain functions"),
+        ):
+            self.codes.clear()
+            sys.modules.pop("stowaway", None)
+            written = self.load(text, **job)
+            self.assertIn(f"cannot load 'stowaway.app': {words}", written)
+            self.assertEqual(written.count("\n"), 1)
+
+    def test_setup(self) -> None:
+        """An async class that cannot be set up has not been loaded, either."""
+        written = self.load(
+            "class app:\n"
+            "    async def setup(self):\n"
+            "        raise OSError('no database')\n"
+            "    async def __call__(self, body):\n"
+            "        pass\n"
+        )
+        self.assertIn("cannot load 'stowaway.app': OSError: no database", written)
+        self.assertIn("stowaway.py, line 3", written)
 
     def test_dequeue(self) -> None:
         """A dequeue callable is told of in the same way."""

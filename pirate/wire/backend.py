@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pirate.wire.words import (
     ERROR,
+    MAX_CONCURRENCY,
     MAX_CREDIT,
     MAX_SERVICE,
     PARTIAL,
@@ -40,21 +41,29 @@ class Info(Value):
 
     :ivar pid: its process id; 0 if it did not say.
     :ivar token: the secret that it was spawned with; empty if it has none.
-    :ivar credit: how many requests it may hold, 1 to 64.
+    :ivar credit: how many requests it may hold, 1 to 64; with a concurrency, 1 to that.
     :ivar context: whether its app wants each request's context.
     :ivar services: the names that it serves.
+    :ivar concurrency: 2 to 1000 if it executes all that it holds at the same time, and so many at most; else 1.
     """
 
-    __slots__ = ("context", "credit", "pid", "services", "token")
+    __slots__ = ("concurrency", "context", "credit", "pid", "services", "token")
 
     def __init__(
-        self, pid: int = 0, token: str = "", credit: int = 1, context: bool = False, services: tuple[str, ...] = ("",)
+        self,
+        pid: int = 0,
+        token: str = "",
+        credit: int = 1,
+        context: bool = False,
+        services: tuple[str, ...] = ("",),
+        concurrency: int = 1,
     ) -> None:
         self.pid = pid
         self.token = token
         self.credit = credit
         self.context = context
         self.services = services
+        self.concurrency = concurrency
 
 
 class Reply(Value):
@@ -123,13 +132,17 @@ def _parseStatus(frames: Frames) -> Status | Malformed:
 
 
 def _info(told: dict[str, Any]) -> Info | None:
-    pid, token, credit = told.get("pid", 0), told.get("token", ""), told.get("credit", 1)
-    services = told.get("services", [""])
-    if not (type(pid) is int and isinstance(token, str) and type(credit) is int and isinstance(services, list)):
+    pid, token, services = told.get("pid", 0), told.get("token", ""), told.get("services", [""])
+    credit, concurrency = told.get("credit", 1), told.get("concurrency", 1)
+    if not (type(pid) is int and isinstance(token, str) and isinstance(services, list)):
+        return None
+    if type(credit) is not int or type(concurrency) is not int:
         return None
     if not services or not all(isinstance(name, str) and len(name) <= MAX_SERVICE for name in services):
         return None
-    return Info(pid, token, min(max(credit, 1), MAX_CREDIT), bool(told.get("context")), tuple(dict.fromkeys(services)))
+    concurrency = min(max(concurrency, 1), MAX_CONCURRENCY)
+    credit = min(max(credit, 1), concurrency if concurrency > 1 else MAX_CREDIT)
+    return Info(pid, token, credit, bool(told.get("context")), tuple(dict.fromkeys(services)), concurrency)
 
 
 def requestFrames(worker: bytes, request: Request, withContext: bool, now: float) -> list[bytes]:
@@ -164,5 +177,6 @@ def announcement(info: Info) -> bytes:
             "credit": info.credit,
             "context": info.context,
             "services": list(info.services),
+            "concurrency": info.concurrency,
         }
     )

@@ -13,8 +13,10 @@ Frames = Sequence[bytes]
 MAGIC = b"PIR1"
 #: The most frames that may stand between a client's routing id and the empty delimiter.
 MAX_ENVELOPE = 32
-#: The most requests that a worker may ask to hold at a time.
+#: The most requests that a worker may ask to hold at a time, if it executes them one after the other.
 MAX_CREDIT = 64
+#: The most requests that a worker may execute at a time: what ZeroMQ holds for it while it is busy.
+MAX_CONCURRENCY = 1000
 #: The longest service name, in characters.
 MAX_SERVICE = 255
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import configparser
 import http.client
+import importlib.util
 import json
 import os
 import re
 import shlex
 import shutil
 import signal
+import socketserver
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
@@ -248,6 +251,59 @@ class WireTests(ExampleCase):
         self.assertEqual(self.told(perl, "req.pl"), (0, ["AHOY!"], []))
         worker.kill()
         self.assertStops(server)
+
+
+class Echo(socketserver.StreamRequestHandler):
+    """Another server, of one line for each connection."""
+
+    def handle(self) -> None:
+        """Shout it back."""
+        self.wfile.write(self.rfile.readline().upper())
+
+
+class SeveralTests(ExampleCase):
+    """Apps that run many requests at once, as the page on them says."""
+
+    def test_asyncio(self) -> None:
+        """The coroutine function gets its line from another server."""
+        self.copy("asyncapps.py")
+        other = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo)
+        self.addCleanup(other.server_close)
+        thread = threading.Thread(target=other.serve_forever, args=(0.01,))
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(other.shutdown)
+        server = self.serve("--app=asyncapps.fetch", "--concurrency=100", "--workers=2")
+        port = other.server_address[1]
+        answers = [self.asking(server.frontend, b"127.0.0.1", b"%d" % port, b"line %d" % each) for each in range(20)]
+        self.assertEqual([each.result() for each in answers], [[b"LINE %d" % each] for each in range(20)])
+        self.assertStops(server)
+
+    def test_twisted(self) -> None:
+        """The Deferred and the coroutine that awaits it are waited for."""
+        self.copy("deferredapps.py")
+        for app, reply in (("ring", b"ding!"), ("ringTwice", b"ding!!")):
+            server = self.serve(f"--app=deferredapps.{app}", "--loop=twisted", "--concurrency=100", "--workers=1")
+            self.assertEqual(ask(server.frontend, b"ding"), [reply])
+            self.assertStops(server)
+
+    def test_threads(self) -> None:
+        """The plain function runs in threads."""
+        self.copy("threadapps.py")
+        server = self.serve("--app=threadapps.resolve", "--threads=20", "--workers=1")
+        answers = [self.asking(server.frontend, b"127.0.0.1") for _ in range(20)]
+        self.assertEqual([each.result() for each in answers], [[b"127.0.0.1"]] * 20)
+        self.assertStops(server)
+
+    def test_tests(self) -> None:
+        """The tests that the documents show pass, in each way in which they can be run."""
+        self.copy("shout.py", "asyncapps.py", "test_apps.py", "test_server.py", "test_pytest.py", "test_trial.py")
+        commands = ["unittest test_apps test_server", "twisted.trial test_trial"]
+        if importlib.util.find_spec("pytest"):
+            commands.append("pytest -q -p no:cacheprovider test_pytest.py")
+        programs = [self.launch(sys.executable, "-m", *command.split()) for command in commands]
+        for program in programs:
+            self.assertEqual(program.wait(), 0, [*program.out.all(), *program.err.all()])
 
 
 class AppTests(ExampleCase):

@@ -1,0 +1,58 @@
+"""Apps that wait for others.  Try one: twistd -n pirate --app asyncapps.fetch --concurrency 100"""
+
+import asyncio
+import json
+
+
+async def fetch(host, port, line):
+    """A coroutine function: while it waits for the other server, the worker runs other requests."""
+    reader, writer = await asyncio.open_connection(host.decode(), int(port))
+    try:
+        writer.write(line + b"\n")
+        return (await reader.readline()).rstrip(b"\n")
+    finally:
+        writer.close()
+
+
+async def pages(*names):
+    """An asynchronous generator: a reply in parts."""
+    for name in names:
+        await asyncio.sleep(0)
+        yield name.upper()
+
+
+class Steward:
+    """A class: what it opens belongs to the worker's loop."""
+
+    def __init__(self):
+        self.stock = asyncio.Queue()
+
+    async def setup(self):
+        """Awaited before the worker says that it is ready."""
+        for number in range(3):
+            await self.stock.put(f"barrel {number}")
+
+    async def __call__(self, order):
+        barrel = await self.stock.get()
+        return f"{barrel} for {order.decode()}"
+
+    async def close(self):
+        """Awaited when the worker leaves."""
+        while not self.stock.empty():
+            print("left over:", self.stock.get_nowait())
+
+
+async def tidy(seconds):
+    """Cancelled, by its caller or at the soft time limit, it may put things in order, and must then let go."""
+    try:
+        await asyncio.sleep(float(seconds))
+    except asyncio.CancelledError:
+        print("put away")
+        raise
+    return "done"
+
+
+async def look(payload, *, context):
+    """The context is each request's own."""
+    await asyncio.sleep(0)
+    return json.dumps({"request": context.request, "attempt": context.attempt, "cancelled": context.cancelled})

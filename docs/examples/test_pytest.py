@@ -1,0 +1,11 @@
+"""The same for pytest.  Run it: python -m pytest test_pytest.py"""
+
+from pirate.client import Client
+
+pytest_plugins = ["pirate.pytestplugin"]
+
+
+def test_reply(pirate_server):
+    server = pirate_server("shout.shout", workers=2)
+    with Client(server.endpoint) as client:
+        assert client.call(b"ahoy") == b"AHOY"

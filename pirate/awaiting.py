@@ -1,0 +1,189 @@
+"""Several requests at once on a loop: what asyncio and Twisted's reactor have in common."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pirate.app import App, Context, isAwaitable
+from pirate.execution import failure, overtime
+from pirate.hand import Hand, Job, cancelled
+from pirate.startup import showTraceback
+from pirate.wire.words import PARTIAL
+
+#: Messages that are read before the loop has its turn.
+TURN = 100
+
+_Generator = type(_ for _ in ())
+
+
+class Awaiting:
+    """
+    Runs an app whose answers are waited for.
+
+    What depends on the loop is left to subclasses: L{_start}, L{_stop}, L{_later}, L{_breathe} and L{cancellation}.
+
+    :param softTimeout: seconds after which a job is cancelled; 0: never.
+    :param post: sends frames, without a routing id, to the broker.
+    :ivar app: the app, once it is there.
+    :ivar hand: what is being executed.
+    :ivar failed: called with each error that is an answer, while it is being handled.
+    :ivar exits: called with the exception by which an app ends the process.
+    """
+
+    #: What is raised where a job waits when it is cancelled.
+    cancellation: type[BaseException]
+    #: Whether Deferreds can be waited for.
+    takesDeferreds = False
+
+    def __init__(self, softTimeout: float, post: Callable[[list[bytes]], None]) -> None:
+        self._softTimeout = softTimeout
+        self._post = post
+        self.app: App
+        self.hand = Hand(self._begin, self._interrupt, self._answered)
+        self.failed: Callable[[BaseException], None] = lambda error: showTraceback()
+        self.exits: Callable[[SystemExit], None] = lambda error: None
+        self._silent = False
+
+    async def prepare(self, target: Any) -> App:
+        """Make the app ready.  :param target: a callable, or a class, of which one instance is made."""
+        self.app = App(target)
+        await self._whatever(self.app.setup())
+        return self.app
+
+    async def close(self) -> None:
+        """Tell the app that it is over; what it has not answered is answered by nobody."""
+        self._silent = True
+        await self._whatever(self.app.close())
+
+    # --- what the loop does
+
+    def _start(self, job: Job) -> Any:
+        """Begin to L{perform} a job.  :return: what can be cancelled."""
+        raise NotImplementedError
+
+    def _later(self, seconds: float, call: Callable[[Job], None], job: Job) -> Any:
+        """Call later.  :return: what can be cancelled."""
+        raise NotImplementedError
+
+    def _breathe(self) -> Awaitable[None]:
+        """Fires when everybody else has had a turn, and what was posted has been sent."""
+        raise NotImplementedError
+
+    # --- one job
+
+    def _begin(self, job: Job) -> None:
+        if self._softTimeout:
+            job.timer = self._later(self._softTimeout, self._tooLong, job)
+        job.task = self._start(job)
+
+    def _tooLong(self, job: Job) -> None:
+        job.timer = None
+        job.late = True
+        self._interrupt(job)
+
+    def _interrupt(self, job: Job) -> None:
+        # One that has not begun sees for itself that it has been cancelled.
+        if job.begun and job.task is not None:
+            job.task.cancel()
+
+    def _answered(self, frames: list[bytes]) -> None:
+        if not self._silent:
+            self._post(frames)
+
+    async def perform(self, job: Job) -> None:
+        """Run the app on one request, and send what it says."""
+        job.begun = True
+        try:
+            answer = cancelled(job.request) if job.cancelled else await self._run(job)
+        except SystemExit as error:
+            # The process ends: what else is in hand is not answered, and so given to another worker.
+            self._silent = True
+            self.exits(error)
+            return
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            answer = self._failure(job, error)
+        if job.timer is not None:
+            job.timer.cancel()
+        self.hand.ended(job, answer)
+
+    def _failure(self, job: Job, error: BaseException) -> list[bytes]:
+        if self._silent:
+            return []
+        if isinstance(error, self.cancellation):
+            if job.cancelled:
+                return cancelled(job.request)
+            if job.late:
+                error = overtime(self._softTimeout)
+        self.failed(error)
+        return failure(job.request, error)
+
+    async def _run(self, job: Job) -> list[bytes]:
+        frames, told = job.frames, job.frames[2]
+        if told:
+            result = self.app(frames[4:], Context(job.request, json.loads(told), job.isCancelled))
+        else:
+            result = self.app(frames[3:], None)
+        if hasattr(type(result), "__anext__"):
+            await self._streamed(result, job)
+            result = None
+        elif type(result) is _Generator:
+            result = await self._yielded(result, job)
+        else:
+            result = await self._whatever(result)
+        return [b"", job.request, b"", *self.app.answer(result)]
+
+    async def _whatever(self, result: Any) -> Any:
+        """What something gives in the end, if it must be waited for, or what it is."""
+        return await result if isAwaitable(result, self.takesDeferreds) else result
+
+    async def _streamed(self, parts: Any, job: Job) -> None:
+        """Send each value of an asynchronous generator as a part."""
+        try:
+            async for part in parts:
+                await self._sendPart(part, job)
+                if job.cancelled:
+                    return
+        finally:
+            if hasattr(parts, "aclose"):
+                await parts.aclose()
+
+    async def _yielded(self, parts: Any, job: Job) -> Any:
+        """The same for a plain generator.  :return: what it returns."""
+        try:
+            while True:
+                try:
+                    part = next(parts)
+                except StopIteration as end:
+                    return end.value
+                await self._sendPart(part, job)
+                if job.cancelled:
+                    return None
+        finally:
+            parts.close()
+
+    async def _sendPart(self, part: Any, job: Job) -> None:
+        self._answered([b"", job.request, PARTIAL, *self.app.answer(part)])
+        await self._breathe()
+
+    # --- the end
+
+    def terminated(self) -> None:
+        """TERM: leave after what is in hand; a second one: leave at once."""
+        leaveAtNextTerm()
+        self.hand.leave()
+
+
+def leaveAtNextTerm() -> None:
+    """The next TERM makes this process end at once, whatever it is doing."""
+    signal.signal(signal.SIGTERM, _leaveAtOnce)
+
+
+def _leaveAtOnce(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + number)

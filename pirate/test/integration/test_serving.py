@@ -1,0 +1,113 @@
+# -*- test-case-name: pirate.test.integration.test_serving -*-
+"""Real servers for tests: as a block, for pytest, for trial; and that nothing of them is left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from pirate.errors import ConfigurationError, StartError
+from pirate.service import JobServer
+from pirate.serving import serving
+from pirate.test.integration import apps
+from pirate.test.integration.gate import PATIENCE
+from pirate.test.integration.load import ask
+from pirate.test.integration.processes import processesIn, remaining
+from pirate.test.integration.support import ProgramCase
+from pirate.testing import ServerMixin
+
+#: Starts a server, tells its process id, and hangs.
+HOLDER = """
+import sys, time
+from pirate.testing import serving
+with serving("pirate.echo.echo", workers=2) as server:
+    print("pid", server.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+class ServingTests(ProgramCase):
+    """A server in a process of its own."""
+
+    def test_block(self) -> None:
+        """It serves within the block, with the settings that it was given, and ends with it, without a trace."""
+        with serving(apps.fail, workers=2, folder=self.folder, errorReply=True, maxRequests=5) as server:
+            self.assertEqual(len(processesIn(self.folder)), 3)
+            self.assertIn(b"ValueError: ahoy", ask(server.endpoint, b"ahoy")[0])
+            self.assertTrue(server.backend.startswith("tcp://127.0.0.1:"))
+        self.assertEqual((server.stop(), processesIn(self.folder)), (0, []))
+        self.assertTrue(any("ready, with 2 workers" in line for line in server.log))
+
+    def test_raises(self) -> None:
+        """It ends also if the block does so with an error."""
+        with self.assertRaises(ZeroDivisionError), serving("pirate.echo.echo", folder=self.folder):
+            raise ZeroDivisionError
+        self.assertEqual(processesIn(self.folder), [])
+
+    def test_killed(self) -> None:
+        """It ends also if whoever started it is killed."""
+        holder = self.launch(sys.executable, "-c", HOLDER)
+        pid = int(holder.out.until(r"^pid (\d+)")[0][1])
+        self.assertIn(pid, processesIn(self.folder))
+        holder.kill()
+        self.assertEqual(remaining(processesIn(self.folder), PATIENCE), [])
+
+    def test_cannotStart(self) -> None:
+        """One that cannot start says why in one line, and leaves nothing behind."""
+        echo = "pirate.echo.echo"
+        cases: tuple[tuple[str, dict[str, Any], str], ...] = (
+            ("pirate.echo.nothing", {}, "cannot load 'pirate.echo.nothing': "),
+            (echo, {"concurrency": 9}, f"cannot load '{echo}': concurrency (9) needs an async app"),
+            (echo, {"threads": 2, "prefetch": 4}, "prefetch (4) and threads (2) exclude each other"),
+            (echo, {"frontend": "tcp://127.0.0.1"}, "endpoint 'tcp://127.0.0.1': must be a port"),
+        )
+        for app, settings, words in cases:
+            with self.assertRaises(StartError) as caught:
+                serving(app, folder=self.folder, **settings)
+            self.assertTrue(str(caught.exception).startswith(words), str(caught.exception))
+            self.assertEqual(processesIn(self.folder), [])
+
+    def test_tooSlow(self) -> None:
+        """One that is not ready in time is stopped."""
+        with self.assertRaises(StartError) as caught:
+            serving(f"{apps.__name__}.Stuck", folder=self.folder, within=0.3, stopTimeout=0, startTimeout=PATIENCE)
+        self.assertIn("not ready within 0.3 seconds", str(caught.exception))
+        self.assertEqual(remaining(processesIn(self.folder), PATIENCE), [])
+
+
+class SettingsTests(SynchronousTestCase):
+    """What is refused before anything is started."""
+
+    def test_unknown(self) -> None:
+        """A setting that there is not, and an app that no worker could import."""
+        error = self.assertRaises(ConfigurationError, serving, "pirate.echo.echo", max_requests=5)
+        self.assertIn("'max_requests'", str(error))
+        error = self.assertRaises(ConfigurationError, serving, "pirate.echo.echo", logLevel=0)
+        self.assertIn("logLevel (0) must be 2 or more", str(error))
+        nameless: Callable[[bytes], bytes] = lambda body: body  # noqa: E731
+        self.assertIn("cannot be imported", str(self.assertRaises(ConfigurationError, serving, nameless)))
+
+
+class MixinTests(ServerMixin, TestCase):
+    """A server on the reactor of a test."""
+
+    async def test_serves(self) -> None:
+        """It serves, with settings of every kind, and is stopped by the test."""
+        server = await self.startServer(reactor, "pirate.echo.echo", workers=2, jobTimeout=5, errorReply=True)
+        self.assertEqual((len(server.workers), server.settings.terms.jobTimeout), (2, 5))
+        self.assertEqual(await deferToThread(ask, server.endpoints.frontend[0], b"ahoy"), [b"ahoy"])
+
+    async def test_cannotStart(self) -> None:
+        """One that cannot start says so."""
+        error = await self.assertFailure(self.started("pirate.echo.nothing"), StartError)
+        self.assertIn("there is no 'nothing'", str(error))
+
+    def started(self, app: str) -> Deferred[JobServer]:
+        """A Deferred of a server."""
+        return Deferred.fromCoroutine(self.startServer(reactor, app))

@@ -1,0 +1,204 @@
+"""Several requests at once in threads: each runs a plain function, as long as it likes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Semaphore, Thread
+from typing import Any, NoReturn
+
+import zmq
+
+from pirate.app import App, Context, prepare
+from pirate.execution import failure
+from pirate.hand import Hand, Job
+from pirate.line import Line
+from pirate.startup import showTraceback
+from pirate.wire.words import PARTIAL
+
+#: Parts of one answer that may wait to be sent, before its generator has to wait.
+PARTS = 16
+#: Messages that are read before answers are sent.
+TURN = 100
+
+_Generator = type(_ for _ in ())
+
+
+class Threads:
+    """
+    Runs an app in threads.
+
+    They are daemons: they do not keep a process that is to end at once.
+
+    :param app: the app.
+    :param count: how many threads.
+    :param wake: called, in one of them, when L{finish} has something to do.
+    :param post: sends frames, without a routing id, to the broker.
+    :ivar hand: what is being executed.
+    """
+
+    def __init__(self, app: App, count: int, wake: Callable[[], None], post: Callable[[list[bytes]], None]) -> None:
+        self._app = app
+        self._wake = wake
+        self._post = post
+        self._begun: SimpleQueue[Job | None] = SimpleQueue()
+        self._said: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.hand = Hand(self._begun.put, lambda job: None, post)
+        self._threads = [Thread(target=self._work, name=f"app {number}", daemon=True) for number in range(count)]
+        for each in self._threads:
+            each.start()
+
+    def finish(self) -> None:
+        """In the main thread: send what the app has said so far."""
+        while not self._said.empty():
+            self._said.get()()
+
+    def leaveSoon(self) -> None:
+        """From a signal's handler: leave when all that was begun is answered."""
+        self._said.put(self.hand.leave)
+        self._wake()
+
+    def close(self) -> None:
+        """End the threads, which have nothing to do."""
+        for _ in self._threads:
+            self._begun.put(None)
+        for each in self._threads:
+            each.join()
+
+    def _work(self) -> None:
+        while (job := self._begun.get()) is not None:
+            try:
+                answer = self._run(job)
+            except SystemExit as ended:
+                self._say(_raiser(ended))
+                return
+            except BaseException as error:
+                showTraceback()
+                answer = failure(job.request, error)
+            self._say(self._ender(job, answer))
+
+    def _run(self, job: Job) -> list[bytes]:
+        frames, told = job.frames, job.frames[2]
+        if told:
+            result = self._app(frames[4:], Context(job.request, json.loads(told), job.isCancelled))
+        else:
+            result = self._app(frames[3:], None)
+        if type(result) is _Generator:
+            result = self._stream(result, job)
+        return [b"", job.request, b"", *self._app.answer(result)]
+
+    def _stream(self, parts: Any, job: Job) -> Any:
+        """Send each value of a generator as a part.  :return: what the generator returns."""
+        room = Semaphore(PARTS)
+        while True:
+            try:
+                part = next(parts)
+            except StopIteration as end:
+                return end.value
+            frames = [b"", job.request, PARTIAL, *self._app.answer(part)]
+            room.acquire()
+            self._say(self._sender(frames, room))
+            if job.cancelled:
+                parts.close()
+                return None
+
+    def _say(self, call: Callable[[], None]) -> None:
+        self._said.put(call)
+        self._wake()
+
+    def _ender(self, job: Job, answer: list[bytes]) -> Callable[[], None]:
+        return lambda: self.hand.ended(job, answer)
+
+    def _sender(self, frames: list[bytes], room: Semaphore) -> Callable[[], None]:
+        def send() -> None:
+            self._post(frames)
+            room.release()
+
+        return send
+
+
+def _raiser(error: BaseException) -> Callable[[], None]:
+    """The app ends the process: the main thread does so."""
+
+    def end() -> NoReturn:
+        raise error
+
+    return end
+
+
+def run(
+    target: Any,
+    socket: Any,
+    ready: Callable[[App], None],
+    refuse: Callable[[BaseException], NoReturn],
+    threads: int,
+) -> None:
+    """
+    Serve with an app in threads, until the worker is to leave.
+
+    :param target: the app, a callable or a class.
+    :param socket: the worker's DEALER.
+    :param ready: called with the app once it is ready: the broker is to be told.
+    :param refuse: called with the error if it cannot be made ready: this process is to end.
+    :param threads: how many.
+    """
+    try:
+        app = prepare(target)
+    except BaseException as error:
+        refuse(error)
+    woken, waker = os.pipe()
+    for each in (woken, waker):
+        os.set_blocking(each, False)
+    crew = Threads(app, threads, lambda: _wake(waker), lambda frames: line.post(frames))
+    line = Line(socket)
+    left: list[bool] = []
+    crew.hand.left = lambda: left.append(True)
+    _onTerm(crew)
+    ready(app)
+    try:
+        _serve(crew, line, socket, woken, left)
+        line.finish()
+        crew.close()
+    finally:
+        app.close()
+        for each in (woken, waker):
+            os.close(each)
+
+
+def _serve(crew: Threads, line: Line, socket: Any, woken: int, left: list[bool]) -> None:
+    """Read requests and send answers, until there is nothing more to do."""
+    poller = zmq.Poller()
+    poller.register(woken, zmq.POLLIN)
+    while not left:
+        poller.register(socket, zmq.POLLIN | zmq.POLLOUT if line.full else zmq.POLLIN)
+        if any(each == woken for each, _ in poller.poll()):
+            os.read(woken, 1 << 16)
+            crew.finish()
+        line.flush()
+        for frames in line.receive(TURN):
+            crew.hand.received(frames)
+
+
+def _wake(waker: int) -> None:
+    # When it is full of such marks, nobody sleeps.
+    with suppress(BlockingIOError):
+        os.write(waker, b"x")
+
+
+def _onTerm(crew: Threads) -> None:
+    """TERM: leave after what is in hand; a second one: leave at once."""
+
+    def again(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    def once(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, again)
+        crew.leaveSoon()
+
+    signal.signal(signal.SIGTERM, once)
