@@ -168,7 +168,7 @@ class SpawnTests(WorkerProcessCase):
 
     def test_commandLine(self) -> None:
         """It is this very Python, with pipes to all three standard streams, and its pid is known."""
-        self.assertEqual(self.process.arguments, [sys.executable, "-m", "pirate.worker"])
+        self.assertEqual(self.process.arguments, [sys.executable, "-P", "-m", "pirate.worker"])
         self.assertEqual(self.process.descriptors, {0: "w", 1: "r", 2: "r"})
         self.assertEqual(self.worker.pid, self.process.pid)
 
