@@ -16,9 +16,9 @@ from struct import Struct
 
 from pirate.answers import Answers
 from pirate.dispatch import Dispatcher, Post, Send
+from pirate.limits import Terms
 from pirate.memory import Memory
 from pirate.services import Worker
-from pirate.settings import Terms
 from pirate.tally import Tally
 from pirate.wire.frontend import NativeRequest, Request, State
 from pirate.wire.words import CANCEL, HEARTBEAT, Code

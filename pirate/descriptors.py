@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 
 from pirate.errors import ConfigurationError
-from pirate.settings import Limits
+from pirate.limits import Limits
 
 #: Descriptors of a worker, in its parent: three pipes, and its connection.
 FOR_WORKER = 4

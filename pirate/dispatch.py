@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pirate.answers import Answers
+from pirate.limits import Terms
 from pirate.services import Service, Services, Standing, Worker
-from pirate.settings import Terms
 from pirate.tally import Tally
 from pirate.timetable import Timetable
 from pirate.wire.backend import Info, requestFrames

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from pirate.hooks import RequestContext
+from pirate.limits import Bounds
 from pirate.quota import Quota
-from pirate.settings import Bounds
 from pirate.waiting import Sender
 from pirate.wire.frontend import NativeRequest, Request
 from pirate.wire.words import Code

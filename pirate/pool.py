@@ -42,8 +42,8 @@ from pirate.child import (
     Spawn,
     Sweep,
 )
+from pirate.limits import Limits
 from pirate.reloading import MAX_BATCH, Reloading
-from pirate.settings import Limits
 
 #: Seconds between two batches of spare workers.
 BATCH_INTERVAL = 1.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from heapq import heapify, heappop, heappush
 
+from pirate.limits import Terms
 from pirate.services import Worker
-from pirate.settings import Terms
 from pirate.wire.frontend import Request, State
 
 NEVER = float("inf")

@@ -23,9 +23,9 @@ from txzmq import ZmqFactory
 from pirate.admission import BACKEND, FRONTEND, Door
 from pirate.binding import Binding
 from pirate.chance import seedLibrary
+from pirate.limits import Bounds
 from pirate.monitor import FrameSender, KnownSender, Monitor
 from pirate.router import Router
-from pirate.settings import Bounds
 from pirate.waiting import Sender
 from pirate.zap import Zap
 

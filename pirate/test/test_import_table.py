@@ -38,22 +38,24 @@ ALLOWED = {
     "memory": "wire.words",
     "answers": "memory tally wire",
     "services": "wire.frontend",
-    "timetable": "services settings wire.frontend",
-    "dispatch": "answers services settings tally timetable wire",
-    "broker": "answers dispatch memory services settings tally wire",
+    "timetable": "limits services wire.frontend",
+    "dispatch": "answers limits services tally timetable wire",
+    "broker": "answers dispatch limits memory services tally wire",
     "waiting": "wire.frontend",
     "quota": "",
-    "gate": "hooks quota settings waiting wire.frontend wire.words",
+    "gate": "hooks limits quota waiting wire.frontend wire.words",
     # How many workers live.
     "endpoints": "errors",
     "addresses": "access errors",
     "access": "",
     "kinds": "endpoints wire.words",
-    "settings": "access addresses endpoints errors kinds",
+    "rows": "errors kinds",
+    "limits": "errors kinds rows",
+    "settings": "access addresses endpoints errors kinds limits rows",
     "child": "",
     "backoff": "child",
     "reloading": "child",
-    "pool": "backoff child reloading settings",
+    "pool": "backoff child limits reloading",
     # The child's program.
     "credit": "wire.words",
     "imports": "errors",
@@ -76,7 +78,7 @@ ALLOWED = {
     "chance": "",
     "router": "admission txzmq zmq",
     "monitor": "txzmq zmq",
-    "transport": "admission binding chance monitor router settings twisted txzmq waiting zap zmq",
+    "transport": "admission binding chance limits monitor router twisted txzmq waiting zap zmq",
     "member": "child process twisted wire.backend",
     "supervisor": "broker child logs member pool process twisted wire.backend wire.words",
     "exchange": ". broker gate logs member supervisor twisted waiting wire",
@@ -84,7 +86,7 @@ ALLOWED = {
     "hooks": "",
     "service": "errors guard hooks imports logs process run settings twisted",
     "signals": "errors service twisted",
-    "descriptors": "errors settings",
+    "descriptors": "errors limits",
     "daemon": "descriptors endpoints errors hooks imports run service settings signals startup twisted",
     "tap": ". errors kinds settings twisted",
     # Who gets in.
@@ -117,7 +119,7 @@ ALLOWED = {
 #: The modules without sockets, processes, files, threads and clocks, and all of the standard library that they need.
 PURE = (
     "wire wire.words wire.frontend wire.backend tally memory answers services timetable dispatch broker waiting "
-    "quota gate hooks endpoints addresses access admission kinds settings child backoff reloading pool credit hand"
+    "quota gate hooks endpoints addresses access admission kinds rows limits settings child backoff reloading pool credit hand"
 )
 #: Modules that may know how to do what nothing from the wire may lead to.
 DANGEROUS_ON_PURPOSE = {"serving": {"subprocess"}}
