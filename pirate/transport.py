@@ -25,6 +25,7 @@ from pirate.binding import Binding
 from pirate.chance import seedLibrary
 from pirate.limits import Bounds
 from pirate.monitor import FrameSender, KnownSender, Monitor
+from pirate.outbox import Outbox
 from pirate.router import Router
 from pirate.waiting import Sender
 from pirate.zap import Zap
@@ -34,9 +35,6 @@ ANSWER_FRAMES, ANSWER_BYTES = 8, 1 << 16
 _MIB = 1 << 20
 #: Times that a bounded number of messages is read when the server stops.
 LAST_CALL = 100
-#: Answers that wait for clients with too much unread, at most; seconds between two tries, and for which it is tried.
-MAX_POSTPONED = 1000
-RETRY, PATIENCE = 0.1, 10.0
 #: Descriptors from this one on are too much for C{select}, which knows waits shorter than a millisecond.
 SELECTABLE = 1024
 #: Answers that are sent to clients together, at most, while requests wait for workers.
@@ -108,14 +106,12 @@ class Transport:
         self._again: IDelayedCall | None = None
         self._inTurn = False
         self._toWorkers: list[Sequence[bytes]] = []
-        self._outbox: list[Sequence[bytes]] = []
-        self._postponed: list[tuple[float, Sequence[bytes]]] = []
-        self._retry: IDelayedCall | None = None
         seedLibrary()
         self._factory = ZmqFactory()
         self._factory.reactor = reactor
         self._frontend = Router(self._factory, self._turn)
         self._backend = Router(self._factory, self._turn)
+        self._outbox = Outbox(reactor, self._frontend, self.wake)
         self._monitor = Monitor(self._factory, self._frontend.socket)
         self._zap: Zap | None = None
         self._last: Any = None
@@ -131,6 +127,7 @@ class Transport:
     def start(self, owner: TransportOwner) -> None:
         """Say who is to be told, before anything is bound."""
         self._owner = owner
+        self._outbox.lost = owner.undelivered
         self._monitor.closed = owner.clientGone
         self._backend.ours = owner.ours
         bounds = owner.bounds
@@ -207,15 +204,16 @@ class Transport:
 
     def toClient(self, frames: Sequence[bytes]) -> bool:
         """Send to a client at once; false if it is not there, or does not take what it is sent."""
-        self._flush()
+        self._outbox.flush()
         return self._deliver(self._frontend, frames)
 
     def post(self, frames: Sequence[bytes]) -> None:
         """Send to a client, at the end of the turn; C{undelivered} is called if that fails."""
         if self._inTurn:
-            self._outbox.append(frames)
-        elif not self._deliver(self._frontend, frames):
-            self._postpone(frames)
+            self._outbox.add(frames)
+        else:
+            self.wake()
+            self._outbox.send(frames)
 
     def toWorker(self, frames: Sequence[bytes]) -> bool:
         """Send to a worker at once; false if it is not there, or does not take what it is sent."""
@@ -237,13 +235,12 @@ class Transport:
 
         :return: fires when they are out, or their time is over.
         """
-        for later in (self._again, self._retry):
-            if later is not None and later.active():
-                later.cancel()
-        self._again = self._retry = None
+        if self._again is not None and self._again.active():
+            self._again.cancel()
+        self._again = None
         # In the middle of a turn, there may be messages that were to go later.
         self._sendToWorkers()
-        self._flush()
+        self._outbox.close()
         self._closeSockets()
         # One at a time: of two threads that wait for the end of one context, one waits for ever.
         return self._closing.run(
@@ -295,7 +292,7 @@ class Transport:
                 return
             owner.turned()
             self._sendToWorkers()
-            self._flush()
+            self._outbox.flush()
         finally:
             self._inTurn = False
         more = not backend.armed and backend.pending()
@@ -326,37 +323,6 @@ class Transport:
             missed = [frames for frames in messages if not deliver(frames)]
             if missed:
                 self._owner.missed(missed)
-
-    def _flush(self) -> None:
-        outbox, self._outbox = self._outbox, []
-        if self._frontend.factory is None:
-            return
-        for frames in outbox:
-            if not self._frontend.deliver(frames):
-                self._postpone(frames)
-
-    def _postpone(self, frames: Sequence[bytes]) -> None:
-        """A client that has too much unread gets an answer later, if it reads on."""
-        if not self._frontend.full or len(self._postponed) >= MAX_POSTPONED:
-            self._owner.undelivered()
-            return
-        self._postponed.append((self._reactor.seconds() + PATIENCE, frames))
-        if self._retry is None:
-            self._retry = self._reactor.callLater(RETRY, self._tryAgain)
-
-    def _tryAgain(self) -> None:
-        self._retry = None
-        postponed, self._postponed = self._postponed, []
-        for until, frames in postponed:
-            if self._frontend.deliver(frames):
-                continue
-            if self._frontend.full and self._reactor.seconds() < until:
-                self._postponed.append((until, frames))
-            else:
-                self._owner.undelivered()
-        if self._postponed:
-            self._retry = self._reactor.callLater(RETRY, self._tryAgain)
-        self.wake()
 
     def _frontendReceived(self, frames: list[bytes], last: Any) -> None:
         try:

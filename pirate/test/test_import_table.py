@@ -78,7 +78,8 @@ ALLOWED = {
     "chance": "",
     "router": "admission txzmq zmq",
     "monitor": "txzmq zmq",
-    "transport": "admission binding chance limits monitor router twisted txzmq waiting zap zmq",
+    "outbox": "router twisted",
+    "transport": "admission binding chance limits monitor outbox router twisted txzmq waiting zap zmq",
     "member": "child process twisted wire.backend",
     "supervisor": "broker child logs member pool process twisted wire.backend wire.words",
     "exchange": ". broker gate logs member supervisor twisted waiting wire",
@@ -119,7 +120,8 @@ ALLOWED = {
 #: The modules without sockets, processes, files, threads and clocks, and all of the standard library that they need.
 PURE = (
     "wire wire.words wire.frontend wire.backend tally memory answers services timetable dispatch broker waiting "
-    "quota gate hooks endpoints addresses access admission kinds rows limits settings child backoff reloading pool credit hand"
+    "quota gate hooks endpoints addresses access admission kinds rows limits settings child backoff reloading pool "
+    "credit hand"
 )
 #: Modules that may know how to do what nothing from the wire may lead to.
 DANGEROUS_ON_PURPOSE = {"serving": {"subprocess"}}
