@@ -1,0 +1,210 @@
+"""One connection of a client: its ZeroMQ socket, and what ZeroMQ tells of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from struct import Struct
+from time import monotonic
+from typing import Any
+
+import zmq
+
+from pirate.client.session import Session
+from pirate.errors import ConfigurationError
+from pirate.wire.words import Frames
+
+#: Messages read from one socket in one turn.
+MAX_MESSAGES = 256
+#: Milliseconds between two attempts to connect, at first and at most.
+RECONNECT, MAX_RECONNECT = 50, 1000
+#: Milliseconds that an attempt to connect may take.
+CONNECT_TIMEOUT = 5000
+
+# The plain ints cost a tenth of the enumeration's members, and the calls below are made for every frame.
+_NOBLOCK = int(zmq.NOBLOCK)
+_SNDMORE = int(zmq.SNDMORE) | _NOBLOCK
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
+_POLLOUT = int(zmq.POLLOUT)
+#: The first frame of a monitor's event: its kind, and a value.
+_MONITOR_EVENT = Struct("=HI").unpack
+_LOST = int(zmq.EVENT_DISCONNECTED)
+_DENIED = int(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+
+
+class Dialer:
+    """
+    Opens sockets.
+
+    :param plain: whether they are REQs; else they are DEALERs.
+    :param identity: the name of the first; the others add ``.2``, ``.3`` and so on.
+    :param curve: the server's public key, the client's, and the client's secret key; ``None``: no encryption.
+    """
+
+    def __init__(
+        self, plain: bool = False, identity: bytes | None = None, curve: tuple[bytes, bytes, bytes] | None = None
+    ) -> None:
+        self.plain = plain
+        self._identity = identity
+        self._curve = curve
+        self._opened = 0
+        self._pid = os.getpid()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+
+    def open(self, endpoint: str) -> zmq.Socket[bytes]:
+        """
+        A socket that connects to an endpoint.
+
+        :raise ConfigurationError: if it cannot.
+        """
+        socket = self._context.socket(zmq.REQ if self.plain else zmq.DEALER)
+        try:
+            self._set(socket, endpoint)
+            socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            socket.close(0)
+            reason = str(error.strerror).partition(" (")[0]
+            raise ConfigurationError(f"endpoint {endpoint!r} cannot be used: {reason}") from None
+        return socket
+
+    def watch(self, socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+        """A socket that tells of another's connection."""
+        name = f"inproc://pirate-{id(socket)}-{self._opened}"
+        socket.monitor(name, zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+        monitor = self._context.socket(zmq.PAIR)
+        monitor.connect(name)
+        return monitor
+
+    def close(self) -> None:
+        """Close what is left.  In a forked child nothing is closed: it is the parent's."""
+        if self._pid == os.getpid():
+            self._context.destroy(linger=0)
+
+    def _set(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
+        options: dict[int, int | bytes] = {
+            zmq.LINGER: 0,
+            # Without a connection nothing is queued: a server that comes back is not met by requests long given up.
+            zmq.IMMEDIATE: 1,
+            # Only where it is needed: it would make a name mean its IPv6 address first.
+            zmq.IPV6: int("[" in endpoint),
+            zmq.RECONNECT_IVL: RECONNECT,
+            zmq.RECONNECT_IVL_MAX: MAX_RECONNECT,
+            zmq.CONNECT_TIMEOUT: CONNECT_TIMEOUT,
+            # Replies are kept until they are read; there is one at most for each request.
+            zmq.RCVHWM: 0,
+        }
+        self._opened += 1
+        if self._identity is not None:
+            options[zmq.ROUTING_ID] = self._identity + (b".%d" % self._opened if self._opened > 1 else b"")
+        if self._curve is not None:
+            options |= zip((zmq.CURVE_SERVERKEY, zmq.CURVE_PUBLICKEY, zmq.CURVE_SECRETKEY), self._curve, strict=True)
+        for option, value in options.items():
+            socket.set(option, value)
+
+
+class Link:
+    """
+    A connection of a session.
+
+    :param changed: called with this before its descriptors go, and true, and after there are new ones, and false.
+    :ivar socket: the socket's file descriptor: readable when ``attend`` is to be called.
+    :ivar monitor: another, readable when ``watch`` is to be called; -1 if there is none.
+    :ivar touched: whether ``attend`` must be called before anybody waits for the descriptor.
+    """
+
+    def __init__(self, dialer: Dialer, session: Session, endpoint: str, changed: Callable[[Link, bool], None]) -> None:
+        self._dialer = dialer
+        self._session = session
+        self._endpoint = endpoint
+        self._changed = changed
+        self._open()
+        self.route = session.add(endpoint, self)
+        changed(self, False)
+
+    def _open(self) -> None:
+        self._socket = self._dialer.open(self._endpoint)
+        self._watcher = None if self._dialer.plain else self._dialer.watch(self._socket)
+        plain: Any = super(zmq.Socket, self._socket)
+        self._receive, self._send, self._get = plain.recv, plain.send, plain.get
+        self.socket = self._socket.fileno()
+        self.monitor = -1 if self._watcher is None else self._watcher.fileno()
+        self.touched = True
+
+    def reopen(self) -> None:
+        """Replace the sockets."""
+        self._changed(self, True)
+        self.close()
+        self._open()
+        self._changed(self, False)
+
+    def close(self) -> None:
+        """Close the sockets."""
+        if self._watcher is not None:
+            self._socket.disable_monitor()
+            self._watcher.close(0)
+        self._socket.close(0)
+
+    def send(self, frames: Frames) -> bool:
+        """Send a message; false if there is no connection, or if it takes no more."""
+        send = self._send
+        self.touched = True
+        try:
+            for frame in frames[:-1]:
+                send(frame, _SNDMORE)
+            send(frames[-1], _NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def attend(self) -> bool:
+        """
+        Tell the session of a bounded number of messages, and of a connection that is ready.
+
+        :return: whether anything came.
+        """
+        events = self._get(_EVENTS)
+        if events & _POLLIN:
+            self._read()
+            return True
+        self.touched = False
+        if events & _POLLOUT and not self.route.ready:
+            self._session.connected(self.route, monotonic())
+            return True
+        return False
+
+    def watch(self) -> None:
+        """Tell the session of a connection that is lost."""
+        lost = False
+        while self._watcher is not None and int(self._watcher.get(zmq.EVENTS)) & _POLLIN:
+            event = _MONITOR_EVENT(self._watcher.recv_multipart(_NOBLOCK)[0])[0]
+            lost = lost or event == _LOST
+            if event == _DENIED:
+                self._session.denied(self.route)
+        if lost:
+            # What came before is as good as ever.
+            while self._get(_EVENTS) & _POLLIN:
+                self._read()
+            self.touched = True
+            self._session.lost(self.route, monotonic())
+
+    def _read(self) -> None:
+        receive, received, route, socket = self._receive, self._session.received, self.route, self._socket
+        now = monotonic()
+        for count in range(MAX_MESSAGES):
+            # To ask costs half of what it costs to fail: it pays for the first messages, not for each of many.
+            if count == 1 and not self._get(_EVENTS) & _POLLIN:
+                self.touched = False
+                return
+            try:
+                frame = receive(_NOBLOCK, False)
+            except zmq.Again:
+                self.touched = False
+                return
+            frames = [frame.bytes]
+            while frame.more:
+                frame = receive(_NOBLOCK, False)
+                frames.append(frame.bytes)
+            received(route, frames, now)
+            if socket is not self._socket or socket.closed:
+                return
