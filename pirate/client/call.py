@@ -48,7 +48,7 @@ class Call:
     :ivar part: called with the frames of each part of the reply; ``None``: it takes no parts.
     :ivar parts: how many there were.
     :ivar strange: whether something came that is no answer of any server of ours.
-    :ivar waiter: released when it ends, if a thread waits for that.
+    :ivar waiter: what waits for its end: a lock or a future, for its face alone.
     """
 
     __slots__ = (

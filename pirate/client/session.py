@@ -162,7 +162,8 @@ class Session:
         for route in self.routes:
             route.ready = False
         for call in list(self._open.values()):
-            self._shut(call)
+            if not call.finished:
+                self._shut(call)
 
     def _shut(self, call: Call) -> None:
         why = "the client was closed before the answer came" + (", the job may have run" if call.sent else "")
@@ -201,14 +202,17 @@ class Session:
     def denied(self, route: Route) -> None:
         """A server does not let a connection in; if none does, what waits has nothing to wait for."""
         route.denied = True
-        if all(each.denied for each in self.routes):
+        if self._isDenied():
             for call in [each for each in self._open.values() if each.route is None]:
-                self._finish(call, error=call.denied())
+                if not call.finished:
+                    self._finish(call, error=call.denied())
 
     def lost(self, route: Route, now: float) -> None:
         """A connection is gone, with what was sent there; it will be tried again."""
         route.ready = route.stopping = False
         for call in [each for each in self._open.values() if each.route is route]:
+            if call.route is not route:
+                continue
             self._takeBack(call)
             if call.mayMove:
                 self._again(call, now)
@@ -361,8 +365,10 @@ class Session:
         route = call.route
         if route is not None and route.heard < call.sentAt:
             route.silent = True
-        isDenied = route is None and all(each.denied for each in self.routes)
-        self._finish(call, error=call.denied() if isDenied else call.timedOut())
+        self._finish(call, error=call.denied() if route is None and self._isDenied() else call.timedOut())
+
+    def _isDenied(self) -> bool:
+        return bool(self.routes) and all(route.denied for route in self.routes)
 
     def _finish(self, call: Call, answer: Answer | None = None, error: CallError | None = None) -> None:
         del self._open[call.key or call]
@@ -374,6 +380,7 @@ class Session:
                 # What comes there still would be taken for the next call's answer.
                 self._replace(route)
         call.finished = True
+        call.route = None
         call.answer = answer
         call.error = error
         if error is not None:

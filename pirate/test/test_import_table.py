@@ -89,6 +89,12 @@ ALLOWED = {
     "client.stream": "client.call client.lead client.terms",
     "client.futures": "client.call client.lead client.terms",
     "client.blocking": "client errors",
+    "client.pump": "client",
+    "client.deferreds": "client twisted zope",
+    "client.coroutines": "client",
+    "client.pickles": "pickled",
+    "client.executor": "client errors",
+    "pickled": "",
     "client": "client",
     "client.command": ". client errors zmq",
     # The public fakes.
