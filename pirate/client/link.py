@@ -30,6 +30,7 @@ _POLLOUT = int(zmq.POLLOUT)
 #: The first frame of a monitor's event: its kind, and a value.
 _MONITOR_EVENT = Struct("=HI").unpack
 _LOST = int(zmq.EVENT_DISCONNECTED)
+_THERE = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 _DENIED = int(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
 
 
@@ -52,29 +53,29 @@ class Dialer:
         self._pid = os.getpid()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
 
-    def open(self, endpoint: str) -> zmq.Socket[bytes]:
+    def open(self, endpoint: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes] | None]:
         """
-        A socket that connects to an endpoint.
+        A socket that connects to an endpoint, and another that tells of its connection, unless it is a REQ.
 
         :raise ConfigurationError: if it cannot.
         """
         socket = self._context.socket(zmq.REQ if self.plain else zmq.DEALER)
+        # Before it connects, so that nothing is missed.
+        watcher = None if self.plain else self._watch(socket)
         try:
             self._set(socket, endpoint)
             socket.connect(endpoint)
         except zmq.ZMQError as error:
-            socket.close(0)
             reason = str(error.strerror).partition(" (")[0]
             raise ConfigurationError(f"endpoint {endpoint!r} cannot be used: {reason}") from None
-        return socket
+        return socket, watcher
 
-    def watch(self, socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
-        """A socket that tells of another's connection."""
-        name = f"inproc://pirate-{id(socket)}-{self._opened}"
-        socket.monitor(name, zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
-        monitor = self._context.socket(zmq.PAIR)
-        monitor.connect(name)
-        return monitor
+    def _watch(self, socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+        name = f"inproc://pirate-{self._opened}"
+        socket.monitor(name, _LOST | _THERE | _DENIED)
+        watcher = self._context.socket(zmq.PAIR)
+        watcher.connect(name)
+        return watcher
 
     def close(self) -> None:
         """Close what is left.  In a forked child nothing is closed: it is the parent's."""
@@ -123,13 +124,17 @@ class Link:
         changed(self, False)
 
     def _open(self) -> None:
-        self._socket = self._dialer.open(self._endpoint)
-        self._watcher = None if self._dialer.plain else self._dialer.watch(self._socket)
+        self._socket, self._watcher = self._dialer.open(self._endpoint)
         plain: Any = super(zmq.Socket, self._socket)
         self._receive, self._send, self._get = plain.recv, plain.send, plain.get
         self.socket = self._socket.fileno()
         self.monitor = -1 if self._watcher is None else self._watcher.fileno()
         self.touched = True
+        # A connection that is about to go takes messages still, which are lost with it: what counts is what the
+        # monitor says.
+        self._there = self._watcher is None
+        # Its descriptor tells of nothing before somebody has looked for the first time.
+        self._unseen = self._watcher is not None
 
     def reopen(self) -> None:
         """Replace the sockets."""
@@ -163,12 +168,17 @@ class Link:
 
         :return: whether anything came.
         """
+        if self._unseen:
+            self._unseen = False
+            self.watch()
         events = self._get(_EVENTS)
+        self.touched = False
         if events & _POLLIN:
             self._read()
+            # To read may use up the sign that messages are taken again.
+            self.touched = self.touched or not self.route.ready
             return True
-        self.touched = False
-        if events & _POLLOUT and not self.route.ready:
+        if events & _POLLOUT and self._there and not self.route.ready:
             self._session.connected(self.route, monotonic())
             return True
         return False
@@ -176,16 +186,17 @@ class Link:
     def watch(self) -> None:
         """Tell the session of a connection that is lost."""
         lost = False
-        while self._watcher is not None and int(self._watcher.get(zmq.EVENTS)) & _POLLIN:
+        while self._watcher is not None and not self._watcher.closed and int(self._watcher.get(zmq.EVENTS)) & _POLLIN:
             event = _MONITOR_EVENT(self._watcher.recv_multipart(_NOBLOCK)[0])[0]
             lost = lost or event == _LOST
+            self._there = event == _THERE
             if event == _DENIED:
                 self._session.denied(self.route)
+        self.touched = True
         if lost:
             # What came before is as good as ever.
-            while self._get(_EVENTS) & _POLLIN:
+            while not self._socket.closed and self._get(_EVENTS) & _POLLIN:
                 self._read()
-            self.touched = True
             self._session.lost(self.route, monotonic())
 
     def _read(self) -> None:
@@ -194,12 +205,10 @@ class Link:
         for count in range(MAX_MESSAGES):
             # To ask costs half of what it costs to fail: it pays for the first messages, not for each of many.
             if count == 1 and not self._get(_EVENTS) & _POLLIN:
-                self.touched = False
                 return
             try:
                 frame = receive(_NOBLOCK, False)
             except zmq.Again:
-                self.touched = False
                 return
             frames = [frame.bytes]
             while frame.more:
@@ -208,3 +217,4 @@ class Link:
             received(route, frames, now)
             if socket is not self._socket or socket.closed:
                 return
+        self.touched = True
