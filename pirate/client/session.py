@@ -308,6 +308,7 @@ class Session:
         # A broker that knows only the envelope rule returns our own header, which has no status.
         status = answer.options.get("status", "ok") if answer.options else "ok"
         if status == "ok":
+            self._settle(call, route)
             self._finish(call, answer)
         elif status == "partial":
             if call.part is not None and call.route is route:
@@ -316,7 +317,13 @@ class Session:
         elif (call.route is route or answer.options.get("code") not in _NOT_RUN) and not (
             isRefusal(answer) and self._refused(call, route, answer, now)
         ):
+            self._settle(call, route)
             self._finish(call, error=call.failure(answer.options))
+
+    def _settle(self, call: Call, route: Route) -> None:
+        """A call is answered by one of the servers that have it: the others need not go on."""
+        if call.others:
+            call.others = tuple(each for each in (*call.others, call.route) if each not in (route, None))
 
     def _refused(self, call: Call, route: Route, answer: Answer, now: float) -> bool:
         """A server will not take a call.  :return: whether another has been found."""
