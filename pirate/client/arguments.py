@@ -145,6 +145,8 @@ def body(frames: tuple[Frame, ...]) -> list[bytes]:
 
     :raise TypeError: if there is none, or if one is not bytes.
     """
+    if len(frames) == 1 and type(frames[0]) is bytes:
+        return [frames[0]]
     if not frames:
         raise TypeError("a request has at least one frame: call(b'') sends an empty one")
     for frame in frames:

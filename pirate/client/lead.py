@@ -312,7 +312,7 @@ class Lead:
         self._links.append(Link(self._dialer, self.session, endpoint, self._changed))
 
     def _changed(self, link: Link, going: bool) -> None:
-        for descriptor, act in ((link.socket, link.attend), (link.monitor, link.watch)):
+        for descriptor, act in ((link.socket, link.fired), (link.monitor, link.watch)):
             if descriptor >= 0 and going:
                 self._poll.unregister(descriptor)
                 del self._byDescriptor[descriptor]

@@ -153,13 +153,23 @@ class Link:
     def send(self, frames: Frames) -> bool:
         """Send a message; false if there is no connection, or if it takes no more."""
         send = self._send
-        self.touched = True
+        # To send may use up the sign that something has come; but the answer to what is sent now, alone, is yet to come.
+        if self.route.inHand != 1:
+            self.touched = True
         try:
             for frame in frames[:-1]:
                 send(frame, _SNDMORE)
             send(frames[-1], _NOBLOCK)
         except zmq.Again:
+            self.touched = True
             return False
+        return True
+
+    def fired(self) -> bool:
+        """The same as ``attend``, when the descriptor says that there is something."""
+        if not self._read():
+            return self.attend()
+        self.touched = self.touched or not self.route.ready
         return True
 
     def attend(self) -> bool:
@@ -199,22 +209,28 @@ class Link:
                 self._read()
             self._session.lost(self.route, monotonic())
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """
+        Read a bounded number of messages.  What comes after has the descriptor fire, unless this is ``touched``.
+
+        :return: whether there were any.
+        """
         receive, received, route, socket = self._receive, self._session.received, self.route, self._socket
         now = monotonic()
         for count in range(MAX_MESSAGES):
             # To ask costs half of what it costs to fail: it pays for the first messages, not for each of many.
             if count == 1 and not self._get(_EVENTS) & _POLLIN:
-                return
+                return True
             try:
                 frame = receive(_NOBLOCK, False)
             except zmq.Again:
-                return
+                return count > 0
             frames = [frame.bytes]
             while frame.more:
                 frame = receive(_NOBLOCK, False)
                 frames.append(frame.bytes)
             received(route, frames, now)
             if socket is not self._socket or socket.closed:
-                return
+                return True
         self.touched = True
+        return True

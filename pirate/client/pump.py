@@ -65,7 +65,7 @@ class Pump:
         if self.closed:
             raise MisuseError("this client is closed: make a new one")
         self.session.begin(call, monotonic())
-        self._soon()
+        self._look()
 
     def cancel(self, call: Call) -> None:
         """The caller does not want the answer any more."""
@@ -114,7 +114,7 @@ class Pump:
 
     def _changed(self, link: Link, going: bool) -> None:
         def readable() -> None:
-            link.touched = True
+            link.fired()
             self._turn()
 
         def told() -> None:
@@ -138,25 +138,27 @@ class Pump:
 
     def _turn(self) -> None:
         """Read what has come, a bounded number of messages; see to what is due."""
-        moved = False
         for link in self._links:
-            if link.touched and not self.closed and link.attend():
-                moved = True
-        if self.closed:
-            return
-        session, now = self.session, monotonic()
-        if now >= session.nextWake:
-            session.wake(now)
-            moved = True
-        if self.closed:
-            return
-        if moved or any(link.touched for link in self._links):
-            self._soon()
+            if link.touched and not self.closed:
+                link.attend()
+        now = monotonic()
+        if not self.closed and now >= self.session.nextWake:
+            self.session.wake(now)
+        if not self.closed:
+            self._look()
+        self._look()
+
+    def _look(self) -> None:
+        """See to it that there is a turn when there must be one."""
+        session = self.session
+        for link in self._links:
+            if link.touched:
+                self._soon()
         if session.open and (self._cancelTimer is None or session.nextWake < self._timerAt):
             if self._cancelTimer is not None:
                 self._cancelTimer()
             self._timerAt = session.nextWake
-            self._cancelTimer = self._loop.later(max(0.0, session.nextWake - now), self._timeOver)
+            self._cancelTimer = self._loop.later(max(0.0, session.nextWake - monotonic()), self._timeOver)
 
     def _timeOver(self) -> None:
         self._cancelTimer = None

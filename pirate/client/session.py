@@ -264,6 +264,12 @@ class Session:
     def _choose(self, call: Call, but: Route | None = None) -> Route | None:
         """The best connection for a call; one that was silent is replaced first, and not ready then."""
         best = None
+        if len(self.routes) == 1 and not self._plain and not call.refused:
+            # The usual case, without the work.
+            route = self.routes[0]
+            if route.silent and not route.inHand:
+                self._replace(route)
+            return route if route.ready else None
         for route in self.routes:
             if route.silent and not route.inHand:
                 self._replace(route)

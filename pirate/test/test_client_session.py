@@ -18,6 +18,9 @@ from pirate.test.test_client import steady
 from pirate.wire.frontend import NativeRequest, header, parseRequest
 from pirate.wire.words import Code
 
+#: What may happen to a session.
+DEEDS = ("begin", "reply", "busy", "stop", "lost", "ready", "cancel", "wake", "full")
+
 
 class FakeConnection:
     """
@@ -448,11 +451,7 @@ class EndTests(SessionCase):
         self.assertEqual((self.ended, self.inHand()), (["False"], [1]))
 
     @steady
-    @given(
-        st.lists(
-            st.tuples(st.sampled_from("begin reply busy stop lost ready cancel wake full".split()), st.integers(0, 7))
-        )
-    )
+    @given(st.lists(st.tuples(st.sampled_from(DEEDS), st.integers(0, 7))))
     def test_anything(self, deeds: list[tuple[str, int]]) -> None:
         """Whatever happens, in whatever order, every call ends once, and what connections have in hand adds up."""
         self.setUp()
@@ -515,7 +514,7 @@ class PlainTests(SessionCase):
     def test_mostLanes(self) -> None:
         """There is an end to the number of connections; what is too much waits its turn."""
         self.connect("A")
-        for number in range(200):
+        for _ in range(200):
             self.begin("a")
             for route in self.routes:
                 if not route.ready:
