@@ -207,7 +207,8 @@ class Lead:
                 self._finishClosing()
             return
         try:
-            self._settle()
+            if self._inbox or self._ended:
+                self._settle()
             if self._closing:
                 self._finishClosing()
         finally:
@@ -249,7 +250,8 @@ class Lead:
 
         :param want: what the leader waits for, if anything.
         """
-        self._settle()
+        if self._inbox or self._ended:
+            self._settle()
         moved = False
         for link in self._links:
             if link.touched and link.attend():
@@ -267,7 +269,10 @@ class Lead:
             return
         wait = int(min(session.nextWake - now, _LONGEST_WAIT) * 1000) + 1
         for descriptor, _ in self._poll.poll(wait):
-            self._byDescriptor[descriptor]()
+            # One may have closed another's.
+            act = self._byDescriptor.get(descriptor)
+            if act is not None:
+                act()
         self._blocked = False
 
     def _settle(self) -> None:

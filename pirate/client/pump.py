@@ -146,7 +146,6 @@ class Pump:
             self.session.wake(now)
         if not self.closed:
             self._look()
-        self._look()
 
     def _look(self) -> None:
         """See to it that there is a turn when there must be one."""
