@@ -167,7 +167,8 @@ class Link:
 
     def fired(self) -> bool:
         """The same as ``attend``, when the descriptor says that there is something."""
-        if not self._read():
+        # A REQ may not be read at any time.
+        if self._dialer.plain or not self._read():
             return self.attend()
         self.touched = self.touched or not self.route.ready
         return True
@@ -219,8 +220,13 @@ class Link:
         now = monotonic()
         for count in range(MAX_MESSAGES):
             # To ask costs half of what it costs to fail: it pays for the first messages, not for each of many.
-            if count == 1 and not self._get(_EVENTS) & _POLLIN:
-                return True
+            if count == 1:
+                if not self._session.open:
+                    # The next request is sent first; then there is time to ask.
+                    self.touched = True
+                    return True
+                if not self._get(_EVENTS) & _POLLIN:
+                    return True
             try:
                 frame = receive(_NOBLOCK, False)
             except zmq.Again:
