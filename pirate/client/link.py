@@ -153,7 +153,8 @@ class Link:
     def send(self, frames: Frames) -> bool:
         """Send a message; false if there is no connection, or if it takes no more."""
         send = self._send
-        # To send may use up the sign that something has come; but the answer to what is sent now, alone, is yet to come.
+        # To send may use up the sign that something has come; but the answer to what is sent now, if it is all that is
+        # under way, is yet to come.
         if self.route.inHand != 1:
             self.touched = True
         try:

@@ -8,9 +8,12 @@ import threading
 
 from twisted.trial.unittest import SkipTest
 
+from pirate.app import Context
 from pirate.client import Client, MisuseError
 from pirate.errors import ConfigurationError
-from pirate.test.integration.test_client import PATIENCE, ROOT, ClientCase, echo, silent
+from pirate.pickled import app
+from pirate.test.integration.test_client import PATIENCE, ROOT, ClientCase, Script, echo, native, silent
+from pirate.wire.words import Code
 
 
 class UseTests(ClientCase):
@@ -103,13 +106,59 @@ except Timeout:
             self.assertEqual(out, b"given up\n")
 
 
+def answering(*said: list[bytes]) -> Script:
+    """A broker that gives parts, and in the end a reply."""
+
+    def answer(frames: list[bytes]) -> list[list[bytes]]:
+        request = native(frames)
+        return [*(request.part(each) for each in said[:-1]), request.reply(said[-1])]
+
+    return answer
+
+
+def shouting(frames: list[bytes]) -> list[list[bytes]]:
+    """A broker that gives back the request in capital letters."""
+    request = native(frames)
+    return [request.reply([frame.upper() for frame in request.body])]
+
+
+def calling(frames: list[bytes]) -> list[list[bytes]]:
+    """A broker with the app for pickled calls."""
+    request = native(frames)
+    return [request.reply(app(*request.body, context=Context(b"", {}, lambda: False)))]
+
+
+def failing(frames: list[bytes]) -> list[list[bytes]]:
+    """A broker whose app fails."""
+    return [native(frames).error(Code.APP_ERROR, "ValueError: only digits, please")]
+
+
+#: What each example is answered with, and what it prints then.
+EXAMPLES: dict[str, tuple[Script, bytes, bytes]] = {
+    "blocking": (echo, b"b'Ahoy!'\n", b""),
+    "many": (shouting, b"b'ONE'\nb'TWO'\nb'THREE'\n[b'FIVE', b'FOUR']\n", b""),
+    "executor": (echo, b"b'Ahoy!'\n", b""),
+    "pickle": (calling, b"[1, 1, 2, 6, 24]\n", b""),
+    "twisted": (echo, b"b'Ahoy!'\n", b""),
+    "asyncio": (echo, b"b'Ahoy!'\n", b""),
+    "stream": (answering([b"3"], [b"2"], [b"1"], [b""]), b"b'3'\nb'2'\nb'1'\n", b""),
+    "errors": (failing, b"the app says ValueError only digits, please\n", b""),
+    "trace": (echo, b"b'Ahoy!'\n", b"ok 00- True\n"),
+}
+
+
 class ExampleTests(ClientCase):
     """The examples of the documentation."""
 
-    def test_blocking(self) -> None:
-        """The example of the blocking client does what the page says."""
-        example = ROOT / "docs" / "examples" / "client_blocking.py"
-        if not example.exists():
+    def test_examples(self) -> None:
+        """Each example of a client prints what it should, and there is no other."""
+        folder = ROOT / "docs" / "examples"
+        if not folder.exists():
             raise SkipTest("the documentation is not here")
-        out, err = self.program(str(example), self.broker(echo).endpoint).communicate(timeout=PATIENCE)
-        self.assertEqual((out, err), (b"b'Ahoy!'\n", b""))
+        self.assertEqual({path.stem.removeprefix("client_") for path in folder.glob("client_*.py")}, set(EXAMPLES))
+        running = {
+            name: self.program(str(folder / f"client_{name}.py"), self.broker(script).endpoint)
+            for name, (script, _, _) in EXAMPLES.items()
+        }
+        for name, (_, out, err) in EXAMPLES.items():
+            self.assertEqual(running[name].communicate(timeout=PATIENCE), (out, err), name)
