@@ -26,8 +26,6 @@ python_use_unqualified_type_names = True
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(twisted|zope|zmq|collections|concurrent|typing|types|enum|os|_io)\..*"),
-    (
-        "py:.*",
-        r"(Any|Callable|Deferred|Failure|Future|CallFuture|Sequence|Mapping|TracebackType|SystemExit|Exception|int|IntEnum)",
-    ),
+    ("py:.*", r"(Any|Callable|Deferred|Failure|Sequence|Mapping|TracebackType|SystemExit|Exception|int|IntEnum)"),
+    ("py:.*", r"(Call)?Future"),
 ]

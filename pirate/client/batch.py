@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
+from pirate.client.arrivals import Arrivals
 from pirate.client.call import Call
 from pirate.client.errors import CallError
-from pirate.client.lead import Lead, wake
+from pirate.client.lead import Lead
 from pirate.client.terms import Terms
 from pirate.errors import ConfigurationError
 
@@ -24,6 +25,9 @@ class Batch:
 
     :param newCall: makes a call of a payload.
     """
+
+    # Until it is made.
+    _over = True
 
     def __init__(
         self,
@@ -51,23 +55,20 @@ class Batch:
         self._order: deque[Call] = deque()
         self._open: set[Call] = set()
         # Those that have ended: as told by whoever has the lead, and then as counted here.
-        self._arrived: deque[Call] = deque()
+        self._arrivals = Arrivals()
         self._ready: deque[Call] = deque()
         self._running = 0
         self._done = 0
         self._over = False
-        self.waiter: Any = None
 
     def __iter__(self) -> Batch:
         return self
 
     def __del__(self) -> None:
-        self.close()
-
-    @property
-    def finished(self) -> bool:
-        """Whether a call has ended that has not been counted."""
-        return bool(self._arrived)
+        # At any moment, in any thread: nothing may be done here but to leave a wish.
+        if not self._over:
+            for call in (*self._order, *self._open):
+                self._lead.leave(self._lead.session.cancel, call)
 
     def __next__(self) -> Any:
         """
@@ -77,7 +78,7 @@ class Batch:
         """
         try:
             while True:
-                if self._arrived:
+                if self._arrivals.items:
                     self._count()
                 if self._running < self._concurrency and self._payloads is not None:
                     self._fill()
@@ -86,7 +87,7 @@ class Batch:
                     return self._conclude(call)
                 if not self._running:
                     raise StopIteration
-                self._lead.until(self)
+                self._lead.until(self._arrivals)
         except BaseException:
             self.close()
             raise
@@ -129,7 +130,7 @@ class Batch:
                 self._payloads = None
                 break
             call = self._newCall(payload)
-            call.done = self._ended
+            call.done = self._arrivals.add
             fresh.append(call)
         if fresh:
             self._running += len(fresh)
@@ -137,21 +138,11 @@ class Batch:
                 self._order.extend(fresh)
             else:
                 self._open.update(fresh)
-            self._lead.post(self._begin, fresh)
-
-    def _begin(self, calls: list[Call], now: float) -> None:
-        begin = self._lead.session.begin
-        for call in calls:
-            begin(call, now)
-
-    def _ended(self, call: Call) -> None:
-        self._arrived.append(call)
-        if self.waiter is not None:
-            wake(self)
+            self._lead.post(self._lead.session.beginAll, fresh)
 
     def _count(self) -> None:
         """Note what has ended since the last time."""
-        arrived = self._arrived
+        arrived = self._arrivals.items
         while arrived:
             call = arrived.popleft()
             self._running -= 1

@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pirate.client import arguments
+from pirate.client.arrivals import wake
 from pirate.client.batch import Batch
 from pirate.client.call import Call
 from pirate.client.codecs import Codec
 from pirate.client.errors import MisuseError
-from pirate.client.lead import Lead, wake
+from pirate.client.lead import Lead
 from pirate.client.pong import Pong, pong
 from pirate.client.stream import Stream
 from pirate.client.terms import RETRIES, TIMEOUT, Curve, Terms

@@ -20,6 +20,7 @@ from random import Random
 from time import monotonic
 from typing import Any, Protocol
 
+from pirate.client.arrivals import wake
 from pirate.client.call import Call
 from pirate.client.link import Link
 from pirate.client.session import Session
@@ -45,16 +46,6 @@ class Want(Protocol):
     @property
     def finished(self) -> bool:
         """Whether it is there."""
-
-
-def wake(want: Any) -> None:
-    """Let the thread that waits for something look again."""
-    waiter = want.waiter
-    if waiter is not None:
-        want.waiter = None
-        # Two may wake it at once.
-        with suppress(RuntimeError):
-            waiter.release()
 
 
 class Lead:
@@ -159,15 +150,10 @@ class Lead:
         if not self._lead.locked():
             self._promote()
 
-    def during(self, act: Callable[[], object]) -> bool:
-        """Do something in the lead, if nobody else has it.  :return: whether that was so."""
-        if not self._take():
-            return False
-        try:
-            act()
-        finally:
-            self._layDown()
-        return True
+    def leave(self, act: Callable[[Any, float], object], argument: Any) -> None:
+        """The same, whenever somebody has the lead next: it may be called at any moment, by a collector of garbage."""
+        self._inbox.append((act, argument))
+        self._ring()
 
     def afterwards(self, act: Callable[[Any], object], argument: Any) -> None:
         """For whoever has the lead: have something done that may do anything, as a user's own callback may."""

@@ -141,6 +141,11 @@ class Session:
             self._flush(now)
         self._plan(call, now)
 
+    def beginAll(self, calls: list[Call], now: float) -> None:
+        """Take up several."""
+        for call in calls:
+            self.begin(call, now)
+
     def cancel(self, call: Call, now: float) -> None:
         """A caller does not want the answer any more; the servers are told."""
         if not call.finished:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
+from pirate.client.arrivals import Arrivals
 from pirate.client.call import Call
-from pirate.client.lead import Lead, wake
+from pirate.client.lead import Lead
 from pirate.client.terms import Terms
 
 
@@ -29,12 +29,11 @@ class Stream:
         self._lead = lead
         self._terms = terms
         self._call = call
-        self._parts: deque[list[bytes]] = deque()
+        self._parts = Arrivals()
         self._over = False
-        self.waiter: Any = None
         self.request = call.key
-        call.part = self._came
-        call.done = self._ended
+        call.part = self._parts.add
+        call.done = self._parts.end
 
     def begin(self) -> None:
         """Send the request."""
@@ -50,12 +49,9 @@ class Stream:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
-
-    @property
-    def finished(self) -> bool:
-        """Whether there is something to take, or nothing to wait for."""
-        return bool(self._parts) or self._call.finished
+        # At any moment, in any thread: nothing may be done here but to leave a wish.
+        if not self._over:
+            self._lead.leave(self._lead.session.cancel, self._call)
 
     def __next__(self) -> Any:
         """
@@ -66,12 +62,12 @@ class Stream:
         if self._over:
             raise StopIteration
         try:
-            self._lead.until(self)
+            self._lead.until(self._parts)
         except BaseException:
             self.close()
             raise
-        if self._parts:
-            return self._terms.part(self._parts.popleft())
+        if self._parts.items:
+            return self._terms.part(self._parts.items.popleft())
         self._over = True
         value = self._terms.conclude(self._call)
         if isMore(self._call):
@@ -84,10 +80,3 @@ class Stream:
             self._over = True
             if not self._call.finished:
                 self._lead.post(self._lead.session.cancel, self._call)
-
-    def _came(self, frames: list[bytes]) -> None:
-        self._parts.append(frames)
-        wake(self)
-
-    def _ended(self, call: Call) -> None:
-        wake(self)

@@ -72,6 +72,23 @@ class MapTests(ClientCase):
         self.assertEqual([next(replies) for _ in range(5)], [[b"x", b"%d" % number] for number in range(5)])
         self.assertLessEqual(len(taken), 10)
 
+    def test_forgotten(self) -> None:
+        """A map that is not read to its end is cancelled when the client is next used."""
+        seen: list[tuple[str, bytes]] = []
+
+        def patient(frames: list[bytes]) -> list[list[bytes]]:
+            request = native(frames)
+            seen.append((request.command, request.key))
+            return [] if request.body == [b"held"] else [frames]
+
+        client = self.client(self.broker(patient).endpoint)
+        for reply in client.map([b"a", b"held"]):
+            self.assertEqual(reply, b"a")
+            break
+        client.call(b"b")
+        client.call(b"c")
+        self.assertIn(("cancel", seen[1][1]), seen)
+
     def test_errors(self) -> None:
         """An error is raised in its place, and ends it; or comes in the place of a reply."""
         client = self.client(self.broker(picky).endpoint)
