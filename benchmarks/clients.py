@@ -60,6 +60,11 @@ MANY: dict[str, Ask] = {
     "AsyncClient.call, 64 tasks": caller("coroutines", SEVERAL),
     "TwistedClient.call, 64 Deferreds": caller("deferreds", SEVERAL),
 }
+#: Who asks, what is shown of it, and how it is done.
+SCENARIOS = {
+    "one": (ONE, ("rate", "load", "p50"), "one after the other"),
+    "many": (MANY, ("rate", "load"), f"{SEVERAL} at a time"),
+}
 TARGETS = {
     "one": (Target("rate", "Client.call", "bare REQ socket", least=1 / 1.3),),
     "many": (Target("rate", "Client.map", "load generator", least=0.7),),
@@ -69,6 +74,7 @@ TARGETS = {
 def parse(arguments: Sequence[str]) -> Namespace:
     """The command line."""
     parser = ArgumentParser(description="Measure the faces of the client, in one run.")
+    parser.add_argument("--scenario", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), help="only these")
     parser.add_argument("--runs", type=int, default=5, help="how often each is measured; default 5")
     parser.add_argument("--calls", type=int, default=10_000, help="how many requests each sends; default 10000")
     parser.add_argument("--ipc", action="store_true", help="over UNIX sockets; else over TCP")
@@ -82,15 +88,13 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     facts = describe(options)
     print(f"{facts['machine']}; {facts['versions']}; {facts['date']}\n", flush=True)
-    columns = ("rate", "load", "p50")
     try:
-        for name, about, kinds, shown in (
-            ("one", f"{options.calls:,} requests of 32 bytes, one after the other", ONE, columns),
-            ("many", f"{options.calls:,} requests of 32 bytes, {SEVERAL} at a time", MANY, columns[:2]),
-        ):
+        for name in options.scenario:
+            kinds, columns, how = SCENARIOS[name]
             runs = measureAll(kinds, options)
             cases = tuple(Case(Contestant(each, each, pirate), "", _never) for each in kinds)
-            print(render(Scenario(name, about, shown, cases, TARGETS[name]), runs), end="\n\n", flush=True)
+            about = f"{options.calls:,} requests of 32 bytes, {how}"
+            print(render(Scenario(name, about, columns, cases, TARGETS[name]), runs), end="\n\n", flush=True)
     except (Failed, subprocess.TimeoutExpired) as error:
         print(f"failed: {error}", file=sys.stderr, flush=True)
         return 1

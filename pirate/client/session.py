@@ -22,12 +22,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
 from random import Random
-from typing import Protocol
 
 from pirate.client.call import Call, isRefusal
 from pirate.client.errors import CallError, Cancelled
+from pirate.client.route import Connection, Route
+from pirate.client.schedule import Schedule
 from pirate.wire.frontend import Answer, header, parseAnswer
 from pirate.wire.words import MAGIC, Frames
 
@@ -41,52 +41,6 @@ MAX_LANES = 64
 _NEVER = float("inf")
 #: A mark of the errors that say that a request was not run: from an earlier try they mean nothing.
 _NOT_RUN = frozenset({"busy", "stopping", "expired", "cancelled"})
-
-
-class Connection(Protocol):
-    """What a session asks of a connection."""
-
-    def send(self, frames: Frames) -> bool:
-        """Send a message; false if it is not taken now."""
-
-    def reopen(self) -> None:
-        """Replace it by a new one to the same endpoint."""
-
-
-class Route:
-    """
-    A connection as its session sees it.
-
-    :ivar endpoint: its address.
-    :ivar connection: what sends.
-    :ivar ready: whether it takes messages, as far as is known.
-    :ivar inHand: how many calls were sent there and not answered yet.
-    :ivar heard: when a message came last.
-    :ivar pinged: since when an answer to a ping is waited for; ``None`` if none is.
-    :ivar suspect: whether it has left a ping without an answer.
-    :ivar silent: whether a whole call has passed there without a sign of life.
-    :ivar stopping: whether its server has said that it takes no more.
-    :ivar denied: whether its server does not let it in.
-    :ivar call: the call that was sent there last, and is in hand if it is a plain one.
-    """
-
-    __slots__ = (
-        *("call", "connection", "denied", "endpoint", "heard", "inHand", "pinged", "ready", "silent", "stopping"),
-        "suspect",
-    )
-
-    def __init__(self, endpoint: str, connection: Connection) -> None:
-        self.endpoint = endpoint
-        self.connection = connection
-        self.ready = False
-        self.inHand = 0
-        self.heard = -_NEVER
-        self.pinged: float | None = None
-        self.suspect = False
-        self.silent = False
-        self.stopping = False
-        self.denied = False
-        self.call: Call | None = None
 
 
 class Session:
@@ -112,8 +66,7 @@ class Session:
         self._closed = False
         self._open: dict[object, Call] = {}
         self._waiting: deque[Call] = deque()
-        self._times: list[tuple[float, int, Call]] = []
-        self._count = 0
+        self._schedule = Schedule()
         self._check = _NEVER
 
     @property
@@ -226,21 +179,16 @@ class Session:
 
     def wake(self, now: float) -> None:
         """Time has passed."""
-        times = self._times
-        while times and times[0][0] <= now:
-            call = heappop(times)[2]
-            if call.finished:
-                continue
+        while (call := self._schedule.due(now)) is not None:
             if now >= call.deadline:
                 self._expire(call)
-            elif call.route is not None and call.next <= now:
+                continue
+            if call.route is not None and call.next <= now:
                 self._retry(call, now)
-                self._plan(call, now)
-            else:
-                self._plan(call, now)
+            self._plan(call, now)
         if now >= self._check:
             self._examine(now)
-        self.nextWake = min(times[0][0] if times else _NEVER, self._check)
+        self.nextWake = min(self._schedule.next, self._check)
 
     # --- where to
 
@@ -417,17 +365,8 @@ class Session:
 
     def _plan(self, call: Call, now: float) -> None:
         """Note when a call is next to be looked at."""
-        if call.finished:
-            return
-        when = min(call.next, call.deadline) if call.route is not None else call.deadline
-        self._count += 1
-        times = self._times
-        heappush(times, (max(when, now), self._count, call))
-        if len(times) > 2 * len(self._open) + 256:
-            # Most calls end long before their time: what is left of them must not pile up.
-            self._times = times = [each for each in times if not each[2].finished]
-            heapify(times)
-        self.nextWake = min(times[0][0], self._check)
+        self._schedule.plan(call, now, len(self._open))
+        self.nextWake = min(self._schedule.next, self._check)
 
     def _examine(self, now: float) -> None:
         """Look at the connections that are silent with calls in hand."""

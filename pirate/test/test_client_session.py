@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.client import errors
 from pirate.client.call import Call
-from pirate.client.session import Route, Session
+from pirate.client.route import Route
+from pirate.client.session import Session
 from pirate.test.test_client import steady
 from pirate.wire.frontend import NativeRequest, header, parseRequest
 from pirate.wire.words import Code
@@ -37,13 +38,13 @@ class FakeConnection:
         self.reopened = 0
 
     def send(self, frames: Sequence[bytes]) -> bool:
-        """See L{pirate.client.session.Connection}."""
+        """See L{pirate.client.route.Connection}."""
         if not self.full:
             self.sent.append(list(frames))
         return not self.full
 
     def reopen(self) -> None:
-        """See L{pirate.client.session.Connection}."""
+        """See L{pirate.client.route.Connection}."""
         self.reopened += 1
 
     def requests(self) -> list[tuple[str, bytes]]:
@@ -439,7 +440,7 @@ class EndTests(SessionCase):
         self.connect("A")
         for _ in range(2000):
             self.answer(0, self.begin("a"))
-        self.assertLess(len(self.session._times), 300)
+        self.assertLess(len(self.session._schedule), 300)
         self.assertEqual((self.session.open, self.inHand()), (0, [0]))
 
     def test_beginInDone(self) -> None:

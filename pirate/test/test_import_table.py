@@ -78,7 +78,9 @@ ALLOWED = {
     # The client.
     "client.errors": "errors wire.words",
     "client.call": "client.errors wire",
-    "client.session": "client.call client.errors wire",
+    "client.route": "client.call wire.words",
+    "client.schedule": "client.call",
+    "client.session": "client.call client.errors client.route client.schedule wire",
     "client.arguments": "errors wire.words",
     "client.codecs": "client.arguments errors",
     "client.link": "client.session errors wire.words zmq",
@@ -110,7 +112,7 @@ PURE = (
     "endpoints kinds settings child backoff reloading pool credit"
 )
 #: The same of the client; only their package, which a client has anyway, loads ZeroMQ.
-PURE_CLIENT = "client.errors client.call client.session"
+PURE_CLIENT = "client.errors client.call client.route client.schedule client.session"
 PURE_LIBRARY = {
     "collections",
     "dataclasses",

@@ -5,14 +5,26 @@ from __future__ import annotations
 
 import queue
 import threading
+from pathlib import Path
 
+import zmq
 from twisted.trial.unittest import SkipTest
 
 from pirate.app import Context
 from pirate.client import Client, MisuseError
 from pirate.errors import ConfigurationError
+from pirate.keys import loadPair, writePair
 from pirate.pickled import app
-from pirate.test.integration.test_client import PATIENCE, ROOT, ClientCase, Script, echo, native, silent
+from pirate.test.integration.test_client import (
+    PATIENCE,
+    ROOT,
+    ClientCase,
+    Script,
+    ScriptedBroker,
+    echo,
+    native,
+    silent,
+)
 from pirate.wire.words import Code
 
 
@@ -144,6 +156,9 @@ EXAMPLES: dict[str, tuple[Script, bytes, bytes]] = {
     "stream": (answering([b"3"], [b"2"], [b"1"], [b""]), b"b'3'\nb'2'\nb'1'\n", b""),
     "errors": (failing, b"the app says ValueError only digits, please\n", b""),
     "trace": (echo, b"b'Ahoy!'\n", b"ok 00- True\n"),
+    "several": (echo, b"b'Ahoy!'\n", b""),
+    "json": (echo, b"{'width': 100}\n", b""),
+    "curve": (echo, b"b'Ahoy!'\n", b""),
 }
 
 
@@ -156,9 +171,19 @@ class ExampleTests(ClientCase):
         if not folder.exists():
             raise SkipTest("the documentation is not here")
         self.assertEqual({path.stem.removeprefix("client_") for path in folder.glob("client_*.py")}, set(EXAMPLES))
-        running = {
-            name: self.program(str(folder / f"client_{name}.py"), self.broker(script).endpoint)
-            for name, (script, _, _) in EXAMPLES.items()
+        keys = Path(self.mktemp())
+        keys.mkdir()
+        writePair(keys, "me")
+        public, secret = loadPair(writePair(keys, "server")[1])
+        options: dict[int, int | bytes] = {
+            zmq.CURVE_SERVER: 1,
+            zmq.CURVE_PUBLICKEY: public,
+            zmq.CURVE_SECRETKEY: secret,
         }
+        running = {}
+        for name, (script, _, _) in EXAMPLES.items():
+            broker = ScriptedBroker(script, options=options if name == "curve" else None)
+            self.addCleanup(broker.close)
+            running[name] = self.program(str(folder / f"client_{name}.py"), broker.endpoint, cwd=str(keys))
         for name, (_, out, err) in EXAMPLES.items():
             self.assertEqual(running[name].communicate(timeout=PATIENCE), (out, err), name)
