@@ -55,7 +55,7 @@ class Client:
         package of that name) or a ``Codec``.
     :param before: called with each ``Call`` before it is sent, by the thread that makes it.  It may return a W3C
         traceparent, which the app finds in its context.
-    :param after: called with each ``Call`` that has ended, which then has its ``error``, or ``None``.
+    :param after: called with each ``Call`` when its caller learns how it ended: then it has its ``error``, or ``None``.
     :raise ConfigurationError: if one of these is not right.
     :ivar endpoint: the endpoint, the first if there are several.
     :ivar endpoints: all of them.

@@ -173,6 +173,9 @@ class Lead:
                 self._leader = 0
         self._promote()
         self._work.set()
+        background = self._background
+        if background is not None and background is not threading.current_thread():
+            background.join(_LONGEST_WAIT)
 
     # --- the lead
 

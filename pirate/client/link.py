@@ -20,6 +20,8 @@ MAX_MESSAGES = 256
 RECONNECT, MAX_RECONNECT = 50, 1000
 #: Milliseconds that an attempt to connect may take.
 CONNECT_TIMEOUT = 5000
+#: Milliseconds between ZMTP heartbeats on TCP, and without an answer after which a server is given up.
+HEARTBEATS: dict[int, int] = {zmq.HEARTBEAT_IVL: 20_000, zmq.HEARTBEAT_TIMEOUT: 20_000}
 
 # The plain ints cost a tenth of the enumeration's members, and the calls below are made for every frame.
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -95,6 +97,8 @@ class Dialer:
             # Replies are kept until they are read; there is one at most for each request.
             zmq.RCVHWM: 0,
         }
+        if endpoint.startswith("tcp://") and not self.plain:
+            options |= HEARTBEATS
         self._opened += 1
         if self._identity is not None:
             options[zmq.ROUTING_ID] = self._identity + (b".%d" % self._opened if self._opened > 1 else b"")

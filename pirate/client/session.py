@@ -220,11 +220,11 @@ class Session:
         if len(self.routes) == 1 and not self._plain and not call.refused:
             # The usual case, without the work.
             route = self.routes[0]
-            if route.silent and not route.inHand:
+            if (route.silent or route.denied) and not route.inHand:
                 self._replace(route)
             return route if route.ready else None
         for route in self.routes:
-            if route.silent and not route.inHand:
+            if (route.silent or route.denied) and not route.inHand:
                 self._replace(route)
             if not route.ready or (self._plain and route.inHand) or (call.refused and route in call.refused):
                 continue
@@ -236,7 +236,8 @@ class Session:
         return (route.suspect or route.stopping, route is but, route.inHand, self._random())
 
     def _replace(self, route: Route) -> None:
-        route.ready = route.silent = False
+        # ZeroMQ does not try again by itself where it was not let in.
+        route.ready = route.silent = route.denied = False
         route.connection.reopen()
 
     def _flush(self, now: float) -> None:

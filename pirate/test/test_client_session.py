@@ -291,7 +291,7 @@ class RefusalTests(SessionCase):
             self.assertEqual(call.error and call.error.code, code)
 
     def test_denied(self) -> None:
-        """If no server lets the client in, what waits ends at once; a call that comes later when its time is over."""
+        """If no server lets the client in, what waits ends at once; for a later call they are tried again."""
         self.add("A")
         self.add("B")
         first = self.begin("a")
@@ -299,7 +299,10 @@ class RefusalTests(SessionCase):
         self.assertFalse(first.finished)
         self.session.denied(self.routes[1])
         second = self.begin("b")
-        self.session.wake(10.0)
+        self.assertEqual([link.reopened for link in self.links], [1, 1])
+        self.session.denied(self.routes[0])
+        self.assertFalse(second.finished)
+        self.session.denied(self.routes[1])
         for call in (first, second):
             self.assertIsInstance(call.error, errors.Denied)
 

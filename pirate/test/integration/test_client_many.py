@@ -15,7 +15,17 @@ import zmq
 from twisted.trial.unittest import SkipTest
 
 from pirate.app import Context
-from pirate.client import AppError, AsyncClient, CallError, Cancelled, Client, Executor, MisuseError, Unavailable
+from pirate.client import (
+    AppError,
+    AsyncClient,
+    CallError,
+    Cancelled,
+    Client,
+    Denied,
+    Executor,
+    MisuseError,
+    Unavailable,
+)
 from pirate.errors import ConfigurationError
 from pirate.pickled import app, isTrusted
 from pirate.test.integration.test_client import PATIENCE, ClientCase, echo, native, perl
@@ -315,6 +325,34 @@ class ArgumentTests(ClientCase):
         self.assertRaises(CallError, self.client(self.broker(echo).endpoint).ping)
         self.assertRaises(Unavailable, self.client(self.refused()).ping, 0.05)
         self.assertRaises(ConfigurationError, self.client(self.refused(), plain=True).ping)
+
+    def test_denied(self) -> None:
+        """A server that does not know the key says so at once, each time, and later lets in whom it knows then."""
+        if not zmq.has("curve"):
+            raise SkipTest("this ZeroMQ has no CURVE")
+        server, me = zmq.curve_keypair(), zmq.curve_keypair()
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.addCleanup(context.destroy, 0)
+        doorkeeper, router = context.socket(zmq.REP), context.socket(zmq.ROUTER)
+        doorkeeper.bind("inproc://zeromq.zap.01")
+        router.curve_secretkey, router.curve_publickey, router.curve_server = server[1], server[0], True
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+
+        def serve() -> None:
+            for code in (b"400", b"400", b"200"):
+                version, number, *_ = doorkeeper.recv_multipart()
+                doorkeeper.send_multipart([version, number, code, b"", b"", b""])
+            router.send_multipart(router.recv_multipart())
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        with Client(port, curve=(server[0], me), timeout=PATIENCE) as client:
+            for _ in range(2):
+                began = time.monotonic()
+                self.assertRaises(Denied, client.call, b"x")
+                self.assertLess(time.monotonic() - began, PATIENCE / 2)
+            self.assertEqual(client.call(b"x"), b"x")
+        serving.join(PATIENCE)
 
     def test_keys(self) -> None:
         """With the right keys a server is reached, with a wrong one it is not; half a pair is refused."""
