@@ -157,16 +157,13 @@ class Link:
     def send(self, frames: Frames) -> bool:
         """Send a message; false if there is no connection, or if it takes no more."""
         send = self._send
-        # To send may use up the sign that something has come; but the answer to what is sent now, if it is all that is
-        # under way, is yet to come.
-        if self.route.inHand != 1:
-            self.touched = True
+        # To send may use up the sign that something has come.
+        self.touched = True
         try:
             for frame in frames[:-1]:
                 send(frame, _SNDMORE)
             send(frames[-1], _NOBLOCK)
         except zmq.Again:
-            self.touched = True
             return False
         return True
 

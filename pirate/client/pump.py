@@ -150,9 +150,8 @@ class Pump:
     def _look(self) -> None:
         """See to it that there is a turn when there must be one."""
         session = self.session
-        for link in self._links:
-            if link.touched:
-                self._soon()
+        if session.open and any(link.touched for link in self._links):
+            self._soon()
         if session.open and (self._cancelTimer is None or session.nextWake < self._timerAt):
             if self._cancelTimer is not None:
                 self._cancelTimer()

@@ -20,6 +20,7 @@ from pirate.test.integration.faces import FACES, Face
 from pirate.test.integration.gate import PATIENCE
 from pirate.test.integration.support import ProgramCase, ServerCase
 from pirate.test.integration.test_client import Script, ScriptedBroker, echo, native, silent
+from pirate.wire.frontend import header
 from pirate.wire.words import Code
 
 #: Where apps are that answer in parts.
@@ -114,6 +115,19 @@ class ConformanceTests(FaceCase):
 
         await self.each(broker.endpoint, act, timeout=0.2)
         await self.each(self.path(), nobody, timeout=0.05)
+
+    async def test_strays(self) -> None:
+        """Answers that nobody waits for, which come at any moment, do not hide those that somebody does."""
+
+        def noisy(frames: list[bytes]) -> list[list[bytes]]:
+            stray = [frames[0], header(os.urandom(16), {}), b"", b"no"]
+            return [stray, frames, stray]
+
+        def act(face: Face) -> None:
+            for number in range(500):
+                self.assertEqual(face.call(b"%d" % number), b"%d" % number)
+
+        await self.each(self.broker(noisy).endpoint, act)
 
     async def test_restart(self) -> None:
         """A call that was under way when its server died is answered by the next one at the same place."""
