@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from socket import AF_INET, AF_INET6, SOCK_STREAM
 from typing import Any
 
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.client import arguments
+from pirate.client.terms import addresses
 from pirate.errors import ConfigurationError
 from pirate.test.test_client import steady
 
@@ -72,11 +74,42 @@ class ArgumentTests(SynchronousTestCase):
             self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, arguments.seconds, each)))
 
     def test_tries(self) -> None:
-        """There is at least one try, and the number is whole."""
-        self.assertEqual(arguments.tries(1), 1)
-        wrong: list[Any] = [0, -1, 1001, 1.5, True, "2", None]
+        """There is at least one try, which 0 means too, and the number is whole."""
+        self.assertEqual((arguments.tries(0), arguments.tries(1), arguments.tries(2)), (1, 1, 2))
+        wrong: list[Any] = [-1, 1001, 1.5, True, "2", None]
         for each in wrong:
             self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, arguments.tries, each)))
+
+    def test_endpoints(self) -> None:
+        """One endpoint, or several, each of them once; an empty list is refused, and what is no list of endpoints."""
+        self.assertEqual(arguments.endpoints(6660), ("tcp://127.0.0.1:6660",))
+        self.assertEqual(arguments.endpoints(["6660", 6660, "a:1"]), ("tcp://127.0.0.1:6660", "tcp://a:1"))
+        wrong: list[Any] = [[], None, b"6660", ["nowhere"], True]
+        for each in wrong:
+            self.assertRaises(ConfigurationError, arguments.endpoints, each)
+
+    def test_isLocal(self) -> None:
+        """The loopback interface and UNIX sockets are this machine's own."""
+        for endpoint in ("tcp://127.0.0.1:1", "tcp://127.9.9.9:1", "tcp://[::1]:1", "tcp://localhost:1", "ipc:///x"):
+            self.assertTrue(arguments.isLocal(endpoint), endpoint)
+        for endpoint in ("tcp://10.0.0.1:1", "tcp://127.0.0.1.example:1", "tcp://[2001:db8::1]:1", "tcp://127.x:1"):
+            self.assertFalse(arguments.isLocal(endpoint), endpoint)
+
+    def test_addresses(self) -> None:
+        """A name with several addresses is several endpoints, IPv4 before IPv6; with one it is left as it is."""
+
+        def found(*hosts: str) -> list[Any]:
+            return [(AF_INET6 if ":" in host else AF_INET, SOCK_STREAM, 6, "", (host, 1)) for host in hosts]
+
+        name = "tcp://jobs.example:1"
+        self.assertEqual(
+            addresses(name, found("10.0.0.1", "::1", "10.0.0.2")), ["tcp://10.0.0.1:1", "tcp://10.0.0.2:1"]
+        )
+        self.assertEqual(addresses(name, found("fd::1", "fd::2")), ["tcp://[fd::1]:1", "tcp://[fd::2]:1"])
+        for several in ([], found("10.0.0.1"), found("10.0.0.1", "10.0.0.1")):
+            self.assertEqual(addresses(name, several), [name])
+        for endpoint in ("tcp://10.0.0.1:1", "tcp://[::1]:1", "ipc:///x"):
+            self.assertEqual(addresses(endpoint), [endpoint])
 
     def test_identity(self) -> None:
         """An identity is what a ROUTER takes from a peer, with room for the number of a replaced socket."""
