@@ -25,6 +25,7 @@ python_use_unqualified_type_names = True
 # Every cross-reference must lead somewhere, but for those into other projects, whose pages a build does not fetch.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(twisted|zope|zmq|collections|typing|types|enum|os|pathlib|_io)\..*"),
+    ("py:.*", r"(twisted|zope|zmq|collections|concurrent|typing|types|enum|os|pathlib|_io)\..*"),
     ("py:.*", r"(Any|Callable|Deferred|Failure|Sequence|Mapping|TracebackType|SystemExit|Exception|int|IntEnum)"),
+    ("py:.*", r"(Call)?Future"),
 ]

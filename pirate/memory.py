@@ -37,6 +37,8 @@ class Outcome:
 
     def size(self) -> int:
         """What it takes to remember it, in bytes, roughly."""
+        if not self.parts:
+            return 200 + len(self.message) + sum(map(len, self.body or ()))
         frames = [frame for part in self.parts for frame in part] + list(self.body or ())
         return 200 + len(self.message) + sum(map(len, frames))
 

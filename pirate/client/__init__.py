@@ -1,10 +1,17 @@
 """
-Clients of a pirate server: one pure core (``call``) and the faces over it, of which the first is blocking.
+Clients of a pirate server: one pure core (``call``, ``session``) and the faces over it.
 
-Nothing here needs Twisted: pyzmq and the standard library are enough to call a server.
+``Client`` blocks, ``Executor`` is one of ``concurrent.futures``, ``TwistedClient`` gives Deferreds, ``AsyncClient``
+coroutines.  To call a server takes pyzmq and the standard library; what else a face needs is loaded when it is asked
+for.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from pirate.client.blocking import Client
+from pirate.client.call import Call
+from pirate.client.codecs import Codec
 from pirate.client.errors import (
     AppError,
     Busy,
@@ -17,23 +24,50 @@ from pirate.client.errors import (
     Overtime,
     Stopping,
     Timeout,
+    Unavailable,
     UnknownService,
     WorkerLost,
 )
+from pirate.client.pong import Pong
+
+if TYPE_CHECKING:
+    from pirate.client.coroutines import AsyncClient
+    from pirate.client.deferreds import TwistedClient
+    from pirate.client.executor import Executor
 
 __all__ = [
     "AppError",
+    "AsyncClient",
     "Busy",
+    "Call",
     "CallError",
     "Cancelled",
     "Client",
+    "Codec",
     "Denied",
+    "Executor",
     "Expired",
     "Malformed",
     "MisuseError",
     "Overtime",
+    "Pong",
     "Stopping",
     "Timeout",
+    "TwistedClient",
+    "Unavailable",
     "UnknownService",
     "WorkerLost",
 ]
+
+#: The faces that need something that is slow to import, and where they are.
+_LATER = {
+    "AsyncClient": "pirate.client.coroutines",
+    "Executor": "pirate.client.executor",
+    "TwistedClient": "pirate.client.deferreds",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from typing import Any
+
 from pirate.errors import ConfigurationError
 from pirate.wire.words import MAX_SERVICE
+
+_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 
 #: What a caller may give as a frame.
 Frame = bytes | bytearray | memoryview
@@ -14,6 +20,8 @@ DEFAULT_ENDPOINT = "tcp://127.0.0.1:6660"
 MAX_TIMEOUT = 1e9
 #: The most tries that a call may have.
 MAX_TRIES = 1000
+#: The longest traceparent, in characters: what the header can carry.
+MAX_TRACE = 512
 #: The longest identity, in bytes: ZeroMQ's 255 less room for the number that a replaced socket adds.
 MAX_IDENTITY = 240
 
@@ -35,6 +43,27 @@ def endpoint(value: str | int) -> str:
     raise ConfigurationError(
         f"endpoint {value!r} is not right: give a port (6660), host:port, tcp://host:port or ipc://path"
     )
+
+
+def endpoints(value: str | int | Iterable[str | int]) -> tuple[str, ...]:
+    """
+    One endpoint, or several of which each is as good as another.
+
+    :param value: what ``endpoint`` takes, or a sequence of it.
+    :raise ConfigurationError: if one is not right, or there is none.
+    """
+    isOne = isinstance(value, (str, bytes)) or not isinstance(value, Iterable)
+    several: tuple[Any, ...] = (value,) if isOne else tuple(value)  # type: ignore[arg-type]
+    found = tuple(dict.fromkeys(endpoint(each) for each in several))
+    if not found:
+        raise ConfigurationError("endpoint [] is not right: give at least one")
+    return found
+
+
+def isLocal(value: str) -> bool:
+    """Whether nobody on the way to an endpoint, as ``endpoint`` gives it, can read or change what is sent."""
+    host = value.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    return value.startswith("ipc://") or host in ("localhost", "::1") or _LOOPBACK.fullmatch(host) is not None
 
 
 def _isAddress(scheme: str, rest: str) -> bool:
@@ -64,12 +93,12 @@ def tries(value: int) -> int:
     """
     How many times a request may be sent in all.
 
-    :param value: 1 to ``MAX_TRIES``.
+    :param value: 0 to ``MAX_TRIES``; 0 means the same as 1, which is once and never again.
     :raise ConfigurationError: if it is not.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_TRIES:
-        return value
-    raise ConfigurationError(f"retries {value!r} is not right: give the total number of tries, 1 to {MAX_TRIES}")
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TRIES:
+        return max(value, 1)
+    raise ConfigurationError(f"retries {value!r} is not right: give the total number of tries, 0 to {MAX_TRIES}")
 
 
 def identity(value: bytes | None) -> bytes | None:
@@ -98,12 +127,26 @@ def service(value: str) -> str:
     raise ConfigurationError(f"service {value!r} is not right: give a text of at most {MAX_SERVICE} characters")
 
 
+def trace(value: str) -> str:
+    """
+    A W3C traceparent; empty for none.
+
+    :param value: at most ``MAX_TRACE`` characters.
+    :raise ConfigurationError: if it is not.
+    """
+    if isinstance(value, str) and len(value) <= MAX_TRACE:
+        return value
+    raise ConfigurationError(f"trace {value!r} is not right: give a text of at most {MAX_TRACE} characters")
+
+
 def body(frames: tuple[Frame, ...]) -> list[bytes]:
     """
     The frames of a request, copied if they could change before a retry.
 
     :raise TypeError: if there is none, or if one is not bytes.
     """
+    if len(frames) == 1 and type(frames[0]) is bytes:
+        return [frames[0]]
     if not frames:
         raise TypeError("a request has at least one frame: call(b'') sends an empty one")
     for frame in frames:

@@ -1,21 +1,27 @@
-"""The blocking face: one call at a time on one socket."""
+"""The blocking face: for any number of threads."""
 
 from __future__ import annotations
 
 import os
-from threading import Lock
-from time import monotonic
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-
-import zmq
+from typing import TYPE_CHECKING, Any
 
 from pirate.client import arguments
-from pirate.client.call import Call, PlainCall
+from pirate.client.arrivals import wake
+from pirate.client.batch import Batch
+from pirate.client.call import Call
+from pirate.client.codecs import Codec
 from pirate.client.errors import MisuseError
-from pirate.errors import ConfigurationError
+from pirate.client.lead import Lead
+from pirate.client.pong import Pong, pong
+from pirate.client.stream import Stream
+from pirate.client.terms import RETRIES, TIMEOUT, Curve, Terms
 
-#: The longest single wait, in seconds: a Ctrl-C that comes just before one is not seen until it ends.
-_LONGEST_WAIT = 1.0
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from pirate.client.futures import CallFuture
 
 
 class Client:
@@ -28,49 +34,65 @@ class Client:
             reply = client.call(b"hello", timeout=2)
 
     Connecting is the server's business and ZeroMQ's: a client may be made before its server is started, and it survives
-    the server's restart.  It belongs to one thread and one process at a time; a second thread in the middle of a call,
-    or a forked child, is refused with ``MisuseError``.
+    the server's restart.  Any number of threads may use it at once.  In a forked child it has connections of its own,
+    and the parent's are left alone.
 
     :param endpoint: the server's frontend: a port of the loopback interface (``6660`` or ``"6660"``), ``host:port``,
-        ``tcp://host:port`` or ``ipc://path``.
+        ``tcp://host:port`` or ``ipc://path``; or a list of these, each of which is as good as another.  A name that
+        has several addresses is as many endpoints; it is looked up once, when the client is made.
     :param timeout: how many seconds a call may take with all its tries, unless it says otherwise.
     :param retries: how many times a request is sent at most, in all; the time is shared evenly among them.  Every try
         carries the same request id, so that a pirate server that still knows it does not run the job again; any other
-        broker runs each try.
+        broker runs each try.  1, or 0, which means the same, is for those, and for what must not run twice.
     :param identity: a name for the connection, if the server is to know it; no two clients may share one.  A socket
-        that replaces another adds ``.2``, ``.3`` and so on: the server may not have let go of the name yet.
+        after the first adds ``.2``, ``.3`` and so on: the server may not have let go of the name yet.
     :param plain: send the bare requests of a REQ socket, for a broker that does not return what stands in front of the
         body, such as Perl's Net::Server::ZMQ.  Such a client learns of no error but ``Timeout``.
+    :param curve: encrypt: a tuple of the server's public key and of a pair of one's own.  The first is the path of a
+        certificate, or 40 bytes of Z85 text; the second is the path of a certificate with a secret key, or a tuple of
+        the public and the secret key.
+    :param codec: what the arguments of a call and its reply are: ``bytes``, ``json``, ``msgpack`` (which needs the
+        package of that name) or a ``Codec``.
+    :param before: called with each ``Call`` before it is sent, by the thread that makes it.  It may return a W3C
+        traceparent, which the app finds in its context.
+    :param after: called with each ``Call`` when its caller learns how it ended: then it has its ``error``, or ``None``.
     :raise ConfigurationError: if one of these is not right.
+    :ivar endpoint: the endpoint, the first if there are several.
+    :ivar endpoints: all of them.
     """
 
     def __init__(
         self,
-        endpoint: str | int = arguments.DEFAULT_ENDPOINT,
+        endpoint: str | int | Iterable[str | int] = arguments.DEFAULT_ENDPOINT,
         *,
-        timeout: float = 10.0,
-        retries: int = 2,
+        timeout: float = TIMEOUT,
+        retries: int = RETRIES,
         identity: bytes | None = None,
         plain: bool = False,
+        curve: Curve | None = None,
+        codec: str | Codec = "bytes",
+        before: Callable[[Call], str | None] | None = None,
+        after: Callable[[Call], object] | None = None,
     ) -> None:
-        self.endpoint = arguments.endpoint(endpoint)
-        self._timeout = arguments.seconds(timeout)
-        self._tries = arguments.tries(retries)
-        self._identity = arguments.identity(identity)
-        self._plain = plain
+        self._terms = Terms(
+            endpoint,
+            timeout=timeout,
+            retries=retries,
+            identity=identity,
+            plain=plain,
+            curve=curve,
+            codec=codec,
+            before=before,
+            after=after,
+        )
+        self.endpoints = self._terms.endpoints
+        self.endpoint = self.endpoints[0]
         self._pid = os.getpid()
-        self._lock = Lock()
-        self._opened = 0
-        self._unanswered = False
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        try:
-            self._socket = self._open()
-        except BaseException:
-            self.close()
-            raise
+        self._lead = Lead(self._terms)
+        self._inherited: list[Lead] = []
 
     def __repr__(self) -> str:
-        return f"<Client of {self.endpoint}{', closed' if self._context.closed else ''}>"
+        return f"<Client of {' or '.join(self.endpoints)}{', closed' if self._lead.closed else ''}>"
 
     def __enter__(self) -> Client:
         return self
@@ -81,93 +103,136 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection, at once and for good: what was not sent yet is dropped.  Twice does no harm."""
-        if self._pid == os.getpid():
-            self._context.destroy(linger=0)
+        """
+        Let go of the connections, at once and for good: what was not sent yet is dropped.  Twice does no harm.
 
-    def call(self, *body: arguments.Frame, timeout: float | None = None, service: str = "") -> bytes | list[bytes]:
+        Calls that are under way in other threads, and futures, end with ``Cancelled``.
+        """
+        if self._pid == os.getpid():
+            self._lead.close()
+
+    def call(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> Any:
         """
         Send a request and wait for its reply.
 
         :param body: the request, one argument for each frame.
         :param timeout: how many seconds it may take with all its tries; ``None`` for the client's own limit.
         :param service: the name of the service to ask; empty for the unnamed one.  Not for a plain client.
-        :return: the reply: the bytes of its one frame, or a list if it has several.
+        :param trace: a W3C traceparent for the app.  Not for a plain client.
+        :return: the reply: the bytes of its one frame, or a list if it has several; with a codec, what it makes of it.
         :raise CallError: if there is no reply; its subclasses say why, ``Timeout`` and ``AppError`` first of all.
-        :raise MisuseError: if the client is closed, forked, or in the middle of another call.
+        :raise MisuseError: if the client is closed.
         """
-        call = self._newCall(body, timeout, service)
+        call = self._terms.newCall(body, timeout, service, trace)
+        self._perform(self._ready(), call)
+        return self._terms.conclude(call)
+
+    def submit(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> CallFuture:
+        """
+        Send a request, and do not wait.
+
+        The arguments are those of ``call``.
+
+        :return: a ``concurrent.futures.Future`` of the reply, whose attribute ``request`` is the id of the request.  To
+            cancel it cancels the request.
+        """
+        from pirate.client.futures import submit
+
+        return submit(self._ready(), self._terms, self._terms.newCall(body, timeout, service, trace))
+
+    def map(
+        self,
+        payloads: Iterable[Any],
+        *,
+        concurrency: int = 64,
+        ordered: bool = True,
+        return_exceptions: bool = False,
+        progress: Callable[[int, int | None], object] | None = None,
+        timeout: float | None = None,
+        service: str = "",
+    ) -> Iterator[Any]:
+        """
+        Send a request for each payload, several at a time, and give the replies as an iterator.
+
+        The payloads are taken as they are needed, so that there may be any number.
+
+        :param payloads: the requests: each a frame, or a tuple of frames; with a codec, a value or a tuple of values.
+        :param concurrency: how many are under way at a time.
+        :param ordered: whether the replies come in the order of the payloads; else they come as they arrive.
+        :param return_exceptions: whether an error comes in the place of a reply; else the first one is raised, and what
+            is under way then is cancelled.
+        :param progress: called with how many have ended, and with how many there are, or ``None`` if that cannot be
+            known; by the thread that takes the replies.
+        :param timeout: how many seconds each may take, from when it is sent; ``None`` for the client's own limit.
+        :param service: the name of the service to ask; empty for the unnamed one.
+        """
+        lead, terms = self._ready(), self._terms
+
+        def newCall(payload: Any) -> Call:
+            return terms.newCall(payload if isinstance(payload, tuple) else (payload,), timeout, service)
+
+        return Batch(lead, terms, newCall, payloads, concurrency, ordered, return_exceptions, progress)
+
+    @staticmethod
+    def as_completed(futures: Iterable[Future[Any]], timeout: float | None = None) -> Iterator[Future[Any]]:
+        """
+        The futures that ``submit`` gave, each as soon as it is done: the ``concurrent.futures.as_completed`` of old.
+
+        :param timeout: how many seconds all of it may take; ``None``: as long as it takes.
+        """
+        from concurrent.futures import as_completed
+
+        return as_completed(futures, timeout)
+
+    def stream(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> Stream:
+        """
+        Send a request and take the parts of its reply as they come, from an app that is a generator.
+
+        The arguments are those of ``call``; the time is that of the whole reply.
+
+        :return: an iterator of the parts, each as ``call`` gives a reply.  To close it before its end, which leaving
+            a ``with`` block does, cancels the request.
+        """
+        stream = Stream(self._ready(), self._terms, self._terms.newCall(body, timeout, service, trace))
+        stream.begin()
+        return stream
+
+    def ping(self, timeout: float | None = None) -> Pong:
+        """
+        Ask a server how it is.  With several endpoints it is the one that would get the next request.
+
+        :param timeout: how many seconds that may take.
+        :raise Timeout: if nobody answers in time.
+        """
+        call = self._terms.newPing(timeout)
+        self._perform(self._ready(), call)
+        return pong(call)
+
+    def cancel(self, request: bytes) -> None:
+        """
+        Cancel a request, this client's or another's.  Whoever waits for it gets ``Cancelled``.
+
+        :param request: its id: the ``request`` of its future or of its error, or the ``key`` of its ``Call``.
+        """
+        lead = self._ready()
+        lead.post(lead.session.cancelId, request)
+
+    def _perform(self, lead: Lead, call: Call) -> None:
+        call.done = wake
+        try:
+            lead.perform(call)
+        except BaseException:
+            if not call.finished:
+                lead.post(lead.session.cancel, call)
+            raise
+
+    def _ready(self) -> Lead:
+        """The lead, of this process."""
         if self._pid != os.getpid():
-            raise MisuseError("this client was made before a fork: make a new Client in the child")
-        if self._context.closed:
+            # Not let go of: it is the parent's, and nothing of it may be closed here.
+            self._inherited.append(self._lead)
+            self._pid = os.getpid()
+            self._lead = Lead(self._terms)
+        if self._lead.closed:
             raise MisuseError("this client is closed: make a new Client")
-        if not self._lock.acquire(blocking=False):
-            raise MisuseError("this client is in the middle of another call: make one Client for each thread")
-        try:
-            return self._complete(call)
-        finally:
-            self._lock.release()
-
-    def _newCall(self, body: tuple[arguments.Frame, ...], timeout: float | None, service: str) -> Call:
-        if self._plain and service:
-            raise ConfigurationError(f"service {service!r} is not right: a plain request cannot name a service")
-        kind = PlainCall if self._plain else Call
-        return kind(
-            arguments.body(body),
-            now=monotonic(),
-            timeout=self._timeout if timeout is None else arguments.seconds(timeout),
-            tries=self._tries,
-            endpoint=self.endpoint,
-            key=b"" if self._plain else os.urandom(16),
-            service=arguments.service(service),
-        )
-
-    def _complete(self, call: Call) -> bytes | list[bytes]:
-        while (now := monotonic()) < call.deadline:
-            due = call.due(now)
-            if due and self._unanswered and (self._plain or not call.sent):
-                self._reopen()
-            milliseconds = int(min(call.wait(now), _LONGEST_WAIT) * 1000) + 1
-            events = self._socket.poll(milliseconds, zmq.POLLIN | zmq.POLLOUT if due else zmq.POLLIN)
-            try:
-                if events & zmq.POLLIN:
-                    answer = call.receive(self._socket.recv_multipart(zmq.NOBLOCK))
-                    if answer is not None:
-                        self._unanswered = False
-                        return call.result(answer)
-                elif events & zmq.POLLOUT:
-                    self._send(call, monotonic())
-            except zmq.Again:
-                # The connection was lost after it was found ready.
-                continue
-        raise call.timedOut()
-
-    def _send(self, call: Call, now: float) -> None:
-        self._unanswered = True
-        self._socket.send_multipart(call.frames(now), zmq.NOBLOCK)
-        call.wasSent(now)
-
-    def _reopen(self) -> None:
-        # The guide's way: a REQ that got no reply can neither send nor forget, and REQ_RELAXED with REQ_CORRELATE would
-        # put a number before the body, which Perl's Net::Server::ZMQ takes for the route and does not return.  A DEALER
-        # is not stuck, but after a whole call in silence its connection may be dead without a sign.
-        old, self._socket = self._socket, self._open()
-        old.close()
-        self._unanswered = False
-
-    def _open(self) -> zmq.Socket[bytes]:
-        socket = self._context.socket(zmq.REQ if self._plain else zmq.DEALER)
-        socket.set(zmq.LINGER, 0)
-        # Without a connection nothing is queued: a server that comes back is not met by requests long given up.
-        socket.set(zmq.IMMEDIATE, 1)
-        # Only where it is needed: it would make a name mean its IPv6 address first.
-        socket.set(zmq.IPV6, int("[" in self.endpoint))
-        self._opened += 1
-        if self._identity is not None:
-            socket.set(zmq.ROUTING_ID, self._identity + (b".%d" % self._opened if self._opened > 1 else b""))
-        try:
-            socket.connect(self.endpoint)
-        except zmq.ZMQError as error:
-            reason = str(error.strerror).partition(" (")[0]
-            raise ConfigurationError(f"endpoint {self.endpoint!r} cannot be used: {reason}") from None
-        return socket
+        return self._lead

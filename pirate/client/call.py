@@ -1,6 +1,6 @@
 """
 One request in the eyes of its client, without a socket or a clock: what to send, when to send it again, when to give
-up, and which answer is its own.
+up, and how it ended.
 
 The rule is the guide's Lazy Pirate with two differences.  One deadline holds for the whole call, and what is left of it
 is shared evenly among the tries that are left.  A try counts when it is sent: as long as there is no connection, the
@@ -9,23 +9,53 @@ first one waits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from pirate.client.errors import CallError, Timeout, failure
-from pirate.wire.frontend import Answer, header, parseAnswer
-from pirate.wire.words import Frames
+from pirate.client.errors import CallError, Denied, Timeout, Unavailable, failure
+from pirate.wire.frontend import Answer, header
+from pirate.wire.words import MAGIC
+
+_NEVER = float("inf")
+_nothing: dict[str, Any] = {}
+
+
+def _ignore(call: Call) -> None:
+    pass
 
 
 class Call:
     """
     One request with a native header, from its first try to its end.  Times are seconds of any one clock.
 
-    :ivar key: its id, the same in every try.
+    :ivar key: its id, the same in every try; empty for a plain one.
+    :ivar service: the name of the service; empty for the unnamed one.
+    :ivar trace: the W3C traceparent that goes with it, or empty.
+    :ivar began: when it was made.
     :ivar deadline: when it ends without an answer.
+    :ivar next: when the next try is due; infinite if there is none.
     :ivar sent: how many times it was sent.
+    :ivar sentAt: when it was sent last.
+    :ivar tries: how many tries there may be.
+    :ivar endpoint: the server that it was sent to last; before that, all that it may be sent to.
+    :ivar route: where the session has sent it; ``None`` while it waits for a connection.
+    :ivar others: where it was sent before, and may still be running.
+    :ivar refused: the connections whose servers have refused it.
+    :ivar finished: whether it has ended.
+    :ivar answer: the reply, if that is how it ended.
+    :ivar error: why there is no reply, if that is how it ended.
+    :ivar done: called with it when it ends.
+    :ivar part: called with the frames of each part of the reply; ``None``: it takes no parts.
+    :ivar parts: how many there were.
+    :ivar strange: whether something came that is no answer of any server of ours.
+    :ivar waiter: what waits for its end: a lock or a future, for its face alone.
     """
 
-    __slots__ = ("_body", "_endpoint", "_next", "_service", "_strange", "_timeout", "_tries", "deadline", "key", "sent")
+    __slots__ = (
+        *("answer", "began", "body", "command", "deadline", "done", "endpoint", "error", "finished", "key", "next"),
+        *("others", "part", "parts", "refused", "route", "sent", "sentAt", "service", "strange", "trace", "tries"),
+        "waiter",
+    )
 
     def __init__(
         self,
@@ -37,96 +67,122 @@ class Call:
         endpoint: str = "",
         key: bytes = b"",
         service: str = "",
+        trace: str = "",
+        command: str = "",
     ) -> None:
-        self._body = body
-        self._endpoint = endpoint
-        self._next = now
-        self._service = service
-        self._strange = False
-        self._timeout = timeout
-        self._tries = tries
+        self.body = body
+        self.began = now
         self.deadline = now + timeout
+        self.tries = tries
+        self.endpoint = endpoint
         self.key = key
+        self.service = service
+        self.trace = trace
+        self.command = command
+        self.next = now
         self.sent = 0
+        self.sentAt = now
+        self.route: Any = None
+        self.others: tuple[Any, ...] = ()
+        self.refused: tuple[Any, ...] = ()
+        self.finished = False
+        self.answer: Answer | None = None
+        self.error: CallError | None = None
+        self.done: Callable[[Call], None] = _ignore
+        self.part: Callable[[list[bytes]], None] | None = None
+        self.parts = 0
+        self.strange = False
+        self.waiter: Any = None
 
-    def due(self, now: float) -> bool:
-        """Whether a try is to be sent as soon as the connection takes it."""
-        return self.sent < self._tries and self._next <= now < self.deadline
+    @property
+    def plain(self) -> bool:
+        """Whether it goes without a header."""
+        return not self.key
 
-    def wait(self, now: float) -> float:
-        """How many seconds there is nothing to do but to wait for the connection."""
-        idle = self.sent < self._tries and not self.due(now)
-        return max(0.0, (min(self._next, self.deadline) if idle else self.deadline) - now)
+    @property
+    def mayMove(self) -> bool:
+        """Whether it may be sent again without its being known that it was not run."""
+        return self.tries > 1 and not self.parts
 
     def frames(self, now: float) -> list[bytes]:
-        """The next try, as a DEALER sends it."""
-        options: dict[str, Any] = {"timeout_ms": max(1, int((self.deadline - now) * 1000))}
-        if self._service:
-            options["service"] = self._service
-        return [header(self.key, options), b"", *self._body]
+        """The next try, as a DEALER sends it, or a REQ if it is plain."""
+        if not self.key:
+            return self.body
+        left = max(1, int((self.deadline - now) * 1000))
+        if self.service or self.trace or self.command or self.part is not None:
+            options = {"timeout_ms": left, "service": self.service, "trace": self.trace, "command": self.command}
+            head = header(self.key, {**{name: each for name, each in options.items() if each}, **self._wish()})
+        else:
+            # The same, at a fifth of the cost.
+            head = b'%b%b{"timeout_ms":%d}' % (MAGIC, self.key, left)
+        return [head, b"", *self.body]
 
-    def wasSent(self, now: float) -> None:
-        """A try went out: the next is due when this one has had its share of the time that is left."""
-        self._next = now + (self.deadline - now) / (self._tries - self.sent)
+    def _wish(self) -> dict[str, Any]:
+        return _nothing if self.part is None else {"partial": True}
+
+    def wasSent(self, now: float, jitter: float = 1.0) -> None:
+        """
+        A try went out: the next is due when this one has had its share of the time that is left.
+
+        :param jitter: by how much that share is stretched, so that clients do not ask again all at once.
+        """
+        left = self.tries - self.sent
+        # One that takes parts would get each twice if it asked again on the same connection.
+        again = left > 1 and self.part is None
+        self.next = now + (self.deadline - now) / left * jitter if again else _NEVER
         self.sent += 1
+        self.sentAt = now
 
-    def receive(self, frames: Frames) -> Answer | None:
-        """
-        Look at a message that came in.
-
-        :return: the answer to this call; ``None`` for another's, an older one, or a part that was not asked for.
-        """
-        answer = parseAnswer(frames)
-        if answer is None:
-            self._strange = True
-            return None
-        return answer if answer.key == self.key and answer.options.get("status") != "partial" else None
-
-    def result(self, answer: Answer) -> bytes | list[bytes]:
+    def result(self) -> bytes | list[bytes]:
         """
         The reply: one frame as it is, several as a list.
 
-        :raise CallError: the one for the server's code, if the answer is an error.
+        :raise CallError: if there is none; the one for the server's code, if the server gave one.
         """
-        # A broker that knows only the envelope rule returns our own header, which has no status.
-        if answer.options.get("status", "ok") != "ok":
-            raise self._failure(answer.options)
-        return answer.body[0] if len(answer.body) == 1 else list(answer.body)
+        if self.error is not None:
+            raise self.error
+        assert self.answer is not None
+        body = self.answer.body
+        return body[0] if len(body) == 1 else list(body)
 
-    def _failure(self, told: dict[str, Any]) -> CallError:
+    def failure(self, told: dict[str, Any]) -> CallError:
+        """The error that a server's header tells of."""
         code, detail, attempts = told.get("code"), told.get("message"), told.get("attempts")
-        error = failure(str(code or told["status"]), str(detail or ""), self._endpoint, self.key)
+        error = failure(str(code or told.get("status")), str(detail or ""), self.endpoint, self.key)
         error.attempts = attempts if isinstance(attempts, int) else 0
         error.tries = self.sent
         return error
 
     def timedOut(self) -> Timeout:
         """The error for a call whose deadline has passed."""
-        if self._strange:
-            why = f"{self._endpoint} answers without our header: call such a broker in plain mode"
-        elif not self.sent:
-            why = (
-                f"nobody answers at {self._endpoint}, nothing was sent in {self._timeout:g} s: "
-                "start the server there, or correct the endpoint"
+        seconds = f"{self.deadline - self.began:g} s"
+        if self.strange:
+            return self._timeout(
+                Timeout, f"{self.endpoint} answers without our header: call such a broker in plain mode"
             )
-        else:
-            tries = "1 try" if self.sent == 1 else f"{self.sent} tries"
-            why = (
-                f"no reply from {self._endpoint} within {self._timeout:g} s ({tries}), the job may have run: "
-                "allow more time, or look at the server"
-            )
-        error = Timeout(why, self._endpoint, self.key)
+        if not self.sent:
+            why = f"nobody answers at {self.endpoint}, nothing was sent in {seconds}: "
+            return self._timeout(Unavailable, why + "start the server there, or correct the endpoint")
+        tries = "1 try" if self.sent == 1 else f"{self.sent} tries"
+        why = f"no reply from {self.endpoint} within {seconds} ({tries}), the job may have run: "
+        return self._timeout(Timeout, why + "allow more time, or look at the server")
+
+    def cutOff(self) -> Timeout:
+        """The error for a call that lost its connection, and that may not be sent again."""
+        why = f"the connection to {self.endpoint} was lost before the answer came, the job may have run: "
+        return self._timeout(Unavailable, why + "look at the server, and repeat only what may run twice")
+
+    def denied(self) -> Denied:
+        """The error for a call that no server lets in."""
+        why = f"{self.endpoint} does not let this client in: give it a key that the server knows"
+        return Denied(why, self.endpoint, self.key)
+
+    def _timeout(self, kind: type[Timeout], why: str) -> Timeout:
+        error = kind(why, self.endpoint, self.key)
         error.tries = self.sent
         return error
 
 
-class PlainCall(Call):
-    """A request without a header, for a REQ socket: such a socket sees to it that the answer is its own."""
-
-    __slots__ = ()
-
-    def frames(self, now: float) -> list[bytes]:
-        return self._body
-
-    def receive(self, frames: Frames) -> Answer | None:
-        return Answer(b"", {}, frames)
+def isRefusal(answer: Answer) -> bool:
+    """Whether a server says that it will not run a request, which another may."""
+    return answer.options.get("code") in ("busy", "stopping")

@@ -94,7 +94,7 @@ def _tries(text: str) -> int:
         return arguments.tries(int(text))
     except (ValueError, ConfigurationError):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a total number of tries, 1 to {arguments.MAX_TRIES}"
+            f"{text!r} is not a total number of tries, 0 to {arguments.MAX_TRIES}"
         ) from None
 
 

@@ -7,7 +7,7 @@ from pirate.wire.words import Code
 
 
 class MisuseError(PirateError):
-    """The client was used when closed, in a forked child, or by two threads at once: make one Client for each."""
+    """The client was used after it was closed, or out of its order: make a new one, or wait for what is under way."""
 
 
 class CallError(PirateError):
@@ -57,6 +57,13 @@ class Timeout(CallError):
     """
     The time given ran out before an answer came.  If ``tries`` is 0 nothing was sent: start the server or correct the
     endpoint, and call again.  Otherwise the job may have run: allow more time, and repeat only what may run twice.
+    """
+
+
+class Unavailable(Timeout):
+    """
+    No endpoint could be reached in the time given; then nothing was sent, and ``tries`` is 0.  Or the connection was
+    lost under a request that may not be sent again, and the job may have run.  Start a server, or correct the endpoint.
     """
 
 

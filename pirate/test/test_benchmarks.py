@@ -22,12 +22,12 @@ COMMAND = ROOT / "benchmarks" / "speed.py"
 PATIENCE = 60
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(*arguments: str, command: str = str(COMMAND)) -> subprocess.Popen[str]:
     """Start the benchmark, with this very package."""
     if not COMMAND.exists():
         raise SkipTest("the benchmark is not here")
     return subprocess.Popen(
-        [sys.executable, str(COMMAND), *arguments],
+        [sys.executable, command, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -50,6 +50,22 @@ def runs(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
+
+
+class ClientTests(SynchronousTestCase):
+    """C{benchmarks/clients.py}."""
+
+    def test_table(self) -> None:
+        """Each kind of client that asks one at a time has its row, and is compared with the bare socket."""
+        if not sys.platform.startswith("linux"):
+            raise SkipTest("the benchmark needs Linux")
+        clients = str(COMMAND.with_name("clients.py"))
+        with start("--scenario", "one", "--runs", "1", "--calls", "100", command=clients) as process:
+            out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 0, err)
+        for name in ("bare REQ socket", "Client.call", "AsyncClient.call", "TwistedClient.call"):
+            self.assertRegex(out, rf"(?m)^{name} +[\d,]+ ")
+        self.assertIn("Client.call / bare REQ socket", out)
 
 
 class SpeedTests(SynchronousTestCase):

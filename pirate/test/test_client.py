@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -17,10 +18,11 @@ from twisted.trial.unittest import SynchronousTestCase
 import pirate
 from pirate import client
 from pirate.client import errors
-from pirate.client.call import Call, PlainCall
+from pirate.client.call import Call
+from pirate.client.session import Session
 from pirate.errors import PirateError
-from pirate.wire.frontend import Answer, NativeRequest, header, parseAnswer, parseRequest
-from pirate.wire.words import Code
+from pirate.wire.frontend import NativeRequest, header, parseAnswer, parseRequest
+from pirate.wire.words import Code, Frames
 
 KEY = bytes(range(16))
 
@@ -30,134 +32,110 @@ steady = settings(
 )
 
 
-def makeCall(kind: type[Call] = Call, *, timeout: float = 10.0, tries: int = 2, service: str = "") -> Call:
+def makeCall(*, timeout: float = 10.0, tries: int = 2, plain: bool = False, **given: str) -> Call:
     """A call that begins at second 100."""
-    return kind([b"a", b"b"], now=100.0, timeout=timeout, tries=tries, endpoint="E", key=KEY, service=service)
+    key = b"" if plain else KEY
+    return Call([b"a", b"b"], now=100.0, timeout=timeout, tries=tries, endpoint="E", key=key, **given)
 
 
-def answer(call: Call, *body: bytes, key: bytes = KEY, **options: Any) -> Answer | None:
-    """What the call makes of a native reply."""
-    return call.receive([header(key, options), b"", *body])
+def parsed(call: Call, now: float = 100.0) -> NativeRequest:
+    """What a broker makes of a try."""
+    request = parseRequest([b"c", *call.frames(now)])
+    assert isinstance(request, NativeRequest)
+    return request
+
+
+def told(call: Call, *body: bytes, **options: Any) -> bytes | list[bytes]:
+    """What the caller gets if that is the answer."""
+    session = Session(call.plain, Random(1), lambda: b"")
+    sent = session.add("E", Sink())
+    session.connected(sent, 100.0)
+    session.begin(call, 100.0)
+    session.received(sent, body if call.plain else [header(KEY, options), b"", *body], 100.0)
+    return call.result()
+
+
+class Sink:
+    """A connection that takes everything."""
+
+    def send(self, frames: Frames) -> bool:
+        """See L{Connection}."""
+        return True
+
+    def reopen(self) -> None:
+        """See L{Connection}."""
 
 
 class TryTests(SynchronousTestCase):
-    """When a call sends, waits and ends."""
+    """When a call is sent, and what."""
 
     def test_shares(self) -> None:
         """Three tries of a 9 second call are due at 0, 3 and 6 seconds, and it ends at 9."""
         call = makeCall(timeout=9.0, tries=3)
         for at in (100.0, 103.0, 106.0):
-            self.assertTrue(call.due(at))
+            self.assertEqual(call.next, at)
             call.wasSent(at)
-            self.assertFalse(call.due(at))
-            self.assertEqual(call.wait(at), 3.0)
-        self.assertFalse(call.due(108.0))
-        self.assertEqual((call.wait(108.0), call.deadline, call.sent), (1.0, 109.0, 3))
+        self.assertEqual((call.next, call.deadline, call.sent), (float("inf"), 109.0, 3))
+
+    def test_jitter(self) -> None:
+        """A share may be stretched, so that clients do not all ask again at the same time."""
+        call = makeCall()
+        call.wasSent(100.0, 1.25)
+        self.assertEqual(call.next, 106.25)
 
     def test_lateConnection(self) -> None:
         """A try that waited for its connection shares what is left: sent at 6 of 10 seconds, the next is due at 8."""
         call = makeCall()
-        self.assertTrue(call.due(106.0))
-        self.assertEqual(call.wait(106.0), 4.0)
         call.wasSent(106.0)
-        self.assertFalse(call.due(107.9))
-        self.assertTrue(call.due(108.0))
+        self.assertEqual(call.next, 108.0)
 
     def test_oneTry(self) -> None:
-        """With one try nothing is ever sent again."""
-        call = makeCall(tries=1)
-        call.wasSent(100.0)
-        self.assertFalse(call.due(109.9))
-        self.assertEqual(call.wait(101.0), 9.0)
-
-    def test_over(self) -> None:
-        """Past the deadline nothing is due and nothing is waited for."""
-        call = makeCall()
-        self.assertFalse(call.due(110.0))
-        self.assertEqual(call.wait(111.0), 0.0)
+        """With one try nothing is ever sent again; nor is what takes parts, which would come twice."""
+        stream = makeCall(tries=3)
+        stream.part = lambda frames: None
+        for call in (makeCall(tries=1), stream):
+            call.wasSent(100.0)
+            self.assertEqual(call.next, float("inf"))
 
     def test_frames(self) -> None:
         """A try carries the id, and in milliseconds what is left of the time: the broker reads it as we meant it."""
         call = makeCall()
         for now, left in ((100.0, 10.0), (107.5, 2.5), (109.9999, 0.001)):
-            request = parseRequest([b"c", *call.frames(now)])
-            assert isinstance(request, NativeRequest)
+            request = parsed(call, now)
             self.assertEqual((request.key, request.body, request.service), (KEY, [b"a", b"b"], ""))
             self.assertAlmostEqual(request.timeout or 0.0, left)
 
-    def test_service(self) -> None:
-        """The name of a service is in the header."""
-        request = parseRequest([b"c", *makeCall(service="resize").frames(100.0)])
-        assert isinstance(request, NativeRequest)
-        self.assertEqual(request.service, "resize")
+    def test_options(self) -> None:
+        """The name of a service, the trace and the wish for parts are in the header, and the time too."""
+        call = makeCall(service="resize", trace="00-1")
+        call.part = lambda frames: None
+        request = parsed(call)
+        self.assertEqual(
+            (request.service, request.trace, request.partial, request.timeout), ("resize", "00-1", True, 10.0)
+        )
 
     def test_plainFrames(self) -> None:
         """A plain call sends its body and not a byte more."""
-        self.assertEqual(makeCall(PlainCall).frames(100.0), [b"a", b"b"])
+        self.assertEqual(makeCall(plain=True).frames(100.0), [b"a", b"b"])
 
 
 class AnswerTests(SynchronousTestCase):
-    """Which message is the answer, and what it says."""
-
-    def result(self, call: Call, found: Answer | None) -> bytes | list[bytes]:
-        """What the caller gets."""
-        assert found is not None
-        return call.result(found)
+    """What an answer says."""
 
     def test_frames(self) -> None:
         """One frame comes back as bytes, an empty one too; several come back as a list."""
-        call = makeCall()
-        self.assertEqual(self.result(call, answer(call, b"x")), b"x")
-        self.assertEqual(self.result(call, answer(call, b"")), b"")
-        self.assertEqual(
-            self.result(call, answer(call, b"x", b"", status="ok")),
-            [
-                b"x",
-                b"",
-            ],
-        )
+        self.assertEqual(told(makeCall(), b"x"), b"x")
+        self.assertEqual(told(makeCall(), b""), b"")
+        self.assertEqual(told(makeCall(), b"x", b"", status="ok"), [b"x", b""])
 
     def test_ownHeader(self) -> None:
         """A broker that knows only the envelope rule returns our own header: that is an answer like any other."""
-        call = makeCall(service="resize")
-        frames = call.frames(100.0)
-        self.assertEqual(self.result(call, call.receive([*frames[:2], b"x"])), b"x")
-
-    def test_pirateReply(self) -> None:
-        """What the broker's own side of the wire makes of a request is understood, reply and error alike."""
-        call = makeCall()
-        request = parseRequest([b"c", *call.frames(100.0)])
-        assert isinstance(request, NativeRequest)
-        self.assertEqual(self.result(call, call.receive(request.reply([b"x"])[1:])), b"x")
-        found = call.receive(request.error(Code.BUSY, "full")[1:])
-        self.assertRaises(errors.Busy, self.result, call, found)
-
-    def test_foreign(self) -> None:
-        """Another id, an older one, and parts that nobody asked for are not the answer."""
-        call = makeCall()
-        self.assertIsNone(answer(call, b"x", key=b"y" * 16))
-        self.assertIsNone(answer(call, b"x", status="partial"))
-        self.assertNotIn("plain", str(call.timedOut()))
-
-    def test_strange(self) -> None:
-        """An answer without the header is no answer, but a hint: if no other comes, plain mode is advised."""
-        for frames in (
-            [b"", b"x"],
-            [b"x"],
-            [],
-            [header(KEY, {}), b""],
-            [header(KEY, {}), b"x", b"x"],
-            [b"PIR1", b"", b"x"],
-        ):
-            call = makeCall()
-            self.assertIsNone(call.receive(frames))
-            self.assertIn("plain mode", str(call.timedOut()))
+        self.assertEqual(told(makeCall(), b"x", timeout_ms=10000, service="resize"), b"x")
 
     def test_plain(self) -> None:
         """On a REQ socket whatever comes is the answer, even what looks like a header."""
-        call = makeCall(PlainCall)
-        self.assertEqual(self.result(call, call.receive([b"x"])), b"x")
-        self.assertEqual(self.result(call, call.receive([b"PIR1", b"", b"x"])), [b"PIR1", b"", b"x"])
+        self.assertEqual(told(makeCall(plain=True), b"x"), b"x")
+        self.assertEqual(told(makeCall(plain=True), b"PIR1", b"", b"x"), [b"PIR1", b"", b"x"])
 
     @steady
     @given(
@@ -184,25 +162,22 @@ class AnswerTests(SynchronousTestCase):
     )
     def test_anyOptions(self, options: dict[str, Any]) -> None:
         """Whatever a header says, the call ends in a reply or a CallError."""
-        call = makeCall()
-        found = answer(call, b"x", **options)
-        if found is not None:
-            try:
-                call.result(found)
-            except errors.CallError as error:
-                self.assertIsInstance(error.attempts, int)
+        try:
+            told(makeCall(), b"x", **options)
+        except errors.CallError as error:
+            self.assertIsInstance(error.attempts, int)
+        except AssertionError:
+            self.assertEqual(options.get("status"), "partial")
 
 
 class ErrorTests(SynchronousTestCase):
     """What is raised, and what it tells."""
 
-    def error(self, **told: Any) -> errors.CallError:
+    def error(self, **options: Any) -> errors.CallError:
         """The error that a server's header gives."""
-        call = makeCall()
-        call.wasSent(100.0)
-        found = answer(call, b"", status="error", **told)
-        assert found is not None
-        error: errors.CallError = self.assertRaises(errors.CallError, call.result, found)
+        error: errors.CallError = self.assertRaises(
+            errors.CallError, told, makeCall(), b"", **{"status": "error", **options}
+        )
         return error
 
     def test_everyCode(self) -> None:
@@ -227,10 +202,7 @@ class ErrorTests(SynchronousTestCase):
 
     def test_unknownStatus(self) -> None:
         """So does a status of a later version: it is not taken for a reply."""
-        call = makeCall()
-        found = answer(call, b"", status="moved")
-        assert found is not None
-        self.assertEqual(self.assertRaises(errors.CallError, call.result, found).code, "moved")
+        self.assertEqual(self.error(status="moved").code, "moved")
 
     def test_appError(self) -> None:
         """An AppError has the remote exception's type and text apart, if the server gave both."""
@@ -254,6 +226,7 @@ class ErrorTests(SynchronousTestCase):
         """A Timeout tells whether anything was sent: if not, calling again is safe and the endpoint is suspect."""
         error = makeCall(timeout=2.5).timedOut()
         self.assertEqual((error.tries, error.code, error.endpoint, error.request), (0, "", "E", KEY))
+        self.assertIsInstance(error, errors.Unavailable)
         self.assertIn("nothing was sent in 2.5 s", str(error))
 
     def test_noReply(self) -> None:

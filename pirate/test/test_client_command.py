@@ -117,8 +117,8 @@ class CommandTests(SynchronousTestCase):
             (("-t", "0", "a"), ("--timeout", "'0'", "seconds above 0")),
             (("-t", "nan", "a"), ("--timeout", "'nan'")),
             (("-t", "soon", "a"), ("--timeout", "'soon'")),
-            (("-r", "1.5", "a"), ("--retries", "'1.5'", "1 to 1000")),
-            (("-r", "0", "a"), ("--retries", "'0'")),
+            (("-r", "1.5", "a"), ("--retries", "'1.5'", "0 to 1000")),
+            (("--retries=-1", "a"), ("--retries", "'-1'")),
             (("-t",), ("--timeout", "expected one argument")),
             (("--sooner", "a"), ("--sooner", "--help")),
         ):

@@ -107,13 +107,17 @@ def literals(text: str) -> list[str]:
     return [" ".join(each.split()) for each in re.findall(r"``(.+?)``", text, re.S)]
 
 
+#: The examples of the client's faces.
+CLIENTS = ("client_blocking.py", "client_executor.py", "client_twisted.py", "client_asyncio.py")
+
+
 class ReadmeTests(SynchronousTestCase):
     """The README, which cannot include files and so repeats them."""
 
     def test_examples(self) -> None:
         """What the README shows of examples is what is in their files, which other tests run."""
         blocks = self.blocks()
-        for name in ("shout.py", "req.py", "req.pl", "client_blocking.py", "pirate.tac"):
+        for name in ("shout.py", "req.py", "req.pl", "pirate.tac", *CLIENTS):
             self.assertIn(read(f"docs/examples/{name}").strip(), blocks, f"the README does not show {name}")
 
     def test_commands(self) -> None:

@@ -259,3 +259,13 @@ class HeaderTests(SynchronousTestCase):
         """A frame without a whole id, or with something else than an object behind it, is none."""
         for frame in (b"", b"PIR1", b"PIR1" + KEY[:15], b"PIR1" + KEY + b" ", b"PIR1" + KEY + b"[]"):
             self.assertIsNone(parseHeader(frame), frame)
+
+    def test_shortcut(self) -> None:
+        """The header that most requests have is read as any other, and what only looks like it too."""
+        for number in ("0", "1", "10000", "9" * 16, "9" * 17, "007", "-1", "1.5", "1e3", "", " 1", "1}"):
+            text = b'{"timeout_ms":%b}' % number.encode()
+            try:
+                expected = (KEY, json.loads(text))
+            except ValueError:
+                expected = None
+            self.assertEqual(parseHeader(b"PIR1" + KEY + text), expected, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Any
 
@@ -19,6 +20,8 @@ from pirate.wire.words import (
 )
 
 _NEVER = float("inf")
+#: A header's JSON with one key, as our own clients write it.
+_ONLY_TIMEOUT = re.compile(rb'\{"timeout_ms":(0|[1-9]\d{0,15})\}').fullmatch
 
 
 class State(Enum):
@@ -221,8 +224,10 @@ def _nativeRequest(route: list[bytes], body: list[bytes], frame: bytes) -> Nativ
         key = frame[4:20]
         return Malformed("bad-header", _refusal(route, body, key) if len(key) == 16 else None)
     key, options = parsed
-    if not all(name not in options or check(options[name]) for name, check in _HEADER_KEYS.items()):
-        return Malformed("bad-header", _refusal(route, body, key))
+    for name, value in options.items():
+        check = _HEADER_KEYS.get(name)
+        if check is not None and not check(value):
+            return Malformed("bad-header", _refusal(route, body, key))
     return NativeRequest(route, body, key, options)
 
 
@@ -248,6 +253,10 @@ def parseHeader(frame: bytes) -> tuple[bytes, dict[str, Any]] | None:
     """
     if len(frame) < 20:
         return None
+    # What most requests say, at a fraction of the cost.
+    only = _ONLY_TIMEOUT(frame, 20)
+    if only is not None:
+        return frame[4:20], {"timeout_ms": int(only[1])}
     options = decodeObject(frame[20:]) if len(frame) > 20 else {}
     return None if options is None else (frame[4:20], options)
 

@@ -41,11 +41,15 @@ class ScriptedBroker:
     :ivar seen: every message that came in, in order.
     """
 
-    def __init__(self, script: Script, endpoint: str = "tcp://127.0.0.1:*") -> None:
+    def __init__(
+        self, script: Script, endpoint: str = "tcp://127.0.0.1:*", options: dict[int, int | bytes] | None = None
+    ) -> None:
         self._script = script
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._router = self._context.socket(zmq.ROUTER)
         self._router.set(zmq.IPV6, int("[" in endpoint))
+        for option, value in (options or {}).items():
+            self._router.set(option, value)
         self._router.bind(endpoint)
         self.endpoint = self._router.get_string(zmq.LAST_ENDPOINT)
         self.seen: queue.Queue[list[bytes]] = queue.Queue()
@@ -131,10 +135,11 @@ class ClientCase(SynchronousTestCase):
         self.addCleanup(client.close)
         return client
 
-    def program(self, *argv: str) -> subprocess.Popen[bytes]:
+    def program(self, *argv: str, cwd: str | None = None) -> subprocess.Popen[bytes]:
         """A Python program with pipes for all three streams; a warning is an error in it."""
         process = subprocess.Popen(
             [sys.executable, "-W", "error", *argv],
+            cwd=cwd,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

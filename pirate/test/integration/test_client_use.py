@@ -5,12 +5,27 @@ from __future__ import annotations
 
 import queue
 import threading
+from pathlib import Path
 
+import zmq
 from twisted.trial.unittest import SkipTest
 
+from pirate.app import Context
 from pirate.client import Client, MisuseError
 from pirate.errors import ConfigurationError
-from pirate.test.integration.test_client import PATIENCE, ROOT, ClientCase, echo, silent
+from pirate.keys import loadPair, writePair
+from pirate.pickled import app
+from pirate.test.integration.test_client import (
+    PATIENCE,
+    ROOT,
+    ClientCase,
+    Script,
+    ScriptedBroker,
+    echo,
+    native,
+    silent,
+)
+from pirate.wire.words import Code
 
 
 class UseTests(ClientCase):
@@ -20,7 +35,7 @@ class UseTests(ClientCase):
         """Wrong arguments are refused before anything is opened or sent."""
         self.assertRaises(ConfigurationError, Client, "nowhere")
         self.assertRaises(ConfigurationError, Client, timeout=0)
-        self.assertRaises(ConfigurationError, Client, retries=0)
+        self.assertRaises(ConfigurationError, Client, retries=-1)
         self.assertRaises(ConfigurationError, Client, identity=b"")
         self.assertRaises(ConfigurationError, Client, "ipc:///" + "x" * 200)
         client = self.client(self.refused())
@@ -37,46 +52,55 @@ class UseTests(ClientCase):
         self.assertIn("closed", str(self.assertRaises(MisuseError, client.call, b"x")))
 
     def test_secondThread(self) -> None:
-        """A second thread in the middle of a call is refused, and the call itself goes on undisturbed."""
-        refused, replies = threading.Event(), queue.Queue[object]()
+        """A second thread in the middle of a call has its own answer first, and then the call its."""
+        replies = queue.Queue[object]()
+        held: list[list[bytes]] = []
 
-        def patient(frames: list[bytes]) -> list[list[bytes]]:
-            refused.wait(PATIENCE)
-            return [frames]
+        def lastFirst(frames: list[bytes]) -> list[list[bytes]]:
+            held.insert(0, frames)
+            return held if len(held) == 2 else []
 
-        broker = self.broker(patient)
-        self.addCleanup(refused.set)
+        broker = self.broker(lastFirst)
         client = self.client(broker.endpoint)
         thread = threading.Thread(target=lambda: replies.put(client.call(b"x")))
         thread.start()
         self.addCleanup(thread.join, PATIENCE)
         broker.next()
-        self.assertIn("each thread", str(self.assertRaises(MisuseError, client.call, b"y")))
-        refused.set()
+        self.assertEqual(client.call(b"y"), b"y")
         self.assertEqual(replies.get(timeout=PATIENCE), b"x")
 
     def test_fork(self) -> None:
-        """A forked child is refused and can leave its copy of the client; the parent's still works."""
+        """A forked child has connections of its own, and the parent's still work, before and after its end."""
         code = """
-import os, sys
-from pirate.client import Client, MisuseError
+import os, sys, threading
+from pirate.client import Client
 with Client(sys.argv[1], timeout=30) as client:
+    client.call(b"before")
+    waiting = threading.Thread(target=client.call, args=(b"wait",))
+    waiting.start()
+    while not client._lead._lead.locked():
+        pass
     child = os.fork()
     if not child:
-        try:
-            client.call(b"no")
-        except MisuseError as error:
-            print(error, flush=True)
+        print(client.call(b"child"), client.submit(b"future").result(), flush=True)
     else:
-        print(os.waitpid(child, 0)[1], client.call(b"x"), flush=True)
+        print(client.call(b"parent"), os.waitpid(child, 0)[1], client.call(b"after"), flush=True)
+        waiting.join()
 """
-        broker = self.broker(echo)
-        # The child cannot close what is not its own, and later Pythons warn of a fork beside ZeroMQ's threads.
+        held: list[list[bytes]] = []
+
+        def patient(frames: list[bytes]) -> list[list[bytes]]:
+            if frames[-1] == b"wait":
+                held.append(frames)
+                return []
+            return [frames, *held] if frames[-1] == b"after" else [frames]
+
+        broker = self.broker(patient)
+        # Later Pythons warn of a fork beside ZeroMQ's threads.
         run = self.program("-W", "ignore", "-c", code, broker.endpoint)
         out, err = run.communicate(timeout=PATIENCE)
         self.assertEqual(err, b"")
-        self.assertEqual(out.splitlines()[1], b"0 b'x'")
-        self.assertIn(b"fork", out.splitlines()[0])
+        self.assertEqual(set(out.splitlines()), {b"b'child' b'future'", b"b'parent' 0 b'after'"})
 
     def test_exit(self) -> None:
         """A program that gave up, and forgot to close, ends."""
@@ -94,13 +118,72 @@ except Timeout:
             self.assertEqual(out, b"given up\n")
 
 
+def answering(*said: list[bytes]) -> Script:
+    """A broker that gives parts, and in the end a reply."""
+
+    def answer(frames: list[bytes]) -> list[list[bytes]]:
+        request = native(frames)
+        return [*(request.part(each) for each in said[:-1]), request.reply(said[-1])]
+
+    return answer
+
+
+def shouting(frames: list[bytes]) -> list[list[bytes]]:
+    """A broker that gives back the request in capital letters."""
+    request = native(frames)
+    return [request.reply([frame.upper() for frame in request.body])]
+
+
+def calling(frames: list[bytes]) -> list[list[bytes]]:
+    """A broker with the app for pickled calls."""
+    request = native(frames)
+    return [request.reply(app(*request.body, context=Context(b"", {}, lambda: False)))]
+
+
+def failing(frames: list[bytes]) -> list[list[bytes]]:
+    """A broker whose app fails."""
+    return [native(frames).error(Code.APP_ERROR, "ValueError: only digits, please")]
+
+
+#: What each example is answered with, and what it prints then.
+EXAMPLES: dict[str, tuple[Script, bytes, bytes]] = {
+    "blocking": (echo, b"b'Ahoy!'\n", b""),
+    "many": (shouting, b"b'ONE'\nb'TWO'\nb'THREE'\n[b'FIVE', b'FOUR']\n", b""),
+    "executor": (echo, b"b'Ahoy!'\n", b""),
+    "pickle": (calling, b"[1, 1, 2, 6, 24]\n", b""),
+    "twisted": (echo, b"b'Ahoy!'\n", b""),
+    "asyncio": (echo, b"b'Ahoy!'\n", b""),
+    "stream": (answering([b"3"], [b"2"], [b"1"], [b""]), b"b'3'\nb'2'\nb'1'\n", b""),
+    "errors": (failing, b"the app says ValueError only digits, please\n", b""),
+    "trace": (echo, b"b'Ahoy!'\n", b"ok 00- True\n"),
+    "several": (echo, b"b'Ahoy!'\n", b""),
+    "json": (echo, b"{'width': 100}\n", b""),
+    "curve": (echo, b"b'Ahoy!'\n", b""),
+}
+
+
 class ExampleTests(ClientCase):
     """The examples of the documentation."""
 
-    def test_blocking(self) -> None:
-        """The example of the blocking client does what the page says."""
-        example = ROOT / "docs" / "examples" / "client_blocking.py"
-        if not example.exists():
+    def test_examples(self) -> None:
+        """Each example of a client prints what it should, and there is no other."""
+        folder = ROOT / "docs" / "examples"
+        if not folder.exists():
             raise SkipTest("the documentation is not here")
-        out, err = self.program(str(example), self.broker(echo).endpoint).communicate(timeout=PATIENCE)
-        self.assertEqual((out, err), (b"b'Ahoy!'\n", b""))
+        self.assertEqual({path.stem.removeprefix("client_") for path in folder.glob("client_*.py")}, set(EXAMPLES))
+        keys = Path(self.mktemp())
+        keys.mkdir()
+        writePair(keys, "me")
+        public, secret = loadPair(writePair(keys, "server")[1])
+        options: dict[int, int | bytes] = {
+            zmq.CURVE_SERVER: 1,
+            zmq.CURVE_PUBLICKEY: public,
+            zmq.CURVE_SECRETKEY: secret,
+        }
+        running = {}
+        for name, (script, _, _) in EXAMPLES.items():
+            broker = ScriptedBroker(script, options=options if name == "curve" else None)
+            self.addCleanup(broker.close)
+            running[name] = self.program(str(folder / f"client_{name}.py"), broker.endpoint, cwd=str(keys))
+        for name, (_, out, err) in EXAMPLES.items():
+            self.assertEqual(running[name].communicate(timeout=PATIENCE), (out, err), name)

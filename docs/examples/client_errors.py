@@ -1,0 +1,13 @@
+import sys
+
+from pirate.client import AppError, Client, Timeout, Unavailable
+
+with Client(*sys.argv[1:]) as client:
+    try:
+        print(client.call(b"abc", timeout=5))
+    except AppError as error:
+        print("the app says", error.type, error.text)
+    except Unavailable:
+        print("nobody is there")
+    except Timeout as error:
+        print("no reply, sent", error.tries, "times")

@@ -1,0 +1,305 @@
+"""The asyncio face: coroutines, in the running loop, without a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+from pirate.client import arguments
+from pirate.client.batch import checked
+from pirate.client.call import Call
+from pirate.client.codecs import Codec
+from pirate.client.errors import CallError, MisuseError
+from pirate.client.pong import Pong, pong
+from pirate.client.pump import Pump
+from pirate.client.stream import isMore
+from pirate.client.terms import RETRIES, TIMEOUT, Curve, Terms
+
+#: Marks the end of the payloads.
+_END = object()
+
+
+class AsyncClient:
+    """
+    Calls servers in a loop of asyncio.
+
+    ::
+
+        async with AsyncClient("tcp://127.0.0.1:6660") as client:
+            reply = await client.call(b"hello", timeout=2)
+
+    The parameters are those of :class:`Client`.  Nothing is opened before the first call, and then in the loop that
+    runs; a client belongs to that loop.
+
+    :raise ConfigurationError: if one of them is not right.
+    :ivar endpoints: where the servers are.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | int | Iterable[str | int] = arguments.DEFAULT_ENDPOINT,
+        *,
+        timeout: float = TIMEOUT,
+        retries: int = RETRIES,
+        identity: bytes | None = None,
+        plain: bool = False,
+        curve: Curve | None = None,
+        codec: str | Codec = "bytes",
+        before: Callable[[Call], str | None] | None = None,
+        after: Callable[[Call], object] | None = None,
+    ) -> None:
+        self._terms = Terms(
+            endpoint,
+            timeout=timeout,
+            retries=retries,
+            identity=identity,
+            plain=plain,
+            curve=curve,
+            codec=codec,
+            before=before,
+            after=after,
+        )
+        self.endpoints = self._terms.endpoints
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pump: Pump | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<AsyncClient of {' or '.join(self.endpoints)}{', closed' if self._closed else ''}>"
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def call(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> Any:
+        """
+        Send a request and wait for its reply.  The arguments are those of :meth:`Client.call`.
+
+        To cancel the task that waits cancels the request.
+
+        :return: the reply: the bytes of its one frame, or a list if it has several; with a codec, what it makes of it.
+        :raise CallError: if there is no reply.
+        :raise MisuseError: if the client is closed, or of another loop.
+        """
+        call = self._terms.newCall(body, timeout, service, trace)
+        await self._perform(call)
+        return self._terms.conclude(call)
+
+    async def map(
+        self,
+        payloads: Iterable[Any],
+        *,
+        concurrency: int = 64,
+        return_exceptions: bool = False,
+        timeout: float | None = None,
+        service: str = "",
+    ) -> AsyncIterator[Any]:
+        """
+        Send a request for each payload, several at a time, and give the replies in the order of the payloads.
+
+        The arguments are those of :meth:`Client.map`.
+        """
+        pump = self._ready()
+        checked(concurrency)
+        source = iter(payloads)
+        calls: deque[Call] = deque()
+        try:
+            while True:
+                while len(calls) < concurrency and (given := next(source, _END)) is not _END:
+                    body = given if isinstance(given, tuple) else (given,)
+                    call = self._terms.newCall(body, timeout, service)
+                    call.done = _resolve
+                    calls.append(call)
+                    pump.begin(call)
+                if not calls:
+                    return
+                await _ended(calls[0])
+                try:
+                    found = self._terms.conclude(calls.popleft())
+                except CallError as error:
+                    if not return_exceptions:
+                        raise
+                    found = error
+                yield found
+        finally:
+            for call in calls:
+                pump.cancel(call)
+
+    def stream(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> AsyncStream:
+        """
+        Send a request and take the parts of its reply as they come, from an app that is a generator.
+
+        The arguments are those of :meth:`Client.call`; the time is that of the whole reply.
+
+        :return: an asynchronous iterator of the parts.  To close it before its end, which leaving an ``async with``
+            block does, cancels the request.
+        :raise MisuseError: if the client is closed, or of another loop.
+        """
+        call = self._terms.newCall(body, timeout, service, trace)
+        pump = self._ready()
+        stream = AsyncStream(pump, self._terms, call)
+        pump.begin(call)
+        return stream
+
+    async def ping(self, timeout: float | None = None) -> Pong:
+        """
+        Ask a server how it is.  With several endpoints it is the one that would get the next request.
+
+        :param timeout: how many seconds that may take.
+        :raise Timeout: if nobody answers in time.
+        """
+        call = self._terms.newPing(timeout)
+        await self._perform(call)
+        return pong(call)
+
+    async def cancel(self, request: bytes) -> None:
+        """
+        Cancel a request, this client's or another's.  Whoever waits for it gets ``Cancelled``.
+
+        :param request: its id, 16 bytes.
+        """
+        self._ready().cancelId(request)
+
+    async def close(self) -> None:
+        """Let go of the connections; what is under way ends with ``Cancelled``.  Twice does no harm."""
+        self._closed = True
+        if self._pump is not None:
+            self._pump.close()
+
+    async def _perform(self, call: Call) -> None:
+        pump = self._ready()
+        call.done = _resolve
+        pump.begin(call)
+        try:
+            await _ended(call)
+        except BaseException:
+            pump.cancel(call)
+            with suppress(CallError):
+                self._terms.conclude(call)
+            raise
+
+    def _ready(self) -> Pump:
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise MisuseError("this client is closed: make a new AsyncClient")
+        if self._pump is None:
+            self._loop = loop
+            self._pump = Pump(self._terms, _AsyncioLoop(loop))
+        if self._loop is not loop:
+            raise MisuseError("this client belongs to another loop: make an AsyncClient for each")
+        return self._pump
+
+
+async def _ended(call: Call) -> None:
+    """Wait for the end of a call."""
+    if not call.finished:
+        call.waiter = asyncio.get_running_loop().create_future()
+        await call.waiter
+
+
+def _resolve(call: Call) -> None:
+    """A call has ended: go on where that is waited for."""
+    if call.waiter is not None and not call.waiter.done():
+        call.waiter.set_result(None)
+
+
+class AsyncStream:
+    """
+    An asynchronous iterator of the parts of a reply.
+
+    What the app's generator returns, if it is not nothing, is the last of them; the reply of an app that is no
+    generator is the only one.
+
+    :ivar request: the id of the request.
+    """
+
+    def __init__(self, pump: Pump, terms: Terms, call: Call) -> None:
+        self._pump = pump
+        self._terms = terms
+        self._call = call
+        self._parts: deque[list[bytes]] = deque()
+        self._over = False
+        self.request = call.key
+        call.part = self._came
+        call.done = _resolve
+
+    def __aiter__(self) -> AsyncStream:
+        return self
+
+    async def __aenter__(self) -> AsyncStream:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    async def __anext__(self) -> Any:
+        """
+        The next part.
+
+        :raise CallError: if the reply ends in an error.
+        """
+        while not self._parts and not self._call.finished and not self._over:
+            try:
+                await _ended(self._call)
+            except BaseException:
+                await self.aclose()
+                raise
+        if self._over:
+            raise StopAsyncIteration
+        if self._parts:
+            return self._terms.part(self._parts.popleft())
+        self._over = True
+        value = self._terms.conclude(self._call)
+        if isMore(self._call):
+            return value
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Take no more; the request is cancelled if it has not ended.  Twice does no harm."""
+        self._over = True
+        self._pump.cancel(self._call)
+
+    def _came(self, frames: list[bytes]) -> None:
+        self._parts.append(frames)
+        _resolve(self._call)
+
+
+class _AsyncioLoop:
+    """A loop of asyncio, as a client's pump sees it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lookups: set[asyncio.Task[None]] = set()
+
+    def watch(self, descriptor: int, act: Callable[[], object]) -> None:
+        self._loop.add_reader(descriptor, act)
+
+    def unwatch(self, descriptor: int) -> None:
+        self._loop.remove_reader(descriptor)
+
+    def later(self, seconds: float, act: Callable[[], object]) -> Callable[[], object]:
+        handle = self._loop.call_later(seconds, act) if seconds else self._loop.call_soon(act)
+        return handle.cancel
+
+    def lookUp(self, host: str, port: int, found: Callable[[list[tuple[object, ...]]], None]) -> None:
+        async def look() -> None:
+            try:
+                several: list[tuple[object, ...]] = list(
+                    await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                )
+            except OSError:
+                several = []
+            found(several)
+
+        task = self._loop.create_task(look())
+        self._lookups.add(task)
+        task.add_done_callback(self._lookups.discard)

@@ -1,0 +1,400 @@
+"""
+Many calls over several connections, without a socket or a clock.
+
+A session decides which connection a call goes to, when it is sent again and where, and to which call a message belongs.
+It is told what happens, and when: a call begins, a message arrives, a connection is there or lost, time has passed.  It
+sends by the connections that it is given, and tells a call's end by the call's own ``done``.
+
+The rules:
+
+- A call goes to a connection that takes it: one that answers before one that is silent, then the one with the fewest
+  calls in hand.  Where there is none the call waits, in the order of its coming, for as long as it has time.
+- A try whose share of the time is over is followed by another with the same id, elsewhere if there is an elsewhere.
+- A lost connection's calls go elsewhere at once, or wait for the next connection.  A call that may be sent only once,
+  or of whose answer there were parts, fails instead.
+- What a server refuses, being busy or about to stop, another is asked.  When all have refused it, so it is.
+- Where there are several endpoints, one that is silent with calls in hand is pinged; if it does not answer that either,
+  its calls go elsewhere.
+- A call that ended is cancelled wherever else it may be waiting or running.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+
+from pirate.client.call import Call, isRefusal
+from pirate.client.errors import CallError, Cancelled
+from pirate.client.route import Connection, Route
+from pirate.client.schedule import Schedule
+from pirate.wire.frontend import Answer, header, parseAnswer
+from pirate.wire.words import MAGIC, Frames
+
+#: Seconds of silence after which a connection with calls in hand is pinged, if there are others.
+PING_AFTER = 1.0
+#: Seconds after which a connection that has not answered a ping is not trusted.
+PING_PATIENCE = 0.5
+#: The most plain connections to one endpoint: each takes one call at a time.
+MAX_LANES = 64
+
+_NEVER = float("inf")
+#: A mark of the errors that say that a request was not run: from an earlier try they mean nothing.
+_NOT_RUN = frozenset({"busy", "stopping", "expired", "cancelled"})
+
+
+class Session:
+    """
+    See the module.
+
+    :param plain: whether the calls have no header: then a connection has one call in hand at a time.
+    :param random: for jitter.
+    :param newId: makes the id of a ping, 16 bytes.
+    :ivar routes: the connections.
+    :ivar widen: called with an endpoint to which a plain session wants one more connection; ``add`` is to be called.
+    :ivar nextWake: when ``wake`` is to be called at the latest; infinite if there is nothing to wait for.
+    """
+
+    def __init__(self, plain: bool, random: Random, newId: Callable[[], bytes]) -> None:
+        self._plain = plain
+        self._random = random.random
+        self._newId = newId
+        self.routes: list[Route] = []
+        self.widen: Callable[[str], object] = lambda endpoint: None
+        self.nextWake = _NEVER
+        self._several = False
+        self._closed = False
+        self._open: dict[object, Call] = {}
+        self._waiting: deque[Call] = deque()
+        self._schedule = Schedule()
+        self._check = _NEVER
+
+    @property
+    def open(self) -> int:
+        """How many calls have not ended."""
+        return len(self._open)
+
+    def add(self, endpoint: str, connection: Connection) -> Route:
+        """There is one more connection, not ready yet."""
+        route = Route(endpoint, connection)
+        self.routes.append(route)
+        self._several = len({each.endpoint for each in self.routes}) > 1
+        return route
+
+    # --- what a caller wants
+
+    def begin(self, call: Call, now: float) -> None:
+        """Take up a call."""
+        self._open[call.key or call] = call
+        if self._closed:
+            self._shut(call)
+            return
+        if self._waiting or not self._send(call, now):
+            self._waiting.append(call)
+            self._flush(now)
+        self._plan(call, now)
+
+    def beginAll(self, calls: list[Call], now: float) -> None:
+        """Take up several."""
+        for call in calls:
+            self.begin(call, now)
+
+    def cancel(self, call: Call, now: float) -> None:
+        """A caller does not want the answer any more; the servers are told."""
+        if not call.finished:
+            where = () if call.route is None else (call.route,)
+            call.others = (*call.others, *where)
+            self._finish(call, error=Cancelled("the request was cancelled by its caller", call.endpoint, call.key))
+
+    def cancelId(self, key: bytes, now: float) -> None:
+        """The same for a request of which only the id is known, and which may be another client's."""
+        call = self._open.get(key)
+        if call is not None:
+            self.cancel(call, now)
+        else:
+            self._tell(key, tuple(self.routes))
+
+    def close(self) -> None:
+        """End all calls, and those that come later."""
+        self._closed = True
+        for route in self.routes:
+            route.ready = False
+        for call in list(self._open.values()):
+            if not call.finished:
+                self._shut(call)
+
+    def _shut(self, call: Call) -> None:
+        why = "the client was closed before the answer came" + (", the job may have run" if call.sent else "")
+        self._finish(call, error=Cancelled(why, call.endpoint, call.key))
+
+    # --- what happens
+
+    def received(self, route: Route, frames: Frames, now: float) -> None:
+        """A message has come."""
+        route.heard = now
+        if route.suspect or route.silent or route.pinged is not None:
+            route.suspect = route.silent = False
+            route.pinged = None
+        if self._plain:
+            if route.call is not None:
+                self._finish(route.call, Answer(b"", {}, frames))
+                self._flush(now)
+            return
+        head = frames[0] if frames else b""
+        # Most are replies without a word in the header; the rest is for the parser.
+        bare = len(head) == 20 and len(frames) > 2 and not frames[1] and head[:4] == MAGIC
+        answer = Answer(head[4:], {}, frames[2:]) if bare else parseAnswer(frames)
+        call = None if answer is None else self._open.get(answer.key)
+        if answer is None:
+            for each in self._open.values():
+                each.strange = each.strange or each.route is route
+        elif call is not None:
+            self._answered(call, route, answer, now)
+
+    def connected(self, route: Route, now: float) -> None:
+        """A connection takes messages again."""
+        route.ready = True
+        route.stopping = route.denied = False
+        self._flush(now)
+
+    def denied(self, route: Route) -> None:
+        """A server does not let a connection in; if none does, what waits has nothing to wait for."""
+        route.denied = True
+        if self._isDenied():
+            for call in [each for each in self._open.values() if each.route is None]:
+                if not call.finished:
+                    self._finish(call, error=call.denied())
+
+    def lost(self, route: Route, now: float) -> None:
+        """A connection is gone, with what was sent there; it will be tried again."""
+        route.ready = route.stopping = False
+        for call in [each for each in self._open.values() if each.route is route]:
+            if call.route is not route:
+                continue
+            self._takeBack(call)
+            if call.mayMove:
+                self._again(call, now)
+            else:
+                self._finish(call, error=call.cutOff())
+
+    def wake(self, now: float) -> None:
+        """Time has passed."""
+        while (call := self._schedule.due(now)) is not None:
+            if now >= call.deadline:
+                self._expire(call)
+                continue
+            if call.route is not None and call.next <= now:
+                self._retry(call, now)
+            self._plan(call, now)
+        if now >= self._check:
+            self._examine(now)
+        self.nextWake = min(self._schedule.next, self._check)
+
+    # --- where to
+
+    def _send(self, call: Call, now: float, but: Route | None = None) -> bool:
+        """
+        Send a call somewhere.
+
+        :param but: where to send it only if there is nowhere else.
+        """
+        while (route := self._choose(call, but)) is not None:
+            # Noted first: whatever interrupts the sending finds it so.
+            call.route = route
+            route.inHand += 1
+            route.call = call
+            if route.connection.send(call.frames(now)):
+                # A share of a retry's time is stretched by up to a quarter.
+                call.wasSent(now, 1.0 + self._random() / 4 if call.tries > 1 else 1.0)
+                call.endpoint = route.endpoint
+                if self._several and self._check == _NEVER:
+                    self._check = now + PING_PATIENCE
+                return True
+            self._takeBack(call)
+            route.ready = False
+        return False
+
+    def _choose(self, call: Call, but: Route | None = None) -> Route | None:
+        """The best connection for a call; one that was silent is replaced first, and not ready then."""
+        best = None
+        if len(self.routes) == 1 and not self._plain and not call.refused:
+            # The usual case, without the work.
+            route = self.routes[0]
+            if (route.silent or route.denied) and not route.inHand:
+                self._replace(route)
+            return route if route.ready else None
+        for route in self.routes:
+            if (route.silent or route.denied) and not route.inHand:
+                self._replace(route)
+            if not route.ready or (self._plain and route.inHand) or (call.refused and route in call.refused):
+                continue
+            if best is None or self._rank(route, but) < self._rank(best, but):
+                best = route
+        return best
+
+    def _rank(self, route: Route, but: Route | None) -> tuple[bool, bool, int, float]:
+        return (route.suspect or route.stopping, route is but, route.inHand, self._random())
+
+    def _replace(self, route: Route) -> None:
+        # ZeroMQ does not try again by itself where it was not let in.
+        route.ready = route.silent = route.denied = False
+        route.connection.reopen()
+
+    def _flush(self, now: float) -> None:
+        """Send what waits, as far as it is taken."""
+        waiting = self._waiting
+        while waiting:
+            call = waiting[0]
+            if not call.finished and call.route is None:
+                if not self._send(call, now):
+                    if self._plain:
+                        self._widen()
+                    return
+                self._plan(call, now)
+            waiting.popleft()
+
+    def _widen(self) -> None:
+        """A plain call waits: have a connection for it, unless one is on its way."""
+        coming = sum(1 for route in self.routes if not route.ready)
+        for endpoint in dict.fromkeys(route.endpoint for route in self.routes):
+            lanes = [route for route in self.routes if route.endpoint == endpoint]
+            if coming < len(self._waiting) and len(lanes) < MAX_LANES and any(route.ready for route in lanes):
+                self.widen(endpoint)
+                coming += 1
+
+    # --- how a call goes on, and ends
+
+    def _answered(self, call: Call, route: Route, answer: Answer, now: float) -> None:
+        # A broker that knows only the envelope rule returns our own header, which has no status.
+        status = answer.options.get("status", "ok") if answer.options else "ok"
+        if status == "ok":
+            self._settle(call, route)
+            self._finish(call, answer)
+        elif status == "partial":
+            if call.part is not None and call.route is route:
+                call.parts += 1
+                call.part(list(answer.body))
+        elif (call.route is route or answer.options.get("code") not in _NOT_RUN) and not (
+            isRefusal(answer) and self._refused(call, route, answer, now)
+        ):
+            self._settle(call, route)
+            self._finish(call, error=call.failure(answer.options))
+
+    def _settle(self, call: Call, route: Route) -> None:
+        """A call is answered by one of the servers that have it: the others need not go on."""
+        if call.others:
+            call.others = tuple(each for each in (*call.others, call.route) if each not in (route, None))
+
+    def _refused(self, call: Call, route: Route, answer: Answer, now: float) -> bool:
+        """A server will not take a call.  :return: whether another has been found."""
+        route.stopping = route.stopping or answer.options.get("code") == "stopping"
+        call.refused = (*call.refused, route)
+        endpoint = call.endpoint
+        self._takeBack(call)
+        if call.part is not None and call.parts:
+            return False
+        if self._send(call, now):
+            self._plan(call, now)
+            return True
+        call.endpoint = endpoint
+        return False
+
+    def _again(self, call: Call, now: float) -> None:
+        """Send a call once more, or let it wait for a connection."""
+        call.refused = ()
+        if self._waiting or not self._send(call, now):
+            self._waiting.append(call)
+            self._flush(now)
+        self._plan(call, now)
+
+    def _retry(self, call: Call, now: float) -> None:
+        """A try has had its time."""
+        route = call.route
+        self._takeBack(call)
+        if self._plain:
+            # The answer to the first try could not be told from that to the second.
+            self._replace(route)
+            self._again(call, now)
+        elif self._send(call, now, but=route):
+            if call.route is not route:
+                call.others = (*call.others, route)
+        else:
+            self._waiting.append(call)
+
+    def _takeBack(self, call: Call) -> None:
+        route = call.route
+        if route is not None:
+            route.inHand -= 1
+            route.call = None
+            call.route = None
+
+    def _expire(self, call: Call) -> None:
+        route = call.route
+        if route is not None and route.heard < call.sentAt:
+            route.silent = True
+        self._finish(call, error=call.denied() if route is None and self._isDenied() else call.timedOut())
+
+    def _isDenied(self) -> bool:
+        return bool(self.routes) and all(route.denied for route in self.routes)
+
+    def _finish(self, call: Call, answer: Answer | None = None, error: CallError | None = None) -> None:
+        del self._open[call.key or call]
+        route = call.route
+        if route is not None:
+            route.inHand -= 1
+            route.call = None
+            if self._plain and answer is None and not self._closed:
+                # What comes there still would be taken for the next call's answer.
+                self._replace(route)
+        call.finished = True
+        call.route = None
+        call.answer = answer
+        call.error = error
+        if error is not None:
+            error.tries = call.sent
+        if call.others and not self._plain:
+            self._tell(call.key, call.others)
+        call.done(call)
+
+    def _tell(self, key: bytes, routes: tuple[Route, ...]) -> None:
+        """Cancel a request at servers."""
+        for route in dict.fromkeys(routes):
+            if route.ready:
+                route.connection.send([header(key, {"command": "cancel"}), b"", b""])
+
+    # --- when
+
+    def _plan(self, call: Call, now: float) -> None:
+        """Note when a call is next to be looked at."""
+        self._schedule.plan(call, now, len(self._open))
+        self.nextWake = min(self._schedule.next, self._check)
+
+    def _examine(self, now: float) -> None:
+        """Look at the connections that are silent with calls in hand."""
+        for route in self.routes:
+            if not route.inHand or not route.ready:
+                continue
+            if route.pinged is not None and now >= route.pinged + PING_PATIENCE:
+                route.suspect = True
+                self._evacuate(route, now)
+                route.pinged = None
+            if route.pinged is None and now >= self._quietSince(route) + PING_AFTER:
+                route.pinged = now
+                route.connection.send([header(self._newId(), {"command": "ping"}), b"", b""])
+        self._check = now + PING_PATIENCE / 2 if self._open else _NEVER
+
+    def _quietSince(self, route: Route) -> float:
+        """Since when a connection has owed an answer."""
+        oldest = min((call.sentAt for call in self._open.values() if call.route is route), default=_NEVER)
+        return max(route.heard, oldest)
+
+    def _evacuate(self, route: Route, now: float) -> None:
+        """Send a connection's calls elsewhere, if there is an elsewhere that answers."""
+        for call in [each for each in self._open.values() if each.route is route and each.mayMove]:
+            if any(each.ready and not each.suspect and each is not route for each in self.routes):
+                self._takeBack(call)
+                if self._send(call, now, but=route):
+                    call.others = (*call.others, route)
+                    self._plan(call, now)
+                else:
+                    self._waiting.append(call)

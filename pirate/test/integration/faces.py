@@ -1,0 +1,194 @@
+"""The four faces of the client, each as a test in a thread sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.pollreactor import PollReactor
+from twisted.python.failure import Failure
+
+from pirate.client import AsyncClient, Client, Executor, TwistedClient
+from pirate.test.integration.gate import PATIENCE
+
+
+class Face:
+    """
+    A client of one kind.
+
+    :ivar name: of the kind.
+    """
+
+    name = ""
+
+    def start(self, *body: bytes, **options: Any) -> Future[Any]:
+        """Begin a call.  :return: its future; to cancel it cancels the call as this kind does."""
+        raise NotImplementedError
+
+    def call(self, *body: bytes, **options: Any) -> Any:
+        """Call, and wait."""
+        return self.start(*body, **options).result(PATIENCE)
+
+    def parts(self, *body: bytes, most: int = 1000) -> list[Any]:
+        """The parts of an answer; after so many it is cancelled."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go."""
+        raise NotImplementedError
+
+
+class BlockingFace(Face):
+    """C{Client}."""
+
+    name = "blocking"
+
+    def __init__(self, endpoints: Any, **options: Any) -> None:
+        self._client = Client(endpoints, **options)
+
+    def start(self, *body: bytes, **options: Any) -> Future[Any]:
+        """See L{Face}."""
+        return self._client.submit(*body, **options)
+
+    def call(self, *body: bytes, **options: Any) -> Any:
+        """See L{Face}."""
+        return self._client.call(*body, **options)
+
+    def parts(self, *body: bytes, most: int = 1000) -> list[Any]:
+        """See L{Face}."""
+        with self._client.stream(*body) as stream:
+            return [part for _, part in zip(range(most), stream, strict=False)]
+
+    def close(self) -> None:
+        """See L{Face}."""
+        self._client.close()
+
+
+class ExecutorFace(Face):
+    """C{Executor}."""
+
+    name = "executor"
+
+    def __init__(self, endpoints: Any, **options: Any) -> None:
+        self._executor = Executor(endpoints, **options)
+
+    def start(self, *body: bytes, **options: Any) -> Future[Any]:
+        """See L{Face}."""
+        return self._executor.submit(*body)
+
+    def close(self) -> None:
+        """See L{Face}."""
+        self._executor.shutdown(cancel_futures=True)
+
+
+class AsyncFace(Face):
+    """C{AsyncClient}, in a loop of its own, in a thread of its own."""
+
+    name = "asyncio"
+
+    def __init__(self, endpoints: Any, **options: Any) -> None:
+        self._client = AsyncClient(endpoints, **options)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+
+    def start(self, *body: bytes, **options: Any) -> Future[Any]:
+        """See L{Face}."""
+        return self._run(self._client.call(*body, **options))
+
+    def parts(self, *body: bytes, most: int = 1000) -> list[Any]:
+        """See L{Face}."""
+
+        async def take() -> list[Any]:
+            found: list[Any] = []
+            async with self._client.stream(*body) as stream:
+                async for part in stream:
+                    found.append(part)
+                    if len(found) == most:
+                        break
+            return found
+
+        return list(self._run(take()).result(PATIENCE))
+
+    def close(self) -> None:
+        """See L{Face}."""
+        if not self._loop.is_closed():
+            self._run(self._client.close()).result(PATIENCE)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(PATIENCE)
+            self._loop.close()
+
+    def _run(self, act: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(act, self._loop)
+
+
+class TwistedFace(Face):
+    """C{TwistedClient}, in a reactor of its own, in a thread of its own."""
+
+    name = "twisted"
+
+    def __init__(self, endpoints: Any, **options: Any) -> None:
+        self._reactor: Any = PollReactor()
+        self._client = TwistedClient(self._reactor, endpoints, **options)
+        self._thread = threading.Thread(target=self._reactor.run, kwargs={"installSignalHandlers": False})
+        self._thread.start()
+
+    def start(self, *body: bytes, **options: Any) -> Future[Any]:
+        """See L{Face}."""
+        return self._run(lambda: self._client.call(*body, **options))
+
+    def parts(self, *body: bytes, most: int = 1000) -> list[Any]:
+        """See L{Face}."""
+        found: list[Any] = []
+        running: list[Deferred[Any]] = []
+
+        def part(value: Any) -> None:
+            found.append(value)
+            if len(found) == most:
+                running[0].cancel()
+
+        def take() -> Deferred[Any]:
+            running.append(self._client.stream(part, *body))
+            return running[0]
+
+        end = self._run(take)
+        if end.exception(PATIENCE) is None and end.result():
+            found.append(end.result())
+        return found
+
+    def close(self) -> None:
+        """See L{Face}."""
+        if self._thread.is_alive():
+            self._run(self._client.close).result(PATIENCE)
+            left = [each for each in self._reactor.getReaders() if "pirate" in each.logPrefix()]
+            calls = self._reactor.getDelayedCalls()
+            self._reactor.callFromThread(self._reactor.stop)
+            self._thread.join(PATIENCE)
+            assert not left and not calls, (left, calls)
+
+    def _run(self, act: Callable[[], Deferred[Any]]) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def succeed(value: Any) -> None:
+            if not future.cancelled():
+                future.set_result(value)
+
+        def fail(failure: Failure) -> None:
+            if not future.cancelled():
+                future.set_exception(failure.value)
+
+        def begin() -> None:
+            running = act()
+            running.addCallbacks(succeed, fail)
+            future.add_done_callback(lambda done: done.cancelled() and self._reactor.callFromThread(running.cancel))
+
+        self._reactor.callFromThread(begin)
+        return future
+
+
+#: All of them.
+FACES: tuple[type[Any], ...] = (BlockingFace, ExecutorFace, TwistedFace, AsyncFace)

@@ -1,0 +1,295 @@
+# -*- test-case-name: pirate.test.integration.test_client_faces -*-
+"""What all faces of the client have in common: the same tests for each, against real servers."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from time import monotonic
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from pirate.client import AppError, Busy, Cancelled, Client, Stopping, Timeout, Unavailable
+from pirate.service import JobServer
+from pirate.settings import Terms
+from pirate.test.integration.faces import FACES, Face
+from pirate.test.integration.gate import PATIENCE
+from pirate.test.integration.support import ProgramCase, ServerCase
+from pirate.test.integration.test_client import Script, ScriptedBroker, echo, native, silent
+from pirate.wire.frontend import header
+from pirate.wire.words import Code
+
+#: Where apps are that answer in parts.
+DEEDS = "pirate.test.integration.deeds"
+
+
+class FaceCase(ServerCase):
+    """Faces that are closed when the test ends."""
+
+    def each(self, endpoints: Any, act: Callable[[Face], object], **options: Any) -> Deferred[None]:
+        """Do something with each face, one after the other, in a thread, so that the reactor is free meanwhile."""
+
+        def all() -> None:
+            for kind in FACES:
+                try:
+                    self.face(kind, endpoints, act, **options)
+                except Exception as error:
+                    error.add_note(f"with the face {kind.name}")
+                    raise
+
+        return deferToThread(all)
+
+    def face(self, kind: type[Any], endpoints: Any, act: Callable[[Face], object], **options: Any) -> None:
+        """Do something with one face."""
+        face = kind(endpoints, **{"timeout": PATIENCE, **options})
+        try:
+            act(face)
+        finally:
+            face.close()
+
+    def await_(self, condition: Callable[[], bool]) -> None:
+        """In a thread: wait until something holds."""
+        end = monotonic() + PATIENCE
+        while not condition():
+            self.assertTrue(monotonic() < end)
+            os.sched_yield()
+
+    def front(self, server: JobServer) -> str:
+        """Where a server's clients are welcome."""
+        return str(server.endpoints.frontend[0])
+
+    def broker(self, script: Script, endpoint: str = "tcp://127.0.0.1:*") -> ScriptedBroker:
+        """A broker that follows a script."""
+        broker = ScriptedBroker(script, endpoint)
+        self.addCleanup(broker.close)
+        return broker
+
+    def path(self) -> str:
+        """An ipc endpoint that nobody listens at yet."""
+        return f"ipc://{self.folder}/{len(os.listdir(self.folder))}-{os.urandom(4).hex()}"
+
+
+class ConformanceTests(FaceCase):
+    """What each face does alike."""
+
+    async def test_reply(self) -> None:
+        """A reply of one frame is bytes, one of several is a list."""
+
+        def act(face: Face) -> None:
+            self.assertEqual(face.call(b"upper", b"x"), b"X")
+            self.assertEqual(face.call(b"several", b"x", b""), [b"x", b"", b"2"])
+
+        front = self.front(await self.serve())
+        await self.each(front, act)
+        await self.each(front.replace("127.0.0.1", "localhost"), act)
+
+    async def test_appError(self) -> None:
+        """What the app raises is an AppError with its type, its text, the request's id and the endpoint."""
+        server = await self.serve()
+        front = self.front(server)
+
+        def act(face: Face) -> None:
+            error: AppError = self.assertRaises(AppError, face.call, b"fail", b"bad")
+            self.assertEqual((error.type, error.text, error.endpoint), ("ValueError", "bad", front))
+            self.assertEqual(len(error.request), 16)
+
+        await self.each(front, act)
+
+    async def test_timeout(self) -> None:
+        """A call ends in time, and tells whether anything was sent; the next one is not the worse for it."""
+        broker = self.broker(lambda frames: [] if frames[-1] == b"held" else [frames])
+
+        def act(face: Face) -> None:
+            began = monotonic()
+            error: Timeout = self.assertRaises(Timeout, face.call, b"held")
+            self.assertTrue(0.2 <= monotonic() - began < 5.0)
+            self.assertEqual((error.tries, isinstance(error, Unavailable)), (2, False))
+            self.assertEqual(face.call(b"next"), b"next")
+
+        def nobody(face: Face) -> None:
+            self.assertEqual(self.assertRaises(Unavailable, face.call, b"x").tries, 0)
+
+        await self.each(broker.endpoint, act, timeout=0.2)
+        await self.each(self.path(), nobody, timeout=0.05)
+
+    async def test_strays(self) -> None:
+        """Answers that nobody waits for, which come at any moment, do not hide those that somebody does."""
+
+        def noisy(frames: list[bytes]) -> list[list[bytes]]:
+            stray = [frames[0], header(os.urandom(16), {}), b"", b"no"]
+            return [stray, frames, stray]
+
+        def act(face: Face) -> None:
+            for number in range(500):
+                self.assertEqual(face.call(b"%d" % number), b"%d" % number)
+
+        await self.each(self.broker(noisy).endpoint, act)
+
+    async def test_restart(self) -> None:
+        """A call that was under way when its server died is answered by the next one at the same place."""
+        path = self.path()
+
+        def act(face: Face) -> None:
+            first = self.broker(silent, path)
+            call = face.start(b"x")
+            sent = native(first.next())
+            first.close()
+            second = self.broker(echo, path)
+            self.assertEqual(call.result(PATIENCE), b"x")
+            self.assertEqual(native(second.next()).key, sent.key)
+            second.close()
+
+        await self.each(path, act)
+
+    async def test_failover(self) -> None:
+        """What a server had when it died goes to another, with the same id, and so does what one refuses."""
+
+        def refusing(frames: list[bytes]) -> list[list[bytes]]:
+            return [native(frames).error(Code.STOPPING, "")]
+
+        def act(face: Face) -> None:
+            call = face.start(b"x")
+            sent = native(first.next())
+            second = self.broker(echo, other)
+            first.close()
+            self.assertEqual(call.result(PATIENCE), b"x")
+            self.assertEqual(native(second.next()).key, sent.key)
+            third = self.broker(refusing, path)
+            while third.seen.empty():
+                self.assertEqual(face.call(b"y"), b"y")
+            third.close()
+            second.close()
+
+        for kind in FACES:
+            path, other = self.path(), self.path()
+            first = self.broker(silent, path)
+            await deferToThread(self.face, kind, [path, other], act)
+
+    async def test_allRefuse(self) -> None:
+        """If there is nobody else to ask, the refusal is the caller's."""
+        broker = self.broker(lambda frames: [native(frames).error(Code.STOPPING, "")])
+        await self.each(broker.endpoint, lambda face: self.assertRaises(Stopping, face.call, b"x"))
+
+    async def test_cancel(self) -> None:
+        """A call that is cancelled is over for its caller at once, and for the server too."""
+        server = await self.serve()
+        told: list[Future[Any]] = []
+
+        def act(face: Face) -> None:
+            held = face.start(b"meet", self.gate.path)
+            guest = self.gate.next()
+            waiting = face.start(b"upper", b"x")
+            for call in (waiting, held):
+                self.assertTrue(call.cancel())
+                self.assertRaises((CancelledError, Cancelled), call.result, PATIENCE)
+                told.append(call)
+                self.await_(lambda: server.stats()["failed"].get(Code.CANCELLED) == len(told))
+            guest.close()
+            self.assertEqual(face.call(b"upper", b"y"), b"Y")
+
+        await self.each(self.front(server), act)
+        self.assertEqual(len(told), 2 * len(FACES))
+
+    async def test_stream(self) -> None:
+        """Parts come one by one, an error after them; to take no more cancels the request."""
+        server = await self.serve(f"{DEEDS}.count")
+
+        def act(face: Face) -> None:
+            if face.name == "executor":
+                return
+            self.assertEqual(face.parts(b"3"), [b"0", b"1", b"2", b"end"])
+            self.assertEqual(face.call(b"3"), [b"0", b"1", b"2", b"end"])
+            self.assertEqual(face.parts(b"1000000", most=2), [b"0", b"1"])
+            self.assertEqual(face.parts(b"1"), [b"0", b"end"])
+
+        await self.each(self.front(server), act)
+        self.assertEqual(server.stats()["failed"], {Code.CANCELLED: len(FACES) - 1})
+
+    async def test_busy(self) -> None:
+        """A server whose backlog is full says so, and the call ends at once."""
+        server = await self.serve(terms=Terms(backlog=1, backlogPolicy="reject"))
+
+        def act(face: Face) -> None:
+            held = face.start(b"meet", self.gate.path)
+            guest = self.gate.next()
+            waiting = face.start(b"upper", b"x")
+            self.await_(lambda: server.stats()["backlog"] == 1)
+            self.assertRaises(Busy, face.call, b"upper", b"y")
+            guest.close()
+            self.assertEqual((held.result(PATIENCE), waiting.result(PATIENCE)), (b"", b"X"))
+
+        await self.each(self.front(server), act)
+
+    async def test_threads(self) -> None:
+        """A thousand calls at a time from 16 threads are all answered, each with its own answer."""
+        server = await self.serve("upper", workers=2)
+
+        def act(face: Face) -> None:
+            answers: dict[int, list[bytes]] = {}
+
+            def ask(number: int) -> None:
+                calls = [face.start(b"x%d-%d" % (number, each)) for each in range(62)]
+                one = face.call(b"y%d" % number)
+                answers[number] = [one, *(call.result(PATIENCE) for call in calls)]
+
+            threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(PATIENCE)
+            for number in range(16):
+                expected = [b"Y%d" % number, *(b"X%d-%d" % (number, each) for each in range(62))]
+                self.assertEqual(answers.get(number), expected)
+
+        await self.each(self.front(server), act)
+
+    async def test_close(self) -> None:
+        """A client that is closed ends the calls that are under way."""
+        broker = self.broker(silent)
+
+        def act(face: Face) -> None:
+            calls = [face.start(b"%d" % number) for number in range(3)]
+            broker.next()
+            face.close()
+            for call in calls:
+                self.assertRaises((CancelledError, Cancelled), call.result, PATIENCE)
+
+        await self.each(broker.endpoint, act)
+
+
+class KillTests(ProgramCase):
+    """Two servers, of which one dies."""
+
+    def test_underLoad(self) -> None:
+        """When one of two servers is killed under load from 8 threads, no call fails that had two seconds left."""
+        servers = [self.twistd("upper", "--workers=1") for _ in range(2)]
+        killed, failed = threading.Event(), list[Exception]()
+        counts = [0] * 8
+
+        def ask(number: int) -> None:
+            left = 50
+            while left:
+                try:
+                    self.assertEqual(client.call(b"x%d" % counts[number], timeout=2), b"X%d" % counts[number])
+                except Exception as error:
+                    failed.append(error)
+                    return
+                counts[number] += 1
+                left -= killed.is_set()
+
+        with Client([server.ready().frontend for server in servers]) as client:
+            threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+            for thread in threads:
+                thread.start()
+            while min(counts) < 20 and not failed:
+                pass
+            servers[0].kill()
+            killed.set()
+            for thread in threads:
+                thread.join(PATIENCE)
+        self.assertEqual(failed, [])
+        self.assertStops(servers[1])

@@ -1,0 +1,432 @@
+# -*- test-case-name: pirate.test.integration.test_client_many -*-
+"""What the faces of the client can do besides: many requests at a time, codecs, hooks, keys, pickled calls."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import math
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import zmq
+from twisted.trial.unittest import SkipTest
+
+from pirate.app import Context
+from pirate.client import (
+    AppError,
+    AsyncClient,
+    CallError,
+    Cancelled,
+    Client,
+    Denied,
+    Executor,
+    MisuseError,
+    Unavailable,
+)
+from pirate.errors import ConfigurationError
+from pirate.pickled import app, isTrusted
+from pirate.test.integration.test_client import PATIENCE, ClientCase, echo, native, perl
+from pirate.wire.words import Code
+
+
+def picky(frames: list[bytes]) -> list[list[bytes]]:
+    """A broker whose app fails on one payload, and is silent on another."""
+    if frames[-1] == b"bad":
+        return [native(frames).error(Code.APP_ERROR, "ValueError: bad")]
+    return [] if frames[-1] == b"held" else [frames]
+
+
+class Backwards:
+    """A broker that answers so many requests at a time, the last one first."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.held: list[list[bytes]] = []
+
+    def __call__(self, frames: list[bytes]) -> list[list[bytes]]:
+        """See L{Script}."""
+        self.held.insert(0, frames)
+        if len(self.held) < self.size:
+            return []
+        held, self.held = self.held, []
+        return held
+
+
+class MapTests(ClientCase):
+    """C{Client.map}."""
+
+    def test_order(self) -> None:
+        """Replies come in the order of the payloads, or of their coming; no more than so many are under way."""
+        payloads = [b"%d" % number for number in range(8)]
+        client = self.client(self.broker(Backwards(4)).endpoint)
+        self.assertEqual(list(client.map(payloads, concurrency=4)), payloads)
+        found = list(client.map(payloads, concurrency=4, ordered=False))
+        self.assertEqual(found, [b"3", b"2", b"1", b"0", b"7", b"6", b"5", b"4"])
+
+    def test_lazy(self) -> None:
+        """Payloads are taken as they are needed, so that there may be no end of them; each may be several frames."""
+        taken: list[int] = []
+
+        def endless() -> Iterator[Any]:
+            number = 0
+            while True:
+                taken.append(number)
+                yield (b"x", b"%d" % number)
+                number += 1
+
+        client = self.client(self.broker(echo).endpoint)
+        replies = client.map(endless(), concurrency=2)
+        self.assertEqual([next(replies) for _ in range(5)], [[b"x", b"%d" % number] for number in range(5)])
+        self.assertLessEqual(len(taken), 10)
+
+    def test_forgotten(self) -> None:
+        """A map that is not read to its end is cancelled when the client is next used."""
+        seen: list[tuple[str, bytes]] = []
+
+        def patient(frames: list[bytes]) -> list[list[bytes]]:
+            request = native(frames)
+            seen.append((request.command, request.key))
+            return [] if request.body == [b"held"] else [frames]
+
+        client = self.client(self.broker(patient).endpoint)
+        for reply in client.map([b"a", b"held"]):
+            self.assertEqual(reply, b"a")
+            break
+        client.call(b"b")
+        client.call(b"c")
+        self.assertIn(("cancel", seen[1][1]), seen)
+
+    def test_errors(self) -> None:
+        """An error is raised in its place, and ends it; or comes in the place of a reply."""
+        client = self.client(self.broker(picky).endpoint)
+        found = list(client.map([b"a", b"bad", b"b"], return_exceptions=True))
+        self.assertEqual([found[0], type(found[1]), found[2]], [b"a", AppError, b"b"])
+        replies = client.map([b"a", b"bad", b"held"])
+        self.assertEqual(next(replies), b"a")
+        self.assertRaises(AppError, next, replies)
+        self.assertRaises(StopIteration, next, replies)
+
+    def test_progress(self) -> None:
+        """It tells how many have ended, and of how many if that can be known."""
+        seen: list[tuple[int, int | None]] = []
+
+        def progress(done: int, total: int | None) -> None:
+            seen.append((done, total))
+
+        client = self.client(self.broker(echo).endpoint)
+        list(client.map([b"a", b"b"], progress=progress))
+        list(client.map(iter([b"c"]), progress=progress))
+        self.assertEqual(seen, [(1, 2), (2, 2), (1, None)])
+
+    def test_arguments(self) -> None:
+        """What is not right is refused in a line, before anything is sent."""
+        client = self.client(self.refused())
+        self.assertRaises(TypeError, client.map, b"one payload")
+        for wrong in (0, -1, True, 1.5, None, 10**9):
+            error = self.assertRaises(ConfigurationError, client.map, [], concurrency=wrong)
+            self.assertIn(repr(wrong), str(error))
+        self.assertRaises(ConfigurationError, Client, [])
+        self.assertRaises(ConfigurationError, Client, [6660, "nowhere"])
+        self.assertRaises(ConfigurationError, Client, None)
+        self.assertIn("'yaml'", str(self.assertRaises(ConfigurationError, Client, codec="yaml")))
+
+    def test_threads(self) -> None:
+        """Maps, calls and futures of several threads go on side by side."""
+        client = self.client(self.broker(echo).endpoint)
+        payloads = [b"%d" % number for number in range(200)]
+        found: list[bool] = []
+
+        def work(act: Callable[[], list[Any]]) -> None:
+            found.append(act() == payloads)
+
+        acts = [
+            lambda: list(client.map(payloads, concurrency=7)),
+            lambda: [client.call(each) for each in payloads],
+            lambda: [future.result(PATIENCE) for future in [client.submit(each) for each in payloads]],
+        ]
+        threads = [threading.Thread(target=work, args=(act,)) for act in acts * 2]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        self.assertEqual(found, [True] * 6)
+
+    def test_plainThreads(self) -> None:
+        """In plain mode too, where each call at a time has a connection of its own."""
+        client = self.client(self.broker(perl).endpoint, plain=True)
+        self.assertEqual(
+            list(client.map([b"%d" % n for n in range(50)], concurrency=5)), [b"%d" % n for n in range(50)]
+        )
+
+
+class FutureTests(ClientCase):
+    """C{Client.submit}, and C{Executor}."""
+
+    def test_callback(self) -> None:
+        """Who is told of a reply may call again, wait for that, and close the client."""
+        client = self.client(self.broker(echo).endpoint)
+        done = threading.Event()
+        found: list[Any] = []
+
+        def then(future: Any) -> None:
+            found.extend([future.result(), client.call(b"again")])
+            client.close()
+            done.set()
+
+        client.submit(b"x").add_done_callback(then)
+        self.assertTrue(done.wait(PATIENCE))
+        self.assertEqual(found, [b"x", b"again"])
+        self.assertRaises(MisuseError, client.call, b"y")
+
+    def test_cancelById(self) -> None:
+        """Whoever knows a request's id can cancel it."""
+
+        def obedient(frames: list[bytes]) -> list[list[bytes]]:
+            request = native(frames)
+            return [request.error(Code.CANCELLED, "")] if request.command == "cancel" else []
+
+        broker = self.broker(obedient)
+        client = self.client(broker.endpoint)
+        future = client.submit(b"x")
+        broker.next()
+        client.cancel(future.request)
+        self.assertIsInstance(future.exception(PATIENCE), Cancelled)
+
+    def test_waits(self) -> None:
+        """The functions of C{concurrent.futures} know these futures."""
+        with Executor(self.broker(Backwards(3)).endpoint) as executor:
+            futures = [executor.submit(b"%d" % number) for number in range(3)]
+            self.assertEqual(concurrent.futures.wait(futures, PATIENCE).not_done, set())
+            self.assertEqual([each.result() for each in concurrent.futures.as_completed(futures)].sort(), None)
+
+    def test_executor(self) -> None:
+        """After a shutdown there are no more jobs; those there are have been done; a map ends in time."""
+        executor = Executor(self.broker(picky).endpoint)
+        futures = [executor.submit(b"%d" % number) for number in range(10)]
+        executor.shutdown()
+        self.assertTrue(all(future.done() for future in futures))
+        self.assertRaises(RuntimeError, executor.submit, b"x")
+        executor = Executor(self.broker(picky).endpoint)
+        held = executor.submit(b"held")
+        self.assertRaises(TimeoutError, list, executor.map([b"held"], timeout=0.05))
+        self.assertEqual(list(executor.map([b"a", b"b"], [b"1", b"2"])), [[b"a", b"1"], [b"b", b"2"]])
+        executor.shutdown(wait=False)
+        self.assertFalse(held.done())
+        executor.shutdown(cancel_futures=True)
+        self.assertTrue(held.cancelled())
+
+    def test_refused(self) -> None:
+        """A function needs the codec pickle, and that needs an endpoint that nobody can listen at."""
+        with Executor(self.refused()) as executor:
+            self.assertRaises(TypeError, executor.submit, math.sqrt)
+            self.assertRaises(TypeError, executor.submit, b"x", key=1)
+        error = self.assertRaises(ConfigurationError, Executor, ["127.0.0.1:1", "jobs.example:1"], codec="pickle")
+        self.assertIn("jobs.example", str(error))
+        Executor("127.0.0.1:1", codec="pickle").shutdown()
+        self.assertRaises(ConfigurationError, Client, codec="pickle")
+
+    def test_pickle(self) -> None:
+        """A function's value, and what it raises, come back as they are; a server without the app is found out."""
+
+        def calling(frames: list[bytes]) -> list[list[bytes]]:
+            request = native(frames)
+            try:
+                return [request.reply(app(*request.body, context=Context(b"", {}, lambda: False)))]
+            except ValueError as error:
+                return [request.error(Code.APP_ERROR, f"ValueError: {error}")]
+
+        endpoint = self.broker(calling).endpoint
+        with Executor(endpoint, codec="pickle") as executor:
+            self.assertEqual(executor.submit(divmod, 7, 2).result(PATIENCE), (3, 1))
+            self.assertEqual(executor.submit(int, "20", base=16).result(PATIENCE), 32)
+            self.assertIsInstance(executor.submit(int, "x").exception(PATIENCE), ValueError)
+            self.assertEqual(list(executor.map(pow, [2, 3], [4, 5])), [16, 243])
+        self.assertIn("codec pickle", str(self.assertRaises(AppError, self.client(endpoint).call, b"x")))
+        with Executor(self.broker(echo).endpoint, codec="pickle") as executor:
+            self.assertIn("pirate.pickled.app", str(executor.submit(len, "x").exception(PATIENCE)))
+
+    def test_trusted(self) -> None:
+        """The app calls for clients of this machine, and for those with a key."""
+        for client, trusted in (("127.0.0.1", True), ("::1", True), (None, True), ("10.0.0.1", False)):
+            context = Context(b"", {"client": client}, lambda: False)
+            self.assertEqual(isTrusted(context), trusted)
+            if not trusted:
+                self.assertRaises(PermissionError, app, b"x", context=context)
+
+    def test_fork(self) -> None:
+        """A child made by a fork goes on with an executor, and the parent too."""
+        code = """
+import os, sys
+from pirate.client import Executor
+executor = Executor(sys.argv[1])
+print(executor.submit(b"x").result(30), flush=True)
+child = os.fork()
+print(executor.submit(b"y").result(30), flush=True)
+if not child:
+    os._exit(0)
+os.waitpid(child, 0)
+executor.shutdown()
+"""
+        out, err = self.program("-W", "ignore", "-c", code, self.broker(echo).endpoint).communicate(timeout=PATIENCE)
+        self.assertEqual((out, err), (b"b'x'\nb'y'\nb'y'\n", b""))
+
+
+class ArgumentTests(ClientCase):
+    """What a client may be given besides."""
+
+    def test_codecs(self) -> None:
+        """With a codec each argument is a frame, and a reply's frames are values; an empty one is nothing."""
+        broker = self.broker(lambda frames: [[*frames[:3], *([b""] if frames[3] == b"null" else frames[3:])]])
+        for name in ("json", "msgpack"):
+            if name == "msgpack":
+                try:
+                    import msgpack  # noqa: F401
+                except ImportError:
+                    continue
+            with Client(broker.endpoint, codec=name) as client:
+                self.assertEqual(client.call({"a": [1, "x"]}), {"a": [1, "x"]})
+                self.assertEqual(client.call(1, "two"), [1, "two"])
+                self.assertEqual(list(client.map([[1], {"b": 2}])), [[1], {"b": 2}])
+        with Client(broker.endpoint, codec="json") as client:
+            self.assertIsNone(client.call(None))
+            self.assertRaises(TypeError, client.call, object())
+        with Client(self.broker(lambda frames: [[*frames[:3], b"{"]]).endpoint, codec="json") as client:
+            self.assertIn("not JSON", str(self.assertRaises(ValueError, client.call, 1)))
+
+    def test_trace(self) -> None:
+        """Hooks see each request before and after, and what the first returns is on the wire."""
+        broker = self.broker(picky)
+        seen: list[tuple[str, str | None]] = []
+        with Client(
+            broker.endpoint,
+            before=lambda call: f"00-{call.service}",
+            after=lambda call: seen.append((call.trace, type(call.error).__name__)),
+        ) as client:
+            client.call(b"x", service="s")
+            self.assertRaises(AppError, client.call, b"bad")
+            client.submit(b"y").result(PATIENCE)
+            list(client.map([b"z"]))
+            client.call(b"w", trace="mine")
+        self.assertEqual([native(broker.next()).trace for _ in range(5)], ["00-s", "00-", "00-", "00-", "00-"])
+        self.assertEqual([error for _, error in seen], ["NoneType", "AppError", "NoneType", "NoneType", "NoneType"])
+        with Client(broker.endpoint) as client:
+            client.call(b"x", trace="mine")
+        self.assertEqual(native(broker.next()).trace, "mine")
+
+    def test_ping(self) -> None:
+        """A server tells how it is; one of another kind is found out, and a plain client cannot ask."""
+        facts = {"server": "pirate", "version": "1", "waiting": 2, "backlog": 3}
+        with Client(self.broker(lambda frames: [native(frames).pong(facts)]).endpoint) as client:
+            pong = client.ping()
+            self.assertEqual((pong.server, pong.version, pong.waiting, pong.backlog), ("pirate", "1", 2, 3))
+        self.assertRaises(CallError, self.client(self.broker(echo).endpoint).ping)
+        self.assertRaises(Unavailable, self.client(self.refused()).ping, 0.05)
+        self.assertRaises(ConfigurationError, self.client(self.refused(), plain=True).ping)
+
+    def test_denied(self) -> None:
+        """A server that does not know the key says so at once, each time, and later lets in whom it knows then."""
+        if not zmq.has("curve"):
+            raise SkipTest("this ZeroMQ has no CURVE")
+        server, me = zmq.curve_keypair(), zmq.curve_keypair()
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.addCleanup(context.destroy, 0)
+        doorkeeper, router = context.socket(zmq.REP), context.socket(zmq.ROUTER)
+        doorkeeper.bind("inproc://zeromq.zap.01")
+        router.curve_secretkey, router.curve_publickey, router.curve_server = server[1], server[0], True
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+
+        def serve() -> None:
+            for code in (b"400", b"400", b"200"):
+                version, number, *_ = doorkeeper.recv_multipart()
+                doorkeeper.send_multipart([version, number, code, b"", b"", b""])
+            router.send_multipart(router.recv_multipart())
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        with Client(port, curve=(server[0], me), timeout=PATIENCE) as client:
+            for _ in range(2):
+                began = time.monotonic()
+                self.assertRaises(Denied, client.call, b"x")
+                self.assertLess(time.monotonic() - began, PATIENCE / 2)
+            self.assertEqual(client.call(b"x"), b"x")
+        serving.join(PATIENCE)
+
+    def test_keys(self) -> None:
+        """With the right keys a server is reached, with a wrong one it is not; half a pair is refused."""
+        if not zmq.has("curve"):
+            raise SkipTest("this ZeroMQ has no CURVE")
+        server, me = zmq.curve_keypair(), zmq.curve_keypair()
+        with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+            router.curve_secretkey, router.curve_publickey, router.curve_server = server[1], server[0], True
+            port = router.bind_to_random_port("tcp://127.0.0.1")
+            echoing = threading.Thread(target=lambda: router.send_multipart(router.recv_multipart()))
+            echoing.start()
+            with Client(port, curve=(me[0], me), timeout=0.3) as client:
+                self.assertRaises(Unavailable, client.call, b"x")
+            with Client(port, curve=(server[0], me), timeout=PATIENCE) as client:
+                self.assertEqual(client.call(b"x"), b"x")
+            echoing.join(PATIENCE)
+        for wrong in (b"x", (server[0],), (server[0], (me[0], b"short")), ("/nowhere.key", me)):
+            self.assertRaises(ConfigurationError, Client, port, curve=wrong)
+
+
+class AsyncTests(ClientCase):
+    """What is particular to asyncio."""
+
+    def run_(self, main: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine; it must leave nothing behind."""
+        asyncio.run(main)
+
+    def test_map(self) -> None:
+        """Replies come in order, and to leave early cancels the rest."""
+        payloads = [b"%d" % number for number in range(8)]
+
+        async def main() -> None:
+            async with AsyncClient(self.broker(Backwards(4)).endpoint, timeout=PATIENCE) as client:
+                self.assertEqual([reply async for reply in client.map(payloads, concurrency=4)], payloads)
+            async with AsyncClient(self.broker(picky).endpoint, timeout=PATIENCE) as client:
+                found = [reply async for reply in client.map([b"a", b"bad"], return_exceptions=True)]
+                self.assertEqual([found[0], type(found[1])], [b"a", AppError])
+                with self.assertRaises(AppError):
+                    async for _ in client.map([b"bad", b"held"]):
+                        pass
+
+        self.run_(main())
+
+    def test_loops(self) -> None:
+        """A client belongs to the loop in which it was first used, and closed it says so."""
+        client = AsyncClient(self.broker(echo).endpoint, timeout=PATIENCE)
+
+        async def use() -> None:
+            self.assertEqual(await client.call(b"x"), b"x")
+
+        async def misuse(word: str) -> None:
+            try:
+                await client.call(b"x")
+            except MisuseError as error:
+                self.assertIn(word, str(error))
+            else:
+                self.fail("it was not refused")
+
+        with asyncio.Runner() as first:
+            first.run(use())
+            self.run_(misuse("loop"))
+            first.run(client.close())
+            first.run(misuse("closed"))
+
+    def test_name(self) -> None:
+        """A name is looked up without blocking the loop."""
+        endpoint = self.broker(echo).endpoint.replace("127.0.0.1", "localhost")
+
+        async def main() -> None:
+            async with AsyncClient(endpoint, timeout=PATIENCE) as client:
+                self.assertEqual(await client.call(b"x"), b"x")
+
+        self.run_(main())
+        with Client(endpoint, timeout=PATIENCE) as client:
+            began = time.monotonic()
+            self.assertEqual(client.call(b"x"), b"x")
+            self.assertLess(time.monotonic() - began, PATIENCE)

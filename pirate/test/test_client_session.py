@@ -1,0 +1,543 @@
+# -*- test-case-name: pirate.test.test_client_session -*-
+"""The client's core with plain numbers: which connection a call goes to, when it moves, how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from pirate.client import errors
+from pirate.client.call import Call
+from pirate.client.route import Route
+from pirate.client.session import Session
+from pirate.test.test_client import steady
+from pirate.wire.frontend import NativeRequest, header, parseRequest
+from pirate.wire.words import Code
+
+#: What may happen to a session.
+DEEDS = ("begin", "reply", "busy", "stop", "lost", "ready", "cancel", "wake", "full")
+
+
+class FakeConnection:
+    """
+    A connection that keeps what it is sent.
+
+    :ivar sent: the messages so far.
+    :ivar full: whether it takes no more.
+    :ivar reopened: how often it was replaced.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[list[bytes]] = []
+        self.full = False
+        self.reopened = 0
+
+    def send(self, frames: Sequence[bytes]) -> bool:
+        """See L{pirate.client.route.Connection}."""
+        if not self.full:
+            self.sent.append(list(frames))
+        return not self.full
+
+    def reopen(self) -> None:
+        """See L{pirate.client.route.Connection}."""
+        self.reopened += 1
+
+    def requests(self) -> list[tuple[str, bytes]]:
+        """What a broker makes of it: each command, with the first byte of the id."""
+        found = []
+        for frames in self.sent:
+            request = parseRequest([b"c", *frames])
+            assert isinstance(request, NativeRequest)
+            found.append((request.command, request.key[:1]))
+        return found
+
+
+class SessionCase(SynchronousTestCase):
+    """
+    A session with connections that are fakes.
+
+    :ivar ended: the calls that have ended, by the first byte of their ids.
+    """
+
+    plain = False
+
+    def setUp(self) -> None:
+        """Make the session."""
+        self.session = Session(self.plain, Random(1), lambda: b"p" * 16)
+        self.links: list[FakeConnection] = []
+        self.routes: list[Route] = []
+        self.ended: list[str] = []
+        self.session.widen = self.add
+
+    def add(self, endpoint: str, ready: bool = False) -> Route:
+        """One more connection."""
+        link = FakeConnection()
+        route = self.session.add(endpoint, link)
+        self.links.append(link)
+        self.routes.append(route)
+        if ready:
+            self.session.connected(route, 0.0)
+        return route
+
+    def connect(self, *endpoints: str) -> None:
+        """Connections that are ready, at second 0."""
+        for endpoint in endpoints:
+            self.add(endpoint, ready=True)
+
+    def begin(self, name: str, now: float = 0.0, timeout: float = 10.0, tries: int = 2, **given: Any) -> Call:
+        """Begin a call, whose id is one byte sixteen times."""
+        key = b"" if self.plain else name.encode() * 16
+        call = Call([name.encode()], now=now, timeout=timeout, tries=tries, endpoint="any", key=key, **given)
+        call.done = lambda call: self.ended.append(name)
+        self.session.begin(call, now)
+        return call
+
+    def answer(self, number: int, call: Call, now: float = 1.0, *body: bytes, **options: Any) -> None:
+        """A message comes on one of the connections."""
+        self.session.received(self.routes[number], [header(call.key, options), b"", *(body or (b"x",))], now)
+
+    def refuse(self, number: int, call: Call, code: Code, now: float = 1.0) -> None:
+        """A server says that it will not."""
+        self.answer(number, call, now, b"", status="error", code=code, message="", attempts=0)
+
+    def counts(self) -> list[int]:
+        """How many messages each connection was sent."""
+        return [len(link.sent) for link in self.links]
+
+    def inHand(self) -> list[int]:
+        """How many calls each connection has in hand."""
+        return [route.inHand for route in self.routes]
+
+
+class ChoiceTests(SessionCase):
+    """Where a call goes."""
+
+    def test_fewest(self) -> None:
+        """To the connection that has the fewest in hand."""
+        self.connect("A", "B", "C")
+        calls = [self.begin(name) for name in "abcdef"]
+        self.assertEqual(self.counts(), [2, 2, 2])
+        for call in calls:
+            if call.endpoint == "B":
+                self.answer(1, call)
+        self.begin("g")
+        self.begin("h")
+        self.assertEqual(self.counts(), [2, 4, 2])
+
+    def test_notThere(self) -> None:
+        """Not to one that is not there; with none there it waits, in the order of its coming."""
+        self.connect("A")
+        self.add("B")
+        self.begin("a")
+        self.begin("b")
+        self.assertEqual(self.counts(), [2, 0])
+        self.session.lost(self.routes[0], 1.0)
+        self.begin("c", 1.0)
+        self.assertEqual(self.counts(), [2, 0])
+        self.session.connected(self.routes[1], 2.0)
+        self.assertEqual(self.links[1].requests(), [("request", b"a"), ("request", b"b"), ("request", b"c")])
+
+    def test_full(self) -> None:
+        """What a connection does not take now waits until it does, and nobody overtakes."""
+        self.connect("A")
+        self.links[0].full = True
+        self.begin("a")
+        self.links[0].full = False
+        self.begin("b")
+        self.assertEqual(self.counts(), [0])
+        self.session.connected(self.routes[0], 1.0)
+        self.assertEqual(self.links[0].requests(), [("request", b"a"), ("request", b"b")])
+
+    def test_budget(self) -> None:
+        """A call that has waited tells the server what is left of its time."""
+        self.add("A")
+        call = self.begin("a")
+        self.session.connected(self.routes[0], 4.0)
+        request = parseRequest([b"c", *self.links[0].sent[0]])
+        assert isinstance(request, NativeRequest)
+        self.assertEqual((request.timeout, call.sentAt), (6.0, 4.0))
+
+
+class RetryTests(SessionCase):
+    """When a call is sent again."""
+
+    def test_share(self) -> None:
+        """A try that has had its share of the time, and up to a quarter more, is followed by another: elsewhere."""
+        self.connect("A", "B")
+        call = self.begin("a")
+        first = self.routes.index(call.route)
+        self.session.wake(4.9)
+        self.assertEqual(sum(len(link.sent) for link in self.links), 1 + self.pings())
+        self.assertTrue(5.0 <= call.next <= 6.25)
+        self.session.wake(6.3)
+        self.assertEqual(self.inHand()[first], 0)
+        self.assertEqual(call.sent, 2)
+        self.answer(first, call, 7.0)
+        self.assertEqual((self.ended, call.result()), (["a"], b"x"))
+        # The other need not do it any more.
+        self.assertIn(("cancel", b"a"), self.links[1 - first].requests())
+
+    def pings(self) -> int:
+        """How many pings were sent."""
+        return sum(("ping", b"p") in link.requests() for link in self.links)
+
+    def test_sameAgain(self) -> None:
+        """With one connection the same id is sent there again, and the calls in hand stay as many."""
+        self.connect("A")
+        call = self.begin("a")
+        self.session.wake(call.next)
+        self.assertEqual((self.links[0].requests(), self.inHand()), ([("request", b"a")] * 2, [1]))
+
+    def test_once(self) -> None:
+        """A call with one try is never sent again: not late, not when its connection is lost."""
+        self.connect("A", "B")
+        self.begin("a", tries=1)
+        call = self.begin("b", tries=1)
+        self.session.wake(9.9)
+        self.session.lost(call.route, 9.9)
+        self.assertEqual(self.ended, ["b"])
+        self.assertIsInstance(call.error, errors.Unavailable)
+        self.assertIn("may have run", str(call.error))
+
+    def test_lost(self) -> None:
+        """A lost connection's calls go to another at once, with what is left of their time."""
+        self.connect("A", "B")
+        calls = [self.begin(name) for name in "abcd"]
+        self.session.lost(self.routes[0], 3.0)
+        self.assertEqual(self.inHand(), [0, 4])
+        for call in calls:
+            self.answer(1, call)
+        self.assertEqual(sorted(self.ended), list("abcd"))
+        self.assertEqual(self.inHand(), [0, 0])
+
+    def test_lostAgain(self) -> None:
+        """That costs no try: a server may be lost as often as there is time."""
+        self.connect("A")
+        call = self.begin("a")
+        for now in (1.0, 2.0, 3.0):
+            self.session.lost(self.routes[0], now)
+            self.session.connected(self.routes[0], now + 0.5)
+        self.assertEqual((call.sent, self.inHand()), (4, [1]))
+        self.session.wake(10.0)
+        self.assertIsInstance(call.error, errors.Timeout)
+
+    def test_parts(self) -> None:
+        """A call of whose answer there were parts is not sent again: they would come twice."""
+        parts: list[list[bytes]] = []
+        self.connect("A", "B")
+        call = Call([b"a"], now=0.0, timeout=10.0, tries=9, key=b"a" * 16)
+        call.part = parts.append
+        self.session.begin(call, 0.0)
+        at = self.routes.index(call.route)
+        self.answer(at, call, 1.0, b"1", status="partial")
+        self.answer(1 - at, call, 1.0, b"no", status="partial")
+        self.session.wake(9.0)
+        self.session.lost(self.routes[at], 9.0)
+        self.assertEqual(parts, [[b"1"]])
+        self.assertIsInstance(call.error, errors.Unavailable)
+
+
+class RefusalTests(SessionCase):
+    """What one server will not do, another may."""
+
+    def test_elsewhere(self) -> None:
+        """A busy or stopping server's refusal is another's request, even if there is one try only."""
+        for code in (Code.BUSY, Code.STOPPING):
+            self.setUp()
+            self.connect("A", "B")
+            call = self.begin("a", tries=1)
+            first = self.routes.index(call.route)
+            self.refuse(first, call, code)
+            self.assertEqual((call.finished, self.inHand()[1 - first]), (False, 1))
+            self.refuse(1 - first, call, code)
+            self.assertEqual((call.error and call.error.code, self.inHand()), (code, [0, 0]))
+
+    def test_stopping(self) -> None:
+        """One that stops is asked last, until it has come back."""
+        self.connect("A", "B")
+        call = self.begin("a")
+        first = self.routes.index(call.route)
+        self.refuse(first, call, Code.STOPPING)
+        for name in "bcd":
+            self.begin(name)
+        self.assertEqual(self.inHand()[first], 0)
+        self.session.connected(self.routes[first], 2.0)
+        self.begin("e")
+        self.assertEqual(self.inHand()[first], 1)
+
+    def test_lateRefusal(self) -> None:
+        """What says that a request was not run means nothing if it has been sent elsewhere since."""
+        self.connect("A", "B")
+        call = self.begin("a")
+        first = self.routes.index(call.route)
+        self.session.wake(call.next)
+        for code in (Code.BUSY, Code.STOPPING, Code.EXPIRED, Code.CANCELLED):
+            self.refuse(first, call, code, 8.0)
+        self.assertFalse(call.finished)
+        self.refuse(first, call, Code.APP_ERROR, 8.0)
+        self.assertIsInstance(call.error, errors.AppError)
+
+    def test_final(self) -> None:
+        """Every other error is the caller's at once."""
+        self.connect("A", "B")
+        for name, code in zip("abcdef", set(Code) - {Code.BUSY, Code.STOPPING}, strict=False):
+            call = self.begin(name)
+            self.refuse(self.routes.index(call.route), call, code)
+            self.assertEqual(call.error and call.error.code, code)
+
+    def test_denied(self) -> None:
+        """If no server lets the client in, what waits ends at once; for a later call they are tried again."""
+        self.add("A")
+        self.add("B")
+        first = self.begin("a")
+        self.session.denied(self.routes[0])
+        self.assertFalse(first.finished)
+        self.session.denied(self.routes[1])
+        second = self.begin("b")
+        self.assertEqual([link.reopened for link in self.links], [1, 1])
+        self.session.denied(self.routes[0])
+        self.assertFalse(second.finished)
+        self.session.denied(self.routes[1])
+        for call in (first, second):
+            self.assertIsInstance(call.error, errors.Denied)
+
+
+class HealthTests(SessionCase):
+    """Servers that are there, but do not answer."""
+
+    def wakeUntil(self, end: float) -> None:
+        """Let time pass as a face does."""
+        while self.session.nextWake <= end:
+            self.session.wake(self.session.nextWake)
+
+    def test_ping(self) -> None:
+        """With calls in hand, silence leads to a ping, and no answer to that to the calls' removal, and to mistrust."""
+        self.connect("A", "B")
+        call = self.begin("a")
+        at = self.routes.index(call.route)
+        self.wakeUntil(0.9)
+        self.assertEqual(self.counts()[at], 1)
+        self.wakeUntil(1.5)
+        self.assertEqual(self.links[at].requests()[1:], [("ping", b"p")])
+        self.wakeUntil(2.0)
+        self.assertEqual((call.endpoint, self.inHand()[at]), ("BA"[at], 0))
+        for name in "bcd":
+            self.begin(name, 2.0)
+        self.assertEqual(self.inHand()[at], 0)
+
+    def test_pong(self) -> None:
+        """One that answers, whatever that is, is trusted, and keeps its calls; so is one that was not, from then on."""
+        self.connect("A", "B")
+        call = self.begin("a")
+        at = self.routes.index(call.route)
+        for now in (1.4, 2.8, 4.2):
+            self.wakeUntil(now)
+            self.session.received(self.routes[at], [header(b"p" * 16, {"server": "pirate"}), b"", b""], now)
+        self.assertIs(call.route, self.routes[at])
+        self.routes[at].suspect = True
+        self.session.received(self.routes[at], [b"whatever"], 5.0)
+        self.assertFalse(self.routes[at].suspect)
+
+    def test_nowhereElse(self) -> None:
+        """Without an elsewhere nobody is pinged, and calls stay where they are."""
+        self.connect("A")
+        self.begin("a", tries=1)
+        self.wakeUntil(9.0)
+        self.assertEqual(self.links[0].requests(), [("request", b"a")])
+
+    def test_idle(self) -> None:
+        """With nothing in hand there is nothing to wake for."""
+        self.connect("A", "B")
+        call = self.begin("a")
+        self.answer(self.routes.index(call.route), call, 0.5)
+        self.wakeUntil(20.0)
+        self.assertEqual(self.session.nextWake, float("inf"))
+
+    def test_silent(self) -> None:
+        """After a call in silence the connection is replaced before the next, which waits for the new one."""
+        self.connect("A")
+        self.begin("a", tries=1)
+        self.session.wake(10.0)
+        self.begin("b", 11.0)
+        self.assertEqual((self.links[0].reopened, self.counts(), self.session.open), (1, [1], 1))
+        self.session.connected(self.routes[0], 11.0)
+        self.assertEqual(self.counts(), [2])
+
+    def test_strange(self) -> None:
+        """An answer without the header is no answer, but a hint: if no other comes, plain mode is advised."""
+        for frames in ([b"", b"x"], [b"x"], [], [header(b"a" * 16, {}), b""], [b"PIR1", b"", b"x"]):
+            self.setUp()
+            self.connect("A")
+            call = self.begin("a")
+            self.session.received(self.routes[0], frames, 1.0)
+            self.session.wake(10.0)
+            self.assertIn("plain mode", str(call.error))
+
+    def test_foreign(self) -> None:
+        """Another id, an older one, and parts that nobody asked for are passed over."""
+        self.connect("A")
+        old, call = self.begin("o"), self.begin("a")
+        self.answer(0, old)
+        self.answer(0, old)
+        self.answer(0, call, 1.0, b"x", status="partial")
+        self.session.received(self.routes[0], [header(b"y" * 16, {}), b"", b"x"], 1.0)
+        self.assertEqual(self.ended, ["o"])
+
+
+class EndTests(SessionCase):
+    """How calls end, and what is left of them."""
+
+    def test_timeout(self) -> None:
+        """At its deadline a call ends, wherever it is, and tells whether it was sent."""
+        self.connect("A")
+        sent = self.begin("a", tries=1)
+        self.session.lost(self.routes[0], 0.0)
+        waiting = self.begin("b", timeout=3.0)
+        self.session.wake(3.0)
+        self.assertEqual((type(sent.error), type(waiting.error)), (errors.Unavailable, errors.Unavailable))
+        assert waiting.error is not None
+        self.assertEqual(waiting.error.tries, 0)
+
+    def test_cancel(self) -> None:
+        """A call that is cancelled ends at once, and every server that has it is told."""
+        self.connect("A", "B")
+        call = self.begin("a")
+        self.session.wake(call.next)
+        self.session.cancel(call, 7.0)
+        self.session.cancel(call, 7.0)
+        self.assertIsInstance(call.error, errors.Cancelled)
+        self.assertTrue(all(("cancel", b"a") in link.requests() for link in self.links))
+        self.assertEqual((self.ended, self.inHand()), (["a"], [0, 0]))
+
+    def test_cancelWaiting(self) -> None:
+        """One that was not sent never is."""
+        self.add("A")
+        self.session.cancel(self.begin("a"), 1.0)
+        self.session.connected(self.routes[0], 2.0)
+        self.assertEqual(self.counts(), [0])
+
+    def test_cancelId(self) -> None:
+        """A request of another client is cancelled wherever it may be."""
+        self.connect("A", "B")
+        self.session.cancelId(b"z" * 16, 1.0)
+        self.assertEqual([link.requests() for link in self.links], [[("cancel", b"z")]] * 2)
+
+    def test_close(self) -> None:
+        """All calls end when the session does, and so do those that come later."""
+        self.connect("A")
+        calls = [self.begin("a")]
+        self.session.lost(self.routes[0], 1.0)
+        calls.append(self.begin("b"))
+        self.session.close()
+        calls.append(self.begin("c"))
+        self.assertEqual(self.ended, ["a", "b", "c"])
+        self.assertEqual({type(call.error) for call in calls}, {errors.Cancelled})
+
+    def test_bounded(self) -> None:
+        """Calls that have ended leave nothing behind, however far their deadlines are."""
+        self.connect("A")
+        for _ in range(2000):
+            self.answer(0, self.begin("a"))
+        self.assertLess(len(self.session._schedule), 300)
+        self.assertEqual((self.session.open, self.inHand()), (0, [0]))
+
+    def test_beginInDone(self) -> None:
+        """Whoever is told of an end may begin the next call at once."""
+        self.connect("A")
+        call = self.begin("a")
+        call.done = lambda call: self.ended.append(str(self.begin("b").finished))
+        self.answer(0, call)
+        self.assertEqual((self.ended, self.inHand()), (["False"], [1]))
+
+    @steady
+    @given(st.lists(st.tuples(st.sampled_from(DEEDS), st.integers(0, 7))))
+    def test_anything(self, deeds: list[tuple[str, int]]) -> None:
+        """Whatever happens, in whatever order, every call ends once, and what connections have in hand adds up."""
+        self.setUp()
+        self.connect("A", "B")
+        self.add("C")
+        calls: list[Call] = []
+        ends: list[Call] = []
+        now = 0.0
+        for deed, number in deeds:
+            route, call = self.routes[number % 3], calls[number % len(calls)] if calls else None
+            now += 0.3
+            if deed == "begin":
+                fresh = Call([b""], now=now, timeout=3.0 + number, tries=1 + number % 3, key=bytes([len(calls)]) * 16)
+                fresh.done = ends.append
+                calls.append(fresh)
+                self.session.begin(fresh, now)
+            elif deed == "lost":
+                self.session.lost(route, now)
+            elif deed == "ready":
+                self.links[number % 3].full = False
+                self.session.connected(route, now)
+            elif deed == "full":
+                self.links[number % 3].full = True
+            elif deed == "wake":
+                self.session.wake(now)
+            elif call is not None and deed == "cancel":
+                self.session.cancel(call, now)
+            elif call is not None and deed == "reply":
+                self.answer(number % 3, call, now)
+            elif call is not None:
+                self.refuse(number % 3, call, Code.BUSY if deed == "busy" else Code.STOPPING, now)
+            held = [sum(each.route is one for each in calls if not each.finished) for one in self.routes]
+            self.assertEqual(self.inHand(), held)
+        while self.session.open:
+            self.assertLess(self.session.nextWake, 1000.0)
+            self.session.wake(max(now, self.session.nextWake))
+        self.assertEqual(len(ends), len(calls))
+        self.assertEqual(len({id(each) for each in ends}), len(calls))
+
+
+class PlainTests(SessionCase):
+    """Calls without a header, of which a connection has one in hand at a time."""
+
+    plain = True
+
+    def test_lanes(self) -> None:
+        """Calls at the same time have connections of their own, which serve call after call."""
+        self.connect("A")
+        calls = [self.begin(name) for name in "abc"]
+        self.assertEqual((self.counts(), len(self.routes)), ([1, 0, 0], 3))
+        for number in (1, 2):
+            self.session.connected(self.routes[number], 0.0)
+        self.assertEqual(self.counts(), [1, 1, 1])
+        for number, call in enumerate(calls):
+            self.session.received(self.routes[number], [b"%d" % number], 1.0)
+            self.assertEqual(call.result(), b"%d" % number)
+        self.begin("d")
+        self.assertEqual((sum(self.counts()), len(self.routes)), (4, 3))
+
+    def test_mostLanes(self) -> None:
+        """There is an end to the number of connections; what is too much waits its turn."""
+        self.connect("A")
+        for _ in range(200):
+            self.begin("a")
+            for route in self.routes:
+                if not route.ready:
+                    self.session.connected(route, 0.0)
+        self.assertEqual((len(self.routes), sum(self.counts())), (64, 64))
+        self.session.received(self.routes[5], [b"x"], 1.0)
+        self.assertEqual((sum(self.counts()), self.inHand()), (65, [1] * 64))
+
+    def test_late(self) -> None:
+        """A try, or a call, that was not answered has its connection replaced: what comes there late is not read."""
+        self.connect("A")
+        call = self.begin("a")
+        self.session.wake(call.next)
+        self.assertEqual((self.links[0].reopened, self.counts()), (1, [1]))
+        self.session.connected(self.routes[0], 7.0)
+        self.assertEqual(self.counts(), [2])
+        self.session.wake(10.0)
+        self.assertEqual((self.links[0].reopened, call.finished), (2, True))
+        other = self.begin("b", 11.0)
+        self.session.connected(self.routes[0], 11.0)
+        self.session.cancel(other, 12.0)
+        self.assertEqual(self.links[0].reopened, 3)
