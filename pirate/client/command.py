@@ -3,120 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import select
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from enum import IntEnum
-from typing import BinaryIO, NoReturn, TextIO
+from itertools import repeat
+from time import monotonic
+from typing import Any, BinaryIO, TextIO
 
 import zmq
 
 from pirate import __version__
-from pirate.client import arguments, errors
+from pirate.client import arguments, streams
 from pirate.client.blocking import Client
+from pirate.client.codecs import codec
+from pirate.client.commandline import newParser, parse
+from pirate.client.completion import script
+from pirate.client.exits import Exit, exitOf
+from pirate.client.progress import Progress
+from pirate.client.report import Report
 from pirate.errors import ConfigurationError, PirateError
 
-
-class Exit(IntEnum):
-    """How the command ends."""
-
-    #: The reply is on standard output.
-    OK = 0
-    #: Something else went wrong; the line on standard error says what.
-    FAILED = 1
-    #: The command line is not right; nothing was sent.
-    USAGE = 2
-    #: The app raised an exception.
-    APP_ERROR = 3
-    #: No reply came in time.
-    TIMEOUT = 4
-    #: The time ran out before a worker was free; the job was not run.
-    EXPIRED = 5
-    #: The job ran over the server's time limit and was stopped.
-    OVERTIME = 6
-    #: The worker died with the request in hand.
-    WORKER_LOST = 7
-    #: The server's backlog is full.
-    BUSY = 8
-    #: The server is stopping.
-    STOPPING = 9
-    #: The server knows no such service.
-    UNKNOWN_SERVICE = 10
-    #: The server does not allow it.
-    DENIED = 11
-    #: The request was cancelled.
-    CANCELLED = 12
-    #: The server does not understand the request's header.
-    MALFORMED = 13
-    #: Ctrl-C: 128 and the signal's number, as a shell has it.
-    INTERRUPTED = 130
-    #: The reader of standard output went away: likewise.
-    BROKEN_PIPE = 141
-
-
-#: The exit of each error, exact classes before their bases.
-_EXITS: tuple[tuple[type[Exception], Exit], ...] = (
-    (ConfigurationError, Exit.USAGE),
-    (errors.AppError, Exit.APP_ERROR),
-    (errors.Expired, Exit.EXPIRED),
-    (errors.Overtime, Exit.OVERTIME),
-    (errors.Timeout, Exit.TIMEOUT),
-    (errors.WorkerLost, Exit.WORKER_LOST),
-    (errors.Busy, Exit.BUSY),
-    (errors.Stopping, Exit.STOPPING),
-    (errors.UnknownService, Exit.UNKNOWN_SERVICE),
-    (errors.Denied, Exit.DENIED),
-    (errors.Cancelled, Exit.CANCELLED),
-    (errors.Malformed, Exit.MALFORMED),
-    (BrokenPipeError, Exit.BROKEN_PIPE),
-    (Exception, Exit.FAILED),
-)
-
-
-class _Parser(argparse.ArgumentParser):
-    """One line instead of a page: what is wrong, and where to read on."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigurationError(f"{message} (pirate-client --help tells more)")
-
-
-def _seconds(text: str) -> float:
-    try:
-        return arguments.seconds(float(text))
-    except (ValueError, ConfigurationError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0, such as 2.5") from None
-
-
-def _tries(text: str) -> int:
-    try:
-        return arguments.tries(int(text))
-    except (ValueError, ConfigurationError):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a total number of tries, 0 to {arguments.MAX_TRIES}"
-        ) from None
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="pirate-client",
-        usage="%(prog)s [options] [frame ...]",
-        description="Send one request to a pirate server and write its reply to standard output.",
-        epilog="Exit status: " + ", ".join(f"{each} {each.name.lower().replace('_', ' ')}" for each in Exit) + ".",
-        add_help=False,
-    )
-    add = parser.add_argument
-    add("frames", metavar="frame", nargs="*", help="the request, a frame each; without any, it is read from stdin")
-    add("-t", "--timeout", metavar="SECONDS", type=_seconds, default=10.0, help="time for each try (default 10)")
-    add("-r", "--retries", metavar="TRIES", type=_tries, default=2, help="number of tries in all (default 2)")
-    add("-e", "--endpoint", default=arguments.DEFAULT_ENDPOINT, help="the server's frontend (default %(default)s)")
-    add("-i", "--identity", help="a name for the connection, which nobody else may use (default: none)")
-    add("--plain", action="store_true", help="send a bare REQ request, for a broker that is not pirate")
-    add("--raw", action="store_true", help="bytes as they are: keep stdin's last newline, add none to the reply")
-    add("--version", action="store_true", help="show the version and exit")
-    add("-h", "--help", action="store_true", help="show this help and exit")
-    return parser
+__all__ = ["Exit", "main"]
 
 
 def main(
@@ -134,81 +42,140 @@ def main(
     :param stderr: where everything else goes; ``None`` for the process's own.
     :return: the exit status, an ``Exit``.
     """
+    words = stderr or sys.stderr
     try:
-        _run(argv, stdin, stdout)
-        return Exit.OK
+        return _run(list(sys.argv[1:] if argv is None else argv), stdin, stdout, words)
     except KeyboardInterrupt:
+        streams.tell(words, "interrupted")
         return Exit.INTERRUPTED
-    except (PirateError, zmq.ZMQError, OSError) as error:
-        status = next(status for kind, status in _EXITS if isinstance(error, kind))
+    except (PirateError, zmq.ZMQError, OSError, ValueError) as error:
+        status = exitOf(error)
         if status is not Exit.BROKEN_PIPE:
-            _tell(stderr or sys.stderr, str(error))
+            streams.tell(words, str(error))
         return status
 
 
-def _run(argv: Sequence[str] | None, stdin: BinaryIO | None, stdout: BinaryIO | None) -> None:
-    parser = _parser()
-    options = _parse(parser, list(sys.argv[1:] if argv is None else argv))
-    out = stdout or _standard(sys.stdout, "output", "wb")
-    if options.help or options.version:
-        _write(out, (parser.format_help() if options.help else f"pirate-client {__version__}\n").encode())
-        return
-    frames = [os.fsencode(each) for each in options.frames] or [_payload(stdin, options.raw)]
-    with Client(
-        options.endpoint,
+def _run(argv: list[str], stdin: BinaryIO | None, stdout: BinaryIO | None, stderr: TextIO | None) -> Exit:
+    parser = newParser()
+    options = parse(parser, argv)
+    out = stdout or streams.standard(sys.stdout, "output", "wb")
+    if options.help or options.version or options.completion:
+        told = parser.format_help() if options.help else f"pirate-client {__version__}\n"
+        streams.write(out, (script(parser, options.completion) if options.completion else told).encode())
+        return Exit.OK
+    frames = [] if options.ping else _request(options, stdin)
+    report = Report()
+    with _client(options, report) as client:
+        if options.ping:
+            _ping(client, options, out)
+        elif options.count:
+            _many(client, options, frames, report, out, stderr)
+        elif options.stream:
+            with client.stream(*frames, service=options.service) as parts:
+                for part in parts:
+                    streams.write(out, _shown(part, options))
+        else:
+            streams.write(out, _shown(client.call(*frames, service=options.service), options))
+    return report.status if options.count else Exit.OK
+
+
+def _client(options: argparse.Namespace, report: Report) -> Client:
+    more: dict[str, Any] = {}
+    if options.curve_server:
+        more["curve"] = (options.curve_server, options.curve_secret)
+    if options.count:
+        more["after"] = lambda call: report.add(monotonic() - call.began, call.error)
+    return Client(
+        options.endpoint or [arguments.DEFAULT_ENDPOINT],
         timeout=options.timeout * options.retries,
         retries=options.retries,
         identity=None if options.identity is None else os.fsencode(options.identity),
         plain=options.plain,
-    ) as client:
-        reply = client.call(*frames)
-    parts = [reply] if isinstance(reply, bytes) else reply
-    _write(out, b"".join(parts) if options.raw else b"\n".join(parts) + b"\n")
+        **more,
+    )
 
 
-def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
-    # Options may stand between frames, which takes argparse's intermixed way, and that does not know what "--" means.
-    end = argv.index("--") if "--" in argv else len(argv)
-    options = parser.parse_intermixed_args(argv[:end])
-    options.frames += argv[end + 1 :]
-    return options
+def _request(options: argparse.Namespace, stdin: BinaryIO | None) -> list[bytes]:
+    """The frames of the request: those of the command line, then those of files."""
+    frames = [os.fsencode(each) for each in options.frames]
+    for path in options.file or ([] if frames else ["-"]):
+        if path == "-":
+            read = streams.readAll(stdin or streams.standard(sys.stdin, "input", "rb"))
+        else:
+            read = streams.readFile(path)
+        if options.each_line:
+            frames += read.splitlines(keepends=True) if options.raw else read.removesuffix(b"\n").split(b"\n")
+        else:
+            # Standard input usually ends in a newline that nobody meant; a file is what it is.
+            frames.append(read if options.raw or path != "-" else read.removesuffix(b"\n"))
+    return _encoded(frames) if options.json else frames or [b""]
 
 
-def _payload(stdin: BinaryIO | None, raw: bool) -> bytes:
-    try:
-        payload = (stdin or _standard(sys.stdin, "input", "rb")).read()
-    except OSError as error:
-        raise ConfigurationError(f"standard input cannot be read: {error.strerror or error}") from None
-    return payload if raw else payload.removesuffix(b"\n")
-
-
-def _standard(stream: TextIO | None, name: str, mode: str) -> BinaryIO:
-    if stream is None:
-        raise ConfigurationError(f"standard {name} is closed: open it, or send it to /dev/null")
-    # Unbuffered: what a broken pipe did not take is not tried again, with a traceback, when Python ends.
-    return open(stream.fileno(), mode, buffering=0, closefd=False)  # type: ignore[return-value]
-
-
-def _write(stdout: BinaryIO, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
+def _encoded(frames: list[bytes]) -> list[bytes]:
+    values = []
+    for frame in frames:
         try:
-            written: int | None = stdout.write(rest)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OSError(f"standard output cannot be written: {error.strerror}") from None
-        if written is None:
-            # A terminal or a pipe that someone else made non-blocking, and that is full.
-            select.select((), (stdout,), ())
-        rest = rest[written or 0 :]
+            values.append(json.loads(frame))
+        except ValueError as error:
+            shown = frame[:40].decode(errors="replace")
+            raise ConfigurationError(f'--json: {shown!r} is not JSON: {error}; text is "text", in quotes') from None
+    return codec("json").encode(tuple(values))
 
 
-def _tell(stderr: TextIO | None, message: str) -> None:
-    # Closed or broken, there is nobody left to tell; print() would take None for standard output.
-    if stderr is not None:
-        with suppress(OSError):
-            print("pirate-client:", "".join(c if c.isprintable() else " " for c in message), file=stderr, flush=True)
+def _shown(reply: Any, options: argparse.Namespace) -> bytes:
+    """
+    A reply, or a part of one, as it is written.
+
+    :raise ValueError: if it was to be JSON, and is not.
+    """
+    parts = [reply] if isinstance(reply, bytes) else reply
+    if options.json:
+        decode = codec("json").decode
+        parts = [json.dumps(decode([each]), ensure_ascii=False).encode("utf-8", "surrogatepass") for each in parts]
+    return b"".join(parts) if options.raw else b"\n".join(parts) + b"\n"
+
+
+def _ping(client: Client, options: argparse.Namespace, out: BinaryIO) -> None:
+    began = monotonic()
+    pong = client.ping(options.timeout)
+    took = (monotonic() - began) * 1000
+    if options.json:
+        told = {name: getattr(pong, name) for name in ("endpoint", "server", "version", "waiting", "backlog")}
+        streams.write(out, json.dumps({**told, "ms": round(took, 3)}).encode() + b"\n")
+        return
+    line = f"{pong.server} {pong.version} at {pong.endpoint}: {pong.waiting} idle, {pong.backlog} waiting, {took:.1f} ms"
+    streams.write(out, line.encode() + b"\n")
+
+
+def _many(
+    client: Client,
+    options: argparse.Namespace,
+    frames: list[bytes],
+    report: Report,
+    out: BinaryIO,
+    stderr: TextIO | None,
+) -> None:
+    """Send the request many times, and say what that came to, also if it was cut short."""
+    began = monotonic()
+    progress = Progress(stderr, options.count, began)
+    replies = client.map(
+        repeat(tuple(frames), options.count),
+        concurrency=options.concurrency,
+        ordered=False,
+        return_exceptions=True,
+        service=options.service,
+    )
+    try:
+        for _ in replies:
+            progress.show(report.ended, monotonic())
+    finally:
+        elapsed = monotonic() - began
+        progress.clear()
+        if options.json:
+            streams.write(out, json.dumps(report.figures(elapsed)).encode() + b"\n")
+        else:
+            for line in report.lines(elapsed):
+                streams.tell(stderr, line)
 
 
 if __name__ == "__main__":

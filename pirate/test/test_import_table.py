@@ -121,6 +121,12 @@ ALLOWED = {
     "client.executor": "client errors",
     "pickled": "",
     "client": "client",
+    "client.exits": "client.errors errors",
+    "client.commandline": "client.arguments client.batch client.exits errors",
+    "client.completion": "",
+    "client.streams": "errors",
+    "client.report": "client.exits",
+    "client.progress": "",
     "client.command": ". client errors zmq",
     # The public fakes.
     "fakeprocess": "twisted",
