@@ -59,14 +59,14 @@ class ProgramTests(ClientCase):
         self.assertEqual(process.returncode, 0)
 
     def test_interrupt(self) -> None:
-        """Ctrl-C in the middle of a call ends it at once, with 130 and not a word."""
+        """Ctrl-C in the middle of a call ends it at once, with 130 and one line."""
         # Ignored where the tests run in the background, it would be ignored in the program too.
         self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         broker = self.broker(silent)
         process = self.program(*COMMAND, "-e", broker.endpoint, "-t", "600", "x")
         broker.next()
         process.send_signal(signal.SIGINT)
-        self.assertEqual(process.communicate(timeout=PATIENCE), (b"", b""))
+        self.assertEqual(process.communicate(timeout=PATIENCE), (b"", b"pirate-client: interrupted\n"))
         self.assertEqual(process.returncode, 130)
 
     def test_brokenPipe(self) -> None:
