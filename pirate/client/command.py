@@ -143,7 +143,9 @@ def _ping(client: Client, options: argparse.Namespace, out: BinaryIO) -> None:
         told = {name: getattr(pong, name) for name in ("endpoint", "server", "version", "waiting", "backlog")}
         streams.write(out, json.dumps({**told, "ms": round(took, 3)}).encode() + b"\n")
         return
-    line = f"{pong.server} {pong.version} at {pong.endpoint}: {pong.waiting} idle, {pong.backlog} waiting, {took:.1f} ms"
+    line = (
+        f"{pong.server} {pong.version} at {pong.endpoint}: {pong.waiting} idle, {pong.backlog} waiting, {took:.1f} ms"
+    )
     streams.write(out, line.encode() + b"\n")
 
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate import __version__
 from pirate.client import command, errors
+from pirate.client.call import Call
 from pirate.client.command import Exit, main
+from pirate.client.pong import Pong
 from pirate.errors import ConfigurationError
 from pirate.wire.words import Code
 
@@ -25,8 +32,9 @@ class FakeClient:
         self.reply = reply
         self.made: dict[str, Any] = {}
         self.asked: list[bytes] = []
+        self.service = ""
 
-    def __call__(self, endpoint: str, **made: Any) -> FakeClient:
+    def __call__(self, endpoint: list[str], **made: Any) -> FakeClient:
         self.made = {"endpoint": endpoint, **made}
         return self
 
@@ -36,13 +44,37 @@ class FakeClient:
     def __exit__(self, *exc: object) -> None:
         pass
 
-    def call(self, *body: bytes) -> Any:
-        self.asked = list(body)
+    def call(self, *body: bytes, service: str = "") -> Any:
+        self.asked, self.service = list(body), service
         if self.error is not None:
             raise self.error
         if self.reply is not None:
             return self.reply
         return body[0] if len(body) == 1 else list(body)
+
+    def ping(self, timeout: float) -> Pong:
+        self.asked = [b"ping"]
+        return Pong("tcp://h:1", "pirate", "1.0", 2, 3)
+
+    @contextmanager
+    def stream(self, *body: bytes, service: str = "") -> Iterator[Iterator[bytes]]:
+        self.asked, self.service = list(body), service
+        yield self.parts()
+
+    def parts(self) -> Iterator[bytes]:
+        yield from self.asked
+        if self.error is not None:
+            raise self.error
+
+    def map(self, payloads: Iterable[Any], **options: Any) -> Iterator[Any]:
+        for number, payload in enumerate(payloads):
+            self.asked = list(payload)
+            if self.error is not None and number == 2 and isinstance(self.error, KeyboardInterrupt):
+                raise self.error
+            call = Call(self.asked, now=monotonic(), timeout=1, tries=1)
+            call.error = self.error if number % 2 and isinstance(self.error, errors.CallError) else None
+            self.made["after"](call)
+            yield call.error or payload
 
 
 class BrokenOutput(io.BytesIO):
@@ -99,17 +131,88 @@ class CommandTests(SynchronousTestCase):
     def test_defaults(self) -> None:
         """Ten seconds for each of two tries, at the usual place, without an identity."""
         self.run_("a")
-        made = {"endpoint": "tcp://127.0.0.1:6660", "timeout": 20.0, "retries": 2, "identity": None, "plain": False}
+        made = {"endpoint": ["tcp://127.0.0.1:6660"], "timeout": 20.0, "retries": 2, "identity": None, "plain": False}
         self.assertEqual(self.client.made, made)
 
     def test_flags(self) -> None:
         """The flags reach the client; the timeout of each try times the tries is the time of the call."""
         short = ("-t", "0.5", "-r", "3", "-e", "6661", "-i", "me", "--plain", "a")
         long = ("--timeout=0.5", "--retries=3", "--endpoint=6661", "--identity=me", "--plain", "a")
-        made = {"endpoint": "6661", "timeout": 1.5, "retries": 3, "identity": b"me", "plain": True}
+        made = {"endpoint": ["6661"], "timeout": 1.5, "retries": 3, "identity": b"me", "plain": True}
         for argv in (short, long):
             self.run_(*argv)
             self.assertEqual(self.client.made, made)
+
+    def test_several(self) -> None:
+        """Several endpoints, a service and keys reach the client."""
+        argv = ("-e", "6661", "-e", "h:2", "--curve-server=s", "--curve-secret=m", "--service=reports", "a")
+        self.assertEqual(self.run_(*argv)[0], 0)
+        self.assertEqual(self.client.made["endpoint"], ["6661", "h:2"])
+        self.assertEqual(self.client.made["curve"], ("s", "m"))
+        self.assertEqual(self.client.service, "reports")
+
+    def test_file(self) -> None:
+        """A file is a frame as it is, after the arguments; - is standard input; with --frames each line is one."""
+        path = Path(self.mktemp())
+        path.write_bytes(b"x\ny\n")
+        for argv, sent in (
+            (("-f", str(path)), [b"x\ny\n"]),
+            (("a", "--file", str(path), "--file", "-"), [b"a", b"x\ny\n", b"in\nput"]),
+            (("--frames", "-f", str(path)), [b"x", b"y"]),
+            (("--frames", "--raw", "-f", str(path)), [b"x\n", b"y\n"]),
+            (("--frames",), [b"in", b"put"]),
+        ):
+            self.assertEqual(self.run_(*argv, stdin=b"in\nput\n")[0], 0)
+            self.assertEqual(self.client.asked, sent)
+
+    def test_json(self) -> None:
+        """With --json what is sent is JSON without blanks, and so is each line of the reply, readable."""
+        self.assertEqual(self.run_("--json", '{"a": [1, 2]}', '"\u00e9"')[1], '{"a": [1, 2]}\n"\u00e9"\n'.encode())
+        self.assertEqual(self.client.asked, [b'{"a":[1,2]}', b'"\\u00e9"'])
+        self.client.reply = b"AHOY"
+        status, out, err = self.run_("--json", "1")
+        self.assertEqual((status, out, err.count("\n")), (14, b"", 1))
+        self.assertIn("the reply is not JSON", err)
+
+    def test_ping(self) -> None:
+        """A ping tells of the server, in words or as an object, and reads no request."""
+        status, out, _ = self.run_("--ping")
+        self.assertEqual((status, out.partition(b",")[0]), (0, b"pirate 1.0 at tcp://h:1: 2 idle"))
+        told = json.loads(self.run_("--ping", "--json")[1])
+        self.assertEqual((told["server"], told["waiting"], told["backlog"]), ("pirate", 2, 3))
+
+    def test_stream(self) -> None:
+        """Parts are written as they come, also those before an error."""
+        self.client.error = errors.failure(Code.WORKER_LOST, "")
+        status, out, _ = self.run_("--stream", "3", "2")
+        self.assertEqual((status, out), (7, b"3\n2\n"))
+
+    def test_count(self) -> None:
+        """Many requests give a summary on standard error and no replies; errors are counted, and give the status."""
+        status, out, err = self.run_("-n", "4", "-c", "2", "a")
+        self.assertEqual((status, out, err.count("\n")), (0, b"", 2))
+        self.assertIn("pirate-client: 4 of 4 replies in ", err)
+        self.client.error = errors.failure(Code.BUSY, "")
+        status, out, err = self.run_("-n", "4", "a")
+        self.assertEqual((status, out), (8, b""))
+        self.assertIn("pirate-client: busy: 2, the first: the server at", err)
+
+    def test_countJson(self) -> None:
+        """For a machine the summary is one object on standard output."""
+        self.client.error = errors.failure(Code.BUSY, "")
+        status, out, err = self.run_("-n", "4", "--json", "1")
+        told = json.loads(out)
+        self.assertEqual((status, err, out.count(b"\n")), (8, "", 1))
+        self.assertEqual((told["requests"], told["replies"], told["errors"]), (4, 2, {"busy": 2}))
+        self.assertEqual(list(told["latency_ms"]), ["p50", "p90", "p99", "max"])
+
+    def test_countInterrupted(self) -> None:
+        """Ctrl-C gives the summary so far."""
+        self.client.error = KeyboardInterrupt()
+        status, _, err = self.run_("-n", "9", "a")
+        self.assertEqual(status, 130)
+        self.assertIn("2 of 2 replies", err)
+        self.assertTrue(err.endswith("pirate-client: interrupted\n"))
 
     def test_usage(self) -> None:
         """A wrong flag is one line with the value and what would be right, status 2, and nothing is sent."""
@@ -121,6 +224,21 @@ class CommandTests(SynchronousTestCase):
             (("--retries=-1", "a"), ("--retries", "'-1'")),
             (("-t",), ("--timeout", "expected one argument")),
             (("--sooner", "a"), ("--sooner", "--help")),
+            (("-n", "0", "a"), ("--count", "'0'", "1 to ")),
+            (("-n", "2", "-c", "x", "a"), ("--concurrency", "'x'")),
+            (("-c", "2", "a"), ("--concurrency needs --count",)),
+            (("--completion", "tcsh"), ("--completion", "'tcsh'", "bash")),
+            (("--curve-server", "f", "a"), ("--curve-server needs --curve-secret",)),
+            (("--curve-secret", "f", "a"), ("--curve-secret needs --curve-server",)),
+            (("-f", "-", "-f", "-"), ("--file -", "once")),
+            (("-f", "/nowhere/x"), ("--file /nowhere/x", "No such file")),
+            (("--plain", "--stream", "a"), ("--plain", "--stream")),
+            (("--plain", "--service=s", "a"), ("--plain", "--service")),
+            (("--ping", "a"), ("--ping", "a request")),
+            (("--ping", "--frames"), ("--ping", "--frames")),
+            (("--count=2", "--stream", "a"), ("--stream", "--count")),
+            (("--json", "--raw", "1"), ("--json", "--raw")),
+            (("--json", "word"), ("--json", "'word' is not JSON", "quotes")),
         ):
             status, out, err = self.run_(*argv)
             self.assertEqual((status, out, err.count("\n"), self.client.asked), (2, b"", 1, []))
@@ -163,9 +281,9 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.run_("a")[2], "pirate-client: the app failed: ValueError: a b [31m\n")
 
     def test_interrupted(self) -> None:
-        """Ctrl-C ends it without a word, with the status that a shell expects."""
+        """Ctrl-C ends it with one line, and the status that a shell expects."""
         self.client.error = KeyboardInterrupt()
-        self.assertEqual(self.run_("a"), (130, b"", ""))
+        self.assertEqual(self.run_("a"), (130, b"", "pirate-client: interrupted\n"))
 
     def test_brokenPipe(self) -> None:
         """A reader of standard output that went away is no news to anyone."""
