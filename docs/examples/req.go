@@ -1,4 +1,4 @@
-// go get github.com/pebbe/zmq4 && go run req.go
+// go mod init req && go get github.com/pebbe/zmq4 && go run req.go
 package main
 
 import (
