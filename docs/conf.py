@@ -18,6 +18,12 @@ html_theme = "furo"
 html_title = f"pirate {version}"
 highlight_language = "default"
 
+#: For sphinx-build -b man: page, name, description, authors, section.
+man_pages = [
+    ("reference/client-command", "pirate-client", "call a pirate server from the shell", "", 1),
+    ("reference/pirate-keygen", "pirate-keygen", "make CURVE key pairs", "", 1),
+]
+
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True

@@ -62,7 +62,7 @@ def _zsh(prog: str, options: list[argparse.Action]) -> str:
         for name in action.option_strings:
             head = f"'*'{name}" if again else f"'({names})'{name}"
             lines.append(f"    {head}{_quoted('[' + _plain(action) + ']' + _zshValue(action))} \\")
-    return "\n".join([*lines, "    '*:frame: '", ""])
+    return "\n".join([*lines, "    '*:frame:()'", ""])
 
 
 def _zshValue(action: argparse.Action) -> str:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -212,3 +213,9 @@ def many(count: bytes, size: bytes) -> list[bytes]:
 def caller(payload: bytes, *, context: Context) -> str:
     """Who calls."""
     return str(context.user)
+
+
+def countdown(start: bytes) -> Iterator[bytes]:
+    """A part for each number, down to one."""
+    for number in range(int(start), 0, -1):
+        yield b"%d" % number

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import signal
 
 from pirate.client.command import main
+from pirate.keys import writePair
+from pirate.test.integration.support import ProgramCase
 from pirate.test.integration.test_client import PATIENCE, ClientCase, echo, inTurn, native, perl, silent
 from pirate.wire.words import Code
 
@@ -46,6 +50,46 @@ class CommandTests(ClientCase):
         self.assertEqual(
             self.command("-e", broker.endpoint, "x"), (3, b"", "pirate-client: the app failed: ValueError: bad\n")
         )
+
+
+class ServerTests(ProgramCase):
+    """The command against a real server."""
+
+    def command(self, *argv: str) -> tuple[int, bytes, str]:
+        """The exit status, what is on standard output, and what is on standard error."""
+        out, err = io.BytesIO(), io.StringIO()
+        return main(argv, io.BytesIO(), out, err), out.getvalue(), err.getvalue()
+
+    def test_everything(self) -> None:
+        """A call in JSON, parts, a ping, many requests and an unknown service, as the page says."""
+        server = self.twistd("countdown", "--workers=2").ready()
+        endpoint = ("-e", server.frontend, "-t", str(PATIENCE))
+        self.assertEqual(self.command(*endpoint, "--stream", "3"), (0, b"3\n2\n1\n", ""))
+        self.assertEqual(self.command(*endpoint, "--json", "2"), (0, b"2\n1\n", ""))
+        status, out, err = self.command(*endpoint, "--ping")
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, rb"^pirate \S+ at \S+: 2 idle, 0 waiting, [\d.]+ ms\n$")
+        status, out, err = self.command(*endpoint, "--json", "-n", "200", "-c", "8", "2")
+        told = json.loads(out)
+        self.assertEqual((status, told["replies"], told["errors"], err), (0, 200, {}, ""))
+        self.assertTrue(0 < told["latency_ms"]["p50"] <= told["latency_ms"]["max"])
+        self.assertEqual(self.command(*endpoint, "-s", "nobody", "-n", "3", "1")[0], 10)
+        self.assertEqual(server.stop(), 0)
+
+    def test_keys(self) -> None:
+        """With the right keys it is let in, with others denied; a file that is no key is one line and status 2."""
+        os.mkdir(f"{self.folder}/clients")
+        for folder, name in ((self.folder, "server"), (f"{self.folder}/clients", "me"), (self.folder, "other")):
+            writePair(folder, name)
+        keys = (f"--curve-secret={self.folder}/server.key_secret", f"--curve-clients={self.folder}/clients")
+        server = self.twistd("countdown", "--workers=1", *keys).ready()
+        ask = ("-e", server.frontend, f"--curve-server={self.folder}/server.key", "-t", str(PATIENCE))
+        mine = f"--curve-secret={self.folder}/clients/me.key_secret"
+        self.assertEqual(self.command(*ask, mine, "1"), (0, b"1\n", ""))
+        self.assertEqual(self.command(*ask, f"--curve-secret={self.folder}/other.key_secret", "1")[0], 11)
+        status, out, err = self.command(*ask, f"--curve-secret={self.folder}/record", "1")
+        self.assertEqual((status, out, err.count("\n")), (2, b"", 1))
+        self.assertEqual(server.stop(), 0)
 
 
 class ProgramTests(ClientCase):

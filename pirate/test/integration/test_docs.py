@@ -253,6 +253,61 @@ class WireTests(ExampleCase):
         self.assertStops(server)
 
 
+class CookbookTests(ExampleCase):
+    """The cookbook, as far as its languages are here."""
+
+    def example(self, server: Program, name: str) -> list[str]:
+        """What a program in Python says to a server."""
+        self.copy(name)
+        status, printed, errors = self.told(sys.executable, name, server.frontend)
+        self.assertEqual((status, errors), (0, []))
+        return printed
+
+    def test_python(self) -> None:
+        """Those who come from Celery, from zerorpc and from pools get what they had."""
+        self.copy("cookbook_tasks.py", "cookbook_square.py")
+        tasks = self.serve("--app=cookbook_tasks.run", "--workers=1")
+        squares = self.serve("--app=cookbook_square.square", "--workers=1")
+        self.assertEqual(self.example(tasks, "cookbook_celery.py"), ["5", "[0, 2, 4, 6]"])
+        lost = "LookupError there is no task 'sing'"
+        self.assertEqual(self.example(tasks, "cookbook_zerorpc.py"), ["Hello, Bo!", lost])
+        self.assertEqual(self.example(squares, "cookbook_pool.py"), ["[0, 1, 4, 9, 16]"] * 2 + ["81"])
+
+    def test_c(self) -> None:
+        """The client in C compiles without a warning, and gets its reply."""
+        compiler = shutil.which("cc")
+        self.copy("req.c", "shout.py")
+        if compiler is None or self.told(compiler, "req.c", "-Wall", "-Wextra", "-o", "req", "-lzmq")[0]:
+            raise SkipTest("cc and libzmq are not here")
+        server = self.serve("--app=shout.shout", "--workers=1")
+        self.assertEqual(self.told("./req", server.frontend), (0, ["AHOY!"], []))
+
+    def test_node(self) -> None:
+        """Both clients in Node get their replies, and the native one is told of an error."""
+        node = shutil.which("node")
+        if node is None or self.told(node, "-e", 'require("zeromq")')[0]:
+            raise SkipTest("Node's zeromq is not here")
+        self.copy("req.js", "apps.py")
+        server = self.serve("--app=apps.check", "--workers=1", "--error-reply")
+        self.copy("native.js", frontend=server.frontend)
+        reply = self.told(node, "req.js", server.frontend)
+        self.assertEqual((reply[0], json.loads(reply[1][0])["code"], reply[2]), (0, "app-error", []))
+        self.assertEqual(self.told(node, "native.js", "123"), (0, [""], []))
+        why = "app-error: ValueError: only digits, please"
+        self.assertEqual(self.told(node, "native.js", "abc"), (1, [], [why]))
+
+    def test_go(self) -> None:
+        """The client in Go gets its reply, where the source of its package is on GOPATH or is the system's."""
+        go = shutil.which("go")
+        self.copy("req.go", "shout.py")
+        path = os.pathsep.join([os.environ.get("GOPATH", os.path.expanduser("~/go")), "/usr/share/gocode"])
+        place = ("env", "GO111MODULE=off", f"GOPATH={path}")
+        if go is None or self.told(*place, go, "build", "-o", "req", "req.go")[0]:
+            raise SkipTest("Go and its zmq4 are not here")
+        server = self.serve("--app=shout.shout", "--workers=1")
+        self.assertEqual(self.told("./req", server.frontend), (0, ["AHOY!"], []))
+
+
 class Echo(socketserver.StreamRequestHandler):
     """Another server, of one line for each connection."""
 
