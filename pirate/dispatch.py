@@ -17,7 +17,7 @@ The rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pirate.answers import Answers
 from pirate.limits import Terms
@@ -140,11 +140,8 @@ class Dispatcher:
         for request in reversed(missing):
             if request.state is State.HELD:
                 self._requeue(request, worker)
-        if not worker.held:
-            self._empty(worker)
-        elif worker.concurrency > 1:
-            for each in missing:
-                self._lookAtHand(worker, each.id)
+        worker.began = worker.heard = self.now
+        self._lookAtHand(worker, probed)
         self._services.place(worker)
         for name in worker.services:
             service = self._services.get(name)
@@ -190,22 +187,23 @@ class Dispatcher:
 
     def missed(self, messages: Sequence[Frames]) -> None:
         """Messages did not reach their workers: the requests among them go to others."""
-        hands: dict[bytes, list[Request]] = {}
-        for identity, _, name, *_ in messages:
+        missing: dict[Worker, list[bytes]] = {}
+        services = []
+        for identity, _, name, *_ in reversed(messages):
             worker = self._workers.get(identity)
             request = None if worker is None else worker.held.pop(name, None)
-            if request is not None:
-                hands.setdefault(identity, []).append(request)
-        for identity, requests in hands.items():
-            worker = self._workers.get(identity)
-            if worker is None:
-                continue
-            if not worker.held:
-                self._empty(worker)
-            services = [self._requeue(each, worker) for each in reversed(requests) if each.state is State.HELD]
+            if worker is not None and request is not None:
+                missing.setdefault(worker, []).append(name)
+                if request.state is State.HELD:
+                    services.append(self._requeue(request, worker))
+        # All of them have their hands in order before the first request finds another.
+        for worker, names in missing.items():
+            self._lookAtHand(worker, names)
+            self.withhold(worker.identity)
+        for worker in missing:
             self._outOfReach(worker)
-            for service in services:
-                self._dispatch(service)
+        for service in services:
+            self._dispatch(service)
 
     def replyReceived(self, identity: bytes, requestId: bytes, body: Frames) -> None:
         """A worker answers a request that it holds; any other answer is counted and dropped."""
@@ -303,24 +301,31 @@ class Dispatcher:
             answered = request
         if worker is not None and request is not None and not worker.plain:
             worker.began = worker.heard = self.now
-            if not worker.held:
-                self._empty(worker)
-            elif worker.concurrency > 1:
-                self._lookAtHand(worker, requestId)
-            elif self._terms.cancelKills and next(iter(worker.held.values())).state is State.DONE:
-                # The next one was cancelled while it waited in this hand.
-                worker.doomed = self.now + self._terms.cancelKills
-                self._timetable.note(worker.doomed)
-            else:
-                worker.doomed = _NEVER
+            self._lookAtHand(worker, (requestId,))
             self._feed(worker)
         return answered
 
-    def _lookAtHand(self, worker: Worker, answered: bytes) -> None:
-        """A worker has answered one of several that it executes: the oldest of them counts now."""
-        worker.began = next(iter(worker.held.values())).since
-        if worker.dooms and worker.dooms.pop(answered, None) is not None:
-            worker.doomed = min(worker.dooms.values(), default=float("inf"))
+    def _lookAtHand(self, worker: Worker, gone: Iterable[bytes]) -> None:
+        """Some are not in a worker's hand any more: what it executes now counts.  :param gone: their ids."""
+        if not worker.held:
+            self._empty(worker)
+            return
+        first = next(iter(worker.held.values()))
+        if worker.dooms:
+            for each in gone:
+                worker.dooms.pop(each, None)
+            worker.doomed = min(worker.dooms.values(), default=_NEVER)
+        if worker.concurrency > 1:
+            worker.began = first.since
+        elif self._terms.cancelKills and first.state is State.DONE and first.id not in worker.dooms:
+            # It was cancelled while it waited in this hand.
+            self._doom(worker, first)
+
+    def _doom(self, worker: Worker, request: Request) -> None:
+        """A worker executes a request that was cancelled: it is stopped if it goes on with that."""
+        worker.dooms[request.id] = doom = self.now + self._terms.cancelKills
+        worker.doomed = min(worker.doomed, doom)
+        self._timetable.note(doom)
 
     def _isolates(self, worker: Worker, request: Request) -> bool:
         """Whether a request must not share this worker's hand."""

@@ -1046,6 +1046,37 @@ class UnreachableTests(SynchronousTestCase):
         bench.gone(b"A")
         self.assertEqual(one.attempts, 0)
 
+    def missByTwo(self, bench: Bench) -> list[Request]:
+        """Two workers have answered what they held before what they were sent later turns out to be missing."""
+        bench.ready(b"A", b"B", credit=2)
+        one, two = bench.ask(b"1", b"2")
+        bench.away |= {b"A", b"B"}
+        later = [Request([name, b""], [name]) for name in (b"3", b"4")]
+        for request in later:
+            bench.broker.requestReceived(request)
+        bench.broker.replyReceived(b"A", one.id, one.body)
+        bench.broker.replyReceived(b"B", two.id, two.body)
+        bench.sent()
+        return later
+
+    def test_missedByTwo(self) -> None:
+        """While what one did not get finds another, nothing of what the next did not get is lost."""
+        bench = Bench()
+        self.missByTwo(bench)
+        bench.check()
+        self.assertEqual((bench.broker.backlog, bench.broker.inHand), (2, 0))
+        bench.ready(b"C", credit=2)
+        self.assertEqual(bench.sent(), [(b"C", b"3"), (b"C", b"4")])
+
+    def test_missedByTwoForAMoment(self) -> None:
+        """One that did not get something is given nothing more, even if it could be reached again."""
+        bench = Bench()
+        bench.broker.unreachable = lambda identity: True
+        self.missByTwo(bench)
+        bench.away.clear()
+        bench.check()
+        self.assertEqual((bench.sent(), bench.broker.backlog, bench.broker.idle), ([], 2, 2))
+
     def test_missedWord(self) -> None:
         """A word that does not reach its worker changes nothing."""
         bench = Bench()
