@@ -26,7 +26,7 @@ from pirate.tally import Tally
 from pirate.timetable import Timetable
 from pirate.wire.backend import Info, requestFrames
 from pirate.wire.frontend import Request, State
-from pirate.wire.words import CANCEL, RETIRE, Code, Frames
+from pirate.wire.words import CANCEL, HEARTBEAT, RETIRE, Code, Frames
 
 _NEVER = float("inf")
 
@@ -192,6 +192,9 @@ class Dispatcher:
         for identity, _, name, *_ in reversed(messages):
             worker = self._workers.get(identity)
             request = None if worker is None else worker.held.pop(name, None)
+            if worker is not None and name == HEARTBEAT:
+                # It is asked again, as if it had not been.
+                worker.probed = None
             if worker is not None and request is not None:
                 missing.setdefault(worker, []).append(name)
                 if request.state is State.HELD:
