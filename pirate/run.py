@@ -216,7 +216,7 @@ class Run:
 
     def turning(self) -> None:
         """A turn begins: it has one time for all its messages."""
-        self._broker.tick(self._reactor.seconds())
+        self._broker.now = self._reactor.seconds()
 
     def pressed(self) -> bool:
         """Whether requests wait for workers."""
@@ -232,6 +232,8 @@ class Run:
 
     def turned(self) -> None:
         """A turn ends: is there something to be done, or something to be waited for?"""
+        # Not before what has come is read: if this process stood still, there are answers that came in time.
+        self._broker.tick(self._broker.now)
         self._look()
         if self._broker.due != self._due:
             self._setTimer(self._broker.due)
