@@ -207,11 +207,7 @@ class Broker(Dispatcher):
         if holder is not None:
             self._postToWorker([holder.identity, b"", CANCEL, request.id])
             if self._terms.cancelKills and (holder.concurrency > 1 or next(iter(holder.held)) == request.id):
-                doom = self.now + self._terms.cancelKills
-                if holder.concurrency > 1:
-                    holder.dooms[request.id] = doom
-                holder.doomed = min(holder.doomed, doom)
-                self._timetable.note(doom)
+                self._doom(holder, request)
 
     def withdraw(self, request: Request) -> None:
         """A plain request's client has gone, or has sent another: if it still waits, it is not run."""

@@ -1,17 +1,11 @@
 """
-Which worker gets which request, and what becomes of it when that worker does not answer.
+Which worker gets which request.
 
-The rules:
+The rules, beside those of L{pirate.ledger}:
 
 - A request goes to the worker with the fewest in hand, then the least recently used; with nobody free it waits its
   turn in its service's backlog.  While somebody waits, nobody overtakes.
 - Only the worker that holds a request can answer it.
-- When a worker dies, all that it held goes to the front of the backlog in the order in which it was held, and each of
-  these is alone in the next worker's hand.  The request that was being executed is charged an attempt; those behind
-  it are not.
-- A request that may be tried only once shares no hand, so that it is certain whether it has been tried.
-- A worker with a concurrency executes all that it holds at the same time.  When it dies, or is stopped because of one
-  of them, all are charged; so a request is alone there only if it has been charged, and may be tried only once more.
 - The first answer counts, also when it is that of a worker which has died meanwhile.
 """
 
@@ -20,15 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pirate.answers import Answers
+from pirate.ledger import Ledger
 from pirate.limits import Terms
-from pirate.services import Service, Services, Standing, Worker
+from pirate.services import Service, Standing, Worker
 from pirate.tally import Tally
-from pirate.timetable import Timetable
 from pirate.wire.backend import Info, requestFrames
 from pirate.wire.frontend import Request, State
-from pirate.wire.words import CANCEL, RETIRE, Code, Frames
-
-_NEVER = float("inf")
+from pirate.wire.words import CANCEL, HEARTBEAT, RETIRE, Code, Frames
 
 #: Sends a message; false if its peer cannot be reached.
 Send = Callable[[list[bytes]], bool]
@@ -36,72 +28,29 @@ Send = Callable[[list[bytes]], bool]
 Post = Callable[[list[bytes]], None]
 
 
-class Dispatcher:
+class Dispatcher(Ledger):
     """
-    The workers, what they hold, and what waits for them.
+    Gives workers what waits for them.
 
     :param toWorker: sends frames to a worker at once.
     :param postToWorker: the same, a little later; L{missed} is to be called if that fails.
     :param terms: what a request can count on.
     :param answers: what clients are told.
-    :ivar now: the time in seconds, on any clock that does not go back.
     :ivar lost: called with the identity of a worker that should be stopped, and why.
     :ivar unreachable: called with the identity of a worker to which a message could not be sent; whether somebody will
         tell of its end, L{workerGone}, once its last answers have been read.
     :ivar retired: called with the identity of a worker that is asked to leave because its lifetime is over.
-    :ivar watch: called with a worker's identity and whether it is busy, at each change, if anybody wants to know.
     :ivar wantsContext: whether some worker's app has asked for the context of requests.
     """
 
     def __init__(self, toWorker: Send, postToWorker: Post, terms: Terms, answers: Answers, tally: Tally) -> None:
+        super().__init__(terms, answers, tally)
         self._toWorker = toWorker
         self._postToWorker = postToWorker
-        self._terms = terms
-        self.answers = answers
-        self.tally = tally
-        self.now = 0.0
         self.lost: Callable[[bytes, str], None] = lambda identity, why: None
         self.unreachable: Callable[[bytes], bool] = lambda identity: False
         self.retired: Callable[[bytes], None] = lambda identity: None
-        self.watch: Callable[[bytes, bool], None] | None = None
         self.wantsContext = False
-        self._workers: dict[bytes, Worker] = {}
-        self._services = Services()
-        self._timetable = Timetable(terms)
-        self._moved: dict[bytes, Request] = {}
-        self._inHand = 0
-        self._busy = 0
-
-    # --- what there is
-
-    @property
-    def inHand(self) -> int:
-        """How many requests workers hold that are not answered yet."""
-        return self._inHand
-
-    @property
-    def idle(self) -> int:
-        """How many workers hold nothing."""
-        return len(self._workers) - self._busy
-
-    def knows(self, identity: bytes) -> bool:
-        """Whether a worker has said that it is there."""
-        return identity in self._workers
-
-    def hasWorked(self, identity: bytes) -> bool:
-        """Whether a worker has been given a request, or is not known any more."""
-        worker = self._workers.get(identity)
-        return worker is None or worker.began > 0
-
-    def isIdle(self, identity: bytes) -> bool:
-        """Whether a worker is known and holds nothing."""
-        worker = self._workers.get(identity)
-        return worker is not None and not worker.held
-
-    def isSpare(self, identity: bytes) -> bool:
-        """Whether a worker is known and executes less than half of what it could at the same time."""
-        worker = self._workers.get(identity)
-        return worker is not None and 2 * len(worker.held) < worker.concurrency
 
     # --- workers
 
@@ -140,11 +89,8 @@ class Dispatcher:
         for request in reversed(missing):
             if request.state is State.HELD:
                 self._requeue(request, worker)
-        if not worker.held:
-            self._empty(worker)
-        elif worker.concurrency > 1:
-            for each in missing:
-                self._lookAtHand(worker, each.id)
+        worker.began = worker.heard = self.now
+        self._lookAtHand(worker, probed)
         self._services.place(worker)
         for name in worker.services:
             service = self._services.get(name)
@@ -190,22 +136,26 @@ class Dispatcher:
 
     def missed(self, messages: Sequence[Frames]) -> None:
         """Messages did not reach their workers: the requests among them go to others."""
-        hands: dict[bytes, list[Request]] = {}
-        for identity, _, name, *_ in messages:
+        missing: dict[Worker, list[bytes]] = {}
+        services = []
+        for identity, _, name, *_ in reversed(messages):
             worker = self._workers.get(identity)
             request = None if worker is None else worker.held.pop(name, None)
-            if request is not None:
-                hands.setdefault(identity, []).append(request)
-        for identity, requests in hands.items():
-            worker = self._workers.get(identity)
-            if worker is None:
-                continue
-            if not worker.held:
-                self._empty(worker)
-            services = [self._requeue(each, worker) for each in reversed(requests) if each.state is State.HELD]
+            if worker is not None and name == HEARTBEAT:
+                # It is asked again, as if it had not been.
+                worker.probed = None
+            if worker is not None and request is not None:
+                missing.setdefault(worker, []).append(name)
+                if request.state is State.HELD:
+                    services.append(self._requeue(request, worker))
+        # All of them have their hands in order before the first request finds another.
+        for worker, names in missing.items():
+            self._lookAtHand(worker, names)
+            self.withhold(worker.identity)
+        for worker in missing:
             self._outOfReach(worker)
-            for service in services:
-                self._dispatch(service)
+        for service in services:
+            self._dispatch(service)
 
     def replyReceived(self, identity: bytes, requestId: bytes, body: Frames) -> None:
         """A worker answers a request that it holds; any other answer is counted and dropped."""
@@ -303,99 +253,11 @@ class Dispatcher:
             answered = request
         if worker is not None and request is not None and not worker.plain:
             worker.began = worker.heard = self.now
-            if not worker.held:
-                self._empty(worker)
-            elif worker.concurrency > 1:
-                self._lookAtHand(worker, requestId)
-            elif self._terms.cancelKills and next(iter(worker.held.values())).state is State.DONE:
-                # The next one was cancelled while it waited in this hand.
-                worker.doomed = self.now + self._terms.cancelKills
-                self._timetable.note(worker.doomed)
-            else:
-                worker.doomed = _NEVER
+            self._lookAtHand(worker, (requestId,))
             self._feed(worker)
         return answered
 
-    def _lookAtHand(self, worker: Worker, answered: bytes) -> None:
-        """A worker has answered one of several that it executes: the oldest of them counts now."""
-        worker.began = next(iter(worker.held.values())).since
-        if worker.dooms and worker.dooms.pop(answered, None) is not None:
-            worker.doomed = min(worker.dooms.values(), default=float("inf"))
-
-    def _isolates(self, worker: Worker, request: Request) -> bool:
-        """Whether a request must not share this worker's hand."""
-        if worker.concurrency == 1:
-            return request.alone
-        charged = request.attempts + request.suspected
-        return charged > 0 and charged + 1 >= (request.maxAttempts or self._terms.maxAttempts)
-
-    def _empty(self, worker: Worker) -> None:
-        """A worker's hand is empty."""
-        worker.held.clear()
-        worker.dooms.clear()
-        worker.room = worker.credit
-        worker.doomed = _NEVER
-        self._busy -= 1
-        if self.watch is not None:
-            self.watch(worker.identity, False)
-
-    def _emptyUnanswered(self, worker: Worker) -> None:
-        """A plain worker asks for the next request: if it has not answered the last one, it will not do so any more."""
-        for request in worker.held.values():
-            if request.state is State.HELD:
-                self._fail(request, Code.APP_ERROR, "its worker asked for the next request without an answer")
-        self._empty(worker)
-
-    def _moveHand(self, worker: Worker, reason: str, died: bool) -> None:
-        """What a lost worker held goes to the front, or is given up."""
-        if died or worker.plain:
-            self._charge(worker)
-        for request in reversed(worker.held.values()):
-            if request.state is not State.HELD:
-                continue
-            if request.parts and self.answers.hasSentParts(request):
-                self._fail(
-                    request, Code.WORKER_LOST, f"its worker was lost after {len(request.parts)} parts, by {reason}"
-                )
-            elif request.attempts >= (request.maxAttempts or self._terms.maxAttempts):
-                times = "once" if request.attempts == 1 else f"{request.attempts} times"
-                self._fail(request, Code.WORKER_LOST, f"its worker was lost {times}, at last by {reason}")
-            else:
-                request.alone = request.alone or died or worker.plain
-                self._requeue(request, worker)
-
-    def _charge(self, worker: Worker) -> None:
-        """
-        Charge a death to the request that was being executed, or to all of them if they all were.
-
-        With several in hand of which one was, that is not certain, because answers may have been lost with the worker:
-        then each is suspected, and one that takes another worker down, alone, is charged with both.
-        """
-        if len(worker.held) == 1 or worker.concurrency > 1:
-            for executed in worker.held.values():
-                if executed.state is State.HELD:
-                    executed.attempts += 1 + executed.suspected
-                    executed.suspected = 0
-        else:
-            for request in worker.held.values():
-                request.suspected = 1
-
-    def _requeue(self, request: Request, worker: Worker) -> Service:
-        """Put a request that a worker held back to the front of its backlog."""
-        request.holders += (worker.identity,)
-        request.parts = None
-        request.partBytes = 0
-        self._moved[request.id] = request
-        self.tally.redispatched += 1
-        self._inHand -= 1
-        return self._wait(request, front=True)
-
     # --- the backlog
-
-    def _wait(self, request: Request, front: bool = False) -> Service:
-        service = self._services.put(request, self.now, front)
-        self._timetable.waits(request)
-        return service
 
     def _feed(self, worker: Worker) -> None:
         """Fill the hand of a worker, the oldest request first, and put the worker where it belongs then."""
@@ -431,22 +293,3 @@ class Dispatcher:
         service.backlog.popleft()
         self._services.leave(request)
         return True
-
-    # --- the end of a request
-
-    def _finish(self, request: Request) -> None:
-        if request.state is State.QUEUED:
-            self._services.leave(request)
-        elif request.state is State.HELD:
-            self._inHand -= 1
-        request.state = State.DONE
-        if request.account is not None and request.id:
-            request.account.open -= 1
-            request.account = None
-        # There may be notes of it here and there for some time; they must not keep what it brought.
-        request.body = []
-        self._moved.pop(request.id, None)
-
-    def _fail(self, request: Request, code: Code, message: str) -> None:
-        self._finish(request)
-        self.answers.gaveUp(request, code, message, self.now)

@@ -73,7 +73,22 @@ class Run:
         self._guard = guard
         self._hook = hook
         self._importPath = importPath
-        self._broker = broker = Broker(
+        self._givenUp = Noted(reactor, log, "requests given up")
+        self._broker = self._makeBroker()
+        self.pool = Pool(settings.limits, Random())
+        self.crew = self._makeCrew(watched)
+        gate = makeGate(settings.bounds, allow)
+        self._exchange = Exchange(
+            reactor, log, self._broker, self.crew, transport.toClient, settings.externalWorkers, gate
+        )
+        self._look: Callable[[], None] = lambda: None
+        self._timer: IDelayedCall | None = None
+        self._due = float("inf")
+        self._serveTransport()
+
+    def _makeBroker(self) -> Broker:
+        transport, settings = self._transport, self._settings
+        broker = Broker(
             transport.toClient,
             transport.toWorker,
             transport.postToWorker,
@@ -82,40 +97,33 @@ class Run:
             tellPlain=settings.errorReply,
             firstId=secrets.randbits(62),
         )
-        broker.answers.failed = self._requestFailed
+        undelivered = Noted(self._reactor, self._log, "answers not delivered")
         broker.answers.undelivered = lambda: undelivered.count("their client is gone, or does not take them")
-        undelivered = Noted(reactor, log, "answers not delivered")
-        self._givenUp = Noted(reactor, log, "requests given up")
-        self.pool = Pool(settings.limits, Random())
-        self.crew = Supervisor(reactor, log, self.pool, broker)
-        self.crew.cutOff = self._cutOff
-        self.crew.watch = hook
-        self.crew.introduce, self.crew.forget = guard.introduce, guard.forget
-        self.crew.speaker = transport.speaker
+        broker.answers.failed = self._requestFailed
+        return broker
+
+    def _makeCrew(self, watched: bool) -> Supervisor:
+        crew = Supervisor(self._reactor, self._log, self.pool, self._broker)
+        crew.cutOff = self._cutOff
+        crew.watch = self._hook
+        crew.introduce, crew.forget = self._guard.introduce, self._guard.forget
+        crew.speaker = self._transport.speaker
         if watched:
-            broker.watch = self.crew.busyChanged
-        self._exchange = Exchange(
-            reactor,
-            log,
-            broker,
-            self.crew,
-            transport.toClient,
-            settings.externalWorkers,
-            makeGate(settings.bounds, allow),
-        )
-        self.bounds = settings.bounds
+            self._broker.watch = crew.busyChanged
+        return crew
+
+    def _serveTransport(self) -> None:
+        """Be the transport's owner: most of what it asks for is done by the parts themselves, without a detour."""
+        self.bounds = self._settings.bounds
         self.clientRefused = self._exchange.clientRefused
         self.workerRefused = self._exchange.workerRefused
         self.fromClient = self._exchange.fromClient
         self.clientRevoked = self._exchange.clientRevoked
         self.clientGone = self._exchange.clientGone
         self.fromWorker = self._exchange.fromWorker
-        self.missed = broker.missed
+        self.missed = self._broker.missed
         self.ours = self.crew.ours
-        self._look: Callable[[], None] = lambda: None
-        self._timer: IDelayedCall | None = None
-        self._due = float("inf")
-        transport.start(self)
+        self._transport.start(self)
 
     def bind(self) -> Endpoints:
         """
@@ -216,7 +224,7 @@ class Run:
 
     def turning(self) -> None:
         """A turn begins: it has one time for all its messages."""
-        self._broker.tick(self._reactor.seconds())
+        self._broker.now = self._reactor.seconds()
 
     def pressed(self) -> bool:
         """Whether requests wait for workers."""
@@ -232,6 +240,8 @@ class Run:
 
     def turned(self) -> None:
         """A turn ends: is there something to be done, or something to be waited for?"""
+        # Not before what has come is read: if this process stood still, there are answers that came in time.
+        self._broker.tick(self._broker.now)
         self._look()
         if self._broker.due != self._due:
             self._setTimer(self._broker.due)

@@ -31,7 +31,7 @@ class Worker:
     :ivar heard: when it last gave a sign of life since then.
     :ivar probed: what it held when it was asked for a sign of life; C{None} if no answer is due.
     :ivar doomed: when it is to be stopped because a request that it executes was cancelled; infinite: it is not.
-    :ivar dooms: the same for each cancelled one of several that it executes, by the broker's request id.
+    :ivar dooms: the same for each cancelled one that it executes, by the broker's request id.
     :ivar lifetime: how many more requests it is given before it is retired; negative: no limit.
     :ivar held: what it holds, by the broker's request id, in the order sent.  A plain worker
         holds its request until it says C{waiting}.

@@ -14,7 +14,7 @@ from pirate.broker import Broker
 from pirate.settings import Terms
 from pirate.wire.backend import Info
 from pirate.wire.frontend import NativeRequest, Request, parseHeader
-from pirate.wire.words import RETIRE, Code
+from pirate.wire.words import HEARTBEAT, RETIRE, Code
 
 
 class Bench:
@@ -1046,6 +1046,37 @@ class UnreachableTests(SynchronousTestCase):
         bench.gone(b"A")
         self.assertEqual(one.attempts, 0)
 
+    def missByTwo(self, bench: Bench) -> list[Request]:
+        """Two workers have answered what they held before what they were sent later turns out to be missing."""
+        bench.ready(b"A", b"B", credit=2)
+        one, two = bench.ask(b"1", b"2")
+        bench.away |= {b"A", b"B"}
+        later = [Request([name, b""], [name]) for name in (b"3", b"4")]
+        for request in later:
+            bench.broker.requestReceived(request)
+        bench.broker.replyReceived(b"A", one.id, one.body)
+        bench.broker.replyReceived(b"B", two.id, two.body)
+        bench.sent()
+        return later
+
+    def test_missedByTwo(self) -> None:
+        """While what one did not get finds another, nothing of what the next did not get is lost."""
+        bench = Bench()
+        self.missByTwo(bench)
+        bench.check()
+        self.assertEqual((bench.broker.backlog, bench.broker.inHand), (2, 0))
+        bench.ready(b"C", credit=2)
+        self.assertEqual(bench.sent(), [(b"C", b"3"), (b"C", b"4")])
+
+    def test_missedByTwoForAMoment(self) -> None:
+        """One that did not get something is given nothing more, even if it could be reached again."""
+        bench = Bench()
+        bench.broker.unreachable = lambda identity: True
+        self.missByTwo(bench)
+        bench.away.clear()
+        bench.check()
+        self.assertEqual((bench.sent(), bench.broker.backlog, bench.broker.idle), ([], 2, 2))
+
     def test_missedWord(self) -> None:
         """A word that does not reach its worker changes nothing."""
         bench = Bench()
@@ -1055,6 +1086,40 @@ class UnreachableTests(SynchronousTestCase):
         bench.broker.retire(b"A")
         bench.check()
         self.assertEqual((bench.lost, bench.broker.inHand), ([], 1))
+
+    def test_missedHeartbeat(self) -> None:
+        """One that could not be asked for a sign of life is asked again: what it never got may still be found out."""
+        bench = Bench(deliveryTimeout=5)
+        bench.ready(b"A")
+        (one,) = bench.ask(b"1")
+        bench.away.add(b"A")
+        bench.broker.tick(5)
+        bench.check()
+        bench.away.clear()
+        bench.sent()
+        bench.broker.tick(10)
+        self.assertEqual(bench.sent(), [(b"A", HEARTBEAT)])
+        bench.broker.workerAlive(b"A")
+        bench.check()
+        self.assertEqual((bench.sent(), one.attempts), ([(b"A", b"1")], 0))
+
+    def test_lostOnTheWay(self) -> None:
+        """What counts for a worker that did not get its first request is when it began what it got afterwards."""
+        bench = Bench(deliveryTimeout=5, jobTimeout=20, cancelKills=8)
+        bench.ready(b"A", credit=2)
+        first, second = bench.askNatively(b"1", b"2")
+        bench.broker.tick(5)
+        bench.broker.cancel(first)  # type: ignore[arg-type]
+        bench.reply(b"A", second)
+        bench.ask(b"3")
+        bench.broker.tick(12)
+        bench.broker.workerAlive(b"A")
+        bench.check()
+        for now in (13, 25):
+            bench.broker.tick(now)
+        self.assertEqual((bench.givenUp, bench.broker.inHand), ([(b"1", "cancelled", "its client cancelled it")], 1))
+        bench.broker.tick(32)
+        self.assertEqual([code for _, code, _ in bench.givenUp], ["cancelled", "timeout"])
 
     def test_many(self) -> None:
         """A whole machine full of workers may have gone at once."""

@@ -39,7 +39,8 @@ ALLOWED = {
     "answers": "memory tally wire",
     "services": "wire.frontend",
     "timetable": "limits services wire.frontend",
-    "dispatch": "answers limits services tally timetable wire",
+    "ledger": "answers limits services tally timetable wire",
+    "dispatch": "answers ledger limits services tally wire",
     "broker": "answers dispatch limits memory services tally wire",
     "waiting": "wire.frontend",
     "quota": "",
@@ -143,7 +144,7 @@ ALLOWED = {
 
 #: The modules without sockets, processes, files, threads and clocks, and all of the standard library that they need.
 PURE = (
-    "wire wire.words wire.frontend wire.backend tally memory answers services timetable dispatch broker waiting "
+    "wire wire.words wire.frontend wire.backend tally memory answers services timetable ledger dispatch broker waiting "
     "quota gate hooks endpoints addresses access admission kinds rows limits settings child backoff reloading pool "
     "credit hand"
 )

@@ -189,6 +189,7 @@ class Harbour(Bench):
         self.leaving: set[bytes] = set()
         self.deliveries: Counter[bytes] = Counter()
         self.losses: Counter[bytes] = Counter()
+        self.deaths: Counter[bytes] = Counter()
         self.holders: set[tuple[bytes, bytes]] = set()
         self.told: Counter[bytes] = Counter()  # type: ignore[assignment]
         self.latest: dict[str, bytes] = {}
@@ -218,10 +219,10 @@ class Harbour(Bench):
         assert worker not in self.leaving, "given to one that leaves"
         assert request.service in self.services[worker], "given to one that does not serve it"
         assert len(hand) < self.credits[worker], "given more than the credit"
-        assert not any(self.isAlone(worker, each) for each in hand), "not alone"
+        self.named[name] = request
+        assert not hand or not any(self.isAlone(worker, each) for each in [*hand, name]), "not alone"
         self.deliveries[name] += 1
         if self.deliveries[name] > 1:
-            assert not hand or not self.isAlone(worker, name), "not alone"
             assert request.attempts < (request.maxAttempts or 2), "tried too often"
         elif name not in self.detoured:
             assert self.latest.get(request.service, b"") < name, "overtaken"
@@ -238,9 +239,9 @@ class Harbour(Bench):
 
     def isAlone(self, worker: bytes, name: bytes) -> bool:
         """Whether a request must not share this worker's hand; the crowded one executes all that it holds at once."""
-        request = self.named.get(name)
-        if worker != CROWDED or request is None:
-            return self.deliveries[name] > 1
+        request = self.named[name]
+        if worker != CROWDED:
+            return self.deaths[name] > 0 or request.maxAttempts == 1
         return 0 < request.attempts + request.suspected >= (request.maxAttempts or 2) - 1
 
     def settled(self) -> None:
@@ -253,7 +254,7 @@ class Harbour(Bench):
             if worker not in self.leaving and self.broker.isIdle(worker):
                 assert wanted.isdisjoint(self.services[worker]), "somebody waits, and somebody is idle"
         for request in self.requests.values():
-            assert request.attempts <= min(self.losses[request.id], request.maxAttempts or 2)
+            assert request.attempts <= min(self.deaths[request.id], request.maxAttempts or 2)
 
     # --- what may happen
 
@@ -318,13 +319,14 @@ class Harbour(Bench):
         workers = list(self.hands)
         if workers:
             worker = workers[which % len(workers)]
-            self.forget(worker)
+            self.forget(worker, died)
             self.gone(worker, "signal SIGKILL", died)
 
-    def forget(self, worker: bytes) -> None:
-        """A worker is there no more; what it held may be answered by it still."""
+    def forget(self, worker: bytes, died: bool = True) -> None:
+        """A worker is there no more; what it held may be answered by it still, and is suspect if it died of that."""
         for name in self.hands.pop(worker):
             self.losses[name] += 1
+            self.deaths[name] += died or worker.startswith(b"plain")
             self.ghosts.append((worker, name))
         self.leaving.discard(worker)
         self.away.discard(worker)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from pirate.service import ServerState
-from pirate.settings import Limits
+from pirate.settings import Limits, Terms
 from pirate.test.test_service import ServerCase
 from pirate.wire.frontend import header, parseHeader
 
@@ -211,6 +211,32 @@ class DemandTests(ServerCase):
         self.busy().answer()
         self.settle()
         self.assertEqual((server.stats()["undeliverable"], server.stats()["in_hand"]), (1, 0))
+
+
+class TimeTests(ServerCase):
+    """What is done when its time has come."""
+
+    def test_stoodStill(self) -> None:
+        """When the server itself stood still, an answer that came meanwhile counts, and its worker lives."""
+        self.stage.answering = False
+        server = self.serve(1, terms=Terms(jobTimeout=5))
+        self.stage.ask(b"c", b"x")
+        self.busy().answer()
+        self.reactor.advance(6)
+        self.settle(1, steps=10)
+        self.assertEqual(self.stage.transports[0].frontend.sent, [[b"c", b"", b"x"]])
+        self.assertEqual((self.stage.workers[0].process.signals, server.stats()["failed"]), ([], {}))
+
+    def test_jobTimeout(self) -> None:
+        """A job that takes too long is given up when its time is over, without any traffic."""
+        self.stage.answering = False
+        server = self.serve(1, terms=Terms(jobTimeout=5))
+        self.stage.ask(b"c", b"x")
+        self.settle(4.9)
+        self.assertEqual(server.stats()["failed"], {})
+        self.settle(0.2)
+        self.settle()
+        self.assertEqual(server.stats()["failed"], {"timeout": 1})
 
 
 class TellingTests(ServerCase):

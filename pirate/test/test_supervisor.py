@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from twisted.logger import LogLevel
 
+from pirate import supervisor
 from pirate.pool import LAST_GRACE
-from pirate.settings import Limits
+from pirate.settings import Limits, Terms
 from pirate.supervisor import LAST_ANSWERS
 from pirate.test.test_service import ServerCase
 from pirate.wire.words import DEQUEUE, EXITING, WAITING
@@ -111,6 +112,25 @@ class DeathTests(ServerCase):
         self.settle(1, steps=10)
         self.assertEqual(broken.process.signals, ["KILL"])
         self.assertEqual(len(self.stage.living()), 2)
+
+    def test_stopped(self) -> None:
+        """
+        A worker that a signal has stopped counts as dead, and is killed: its request has had an attempt, because it may
+        have been begun, so one that may be tried only once is given up.
+        """
+        self.stage.answering = False
+        stopped: list[int] = []
+        self.patch(supervisor, "isStopped", stopped.__contains__)
+        server = self.serve(2, terms=Terms(deliveryTimeout=5, maxAttempts=2))
+        self.stage.ask(b"c", b"x")
+        first = self.busy()
+        stopped.append(first.process.pid)
+        self.settle(6, steps=6)
+        [second] = [worker for worker in self.stage.living() if worker.held and worker is not first]
+        self.assertEqual((first.process.signals[-1], server.stats()["redispatched"]), ("KILL", 1))
+        stopped.append(second.process.pid)
+        self.settle(6, steps=6)
+        self.assertEqual((server.stats()["redispatched"], server.stats()["failed"]), (1, {"worker-lost": 1}))
 
     def test_crashLoop(self) -> None:
         """Workers that crash at every start are tried ever more rarely, and it recovers when they do."""

@@ -1,0 +1,196 @@
+"""
+Who holds what, and what becomes of it when its holder does not answer.
+
+The rules:
+
+- When a worker dies, all that it held goes to the front of the backlog in the order in which it was held, and each of
+  these is alone in the next worker's hand.
+- A request that was alone in the hand of a worker that died is charged an attempt.  Of several, one was being executed,
+  and nobody knows for certain which: each is suspected, and one that takes another worker down is charged with both.
+- A request that may be tried only once shares no hand, so that it is certain whether it has been tried.
+- A worker with a concurrency executes all that it holds at the same time.  When it dies, or is stopped because of one
+  of them, all are charged; so a request is alone there only if it has been charged, and may be tried only once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from pirate.answers import Answers
+from pirate.limits import Terms
+from pirate.services import Service, Services, Worker
+from pirate.tally import Tally
+from pirate.timetable import NEVER, Timetable
+from pirate.wire.frontend import Request, State
+from pirate.wire.words import Code
+
+
+class Ledger:
+    """
+    The workers, and what they hold.
+
+    :param terms: what a request can count on.
+    :param answers: what clients are told.
+    :ivar now: the time in seconds, on any clock that does not go back.
+    :ivar watch: called with a worker's identity and whether it is busy, at each change, if anybody wants to know.
+    """
+
+    def __init__(self, terms: Terms, answers: Answers, tally: Tally) -> None:
+        self._terms = terms
+        self.answers = answers
+        self.tally = tally
+        self.now = 0.0
+        self.watch: Callable[[bytes, bool], None] | None = None
+        self._workers: dict[bytes, Worker] = {}
+        self._services = Services()
+        self._timetable = Timetable(terms)
+        self._moved: dict[bytes, Request] = {}
+        self._inHand = 0
+        self._busy = 0
+
+    # --- what there is
+
+    @property
+    def inHand(self) -> int:
+        """How many requests workers hold that are not answered yet."""
+        return self._inHand
+
+    @property
+    def idle(self) -> int:
+        """How many workers hold nothing."""
+        return len(self._workers) - self._busy
+
+    def knows(self, identity: bytes) -> bool:
+        """Whether a worker has said that it is there."""
+        return identity in self._workers
+
+    def hasWorked(self, identity: bytes) -> bool:
+        """Whether a worker has been given a request, or is not known any more."""
+        worker = self._workers.get(identity)
+        return worker is None or worker.began > 0
+
+    def isIdle(self, identity: bytes) -> bool:
+        """Whether a worker is known and holds nothing."""
+        worker = self._workers.get(identity)
+        return worker is not None and not worker.held
+
+    def isSpare(self, identity: bytes) -> bool:
+        """Whether a worker is known and executes less than half of what it could at the same time."""
+        worker = self._workers.get(identity)
+        return worker is not None and 2 * len(worker.held) < worker.concurrency
+
+    # --- the hand of a worker
+
+    def _isolates(self, worker: Worker, request: Request) -> bool:
+        """Whether a request must not share this worker's hand."""
+        if worker.concurrency == 1:
+            return request.alone
+        charged = request.attempts + request.suspected
+        return charged > 0 and charged + 1 >= (request.maxAttempts or self._terms.maxAttempts)
+
+    def _lookAtHand(self, worker: Worker, gone: Iterable[bytes]) -> None:
+        """Some are not in a worker's hand any more: what it executes now counts.  :param gone: their ids."""
+        if not worker.held:
+            self._empty(worker)
+            return
+        first = next(iter(worker.held.values()))
+        if worker.dooms:
+            for each in gone:
+                worker.dooms.pop(each, None)
+            worker.doomed = min(worker.dooms.values(), default=NEVER)
+        if worker.concurrency > 1:
+            worker.began = first.since
+        elif self._terms.cancelKills and first.state is State.DONE and first.id not in worker.dooms:
+            # It was cancelled while it waited in this hand.
+            self._doom(worker, first)
+
+    def _doom(self, worker: Worker, request: Request) -> None:
+        """A worker executes a request that was cancelled: it is stopped if it goes on with that."""
+        worker.dooms[request.id] = doom = self.now + self._terms.cancelKills
+        worker.doomed = min(worker.doomed, doom)
+        self._timetable.note(doom)
+
+    def _empty(self, worker: Worker) -> None:
+        """A worker's hand is empty."""
+        worker.held.clear()
+        worker.dooms.clear()
+        worker.room = worker.credit
+        worker.doomed = NEVER
+        self._busy -= 1
+        if self.watch is not None:
+            self.watch(worker.identity, False)
+
+    def _emptyUnanswered(self, worker: Worker) -> None:
+        """A plain worker asks for the next request: if it has not answered the last one, it will not do so any more."""
+        for request in worker.held.values():
+            if request.state is State.HELD:
+                self._fail(request, Code.APP_ERROR, "its worker asked for the next request without an answer")
+        self._empty(worker)
+
+    def _moveHand(self, worker: Worker, reason: str, died: bool) -> None:
+        """What a lost worker held goes to the front, or is given up."""
+        if died or worker.plain:
+            self._charge(worker)
+        for request in reversed(worker.held.values()):
+            if request.state is not State.HELD:
+                continue
+            if request.parts and self.answers.hasSentParts(request):
+                self._fail(
+                    request, Code.WORKER_LOST, f"its worker was lost after {len(request.parts)} parts, by {reason}"
+                )
+            elif request.attempts >= (request.maxAttempts or self._terms.maxAttempts):
+                times = "once" if request.attempts == 1 else f"{request.attempts} times"
+                self._fail(request, Code.WORKER_LOST, f"its worker was lost {times}, at last by {reason}")
+            else:
+                request.alone = request.alone or died or worker.plain
+                self._requeue(request, worker)
+
+    def _charge(self, worker: Worker) -> None:
+        """
+        Charge a death to the request that was being executed, or to all of them if they all were.
+
+        With several in hand of which one was, that is not certain, because answers may have been lost with the worker:
+        then each is suspected, and one that takes another worker down, alone, is charged with both.
+        """
+        if len(worker.held) == 1 or worker.concurrency > 1:
+            for executed in worker.held.values():
+                if executed.state is State.HELD:
+                    executed.attempts += 1 + executed.suspected
+                    executed.suspected = 0
+        else:
+            for request in worker.held.values():
+                request.suspected = 1
+
+    def _requeue(self, request: Request, worker: Worker) -> Service:
+        """Put a request that a worker held back to the front of its backlog."""
+        request.holders += (worker.identity,)
+        request.parts = None
+        request.partBytes = 0
+        self._moved[request.id] = request
+        self.tally.redispatched += 1
+        self._inHand -= 1
+        return self._wait(request, front=True)
+
+    def _wait(self, request: Request, front: bool = False) -> Service:
+        service = self._services.put(request, self.now, front)
+        self._timetable.waits(request)
+        return service
+
+    # --- the end of a request
+
+    def _finish(self, request: Request) -> None:
+        if request.state is State.QUEUED:
+            self._services.leave(request)
+        elif request.state is State.HELD:
+            self._inHand -= 1
+        request.state = State.DONE
+        if request.account is not None and request.id:
+            request.account.open -= 1
+            request.account = None
+        # There may be notes of it here and there for some time; they must not keep what it brought.
+        request.body = []
+        self._moved.pop(request.id, None)
+
+    def _fail(self, request: Request, code: Code, message: str) -> None:
+        self._finish(request)
+        self.answers.gaveUp(request, code, message, self.now)
