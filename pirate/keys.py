@@ -197,17 +197,20 @@ def _listed(file: Path, text: str) -> Iterator[tuple[Path, bytes, str]]:
 
 
 def _files(place: Path) -> list[Path]:
-    if not place.is_dir():
-        return [place]
     try:
+        # Not C{is_dir}, which lets some of the system's refusals through, and takes the others for a no.
+        if not stat.S_ISDIR(place.stat().st_mode):
+            return [place]
         return sorted(each for each in place.iterdir() if each.name.endswith(PUBLIC))
     except OSError as error:
         raise ConfigurationError(f"{place}: {error.strerror}") from None
 
 
-def _stamp(file: Path) -> tuple[str, int, int, int]:
+def _stamp(file: Path) -> tuple[str, int, int, int, int]:
     facts = file.stat()
-    return file.name, facts.st_mtime_ns, facts.st_size, facts.st_ino
+    # The time of the last change of anything, and the mode, which may change at the same time: a file that could not be
+    # read may be readable now, with the same content.
+    return file.name, facts.st_ctime_ns, facts.st_mode, facts.st_size, facts.st_ino
 
 
 def _read(file: Path) -> str:

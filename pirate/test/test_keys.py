@@ -189,6 +189,12 @@ class NameTests(KeyCase):
         self.write("broken.key", "")
         self.assertIn("broken.key: there is no public-key in it", self.refused(loadNames, self.folder))
 
+    def test_outOfReach(self) -> None:
+        """What the system does not even let be looked at is refused in one line, like what is not there."""
+        for name, reason in (("none", "No such file or directory"), ("x" * 300, "File name too long")):
+            place = self.folder / name
+            self.assertEqual(self.refused(loadNames, place), f"{place}: {reason}")
+
     def test_names(self) -> None:
         """A name can stand in a path, in a log and in a header; what cannot is refused."""
         for name in ("alice", "Müller & Söhne", "a.b-c_d", "x" * 244):
@@ -201,12 +207,14 @@ class NameTests(KeyCase):
         self.assertIn(f"{bad}: 'a\\x1b[2J' is not a name", self.refused(loadNames, bad))
 
     def test_fingerprint(self) -> None:
-        """It changes when a key appears, is written anew or goes, and at nothing else."""
+        """It changes when a key appears, is written anew, may be read by others or goes, and at nothing else."""
         seen = [fingerprint(self.folder)]
         public, _ = writePair(self.folder, "alice")
         seen.append(fingerprint(self.folder))
         self.assertEqual(fingerprint(self.folder), seen[-1])
         public.write_text(public.read_text() + "\n")
+        seen.append(fingerprint(self.folder))
+        public.chmod(0o600)
         seen.append(fingerprint(self.folder))
         public.unlink()
         seen.append(fingerprint(self.folder))
