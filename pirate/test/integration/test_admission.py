@@ -126,6 +126,19 @@ class KeyTests(AdmissionCase):
         self.assertTrue(set(server.workers) - set(workers))
         self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [True])
 
+    async def test_unanswerable(self) -> None:
+        """A question that cannot be answered is a no, and the next one is answered."""
+        server = await self.guarded()
+
+        def fail(key: bytes) -> str:
+            raise ZeroDivisionError
+
+        failing = self.patch(pirate.keyring, "toText", fail)
+        self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [False])
+        failing.restore()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [True])
+
     async def test_revoked(self) -> None:
         """Who is connected when their key is removed is not served any more; with a key again, they are."""
         server = await self.guarded()
