@@ -195,6 +195,17 @@ class NameTests(KeyCase):
             place = self.folder / name
             self.assertEqual(self.refused(loadNames, place), f"{place}: {reason}")
 
+    def test_writable(self) -> None:
+        """Keys where anybody could put another one are refused, be it the directory, one of its files, or a list."""
+        public, _ = writePair(self.folder, "alice")
+        public.chmod(0o666)
+        told = f"{public} has mode 0666: anybody could put a key there: chmod o-w {public}"
+        self.assertEqual((self.refused(loadNames, self.folder), self.refused(loadNames, public)), (told, told))
+        public.chmod(0o664)
+        self.assertEqual(list(loadNames(self.folder).values()), ["alice"])
+        self.folder.chmod(0o1777)
+        self.assertIn(f"{self.folder} has mode 1777", self.refused(loadNames, self.folder))
+
     def test_names(self) -> None:
         """A name can stand in a path, in a log and in a header; what cannot is refused."""
         for name in ("alice", "Müller & Söhne", "a.b-c_d", "x" * 244):
