@@ -120,6 +120,15 @@ class PairTests(KeyCase):
         for name in ("", "..", "a/b", "/etc/passwd"):
             self.assertIn("is not the name of a credential", self.refused(locate, f"credential:{name}"))
 
+    def test_meanwhile(self) -> None:
+        """A file that somebody else makes at the same moment is not overwritten either."""
+        self.patch(os.path, "lexists", lambda path: False)
+        for name in ("alice.key", "alice.key_secret"):
+            there = self.write(name, "another's")
+            self.assertIn(f"{there} is there already", self.refused(writePair, self.folder, "alice"))
+            self.assertEqual((os.listdir(self.folder), there.read_text()), ([name], "another's"))
+            there.unlink()
+
     def test_noPair(self) -> None:
         """Halves of two pairs are refused: every handshake would fail without a word."""
         one, other = zmq.curve_keypair(), zmq.curve_keypair()

@@ -16,6 +16,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 import pirate.keyring
+import pirate.zap
+from pirate.hooks import Hooks, RequestContext
 from pirate.keys import writePair
 from pirate.member import Member
 from pirate.service import JobServer
@@ -24,8 +26,8 @@ from pirate.test.integration.load import contextWithoutLinger
 from pirate.test.integration.support import ServerCase
 from pirate.test.integration.test_external import PlainWorker, upper
 from pirate.test.integration.visitor import Visitor, keysOf, knock
+from pirate.test.integration.zmtp import RawPeer, message
 from pirate.wire.frontend import header, parseHeader
-from pirate.zap import MAX_QUESTIONS
 
 PLAIN = {"plain_username": b"admin", "plain_password": b"admin"}
 
@@ -177,9 +179,12 @@ class AddressTests(AdmissionCase):
 
     async def test_crowd(self) -> None:
         """Of many who come at once, more than are asked in one turn of the reactor, nobody is forgotten."""
+        self.patch(pirate.zap, "MAX_QUESTIONS", 1)
         server = await self.serve("upper", allow=("127.0.0.0/8",))
-        await deferToThread(self.comeTogether, server.endpoints.frontend[0], 2 * MAX_QUESTIONS + 1)
+        await deferToThread(self.comeTogether, server.endpoints.frontend[0], 100)
         self.assertEqual(server.stats()["refused"], {})
+        # One whose question was forgotten comes again after the time for handshakes.
+        self.assertEqual(server.stats()["connections"]["frontend"]["accepted"], 100)
 
     def comeTogether(self, endpoint: str, count: int) -> None:
         """So many clients connect at once, and each waits for its answer."""
@@ -197,6 +202,24 @@ class AddressTests(AdmissionCase):
         """A good key does not help at a denied address."""
         server = await self.guarded(frontend=self.everywhere(), deny=("::1",))
         self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [True, False, True])
+
+    async def test_claims(self) -> None:
+        """What a peer says of itself in the handshake is not believed, whether or not there is anything to ask."""
+        asked: list[RequestContext] = []
+
+        class Doorkeeper(Hooks):
+            def allowRequest(self, context: RequestContext) -> bool:
+                asked.append(context)
+                return False
+
+        for networks in ((), ("127.0.0.0/8",)):
+            server = await self.serve("upper", hooks=Doorkeeper(), allow=networks)
+            with RawPeer(server.endpoints.frontend[0]) as peer:
+                lies = {"User-Id": b"admin", "Peer-Address": b"192.0.2.7"}
+                self.assertTrue(await deferToThread(peer.handshake, **lies))
+                peer.send(message(b"", b"x"))
+                await self.until(lambda: bool(asked))
+            self.assertEqual(asked.pop(), RequestContext("127.0.0.1", None, "", 1))
 
     async def test_plainServer(self) -> None:
         """A server that asks nothing admits those who say nothing."""
