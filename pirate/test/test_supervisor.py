@@ -357,6 +357,16 @@ class TokenTests(ServerCase):
         self.assertEqual(self.server.workers, {self.worker.process.pid: "waiting"})
         self.assertEqual(self.server.stats()["dropped"], {})
 
+    def test_name(self) -> None:
+        """Nobody can guess a worker's name, and claim it before; eight bytes of it are random."""
+        self.server.grow()
+        self.settle()
+        names = [each.job["identity"] for each in self.stage.workers]
+        guesses = [f"child_{each.process.pid}_" for each in self.stage.workers]
+        found = [name.removeprefix(guess) for name, guess in zip(names, guesses, strict=True)]
+        self.assertEqual([len(bytes.fromhex(each)) for each in found], [8, 8])
+        self.assertEqual(len(set(found)), 2)
+
     def test_wrong(self) -> None:
         """A wrong token does not."""
         self.worker.announce(token="0" * 32)
