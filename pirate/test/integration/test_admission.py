@@ -18,7 +18,7 @@ from twisted.internet.threads import deferToThread
 import pirate.keyring
 import pirate.zap
 from pirate.hooks import Hooks, RequestContext
-from pirate.keys import writePair
+from pirate.keys import loadPublic, writePair
 from pirate.member import Member
 from pirate.service import JobServer
 from pirate.test.integration.gate import PATIENCE
@@ -53,10 +53,10 @@ class AdmissionCase(ServerCase):
         """Let somebody call from now on."""
         (self.keys / f"{name}.key").rename(self.clients / f"{name}.key")
 
-    async def guarded(self, **given: Any) -> JobServer:
+    async def guarded(self, app: str = "upper", **given: Any) -> JobServer:
         """A server that asks for keys."""
         curve = {"curveSecret": str(self.keys / "server.key_secret"), "curveClients": str(self.clients)}
-        return await self.serve("upper", **{**curve, **given})
+        return await self.serve(app, **{**curve, **given})
 
     def everywhere(self) -> tuple[str, ...]:
         """Endpoints over TCP, IPv6 and a UNIX socket."""
@@ -96,6 +96,13 @@ class KeyTests(AdmissionCase):
             self.assertEqual(await deferToThread(friend.ask, b"still there"), [b"STILL THERE"])
         self.assertEqual(server.stats()["refused"], {"unknown-key": 3})
         self.assertEqual(server.stats()["dropped"], {})
+
+    async def test_user(self) -> None:
+        """The app is told the name of the key's holder; where any key opens, the key itself."""
+        for clients, user in ((str(self.clients), b"alice"), ("*", loadPublic(self.clients / "alice.key"))):
+            server = await self.guarded("caller", curveClients=clients)
+            alice = await self.visit(server.endpoints.frontend[0], **keysOf(self.keys, "alice"))
+            self.assertEqual(await deferToThread(alice.ask, b"x"), [user])
 
     async def test_any(self) -> None:
         """With a star any key opens, but it takes a key."""
