@@ -81,6 +81,13 @@ class BoundsTests(ServerCase):
         peer.send(message(b"", b"x"))
         self.assertEqual(await deferToThread(peer.receive), [b"", b"None"])
 
+    async def test_extremes(self) -> None:
+        """The least that may be is enough for a worker to come, and the most is not too much for ZeroMQ."""
+        most = dict.fromkeys(("maxMessageSize", "maxMessageTotal", "handshakeTimeout", "heartbeat"), 1e6)
+        for bounds in ({"maxMessageSize": KIB}, most):
+            server = await self.serveWithin("several", **bounds)
+            self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
+
     async def test_frameSize(self) -> None:
         """A frame that is too large has its connection closed when its size is known, on both sockets."""
         server = await self.serveWithin(maxMessageSize=16 * KIB)
