@@ -272,8 +272,9 @@ class ChanceTests(TestCase):
         """What they begin with is made unpredictable before there is a ROUTER, which takes it when it is made."""
         done: list[str] = []
 
-        def router(*ignored: object) -> Router:
+        def router(factory: ZmqFactory, fired: object) -> Router:
             done.append("made")
+            factory.context.term()
             raise LookupError
 
         self.patch(pirate.transport, "seedLibrary", lambda: done.append("seeded"))
