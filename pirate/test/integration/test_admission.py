@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -307,6 +308,23 @@ class RogueTests(AdmissionCase):
         self.assertEqual(replies, [[b"%d" % member.process.pid]] * 5)
         self.assertFalse(rogue.socket.poll(0))
         self.assertEqual((server.stats()["dropped"], list(server.workers.values())), ({}, ["waiting"]))
+        for name in ("cmdline", "environ"):
+            shown = Path(f"/proc/{member.process.pid}/{name}").read_bytes()
+            self.assertFalse([each for each in (member.token.encode(), member.identity) if each in shown])
+
+    async def test_dead(self) -> None:
+        """With the name and the token of a child that has ended nobody is anything."""
+        members = self.members()
+        server = await self.serve("pid")
+        os.kill(members[0].process.pid, signal.SIGKILL)
+        await self.until(lambda: len(members) == 2 and list(server.workers.values()) == ["waiting"])
+        rogue = self.claim(server, members[0])
+        info = {"pirate": 1, "pid": members[0].process.pid, "token": members[0].token, "credit": 64}
+        rogue.say(b"waiting", json.dumps(info).encode())
+        await self.until(lambda: bool(self.logged("unknown-worker")))
+        replies = {(await self.ask(server, b""))[0] for _ in range(3)}
+        self.assertEqual((replies, rogue.socket.poll(0)), ({b"%d" % members[1].process.pid}, 0))
+        self.assertEqual(server.stats()["dropped"], {"unknown-worker": 1})
 
     async def test_before(self) -> None:
         """
