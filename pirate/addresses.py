@@ -26,6 +26,8 @@ def parseNetwork(given: str) -> str:
 
 def _network(given: str) -> Network:
     text = str(given).strip()
+    if "%" in text:
+        raise ConfigurationError(f"{text!r} has a zone, but a rule holds in all of them: leave out what follows the %")
     try:
         network = ipaddress.ip_network(text)
     except ValueError as error:

@@ -65,6 +65,8 @@ class Answers:
         if len(first.joined) >= MAX_JOINED:
             first.joined.pop(0)
         first.joined.append(request)
+        # The first one's is what is worked on; this one's would be kept uncounted.
+        request.body = []
         if request.partial:
             for part in first.parts or ():
                 self._send(request.part(part))

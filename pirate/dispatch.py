@@ -40,7 +40,7 @@ class Dispatcher(Ledger):
     :ivar unreachable: called with the identity of a worker to which a message could not be sent; whether somebody will
         tell of its end, L{workerGone}, once its last answers have been read.
     :ivar retired: called with the identity of a worker that is asked to leave because its lifetime is over.
-    :ivar wantsContext: whether some worker's app has asked for the context of requests.
+    :ivar wantsContext: whether some worker's app has asked for the context of requests; C{None}: none has come yet.
     """
 
     def __init__(self, toWorker: Send, postToWorker: Post, terms: Terms, answers: Answers, tally: Tally) -> None:
@@ -50,7 +50,7 @@ class Dispatcher(Ledger):
         self.lost: Callable[[bytes, str], None] = lambda identity, why: None
         self.unreachable: Callable[[bytes], bool] = lambda identity: False
         self.retired: Callable[[bytes], None] = lambda identity: None
-        self.wantsContext = False
+        self.wantsContext: bool | None = None
 
     # --- workers
 
@@ -191,7 +191,7 @@ class Dispatcher(Ledger):
         worker.concurrency = known.concurrency
         worker.wantsContext = known.context
         worker.lifetime = lifetime
-        self.wantsContext = self.wantsContext or known.context
+        self.wantsContext = bool(self.wantsContext) or known.context
         self._services.enroll(worker)
         return worker
 

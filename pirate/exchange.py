@@ -74,7 +74,8 @@ class Exchange:
                 if refusal is not None:
                     self._broker.refuse(request, *refusal)
                     return
-            if self._broker.wantsContext:
+            # Also before it is known: the very first requests are as hostile as any.
+            if self._broker.wantsContext is not False:
                 request.peer, request.user = sender.address(), sender.userId()
             if isinstance(request, NativeRequest):
                 self._native(request)

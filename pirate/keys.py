@@ -83,7 +83,7 @@ def loadNames(path: str | os.PathLike[str]) -> dict[bytes, str]:
     :param path: a directory, whose C{*.key} are certificates; a certificate; or a file with lines C{name = key}.  The
         holder of a certificate's key is the C{name} in its metadata, or else the file's name.
     :return: the holder's name, by the key: 40 bytes of Z85 text.  One holder may have several keys.
-    :raise ConfigurationError: if something is in the way, or one key has two holders.
+    :raise ConfigurationError: if something is in the way, if anybody may write there, or if one key has two holders.
     """
     place = locate(path)
     names: dict[bytes, str] = {}
@@ -172,8 +172,10 @@ def checkName(name: str) -> str:
 
 
 def _named(place: Path) -> Iterator[tuple[Path, bytes, str]]:
+    _refuseWritable(place)
     for file in _files(place):
         text = _read(file)
+        _refuseWritable(file)
         certificate = _certificate(text)
         if certificate.public or file != place:
             name = certificate.name or file.name.removesuffix(PUBLIC).removesuffix(SECRET)
@@ -197,17 +199,20 @@ def _listed(file: Path, text: str) -> Iterator[tuple[Path, bytes, str]]:
 
 
 def _files(place: Path) -> list[Path]:
-    if not place.is_dir():
-        return [place]
     try:
+        # Not C{is_dir}, which lets some of the system's refusals through, and takes the others for a no.
+        if not stat.S_ISDIR(place.stat().st_mode):
+            return [place]
         return sorted(each for each in place.iterdir() if each.name.endswith(PUBLIC))
     except OSError as error:
         raise ConfigurationError(f"{place}: {error.strerror}") from None
 
 
-def _stamp(file: Path) -> tuple[str, int, int, int]:
+def _stamp(file: Path) -> tuple[str, int, int, int, int]:
     facts = file.stat()
-    return file.name, facts.st_mtime_ns, facts.st_size, facts.st_ino
+    # The time of the last change of anything, and the mode, which may change at the same time: a file that could not be
+    # read may be readable now, with the same content.
+    return file.name, facts.st_ctime_ns, facts.st_mode, facts.st_size, facts.st_ino
 
 
 def _read(file: Path) -> str:
@@ -271,6 +276,16 @@ def _refuseOpen(file: Path) -> None:
         raise ConfigurationError(
             f"{file} has mode {mode:04o}, but only its owner may read a secret key: chmod 600 {file}"
         )
+
+
+def _refuseWritable(place: Path) -> None:
+    """Whoever can write a key where they are looked for can let himself in."""
+    try:
+        mode = stat.S_IMODE(place.stat().st_mode)
+    except OSError as error:
+        raise ConfigurationError(f"{place}: {error.strerror}") from None
+    if mode & stat.S_IWOTH:
+        raise ConfigurationError(f"{place} has mode {mode:04o}: anybody could put a key there: chmod o-w {place}")
 
 
 def _write(file: Path, text: str, mode: int) -> None:

@@ -66,6 +66,16 @@ SOME_SECONDS = Kind(float, lambda value: _isNumber(value) and value > 0, "a numb
 INTERVAL = Kind(
     float, lambda value: _isNumber(value) and value >= 0.01, "a number of seconds, at least 0.01", "seconds"
 )
+#: ZeroMQ counts these in milliseconds, of which an int holds no more than 24 days.
+BEAT = Kind(
+    float, lambda value: _isNumber(value) and value <= 1e6, "a number of seconds, from 0 to a million", "seconds"
+)
+SOME_BEATS = Kind(
+    float,
+    lambda value: _isNumber(value) and 0 < value <= 1e6,
+    "a number of seconds, more than 0 and at most a million",
+    "seconds",
+)
 LEVEL = Kind(int, lambda value: type(value) is int and 0 <= value <= 4, "a whole number from 0 to 4")
 SWITCH = Kind(bool, lambda value: isinstance(value, bool), "true or false")
 PREFETCH = Kind(
@@ -95,5 +105,12 @@ KEYS = Kind(
 
 MIB = Kind(float, _isNumber, "a number of MiB, 0 or more", "MiB")
 SOME_MIB = Kind(float, lambda value: _isNumber(value) and value > 0, "a number of MiB, more than 0", "MiB")
+#: What workers say when they come fits into the least, and the most, in bytes, into ZeroMQ's integer.
+FRAME_MIB = Kind(
+    float,
+    lambda value: _isNumber(value) and 1 / 1024 <= value <= 1e6,
+    "a number of MiB, from 1/1024 to a million",
+    "MiB",
+)
 RATE = Kind(float, _isNumber, "a number of requests a second, 0 or more", "requests a second")
 POLICY = Kind(str, lambda value: value in ("wait", "reject"), "wait or reject")

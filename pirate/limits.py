@@ -7,7 +7,20 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from pirate.errors import ConfigurationError
-from pirate.kinds import COUNT, INTERVAL, MIB, POLICY, RATE, SECONDS, SOME, SOME_MIB, SOME_SECONDS
+from pirate.kinds import (
+    BEAT,
+    COUNT,
+    FRAME_MIB,
+    INTERVAL,
+    MIB,
+    POLICY,
+    RATE,
+    SECONDS,
+    SOME,
+    SOME_BEATS,
+    SOME_MIB,
+    SOME_SECONDS,
+)
 from pirate.rows import Movable, check, optionName, setting
 
 
@@ -142,16 +155,16 @@ class Bounds:
     :raise ConfigurationError: naming the settings and their values.
     """
 
-    maxMessageSize: float = setting(64.0, SOME_MIB, "size of one frame, beyond which its connection is closed")
+    maxMessageSize: float = setting(64.0, FRAME_MIB, "size of one frame, beyond which its connection is closed")
     maxMessageFrames: int = setting(1024, SOME, "frames of one message; one that has more is refused")
     maxMessageTotal: float = setting(256.0, SOME_MIB, "size of all frames of one message; a larger one is refused")
     maxConnections: int = setting(0, COUNT, "connections of each socket; 0: as many as leave some open files to spare")
     clientRequests: int = setting(0, COUNT, "requests of one client that wait or are worked on; 0: any")
     rate: float = setting(0.0, RATE, "requests of one client, on average; 0: any")
     burst: int = setting(Movable(1), SOME, "requests of one client at once within its rate; default a second's worth")
-    handshakeTimeout: float = setting(5.0, SOME_SECONDS, "time that a peer has to say who it is")
+    handshakeTimeout: float = setting(5.0, SOME_BEATS, "time that a peer has to say who it is")
     heartbeat: float = setting(
-        60.0, SECONDS, "time between signs of life from clients on TCP, half of which may pass without one; 0: none"
+        60.0, BEAT, "time between signs of life from clients on TCP, half of which may pass without one; 0: none"
     )
 
     def __post_init__(self) -> None:

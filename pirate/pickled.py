@@ -47,11 +47,11 @@ def app(*frames: bytes, context: Context) -> list[bytes]:
 
 
 def isTrusted(context: Any) -> bool:
-    """Whether a client may be one that is trusted: from this machine, as far as is known, or with a key."""
+    """Whether a client may be one that is trusted: from this machine, or with a key; not if neither is known."""
     if getattr(context, "user", ""):
         return True
     try:
-        return not context.client or ip_address(context.client).is_loopback
+        return bool(context.client) and ip_address(context.client).is_loopback
     except ValueError:
         # Not an IP address: a UNIX socket.
         return True

@@ -337,11 +337,17 @@ class JobServer(Service):
 
     def _allow(self, context: RequestContext) -> bool | str | None:
         try:
-            return self._hooks.allowRequest(context)
+            verdict: Any = self._hooks.allowRequest(context)
         except Exception as error:
             # In one line, and not for every request: what a client has sent may be in it, and be the reason for it.
-            self._failures.count("allowRequest", f"a request was refused: {describe(error)}{place(error)}")
-            return False
+            reason = f"{describe(error)}{place(error)}"
+        else:
+            if verdict is None or isinstance(verdict, (bool, str)):
+                return verdict
+            # What will be true or false later, say: there is nobody who would wait for it.
+            reason = f"it returned a {type(verdict).__name__}, not True, False or a text"
+        self._failures.count("allowRequest", f"a request was refused: {reason}")
+        return False
 
     def _hook(self, name: str, *arguments: Any) -> None:
         try:

@@ -139,7 +139,7 @@ class Services:
     Every service name that is known: the unnamed one, and those that a worker serves or somebody waits for.
 
     :ivar waiting: how many requests wait.
-    :ivar waitingBytes: the bytes of their bodies.
+    :ivar waitingBytes: the bytes of all of them.
     """
 
     def __init__(self) -> None:
@@ -197,7 +197,7 @@ class Services:
         request.state = State.QUEUED
         request.since = now
         self.waiting += 1
-        self.waitingBytes += request.size()
+        self.waitingBytes += request.weight()
         if front:
             service.backlog.appendleft(request)
         else:
@@ -207,7 +207,7 @@ class Services:
     def leave(self, request: Request) -> None:
         """A request that waited waits no more."""
         self.waiting -= 1
-        self.waitingBytes -= request.size()
+        self.waitingBytes -= request.weight()
 
     def oldest(self, worker: Worker) -> Service | None:
         """Of a worker's services, the one whose next request is the oldest; C{None} if nobody waits."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
+from twisted.logger import Logger
 from txzmq import ZmqConnection, ZmqFactory
 
 #: Where ZeroMQ looks for it, on the context of the socket that is to be guarded.
@@ -26,6 +27,7 @@ class Zap(ZmqConnection):
     :param answer: gives the reply to a request.
     """
 
+    _log = Logger()
     socketType = zmq.REP
 
     def __init__(self, factory: ZmqFactory, answer: Callable[[Sequence[bytes]], list[bytes]]) -> None:
@@ -51,8 +53,16 @@ class Zap(ZmqConnection):
             if self.factory is None or not self._get(_EVENTS) & _POLLIN:
                 return
             # It is the only side that waits, so there is room for its answer.
-            self.socket.send_multipart(self._answer(self.socket.recv_multipart(_NOBLOCK)), _NOBLOCK)
+            self.socket.send_multipart(self._reply(self.socket.recv_multipart(_NOBLOCK)), _NOBLOCK)
         self._again = self._reactor.callLater(0, self.doRead)
+
+    def _reply(self, question: list[bytes]) -> list[bytes]:
+        try:
+            return self._answer(question)
+        except Exception:
+            # Nobody could ever connect again if this were not read any more.
+            self._log.failure("somebody was not let in, because it could not be told whether to")
+            return [b"1.0", question[1] if len(question) > 1 else b"", b"500", b"", b"", b""]
 
     def shutdown(self) -> None:
         """Answer no more, once the guarded sockets are closed."""

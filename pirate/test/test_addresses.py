@@ -36,6 +36,12 @@ class NetworkTests(SynchronousTestCase):
         told = str(self.assertRaises(ConfigurationError, parseNetwork, "10.1.2.3/8"))
         self.assertIn("10.0.0.0/8 is the network, 10.1.2.3 the address", told)
 
+    def test_zone(self) -> None:
+        """A zone in a rule would not be looked at, and so let in its namesakes on other links: it is refused."""
+        for given in ("fe80::1%eth0", "fe80::%eth0/64"):
+            told = str(self.assertRaises(ConfigurationError, parseNetwork, given))
+            self.assertIn(f"{given!r} has a zone", told)
+
 
 class RuleTests(SynchronousTestCase):
     """Net::Server's rule."""

@@ -729,6 +729,13 @@ class PartTests(SynchronousTestCase):
         bench.reply(b"A", one)
         self.assertEqual((bench.broker.tally.late, bench.broker.idle), (2, 1))
 
+    def test_joinedBody(self) -> None:
+        """Of a request that joins another nothing is kept that nobody needs: it would count for no bound."""
+        bench = Bench()
+        bench.askNatively(b"1")
+        (again,) = bench.askNatively(b"1")
+        self.assertEqual((bench.broker.tally.joined, again.body), (1, []))
+
     def test_joinedHadParts(self) -> None:
         """A client that joined and has had parts is not sent them again after the worker's death."""
         bench = Bench()

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from pirate.gate import makeGate
 from pirate.hooks import Hooks, RequestContext
 from pirate.settings import Bounds
@@ -183,3 +185,15 @@ class AllowTests(GateCase):
         lines = [line for line in self.log() if "allowRequest" in line]
         self.assertEqual(len(lines), 1)
         self.assertIn(r"a request was refused: ValueError: a b\x1b[2J", lines[0])
+
+    def test_neither(self) -> None:
+        """What is neither a yes nor a no, such as what will be one later, lets nobody in, and the log says why."""
+        verdicts: list[Any] = [Deferred(), 0, [True]]
+        for verdict in verdicts:
+            self.beginWith(verdict)
+            self.native({})
+            self.assertEqual((self.told()["code"], self.server.stats()["in_hand"]), ("denied", 0))
+            why = f"a request was refused: it returned a {type(verdict).__name__}, not True, False or a text"
+            self.assertEqual(len([line for line in self.log() if why in line]), 1)
+            self.server.abort()
+            self.settle()

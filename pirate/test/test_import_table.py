@@ -97,7 +97,7 @@ ALLOWED = {
     "keyring": "errors keys twisted",
     "admission": "access addresses",
     "guard": "access addresses admission errors keyring keys logs settings twisted",
-    "zap": "txzmq zmq",
+    "zap": "twisted txzmq zmq",
     # The client.
     "client.errors": "errors wire.words",
     "client.call": "client.errors wire",

@@ -120,6 +120,15 @@ class PairTests(KeyCase):
         for name in ("", "..", "a/b", "/etc/passwd"):
             self.assertIn("is not the name of a credential", self.refused(locate, f"credential:{name}"))
 
+    def test_meanwhile(self) -> None:
+        """A file that somebody else makes at the same moment is not overwritten either."""
+        self.patch(os.path, "lexists", lambda path: False)
+        for name in ("alice.key", "alice.key_secret"):
+            there = self.write(name, "another's")
+            self.assertIn(f"{there} is there already", self.refused(writePair, self.folder, "alice"))
+            self.assertEqual((os.listdir(self.folder), there.read_text()), ([name], "another's"))
+            there.unlink()
+
     def test_noPair(self) -> None:
         """Halves of two pairs are refused: every handshake would fail without a word."""
         one, other = zmq.curve_keypair(), zmq.curve_keypair()
@@ -189,6 +198,23 @@ class NameTests(KeyCase):
         self.write("broken.key", "")
         self.assertIn("broken.key: there is no public-key in it", self.refused(loadNames, self.folder))
 
+    def test_outOfReach(self) -> None:
+        """What the system does not even let be looked at is refused in one line, like what is not there."""
+        for name, reason in (("none", "No such file or directory"), ("x" * 300, "File name too long")):
+            place = self.folder / name
+            self.assertEqual(self.refused(loadNames, place), f"{place}: {reason}")
+
+    def test_writable(self) -> None:
+        """Keys where anybody could put another one are refused, be it the directory, one of its files, or a list."""
+        public, _ = writePair(self.folder, "alice")
+        public.chmod(0o666)
+        told = f"{public} has mode 0666: anybody could put a key there: chmod o-w {public}"
+        self.assertEqual((self.refused(loadNames, self.folder), self.refused(loadNames, public)), (told, told))
+        public.chmod(0o664)
+        self.assertEqual(list(loadNames(self.folder).values()), ["alice"])
+        self.folder.chmod(0o1777)
+        self.assertIn(f"{self.folder} has mode 1777", self.refused(loadNames, self.folder))
+
     def test_names(self) -> None:
         """A name can stand in a path, in a log and in a header; what cannot is refused."""
         for name in ("alice", "Müller & Söhne", "a.b-c_d", "x" * 244):
@@ -201,12 +227,14 @@ class NameTests(KeyCase):
         self.assertIn(f"{bad}: 'a\\x1b[2J' is not a name", self.refused(loadNames, bad))
 
     def test_fingerprint(self) -> None:
-        """It changes when a key appears, is written anew or goes, and at nothing else."""
+        """It changes when a key appears, is written anew, may be read by others or goes, and at nothing else."""
         seen = [fingerprint(self.folder)]
         public, _ = writePair(self.folder, "alice")
         seen.append(fingerprint(self.folder))
         self.assertEqual(fingerprint(self.folder), seen[-1])
         public.write_text(public.read_text() + "\n")
+        seen.append(fingerprint(self.folder))
+        public.chmod(0o600)
         seen.append(fingerprint(self.folder))
         public.unlink()
         seen.append(fingerprint(self.folder))

@@ -113,14 +113,14 @@ class WaitingTests(SynchronousTestCase):
     """Requests that wait."""
 
     def test_counts(self) -> None:
-        """Requests and bytes are counted as they come and go."""
+        """Requests and bytes, those of their envelopes among them, are counted as they come and go."""
         services = Services()
         one, two = makeRequest(1, size=10), makeRequest(2, size=5)
         services.put(one, 0.0)
         services.put(two, 0.0)
-        self.assertEqual((services.waiting, services.waitingBytes, one.state), (2, 15, State.QUEUED))
+        self.assertEqual((services.waiting, services.waitingBytes, one.state), (2, 17, State.QUEUED))
         services.leave(one)
-        self.assertEqual((services.waiting, services.waitingBytes), (1, 5))
+        self.assertEqual((services.waiting, services.waitingBytes), (1, 6))
 
     def test_front(self) -> None:
         """One may be put in front of all."""

@@ -469,13 +469,17 @@ class BoundsTests(SynchronousTestCase):
         """What is no bound at all is refused by name."""
         for name, value in (
             ("max-message-size", "0"),
+            ("max-message-size", "0.0009"),
+            ("max-message-size", "1e7"),
             ("max-message-frames", "0"),
             ("max-message-total", "-1"),
             ("max-connections", "many"),
             ("client-requests", "1.5"),
             ("rate", "nan"),
             ("handshake-timeout", "0"),
+            ("handshake-timeout", "1e7"),
             ("heartbeat", "inf"),
+            ("heartbeat", "1e7"),
         ):
             error = self.assertRaises(ConfigurationError, fromText, {name: value})
             self.assertIn(f"{name} is ", str(error))

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 from twisted.logger import LogLevel
 
 from pirate import supervisor
@@ -356,6 +358,25 @@ class TokenTests(ServerCase):
         self.settle()
         self.assertEqual(self.server.workers, {self.worker.process.pid: "waiting"})
         self.assertEqual(self.server.stats()["dropped"], {})
+
+    def test_before(self) -> None:
+        """Of who asked before the first worker was there the app is told the address: it may depend on it."""
+        self.worker.answering = False
+        self.stage.ask(b"c", b"x")
+        self.worker.announce(context=True)
+        self.settle()
+        [[_, context, *_]] = self.worker.held
+        self.assertEqual(json.loads(context)["client"], "127.0.0.1")
+
+    def test_name(self) -> None:
+        """Nobody can guess a worker's name, and claim it before; eight bytes of it are random."""
+        self.server.grow()
+        self.settle()
+        names = [each.job["identity"] for each in self.stage.workers]
+        guesses = [f"child_{each.process.pid}_" for each in self.stage.workers]
+        found = [name.removeprefix(guess) for name, guess in zip(names, guesses, strict=True)]
+        self.assertEqual([len(bytes.fromhex(each)) for each in found], [8, 8])
+        self.assertEqual(len(set(found)), 2)
 
     def test_wrong(self) -> None:
         """A wrong token does not."""

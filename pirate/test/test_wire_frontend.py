@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.wire.frontend import NativeRequest, Request, State, header, parseHeader, parseRequest
-from pirate.wire.words import MAX_ENVELOPE, MAX_JSON, MAX_SERVICE, Code, Malformed
+from pirate.wire.words import MAX_ENVELOPE, MAX_ENVELOPE_BYTES, MAX_JSON, MAX_SERVICE, Code, Malformed
 
 KEY = bytes(range(16))
 
@@ -112,6 +112,15 @@ class MalformedTests(SynchronousTestCase):
         self.assertEqual(plain(b"c", *hops, b"", b"x").reply([b"y"]), [b"c", *hops, b"", b"y"])
         self.assertEqual(parseRequest([b"c", *hops, b"one more", b"", b"x"]), Malformed("envelope-too-long"))
         self.assertEqual(parseRequest([b"c", *hops * 1000]), Malformed("envelope-too-long"))
+
+    def test_largeEnvelope(self) -> None:
+        """So many bytes and no more: routing ids and the longest header fit, and nothing else is kept for a client."""
+        ids = [bytes([number]) * 255 for number in range(1, MAX_ENVELOPE)]
+        longest = b"PIR1" + KEY + b"{}".ljust(MAX_JSON)
+        self.assertIsInstance(parseRequest([b"c", *ids, longest, b"", b"x"]), NativeRequest)
+        half = bytes(MAX_ENVELOPE_BYTES // 2)
+        self.assertEqual(plain(b"c", half, half, b"", b"x").weight(), MAX_ENVELOPE_BYTES + 2)
+        self.assertEqual(parseRequest([b"c", half, half, b"1", b"", b"x"]), Malformed("envelope-too-long"))
 
 
 class NativeTests(SynchronousTestCase):

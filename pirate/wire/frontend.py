@@ -9,6 +9,7 @@ from typing import Any
 from pirate.wire.words import (
     MAGIC,
     MAX_ENVELOPE,
+    MAX_ENVELOPE_BYTES,
     MAX_JSON,
     MAX_SERVICE,
     Code,
@@ -110,6 +111,10 @@ class Request:
         """The bytes of its body."""
         return sum(map(len, self.body))
 
+    def weight(self) -> int:
+        """The bytes of all that is kept of it: of its envelope, too."""
+        return self.size() + sum(map(len, self.route))
+
     def reply(self, body: Frames) -> list[bytes]:
         """
         The frames that carry the app's answer to the client.
@@ -186,9 +191,11 @@ def parseRequest(frames: list[bytes]) -> Request | Malformed | None:
     """
     at = 1
     count = len(frames)
-    while at < count and len(frames[at]):
+    left = MAX_ENVELOPE_BYTES
+    while at < count and (size := len(frames[at])):
         at += 1
-        if at > MAX_ENVELOPE + 1:
+        left -= size
+        if at > MAX_ENVELOPE + 1 or left < 0:
             return Malformed("envelope-too-long")
     if at >= count:
         return Malformed("no-delimiter")

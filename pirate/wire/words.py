@@ -13,6 +13,8 @@ Frames = Sequence[bytes]
 MAGIC = b"PIR1"
 #: The most frames that may stand between a client's routing id and the empty delimiter.
 MAX_ENVELOPE = 32
+#: The most bytes of all of them: routing ids and a native header.
+MAX_ENVELOPE_BYTES = 72 << 10
 #: The most requests that a worker may ask to hold at a time, if it executes them one after the other.
 MAX_CREDIT = 64
 #: The most requests that a worker may execute at a time: what ZeroMQ holds for it while it is busy.

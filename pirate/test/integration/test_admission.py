@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 import pirate.keyring
-from pirate.keys import writePair
+import pirate.zap
+from pirate.hooks import Hooks, RequestContext
+from pirate.keys import loadPublic, writePair
 from pirate.member import Member
 from pirate.service import JobServer
 from pirate.test.integration.gate import PATIENCE
@@ -24,8 +27,8 @@ from pirate.test.integration.load import contextWithoutLinger
 from pirate.test.integration.support import ServerCase
 from pirate.test.integration.test_external import PlainWorker, upper
 from pirate.test.integration.visitor import Visitor, keysOf, knock
+from pirate.test.integration.zmtp import RawPeer, message
 from pirate.wire.frontend import header, parseHeader
-from pirate.zap import MAX_QUESTIONS
 
 PLAIN = {"plain_username": b"admin", "plain_password": b"admin"}
 
@@ -51,10 +54,10 @@ class AdmissionCase(ServerCase):
         """Let somebody call from now on."""
         (self.keys / f"{name}.key").rename(self.clients / f"{name}.key")
 
-    async def guarded(self, **given: Any) -> JobServer:
+    async def guarded(self, app: str = "upper", **given: Any) -> JobServer:
         """A server that asks for keys."""
         curve = {"curveSecret": str(self.keys / "server.key_secret"), "curveClients": str(self.clients)}
-        return await self.serve("upper", **{**curve, **given})
+        return await self.serve(app, **{**curve, **given})
 
     def everywhere(self) -> tuple[str, ...]:
         """Endpoints over TCP, IPv6 and a UNIX socket."""
@@ -95,6 +98,13 @@ class KeyTests(AdmissionCase):
         self.assertEqual(server.stats()["refused"], {"unknown-key": 3})
         self.assertEqual(server.stats()["dropped"], {})
 
+    async def test_user(self) -> None:
+        """The app is told the name of the key's holder; where any key opens, the key itself."""
+        for clients, user in ((str(self.clients), b"alice"), ("*", loadPublic(self.clients / "alice.key"))):
+            server = await self.guarded("caller", curveClients=clients)
+            alice = await self.visit(server.endpoints.frontend[0], **keysOf(self.keys, "alice"))
+            self.assertEqual(await deferToThread(alice.ask, b"x"), [user])
+
     async def test_any(self) -> None:
         """With a star any key opens, but it takes a key."""
         server = await self.guarded(curveClients="*")
@@ -125,6 +135,19 @@ class KeyTests(AdmissionCase):
         self.assertTrue(self.logged(r"#error\].*curve-clients: the old keys stay: .*broken.key: there is no"))
         self.assertTrue(set(server.workers) - set(workers))
         self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [True])
+
+    async def test_unanswerable(self) -> None:
+        """A question that cannot be answered is a no, and the next one is answered."""
+        server = await self.guarded()
+
+        def fail(key: bytes) -> str:
+            raise ZeroDivisionError
+
+        failing = self.patch(pirate.keyring, "toText", fail)
+        self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [False])
+        failing.restore()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [True])
 
     async def test_revoked(self) -> None:
         """Who is connected when their key is removed is not served any more; with a key again, they are."""
@@ -164,9 +187,12 @@ class AddressTests(AdmissionCase):
 
     async def test_crowd(self) -> None:
         """Of many who come at once, more than are asked in one turn of the reactor, nobody is forgotten."""
+        self.patch(pirate.zap, "MAX_QUESTIONS", 1)
         server = await self.serve("upper", allow=("127.0.0.0/8",))
-        await deferToThread(self.comeTogether, server.endpoints.frontend[0], 2 * MAX_QUESTIONS + 1)
+        await deferToThread(self.comeTogether, server.endpoints.frontend[0], 100)
         self.assertEqual(server.stats()["refused"], {})
+        # One whose question was forgotten comes again after the time for handshakes.
+        self.assertEqual(server.stats()["connections"]["frontend"]["accepted"], 100)
 
     def comeTogether(self, endpoint: str, count: int) -> None:
         """So many clients connect at once, and each waits for its answer."""
@@ -184,6 +210,24 @@ class AddressTests(AdmissionCase):
         """A good key does not help at a denied address."""
         server = await self.guarded(frontend=self.everywhere(), deny=("::1",))
         self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [True, False, True])
+
+    async def test_claims(self) -> None:
+        """What a peer says of itself in the handshake is not believed, whether or not there is anything to ask."""
+        asked: list[RequestContext] = []
+
+        class Doorkeeper(Hooks):
+            def allowRequest(self, context: RequestContext) -> bool:
+                asked.append(context)
+                return False
+
+        for networks in ((), ("127.0.0.0/8",)):
+            server = await self.serve("upper", hooks=Doorkeeper(), allow=networks)
+            with RawPeer(server.endpoints.frontend[0]) as peer:
+                lies = {"User-Id": b"admin", "Peer-Address": b"192.0.2.7"}
+                self.assertTrue(await deferToThread(peer.handshake, **lies))
+                peer.send(message(b"", b"x"))
+                await self.until(lambda: bool(asked))
+            self.assertEqual(asked.pop(), RequestContext("127.0.0.1", None, "", 1))
 
     async def test_plainServer(self) -> None:
         """A server that asks nothing admits those who say nothing."""
@@ -264,6 +308,23 @@ class RogueTests(AdmissionCase):
         self.assertEqual(replies, [[b"%d" % member.process.pid]] * 5)
         self.assertFalse(rogue.socket.poll(0))
         self.assertEqual((server.stats()["dropped"], list(server.workers.values())), ({}, ["waiting"]))
+        for name in ("cmdline", "environ"):
+            shown = Path(f"/proc/{member.process.pid}/{name}").read_bytes()
+            self.assertFalse([each for each in (member.token.encode(), member.identity) if each in shown])
+
+    async def test_dead(self) -> None:
+        """With the name and the token of a child that has ended nobody is anything."""
+        members = self.members()
+        server = await self.serve("pid")
+        os.kill(members[0].process.pid, signal.SIGKILL)
+        await self.until(lambda: len(members) == 2 and list(server.workers.values()) == ["waiting"])
+        rogue = self.claim(server, members[0])
+        info = {"pirate": 1, "pid": members[0].process.pid, "token": members[0].token, "credit": 64}
+        rogue.say(b"waiting", json.dumps(info).encode())
+        await self.until(lambda: bool(self.logged("unknown-worker")))
+        replies = {(await self.ask(server, b""))[0] for _ in range(3)}
+        self.assertEqual((replies, rogue.socket.poll(0)), ({b"%d" % members[1].process.pid}, 0))
+        self.assertEqual(server.stats()["dropped"], {"unknown-worker": 1})
 
     async def test_before(self) -> None:
         """

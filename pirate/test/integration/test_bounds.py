@@ -11,6 +11,7 @@ from pirate.service import JobServer
 from pirate.settings import Bounds
 from pirate.test.integration.load import askNative
 from pirate.test.integration.support import ServerCase
+from pirate.test.integration.visitor import Visitor
 from pirate.test.integration.zmtp import RawPeer, frame, message
 
 #: KiB, as a setting.
@@ -80,6 +81,13 @@ class BoundsTests(ServerCase):
         peer.send(message(b"", b"x"))
         self.assertEqual(await deferToThread(peer.receive), [b"", b"None"])
 
+    async def test_extremes(self) -> None:
+        """The least that may be is enough for a worker to come, and the most is not too much for ZeroMQ."""
+        most = dict.fromkeys(("maxMessageSize", "maxMessageTotal", "handshakeTimeout", "heartbeat"), 1e6)
+        for bounds in ({"maxMessageSize": KIB}, most):
+            server = await self.serveWithin("several", **bounds)
+            self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
+
     async def test_frameSize(self) -> None:
         """A frame that is too large has its connection closed when its size is known, on both sockets."""
         server = await self.serveWithin(maxMessageSize=16 * KIB)
@@ -121,6 +129,17 @@ class BoundsTests(ServerCase):
         self.assertTrue(await deferToThread(peer.awaitEnd, 30))
         self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
         self.assertEqual(server.stats()["connections"]["frontend"]["handshake-failed"], 1)
+
+    async def test_heartbeat(self) -> None:
+        """A client that gives no sign of life is dropped, while one that says nothing but is there is not."""
+        server = await self.serveWithin(heartbeat=0.5)
+        silent = await self.raw(server)
+        visitor = await deferToThread(Visitor, server.endpoints.frontend[0])
+        self.addCleanup(visitor.close)
+        self.assertTrue(await deferToThread(silent.awaitEnd, 30))
+        await self.until(lambda: server.stats()["connections"]["frontend"]["closed"] == 1)
+        self.assertEqual(await deferToThread(visitor.ask, b"x"), [b"x", b"1"])
+        self.assertEqual(server.stats()["connections"]["frontend"]["accepted"], 2)
 
     async def test_rate(self) -> None:
         """A client beyond its rate is told C{busy}; another connection has a rate of its own."""

@@ -234,7 +234,7 @@ class FutureTests(ClientCase):
         def calling(frames: list[bytes]) -> list[list[bytes]]:
             request = native(frames)
             try:
-                return [request.reply(app(*request.body, context=Context(b"", {}, lambda: False)))]
+                return [request.reply(app(*request.body, context=Context(b"", {"client": "::1"}, lambda: False)))]
             except ValueError as error:
                 return [request.error(Code.APP_ERROR, f"ValueError: {error}")]
 
@@ -249,8 +249,14 @@ class FutureTests(ClientCase):
             self.assertIn("pirate.pickled.app", str(executor.submit(len, "x").exception(PATIENCE)))
 
     def test_trusted(self) -> None:
-        """The app calls for clients of this machine, and for those with a key."""
-        for client, trusted in (("127.0.0.1", True), ("::1", True), (None, True), ("10.0.0.1", False)):
+        """The app calls for clients of this machine, and for those with a key; of nobody knows who, it does not."""
+        for client, trusted in (
+            ("127.0.0.1", True),
+            ("::1", True),
+            ("localhost:0:0:7", True),
+            (None, False),
+            ("10.0.0.1", False),
+        ):
             context = Context(b"", {"client": client}, lambda: False)
             self.assertEqual(isTrusted(context), trusted)
             if not trusted:

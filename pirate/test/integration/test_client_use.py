@@ -137,7 +137,7 @@ def shouting(frames: list[bytes]) -> list[list[bytes]]:
 def calling(frames: list[bytes]) -> list[list[bytes]]:
     """A broker with the app for pickled calls."""
     request = native(frames)
-    return [request.reply(app(*request.body, context=Context(b"", {}, lambda: False)))]
+    return [request.reply(app(*request.body, context=Context(b"", {"client": "::1"}, lambda: False)))]
 
 
 def failing(frames: list[bytes]) -> list[list[bytes]]:

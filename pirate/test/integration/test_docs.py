@@ -26,6 +26,7 @@ from pirate.test.integration.load import ask
 from pirate.test.integration.processes import processesIn, remaining
 from pirate.test.integration.program import ROOT, Program, script
 from pirate.test.integration.support import ProgramCase
+from pirate.test.integration.visitor import keysOf, knock
 
 EXAMPLES = ROOT / "docs" / "examples"
 #: What stands for a free port, where the examples have ports of their own.
@@ -193,6 +194,43 @@ class SecureTests(ExampleCase):
         self.change({}, "curve_client.py")
         self.assertEqual(self.told(sys.executable, client, server.frontend, *rest), (0, ["AHOY!"], []))
         self.assertEqual(server.stop(), 0)
+
+    def test_addresses(self) -> None:
+        """Who is not in an allowed network is refused; with another in its place, the same command lets him in."""
+        self.copy("shout.py")
+        twistd, *arguments = self.page("twistd -n pirate --frontend 0.0.0.0:6660 --insecure")
+        server = self.launch(*script(twistd), "--pidfile=", *arguments, "--backend=*", "--workers=1").ready()
+        self.assertFalse(knock(server.frontend))
+        server.out.until("peers refused: address-not-allowed")
+        self.assertEqual(server.stop(), 0)
+        arguments[arguments.index("10.0.0.0/8")] = "127.0.0.0/8"
+        server = self.launch(*script(twistd), "--pidfile=", *arguments, "--backend=*", "--workers=1").ready()
+        self.assertEqual(ask(server.frontend, b"Ahoy!"), [b"AHOY!"])
+        self.assertStops(server)
+
+    def test_credentials(self) -> None:
+        """With its key among the service manager's credentials a server asks its clients alone for keys, as shown."""
+        self.copy("shout.py")
+        keys = Path(self.folder)
+        clients = keys / "clients"
+        clients.mkdir()
+        for name in ("server", "alice"):
+            writePair(keys, name)
+        (keys / "alice.key").rename(clients / "alice.key")
+        alice = keysOf(keys, "alice")
+        credentials = keys / "credentials"
+        credentials.mkdir()
+        (keys / "server.key_secret").rename(credentials / "server")
+        (credentials / "server").chmod(0o440)
+        twistd, *arguments = self.page("twistd -n pirate --frontend 0.0.0.0:6660 --backend ipc://")
+        _, *given = self.page("ExecStart=...")
+        arguments = [*arguments[: arguments.index("--curve-secret")], *given, "--workers=1"]
+        arguments = [re.sub("/run/jobs|/etc/jobs", self.folder, each) for each in arguments]
+        environment = ("env", f"CREDENTIALS_DIRECTORY={credentials}")
+        server = self.launch(*environment, *script(twistd), "--pidfile=", *arguments).ready()
+        self.assertTrue(knock(server.frontend, **alice))
+        self.assertFalse(knock(server.frontend))
+        self.assertStops(server)
 
     def test_openKey(self) -> None:
         """A secret key that others may read stops the server before it binds anything: one line, status 1."""
@@ -368,8 +406,6 @@ class AppTests(ExampleCase):
         """The context tells an app of its worker, its request, and its client."""
         self.copy("apps.py")
         server = self.serve("--app=apps.whoAsks", "--workers=1")
-        # The client of the very first request is known only if it comes after the worker has said what it wants.
-        ask(server.frontend, b"")
         told = json.loads(ask(server.frontend, b"")[0])
         self.assertEqual(told.pop("pid"), server.workers()[0])
         self.assertEqual(len(told.pop("request")), 16)

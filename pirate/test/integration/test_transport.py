@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import SkipTest, TestCase
 from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
 
+import pirate.transport
 from pirate.errors import BindError
 from pirate.router import Router
 from pirate.test.test_transport import Peer, TransportCase, TransportTests
@@ -262,6 +263,24 @@ class MessageTests(SocketCase, TestCase):
         self.transport.lastCall()
         self.assertTrue(self.transport.toClient([b"c", b"", b"late"]))
         await self.until(lambda: bool(client.received))
+
+
+class ChanceTests(TestCase):
+    """The numbers that ZeroMQ gives to peers without a name."""
+
+    def test_seeded(self) -> None:
+        """What they begin with is made unpredictable before there is a ROUTER, which takes it when it is made."""
+        done: list[str] = []
+
+        def router(factory: ZmqFactory, fired: object) -> Router:
+            done.append("made")
+            factory.context.term()
+            raise LookupError
+
+        self.patch(pirate.transport, "seedLibrary", lambda: done.append("seeded"))
+        self.patch(pirate.transport, "Router", router)
+        self.assertRaises(LookupError, Transport, reactor)
+        self.assertEqual(done, ["seeded", "made"])
 
 
 class EndpointTests(SocketCase, TestCase):
