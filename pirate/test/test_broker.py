@@ -940,6 +940,16 @@ class LifetimeTests(SynchronousTestCase):
         bench.ask(*[b"x"] * 5)
         self.assertEqual(bench.sent(), [*[(b"A", b"x")] * 3, (b"A", RETIRE)])
 
+    def test_halved(self) -> None:
+        """The pool hears each time that half of what was left has been given, as long as something is left."""
+        bench = Bench()
+        bench.ready(b"A", lifetime=10)
+        halves: list[int] = []
+        bench.broker.halved = lambda identity: halves.append(bench.broker.tally.received)
+        for _ in range(10):
+            bench.reply(b"A", *bench.ask(b"x"))
+        self.assertEqual((halves, bench.retired), ([5, 8, 9], [b"A"]))
+
     def test_announcedAgain(self) -> None:
         """A new credit does not begin another life."""
         bench = Bench()
