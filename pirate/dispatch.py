@@ -297,8 +297,8 @@ class Dispatcher(Ledger):
         """Give a worker the request that is next; if it cannot be given, it stays next."""
         request = service.backlog[0]
         if request.deadline <= self.now:
+            # It is given up with all the others whose time is over.
             service.backlog.popleft()
-            self._fail(request, Code.EXPIRED, "its time was over before it was begun")
             return True
         if not self._give(worker, request):
             return False

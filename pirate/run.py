@@ -119,7 +119,6 @@ class Run:
         self.workerRefused = self._exchange.workerRefused
         self.fromClient = self._exchange.fromClient
         self.clientRevoked = self._exchange.clientRevoked
-        self.clientGone = self._exchange.clientGone
         self.fromWorker = self._exchange.fromWorker
         self.missed = self._broker.missed
         self.ours = self.crew.ours
@@ -238,13 +237,21 @@ class Run:
         """Whether the frontend should be read at all."""
         return self._broker.wanted
 
+    def clientGone(self, connection: int) -> None:
+        """A client's connection has been closed: the server may have nothing to do any more, or much to withdraw."""
+        self._exchange.clientGone(connection)
+        self._transport.wake()
+
     def turned(self) -> None:
         """A turn ends: is there something to be done, or something to be waited for?"""
+        broker, waiting = self._broker, self._exchange.waiting
         # Not before what has come is read: if this process stood still, there are answers that came in time.
-        self._broker.tick(self._broker.now)
+        broker.tick(broker.now)
+        waiting.withdraw()
         self._look()
-        if self._broker.due != self._due:
-            self._setTimer(self._broker.due)
+        due = broker.now if waiting.more else broker.due
+        if due != self._due:
+            self._setTimer(due)
 
     def _setTimer(self, due: float) -> None:
         """Take a turn when the broker wants one."""
