@@ -138,7 +138,7 @@ class ServerProcess(MultiService):
 
 
 def _settle() -> None:
-    """What is loaded by now stays: to look for garbage in it again and again would hold up requests, 10 ms each time."""
+    """What is loaded by now stays: to look for garbage in it again and again would take 10 ms each time."""
     gc.collect()
     gc.freeze()
 
