@@ -51,21 +51,17 @@ class Waiting:
     is not among them: it may come back and ask for its answer.
 
     :param withdraw: called with a request that nobody waits for any more.
+    :ivar orphans: requests of clients that have gone which are to be withdrawn.
     """
 
     def __init__(self, withdraw: Callable[[Request], None]) -> None:
         self._withdraw = withdraw
         self._byConnection: dict[int, _Client] = {}
         self._byName: dict[bytes, _Client] = {}
-        self._orphans: deque[Request] = deque()
+        self.orphans: deque[Request] = deque()
 
     def __len__(self) -> int:
         return sum(len(client.requests) for client in self._byConnection.values())
-
-    @property
-    def more(self) -> bool:
-        """Whether L{withdraw} has something to do."""
-        return bool(self._orphans)
 
     def add(self, request: Request, sender: Sender) -> None:
         """A plain request has begun to wait.  An older one of the same REQ socket is not waited for any more."""
@@ -89,13 +85,13 @@ class Waiting:
             if self._byName.get(client.name) is client:
                 del self._byName[client.name]
             if len(client.requests) > FEW:
-                self._orphans.extend(client.requests)
+                self.orphans.extend(client.requests)
             else:
                 self._giveUp(client)
 
     def withdraw(self) -> None:
-        """Withdraw some of the requests of clients that have gone, the oldest first."""
-        orphans, withdraw = self._orphans, self._withdraw
+        """Withdraw some of the orphans, the oldest first."""
+        orphans, withdraw = self.orphans, self._withdraw
         for _ in range(min(len(orphans), MOST)):
             withdraw(orphans.popleft())
 

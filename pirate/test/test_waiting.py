@@ -70,7 +70,7 @@ class WaitingTests(SynchronousTestCase):
         requests = [self.wait(b"\0one", Peer(1)) for _ in range(2 * MOST + 1)]
         self.waiting.gone(1)
         steps = []
-        while self.waiting.more:
+        while self.waiting.orphans:
             self.waiting.withdraw()
             steps.append(len(self.withdrawn))
         self.assertEqual(steps, [MOST, 2 * MOST, 2 * MOST + 1])
