@@ -61,6 +61,8 @@ class Broker(Dispatcher):
         answers = Answers(toClient, post or self._sendNow, tally, memory, tellPlain)
         super().__init__(toWorker, postToWorker, terms, answers, tally)
         self._toClient = toClient
+        self._most, self._mostBytes = terms.backlog, int(terms.backlogMib * _MIB)
+        self._rejects = terms.backlogPolicy == "reject"
         self.silent: Callable[[bytes], None] = lambda identity: None
         self._number = firstId | _ID_BIT
         self._refusal: str | None = None
@@ -81,16 +83,18 @@ class Broker(Dispatcher):
         """The bytes of the bodies that wait."""
         return self._services.waitingBytes
 
-    @property
-    def full(self) -> bool:
+    def isFull(self) -> bool:
         """Whether no more requests may wait."""
-        terms, services = self._terms, self._services
-        return services.waiting >= terms.backlog or services.waitingBytes >= terms.backlogMib * _MIB
+        services = self._services
+        return services.waiting >= self._most or services.waitingBytes >= self._mostBytes
 
-    @property
-    def wanted(self) -> bool:
+    def wantsMore(self) -> bool:
         """Whether more requests should be read."""
-        return self._terms.backlogPolicy == "reject" or not self.full
+        return not self._services.waiting or self._rejects or not self.isFull()
+
+    def isShort(self, spare: int) -> bool:
+        """Whether requests wait, or fewer workers than so many hold nothing."""
+        return self._services.waiting > 0 or len(self._workers) - self._busy < spare
 
     @property
     def quiet(self) -> bool:
@@ -108,11 +112,13 @@ class Broker(Dispatcher):
 
     # --- time
 
-    def tick(self, now: float) -> None:
-        """It is now so late: do what is due."""
+    def tick(self, now: float) -> float:
+        """It is now so late: do what is due.  :return: when to call this again, if nothing happens before."""
         self.now = now
-        if now >= self._timetable.due:
+        timetable = self._timetable
+        if now >= timetable.due:
             self._doWhatIsDue()
+        return timetable.due
 
     def _doWhatIsDue(self) -> None:
         for request in self._timetable.expired(self.now):
@@ -176,7 +182,7 @@ class Broker(Dispatcher):
             return Code.STOPPING, self._refusal
         if self._services.get(request.service) is None:
             return Code.UNKNOWN_SERVICE, f"nobody serves {request.service!r}"
-        if self._services.waiting and self.full and self._terms.backlogPolicy == "reject":
+        if self._services.waiting and self._rejects and self.isFull():
             return Code.BUSY, f"{self._services.waiting} requests are waiting"
         return None
 

@@ -51,6 +51,9 @@ class Child:
     :ivar born: when it was spawned.
     :ivar ready: when it first said C{waiting}; C{None} before.
     :ivar oldAt: when it is to be retired for its age; infinite: never.
+    :ivar halved: when it had been given half of the requests that it had left then, the last time; at first, when it
+        was ready.
+    :ivar ending: whether another is to take its place, and it works on until then.
     :ivar killAt: when it is to be sent the next signal, if it is still there.
     :ivar verdict: why it was sent a signal, if it was late.
     :ivar killBy: which signal that is: C{KILL}, or a C{TERM} before.
@@ -58,7 +61,9 @@ class Child:
 
     __slots__ = (
         "born",
+        "ending",
         "generation",
+        "halved",
         "key",
         "killAt",
         "killBy",
@@ -80,6 +85,8 @@ class Child:
         self.killBy = "KILL"
         self.verdict = ""
         self.oldAt = float("inf")
+        self.halved = born
+        self.ending = False
         self.ready: float | None = None
         self.state = ChildState.STARTING
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import pwd
 import sys
@@ -96,6 +97,7 @@ class ServerProcess(MultiService):
         endpoints = self._server.endpoints
         setTitle(f"zmq broker {portOf(endpoints.frontend[0])}-{portOf(endpoints.backend[0])}")
         self._server.gaveUp = self._failed
+        _settle()
 
     def _giveAway(self, endpoints: Endpoints) -> None:
         """Give the UNIX sockets, which nobody else may use, to the user that this process becomes."""
@@ -133,6 +135,12 @@ class ServerProcess(MultiService):
         atexit.register(_exit, f"pirate: {reason}")
         stopped: Any = self._server.stop(0)
         stopped.addCallback(lambda ignored: stopReactor(reactor))
+
+
+def _settle() -> None:
+    """What is loaded by now stays: to look for garbage in it again and again would take 10 ms each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def _exit(message: str) -> None:

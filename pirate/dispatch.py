@@ -39,6 +39,8 @@ class Dispatcher(Ledger):
     :ivar lost: called with the identity of a worker that should be stopped, and why.
     :ivar unreachable: called with the identity of a worker to which a message could not be sent; whether somebody will
         tell of its end, L{workerGone}, once its last answers have been read.
+    :ivar halved: called with the identity of a worker that has been given half of the requests that it had left: at
+        500 left, 250, 125, and so on.
     :ivar retired: called with the identity of a worker that is asked to leave because its lifetime is over.
     :ivar wantsContext: whether some worker's app has asked for the context of requests; C{None}: none has come yet.
     """
@@ -49,6 +51,7 @@ class Dispatcher(Ledger):
         self._postToWorker = postToWorker
         self.lost: Callable[[bytes, str], None] = lambda identity, why: None
         self.unreachable: Callable[[bytes], bool] = lambda identity: False
+        self.halved: Callable[[bytes], None] = lambda identity: None
         self.retired: Callable[[bytes], None] = lambda identity: None
         self.wantsContext: bool | None = None
 
@@ -191,6 +194,7 @@ class Dispatcher(Ledger):
         worker.concurrency = known.concurrency
         worker.wantsContext = known.context
         worker.lifetime = lifetime
+        worker.half = lifetime // 2
         self.wantsContext = bool(self.wantsContext) or known.context
         self._services.enroll(worker)
         return worker
@@ -223,10 +227,18 @@ class Dispatcher(Ledger):
         self._inHand += 1
         worker.lifetime -= 1
         self._services.place(worker)
-        if not worker.lifetime:
+        if worker.lifetime == worker.half:
+            self._halved(worker)
+        return True
+
+    def _halved(self, worker: Worker) -> None:
+        """A worker has been given half of what it had left, or all of it."""
+        if worker.lifetime:
+            worker.half = worker.lifetime // 2
+            self.halved(worker.identity)
+        else:
             self.retire(worker.identity)
             self.retired(worker.identity)
-        return True
 
     def _outOfReach(self, worker: Worker) -> None:
         if self.unreachable(worker.identity):
@@ -285,8 +297,8 @@ class Dispatcher(Ledger):
         """Give a worker the request that is next; if it cannot be given, it stays next."""
         request = service.backlog[0]
         if request.deadline <= self.now:
+            # It is given up with all the others whose time is over.
             service.backlog.popleft()
-            self._fail(request, Code.EXPIRED, "its time was over before it was begun")
             return True
         if not self._give(worker, request):
             return False

@@ -21,6 +21,7 @@ class Outbox:
     :param clock: tells when to try again.
     :param router: the frontend.
     :param tried: called when something was sent later.
+    :ivar together: those that are to be sent together.
     :ivar lost: called for each answer whose client is not there, or has not read on in time.
     """
 
@@ -29,21 +30,15 @@ class Outbox:
         self._router = router
         self._tried = tried
         self.lost: Callable[[], None] = lambda: None
-        self._together: list[Sequence[bytes]] = []
+        self.together: list[Sequence[bytes]] = []
         self._postponed: list[tuple[float, Sequence[bytes]]] = []
         self._retry: IDelayedCall | None = None
-        self.add = self._together.append
-
-    def __len__(self) -> int:
-        """How many wait to be sent together."""
-        return len(self._together)
+        self.add = self.together.append
 
     def flush(self) -> None:
         """Send those that were added."""
-        if not self._together:
-            return
-        several = self._together[:]
-        self._together.clear()
+        several = self.together[:]
+        self.together.clear()
         if self._router.factory is not None:
             for frames in several:
                 self.send(frames)

@@ -12,7 +12,8 @@ The rules, in the order in which they are applied whenever the pool is asked:
 6. More idle than C{max-spare-servers}, or nothing to do for half a minute and more idle than C{min-spare-servers}:
    the difference is retired, the oldest first, no sooner than C{min-child-ttl} after the last start and
    C{check-for-waiting} after the last retirement.
-7. A worker that is older than C{max-age} or larger than C{max-memory} is retired.
+7. A worker that is older than C{max-age} or larger than C{max-memory}, or will soon have had its C{max-requests}, is
+   counted no more, so that another takes its place; it goes on meanwhile, and is retired when nobody is missing.
 8. A dequeue child is started when one is due.
 
 A child that fails to start, or dies within a second of being ready and without a request, makes the next start wait,
@@ -43,6 +44,7 @@ from pirate.child import (
     Sweep,
 )
 from pirate.limits import Limits
+from pirate.recycling import LINGER, Recycling
 from pirate.reloading import MAX_BATCH, Reloading
 
 #: Seconds between two batches of spare workers.
@@ -104,6 +106,7 @@ class Pool:
         self._children: dict[int, Child] = {}
         self._keys = 0
         self._reload = Reloading()
+        self._recycling = Recycling(random)
         self._urgent: list[Action] = []
         self._extra = 0
         self.everReady = False
@@ -133,6 +136,19 @@ class Pool:
         if child.kind is Kind.WORKER:
             self.everReady = True
             self._reload.ready(child)
+            self._recycling.ready(child, now)
+
+    def halved(self, child: Child, now: float) -> bool:
+        """
+        A child has been given half of the requests that it had left.
+
+        :return: whether another is to be started for it.
+        """
+        if not self._recycling.halved(child, now) or child.ending or not self._recycling.mayEnd(self._serving()):
+            return False
+        child.ending = True
+        child.oldAt = min(child.oldAt, now + LINGER)
+        return True
 
     def leaving(self, child: Child) -> None:
         """A child is on its way out, asked or of its own will: it counts no more."""
@@ -200,7 +216,7 @@ class Pool:
     def close(self, now: float) -> None:
         """Ask every child to leave."""
         self.mode = Mode.CLOSING
-        for child in self._live():
+        for child in self._serving():
             self._urgent.append(self._retire(child, now))
 
     def abort(self, now: float) -> None:
@@ -218,11 +234,12 @@ class Pool:
         if load.received != self._received or self._lastRequest == float("-inf"):
             self._received, self._lastRequest = load.received, now
         actions += self._overdue(now, load)
+        worn = self._worn(now, load) if self.mode is Mode.RUNNING else []
         if self.mode is not Mode.CLOSING:
             actions += self._replace(now, load)
             actions += self._start(self._shortfall(now, load), now)
         if self.mode is Mode.RUNNING:
-            actions += [self._retire(child, now) for child in self._worn(now, load)]
+            actions += [self._retire(child, now) for child in worn if self._complete()]
             actions += [self._retire(child, now) for child in self._surplus(now, load)]
             actions += self._dequeue(now)
         if now >= self._nextSweep:
@@ -243,8 +260,7 @@ class Pool:
         if self.limits.maxMemory:
             times.append(now + MEMORY_INTERVAL)
         if self.mode is Mode.RUNNING:
-            ready = [child for child in self._live() if child.ready is not None]
-            times += [max(child.oldAt, (child.ready or 0.0) + MEMORY_INTERVAL) for child in ready]
+            times.append(self._recycling.nextWorn(self._serving(), now))
         return max(min(times), now)
 
     def mayGrow(self, now: float) -> bool:
@@ -285,6 +301,8 @@ class Pool:
         going = self._reload.mayGo(old)
         actions = [self._retire(child, now) for child in going]
         if len(going) == len(old):
+            # Others have been started for these before.
+            actions += [self._retire(child, now) for child in self._reload.old(self._serving()) if child.ending]
             return [*actions, self._endReload(None)]
         return [*actions, *self._start(self._reload.toStart(len(old) - len(going), self._live()), now)]
 
@@ -332,18 +350,11 @@ class Pool:
         for _ in range(count):
             self._keys += 1
             self._lastSpawn = now
-            child = Child(
-                self._keys, kind, self._lifetime(), self._reload.generation, now, now + self.limits.startTimeout
-            )
-            if self.limits.maxAge:
-                child.oldAt = now + self.limits.maxAge * self._random.uniform(0.9, 1.1)
+            lifetime = self._recycling.lifetime(self.limits)
+            child = Child(self._keys, kind, lifetime, self._reload.generation, now, now + self.limits.startTimeout)
+            child.oldAt = self._recycling.oldAt(self.limits, now)
             self._children[child.key] = child
             yield Spawn(child)
-
-    def _lifetime(self) -> int:
-        if not self.limits.maxRequests:
-            return -1
-        return self.limits.maxRequests + self._random.randint(0, self.limits.maxRequestsJitter)
 
     # --- rules 5 to 7
 
@@ -367,11 +378,19 @@ class Pool:
         return sorted(idle, key=lambda child: child.born)[:count]
 
     def _worn(self, now: float, load: Load) -> list[Child]:
-        """The workers that are too old or too large."""
-        limit = self.limits.maxMemory or float("inf")
-        # Not at once, or a limit that no worker can keep would leave no time for a request.
-        ready = [child for child in self._live() if child.ready is not None and now - child.ready >= MEMORY_INTERVAL]
-        return [child for child in ready if now >= child.oldAt or load.memory.get(child.key, 0) > limit]
+        """The workers that are too old or too large, and are to be replaced."""
+        if self._reload.active:
+            return []
+        serving = self._serving()
+        worn = [child for child in serving if self._recycling.worn(child, now, load.memory, self.limits)]
+        for child in [child for child in worn if not child.ending][: self._recycling.mayEnd(serving)]:
+            child.ending = True
+        return [child for child in worn if child.ending]
+
+    def _complete(self) -> bool:
+        """Whether there are workers enough without those on their way out, and all of them are ready."""
+        live = self._live()
+        return len(live) >= self.limits.minServers and all(child.ready is not None for child in live)
 
     def _retire(self, child: Child, now: float) -> Action:
         if child.state is ChildState.STARTING:
@@ -393,13 +412,17 @@ class Pool:
 
     # --- who there is
 
-    def _live(self) -> list[Child]:
-        """Workers that are there to stay."""
+    def _serving(self) -> list[Child]:
+        """Workers that have not been asked to leave."""
         return [
             child
             for child in self._children.values()
             if child.kind is Kind.WORKER and child.state in (ChildState.STARTING, ChildState.WAITING)
         ]
+
+    def _live(self) -> list[Child]:
+        """Of these, those that are there to stay."""
+        return [child for child in self._serving() if not child.ending]
 
     def _idle(self, load: Load) -> list[Child]:
         return [child for child in self._live() if child.key in load.idle]

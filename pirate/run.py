@@ -119,9 +119,9 @@ class Run:
         self.workerRefused = self._exchange.workerRefused
         self.fromClient = self._exchange.fromClient
         self.clientRevoked = self._exchange.clientRevoked
-        self.clientGone = self._exchange.clientGone
         self.fromWorker = self._exchange.fromWorker
         self.missed = self._broker.missed
+        self.wanted = self._broker.wantsMore
         self.ours = self.crew.ours
         self._transport.start(self)
 
@@ -222,9 +222,12 @@ class Run:
 
     # --- the turns of the transport
 
-    def turning(self) -> None:
-        """A turn begins: it has one time for all its messages."""
-        self._broker.now = self._reactor.seconds()
+    def turning(self) -> bool:
+        """A turn begins: it has one time for all its messages.  :return: whether something is due."""
+        broker = self._broker
+        now: float = self._reactor.seconds()
+        broker.now = now
+        return now >= broker.due
 
     def pressed(self) -> bool:
         """Whether requests wait for workers."""
@@ -234,17 +237,22 @@ class Run:
         """A client was not there, or did not take what it was sent."""
         self._broker.answers.countUndelivered()
 
-    def wanted(self) -> bool:
-        """Whether the frontend should be read at all."""
-        return self._broker.wanted
+    def clientGone(self, connection: int) -> None:
+        """A client's connection has been closed: the server may have nothing to do any more, or much to withdraw."""
+        self._exchange.clientGone(connection)
+        self._transport.wake()
 
     def turned(self) -> None:
         """A turn ends: is there something to be done, or something to be waited for?"""
+        broker, waiting = self._broker, self._exchange.waiting
         # Not before what has come is read: if this process stood still, there are answers that came in time.
-        self._broker.tick(self._broker.now)
+        due = broker.tick(broker.now)
+        if waiting.orphans:
+            waiting.withdraw()
+            due = broker.now
         self._look()
-        if self._broker.due != self._due:
-            self._setTimer(self._broker.due)
+        if due != self._due:
+            self._setTimer(due)
 
     def _setTimer(self, due: float) -> None:
         """Take a turn when the broker wants one."""
@@ -261,8 +269,7 @@ class Run:
 
     def _noteShortage(self) -> None:
         """Is somebody missing?  The pool is asked only if it could do something about it."""
-        short = self._broker.backlog or self._broker.idle < self.pool.limits.minSpareServers
-        if short and self.pool.mayGrow(self._reactor.seconds()):
+        if self._broker.isShort(self.pool.limits.minSpareServers) and self.pool.mayGrow(self._reactor.seconds()):
             self.ask()
 
     def _noteQuiet(self) -> None:

@@ -33,6 +33,7 @@ class Worker:
     :ivar doomed: when it is to be stopped because a request that it executes was cancelled; infinite: it is not.
     :ivar dooms: the same for each cancelled one that it executes, by the broker's request id.
     :ivar lifetime: how many more requests it is given before it is retired; negative: no limit.
+    :ivar half: the lifetime at which it will have been given half of what it had left.
     :ivar held: what it holds, by the broker's request id, in the order sent.  A plain worker
         holds its request until it says C{waiting}.
     :ivar level: its place among the L{ReadyWorkers} of its services, -1 if it is not among them.
@@ -44,6 +45,7 @@ class Worker:
         "credit",
         "doomed",
         "dooms",
+        "half",
         "heard",
         "held",
         "identity",
@@ -66,6 +68,7 @@ class Worker:
         self.wantsContext = False
         self.plain = False
         self.lifetime = -1
+        self.half = 0
         self.held: dict[bytes, Request] = {}
         self.level = -1
         self.began = self.heard = 0.0

@@ -86,6 +86,7 @@ class Supervisor:
             Reloaded: lambda action: self.reloaded(action.error),
             GiveUp: lambda action: self.gaveUp(action.reason),
         }
+        broker.halved = self._lifetimeHalved
         broker.retired = self._lifetimeOver
         broker.lost = self._lost
         broker.unreachable = self._unreachable
@@ -195,6 +196,11 @@ class Supervisor:
         if member.burial is not None:
             self._bury(member, "leaving")
         self.ask()
+
+    def _lifetimeHalved(self, identity: bytes) -> None:
+        member = self._byIdentity.get(identity)
+        if member is not None and self._pool.halved(member.child, self._reactor.seconds()):
+            self._reactor.callLater(0, self.ask)
 
     def _lifetimeOver(self, identity: bytes) -> None:
         member = self._byIdentity.get(identity)

@@ -10,6 +10,8 @@ from pirate.services import Worker
 from pirate.wire.frontend import Request, State
 
 NEVER = float("inf")
+#: Requests that are given up at a time because their time is over.
+MOST = 200
 
 
 class Timetable:
@@ -57,11 +59,13 @@ class Timetable:
         self._most = max(len(self._deadlines) * 2, 1000)
 
     def expired(self, now: float) -> Iterator[Request]:
-        """The requests that have waited too long."""
+        """Requests that have waited too long; if there are many, only some: the next look is due at once then."""
         deadlines = self._deadlines
-        while deadlines and (deadlines[0][0] <= now or deadlines[0][2].state is not State.QUEUED):
+        left = MOST
+        while left and deadlines and (deadlines[0][0] <= now or deadlines[0][2].state is not State.QUEUED):
             request = heappop(deadlines)[2]
             if request.state is State.QUEUED:
+                left -= 1
                 yield request
         self._reckon()
 

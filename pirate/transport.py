@@ -54,8 +54,8 @@ class TransportOwner(Protocol):
     ours: Container[bytes]
     bounds: Bounds
 
-    def turning(self) -> None:
-        """A turn begins."""
+    def turning(self) -> bool:
+        """A turn begins.  :return: whether something is due, so that everything that has come should be read before."""
 
     def fromClient(self, frames: list[bytes], sender: Sender) -> None:
         """A message has come from the frontend."""
@@ -269,7 +269,11 @@ class Transport:
         return router.deliver(frames)
 
     def _turn(self, fired: Router | None = None) -> None:
-        """Read some of both sockets, and see whether there is more."""
+        """
+        Read some of both sockets, and see whether there is more.
+
+        What is done here is done for every message if there is one at a time, so nothing is called in vain.
+        """
         if self._again is not None:
             if self._again.active():
                 self._again.cancel()
@@ -280,23 +284,29 @@ class Transport:
         owner = self._owner
         self._inTurn = True
         try:
-            owner.turning()
-            backend.read(self._backendReceived, fired is backend)
-            self._sendToWorkers()
-            if frontend.factory is not None and owner.wanted():
+            late = owner.turning()
+            if late or not backend.armed:
+                backend.read(self._backendReceived, fired is backend)
+                if self._toWorkers:
+                    self._sendToWorkers()
+            if (late or not frontend.armed) and frontend.factory is not None and owner.wanted():
                 frontend.read(self._frontendReceived, fired is frontend)
-                self._sendToWorkers()
-            if self._outbox and owner.pressed() and backend.fd < SELECTABLE:
+                if self._toWorkers:
+                    self._sendToWorkers()
+            if self._outbox.together and owner.pressed() and backend.fd < SELECTABLE:
                 self._gather()
             if frontend.factory is None:
                 return
             owner.turned()
-            self._sendToWorkers()
-            self._outbox.flush()
+            if self._toWorkers:
+                self._sendToWorkers()
+            if self._outbox.together:
+                self._outbox.flush()
         finally:
             self._inTurn = False
         more = not backend.armed and backend.pending()
-        if ((not frontend.armed and frontend.pending()) and owner.wanted()) or more:
+        # The frontend is asked also while it is not wanted, or its descriptor would go on telling of the same.
+        if (not frontend.armed and frontend.pending() and owner.wanted()) or more:
             self.wake()
 
     def _gather(self) -> None:
@@ -308,7 +318,7 @@ class Transport:
         """
         backend, owner = self._backend, self._owner
         end = self._reactor.seconds() + BATCH_TIME
-        while len(self._outbox) < BATCH and owner.pressed() and self._reactor.seconds() < end:
+        while len(self._outbox.together) < BATCH and owner.pressed() and self._reactor.seconds() < end:
             if (backend.armed or not backend.pending()) and not select([backend.fd], [], [], NEXT_ANSWER)[0]:
                 return
             backend.read(self._backendReceived, sure=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
@@ -76,6 +77,9 @@ def parse() -> Namespace:
 def main(options: Namespace) -> None:
     """Serve until told to end."""
     server = makeServer(options)
+    # As the plugin does.
+    gc.collect()
+    gc.freeze()
     watch = Watch(reactor)
 
     def ready(ignored: object) -> None:

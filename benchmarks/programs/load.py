@@ -159,8 +159,8 @@ def jobs(duration: float, share: float) -> Any:
     return cycle(several)
 
 
-def measure(options: Namespace) -> dict[str, float]:
-    """Ask as the options say.  :return: what is printed."""
+def measure(options: Namespace) -> None:
+    """Ask as the options say, and print how that went."""
     payload = zmq.Frame(bytes(options.size)) if options.size else None
     clients = Clients(options.endpoint, options.clients, payload, jobs(options.job, options.share), options.keys)
 
@@ -181,8 +181,7 @@ def measure(options: Namespace) -> dict[str, float]:
     run(options.seconds)
     seconds, cpu = (perf_counter_ns() - began) / 1e9, process_time() - cpu
     latencies = sorted(clients.latencies) or [0]
-    clients.close()
-    return {
+    figures = {
         "requests": clients.requests,
         "seconds": seconds,
         "cpu": cpu,
@@ -190,6 +189,9 @@ def measure(options: Namespace) -> dict[str, float]:
         "p99": latencies[len(latencies) * 99 // 100] / 1e9,
         "busy": clients.busy / 1e9,
     }
+    print(json.dumps(figures), flush=True)
+    # Not before: what the server does for those who leave is none of their requests.
+    clients.close()
 
 
 def parse() -> Namespace:
@@ -211,6 +213,6 @@ def parse() -> Namespace:
 
 if __name__ == "__main__":
     try:
-        print(json.dumps(measure(parse())), flush=True)
+        measure(parse())
     except zmq.Again:
         sys.exit(f"no reply for {PATIENCE // 1000} seconds")

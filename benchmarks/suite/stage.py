@@ -67,8 +67,9 @@ class Program:
         self.pid = self._process.pid
 
     def lines(self) -> list[str]:
-        """What it has said so far."""
-        return self._output.read_text(errors="replace").splitlines()
+        """What it has said so far, without a line that it may not have finished."""
+        said, _, _ = self._output.read_text(errors="replace").rpartition("\n")
+        return said.splitlines()
 
     def until(self, text: str, within: float = PATIENCE) -> str:
         """

@@ -257,26 +257,26 @@ class BacklogTests(SynchronousTestCase):
         bench = Bench(backlog=2)
         bench.ready(b"A")
         one, *_ = bench.ask(b"1", b"2")
-        self.assertFalse(bench.broker.full)
+        self.assertFalse(bench.broker.isFull())
         bench.ask(b"3")
-        self.assertTrue(bench.broker.full)
+        self.assertTrue(bench.broker.isFull())
         bench.reply(b"A", one)
-        self.assertFalse(bench.broker.full)
+        self.assertFalse(bench.broker.isFull())
 
     def test_fullByBytes(self) -> None:
         """The same for the bytes that wait; those in hand do not count."""
         bench = Bench(backlogMib=100 / 2**20)
         bench.ready(b"A")
         requests = [bench.receive(Request([b"c", b""], [b"x" * 30, b"x" * 30])) for _ in range(2)]
-        self.assertFalse(bench.broker.full)
+        self.assertFalse(bench.broker.isFull())
         requests.append(bench.receive(Request([b"c", b""], [b"x" * 40])))
-        self.assertTrue(bench.broker.full)
+        self.assertTrue(bench.broker.isFull())
         bench.reply(b"A", requests[0])
-        self.assertFalse(bench.broker.full)
+        self.assertFalse(bench.broker.isFull())
         bench.gone(b"A")
-        self.assertTrue(bench.broker.full)
+        self.assertTrue(bench.broker.isFull())
         bench.broker.abandon("stopped")
-        self.assertFalse(bench.broker.full)
+        self.assertFalse(bench.broker.isFull())
 
     def test_fullStillAccepts(self) -> None:
         """What has been read already is not lost for being one too many."""
@@ -946,6 +946,16 @@ class LifetimeTests(SynchronousTestCase):
         bench.ready(b"A", credit=8, lifetime=3)
         bench.ask(*[b"x"] * 5)
         self.assertEqual(bench.sent(), [*[(b"A", b"x")] * 3, (b"A", RETIRE)])
+
+    def test_halved(self) -> None:
+        """The pool hears each time that half of what was left has been given, as long as something is left."""
+        bench = Bench()
+        bench.ready(b"A", lifetime=10)
+        halves: list[int] = []
+        bench.broker.halved = lambda identity: halves.append(bench.broker.tally.received)
+        for _ in range(10):
+            bench.reply(b"A", *bench.ask(b"x"))
+        self.assertEqual((halves, bench.retired), ([5, 8, 9], [b"A"]))
 
     def test_announcedAgain(self) -> None:
         """A new credit does not begin another life."""

@@ -9,6 +9,7 @@ import os
 import pwd
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from unittest import mock
 import twisted.internet
 from twisted.trial.unittest import SynchronousTestCase
 
+import pirate.daemon
 import pirate.transport
 from pirate.daemon import STAYS, Change, ServerProcess
 from pirate.errors import Fatal
@@ -44,6 +46,9 @@ class DaemonCase(SynchronousTestCase):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
         self.stage = Stage()
         self.titles: list[str] = []
+        self.tidied: list[str] = []
+        tidy = {name: partial(self.tidied.append, name) for name in ("collect", "freeze")}
+        self.patch(pirate.daemon, "gc", SimpleNamespace(**tidy))
         self.patch(twisted.internet, "reactor", self.stage.reactor)
         self.patch(pirate.transport, "Transport", self.stage.makeTransport)
         titles = mock.patch.dict(sys.modules, {"setproctitle": SimpleNamespace(setproctitle=self.titles.append)})
@@ -94,6 +99,11 @@ class StartTests(DaemonCase):
         process = self.make()
         process.startService()
         self.assertEqual(len(self.stage.transports[0].bound), 2)
+
+    def test_garbage(self) -> None:
+        """What is loaded when the server starts is never looked through for garbage again, which takes 10 ms a time."""
+        self.run_(self.make())
+        self.assertEqual(self.tidied, ["collect", "freeze"])
 
     def test_settings(self) -> None:
         """The settings of the command line reach the server."""

@@ -9,6 +9,7 @@ from typing import Any
 import pirate
 from pirate.test.test_service import ServerCase
 from pirate.testing import MemorySender
+from pirate.waiting import MOST
 from pirate.wire.frontend import header, parseHeader
 from pirate.wire.words import ERROR, EXITING, HEARTBEAT, PARTIAL, PROCESSING, WAITING
 
@@ -123,6 +124,21 @@ class ClientTests(ExchangeCase):
         self.busy().answer(b"answer")
         self.settle()
         self.assertEqual((self.server.stats()["withdrawn"], self.server.stats()["backlog"]), (1, 0))
+
+    def test_vanishedWithMany(self) -> None:
+        """One that goes away while much of it waits holds nobody up: that is withdrawn over some turns."""
+        self.stage.ask(b"a", b"first")
+        for _ in range(3 * MOST):
+            self.frontend.receive(b"b", b"", b"x")
+        self.settle()
+        transport = self.stage.transports[0]
+        waiting, turns = self.server.stats()["backlog"], transport.turns
+        transport.vanish(b"b")
+        self.settle()
+        self.assertGreaterEqual(transport.turns - turns, 3)
+        self.assertEqual(
+            (waiting, self.server.stats()["backlog"], self.server.stats()["withdrawn"]), (3 * MOST, 0, 3 * MOST)
+        )
 
     def test_superseded(self) -> None:
         """A REQ socket that asks again while its request waits does not want the first any more."""

@@ -56,7 +56,8 @@ ALLOWED = {
     "child": "",
     "backoff": "child",
     "reloading": "child",
-    "pool": "backoff child limits reloading",
+    "recycling": "child limits",
+    "pool": "backoff child limits recycling reloading",
     # The child's program.
     "credit": "wire.words",
     "imports": "errors",
@@ -145,8 +146,8 @@ ALLOWED = {
 #: The modules without sockets, processes, files, threads and clocks, and all of the standard library that they need.
 PURE = (
     "wire wire.words wire.frontend wire.backend tally memory answers services timetable ledger dispatch broker waiting "
-    "quota gate hooks endpoints addresses access admission kinds rows limits settings child backoff reloading pool "
-    "credit hand"
+    "quota gate hooks endpoints addresses access admission kinds rows limits settings child backoff reloading "
+    "recycling pool credit hand"
 )
 #: Modules that may know how to do what nothing from the wire may lead to.
 DANGEROUS_ON_PURPOSE = {"serving": {"subprocess"}, "client.pickles": {"pickle"}, "pickled": {"pickle"}}

@@ -26,6 +26,7 @@ from pirate.child import (
     Sweep,
 )
 from pirate.pool import LAST_GRACE, QUIET, SECOND_TERM, Load, Mode, Pool
+from pirate.recycling import LINGER
 from pirate.reloading import MAX_BATCH
 from pirate.settings import Limits
 
@@ -43,6 +44,7 @@ class Yard:
     :ivar busy: the children that hold something.
     :ivar backlog: how many requests wait.
     :ivar received: how many requests there have been.
+    :ivar memory: the children's memory, in MiB.
     """
 
     def __init__(self, **limits: Any) -> None:
@@ -51,6 +53,7 @@ class Yard:
         self.busy: set[int] = set()
         self.backlog = 0
         self.received = 0
+        self.memory: dict[int, float] = {}
 
     def ask(self, seconds: float = 0.0) -> list[Action]:
         """Some time later, ask the pool until there is nothing to be done.  :return: all that is to be done."""
@@ -67,7 +70,7 @@ class Yard:
         """What the broker would say."""
         settled = (ChildState.WAITING, ChildState.RETIRING)
         idle = [child.key for child in self.pool.children if child.state in settled and child.key not in self.busy]
-        return Load(idle, self.backlog, self.received)
+        return Load(idle, self.backlog, self.received, self.memory)
 
     def spawned(self, seconds: float = 0.0) -> list[Child]:
         """Some time later, ask; nothing but starts may be the answer.  :return: whom to start."""
@@ -504,7 +507,48 @@ class TimeoutTests(SynchronousTestCase):
 
 
 class AgeTests(SynchronousTestCase):
-    """Workers that grow old."""
+    """Workers that grow old, or large."""
+
+    def test_worksOn(self) -> None:
+        """One that is too old goes when another is ready, and not before."""
+        yard = Yard(minServers=1, maxServers=1, maxAge=100)
+        [old] = yard.started()
+        [new] = yard.spawned(60)
+        self.assertEqual(yard.ask(5), [])
+        yard.ready([new])
+        self.assertEqual(yard.retired(), [old])
+        self.assertEqual(yard.ask(5), [])
+
+    def test_noSuccessor(self) -> None:
+        """While no other can start, the old one stays."""
+        yard = Yard(minServers=1, maxServers=1, maxAge=100)
+        [old] = yard.started()
+        for _ in range(5):
+            yard.gone(yard.spawned(60), CRASHED)
+        self.assertEqual([child.state for child in yard.pool.children if child is old], [ChildState.WAITING])
+
+    def test_notAllAtOnce(self) -> None:
+        """If all are too large, a quarter is replaced at a time, so that there is memory for the new ones."""
+        yard = Yard(minServers=8, minSpareServers=1, maxMemory=100)
+        old = yard.started()
+        yard.memory = {child.key: 200.0 for child in old}
+        yard.busy = {child.key for child in old}
+        steps = []
+        for _ in range(4):
+            actions = yard.ask(1)
+            new = [action.child for action in actions if isinstance(action, Spawn)]
+            steps.append((len(new), len(actions) - len(new)))
+            yard.ready(new)
+        self.assertEqual(steps, [(2, 0), (2, 2), (2, 2), (2, 2)])
+
+    def test_surplus(self) -> None:
+        """If there are enough without it, one that is too old is not replaced."""
+        yard = Yard(minServers=1, maxServers=4, minSpareServers=1, maxAge=100)
+        [old] = yard.started()
+        yard.busy = {old.key}
+        yard.ready(yard.spawned())
+        yard.busy = set()
+        self.assertEqual(yard.retired(60), [old])
 
     def test_draining(self) -> None:
         """While the server stops, nobody is woken for a worker's age."""
@@ -514,6 +558,86 @@ class AgeTests(SynchronousTestCase):
         yard.pool.drain(yard.now, 60)
         yard.ask()
         self.assertGreater(yard.pool.nextWake(yard.now), yard.now + 1)
+
+
+class LastRequestsTests(SynchronousTestCase):
+    """Workers that will soon have had their C{max-requests}."""
+
+    def halved(self, yard: Yard, child: Child, seconds: float) -> bool:
+        """Some time later, a child has been given half of the requests that it had left."""
+        yard.now += seconds
+        return yard.pool.halved(child, yard.now)
+
+    def yard(self, **limits: Any) -> tuple[Yard, list[Child]]:
+        """Workers each of which took 2 seconds to start."""
+        yard = Yard(**limits)
+        children = yard.spawned()
+        yard.now += 2
+        return yard, yard.ready(children)
+
+    def test_inTime(self) -> None:
+        """Another is started when the rest will be over in no more than three times what a start takes."""
+        yard, [child] = self.yard(minServers=1, maxServers=1)
+        self.assertEqual([self.halved(yard, child, seconds) for seconds in (60, 30, 15, 7)], [False] * 4)
+        self.assertEqual(yard.spawned(), [])
+        self.assertTrue(self.halved(yard, child, 4))
+        self.assertEqual(len(yard.spawned()), 1)
+        self.assertFalse(self.halved(yard, child, 2))
+        self.assertEqual(yard.spawned(), [])
+
+    def test_goesOn(self) -> None:
+        """When the other is ready, it gets the requests that it has left; none is started when it has gone."""
+        yard, [child] = self.yard(minServers=1, maxServers=1)
+        self.halved(yard, child, 5)
+        yard.ready(yard.spawned())
+        self.assertEqual(yard.ask(), [])
+        yard.pool.leaving(child)
+        self.assertEqual(yard.ask(), [])
+        yard.gone([child], LEFT)
+        self.assertEqual(yard.ask(), [])
+
+    def test_noMoreRequests(self) -> None:
+        """If its last requests do not come, it is retired all the same."""
+        yard, [child] = self.yard(minServers=1, maxServers=1)
+        self.halved(yard, child, 5)
+        yard.ready(yard.spawned())
+        self.assertEqual(yard.ask(LINGER - 0.1), [])
+        self.assertEqual(yard.retired(0.1), [child])
+
+    def test_oneByOne(self) -> None:
+        """Of few that come to their ends together, one is replaced at a time."""
+        yard, [first, second] = self.yard(minServers=2, maxServers=2)
+        self.assertEqual([self.halved(yard, each, 1) for each in (first, second)], [True, False])
+        new = yard.spawned()
+        yard.now += 2
+        yard.ready(new)
+        yard.pool.leaving(first)
+        yard.gone([first], LEFT)
+        self.assertTrue(self.halved(yard, second, 1))
+
+    def test_closing(self) -> None:
+        """One whose successor has come is asked to leave like all others when the server stops."""
+        yard, [child] = self.yard(minServers=1, maxServers=1)
+        self.halved(yard, child, 5)
+        [other] = yard.ready(yard.spawned())
+        yard.pool.close(yard.now)
+        self.assertEqual(yard.retired(), [child, other])
+
+    def test_reload(self) -> None:
+        """A reload replaces it too."""
+        yard, [child] = self.yard(minServers=1, maxServers=1)
+        self.halved(yard, child, 5)
+        [other] = yard.ready(yard.spawned())
+        yard.pool.reload()
+        gone = []
+        for _ in range(4):
+            for action in yard.ask(1):
+                if isinstance(action, Spawn):
+                    yard.ready([action.child])
+                elif isinstance(action, Retire):
+                    gone.append(action.child)
+                    yard.gone([action.child], LEFT)
+        self.assertEqual(sorted(keys(gone)), keys([child, other]))
 
 
 class BackoffTests(SynchronousTestCase):

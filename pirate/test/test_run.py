@@ -8,6 +8,7 @@ from typing import Any
 from pirate.service import ServerState
 from pirate.settings import Limits, Terms
 from pirate.test.test_service import ServerCase
+from pirate.timetable import MOST
 from pirate.wire.frontend import header, parseHeader
 
 KEY = bytes(16)
@@ -226,6 +227,37 @@ class TimeTests(ServerCase):
         self.settle(1, steps=10)
         self.assertEqual(self.stage.transports[0].frontend.sent, [[b"c", b"", b"x"]])
         self.assertEqual((self.stage.workers[0].process.signals, server.stats()["failed"]), ([], {}))
+
+    def test_manyExpire(self) -> None:
+        """If the time of very many is over at once, they are told so over some turns, and all of them are."""
+        self.stage.answering = False
+        server = self.serve(1, terms=Terms(requestTimeout=5))
+        self.stage.ask(b"a", b"x")
+        frontend = self.stage.transports[0].frontend
+        for number in range(2 * MOST + 1):
+            frontend.receive(b"c", header(b"%16d" % number, {}), b"", b"x")
+        self.settle()
+        turns = self.stage.transports[0].turns
+        self.settle(6)
+        self.assertGreaterEqual(self.stage.transports[0].turns - turns, 3)
+        self.assertEqual((len(frontend.sentTo(b"c")), server.stats()["backlog"]), (2 * MOST + 1, 0))
+
+    def test_manyExpireBeforeAFreeWorker(self) -> None:
+        """A worker that is free then gets the first whose time is not over, whatever waits before that."""
+        self.stage.answering = False
+        server = self.serve(1)
+        self.stage.ask(b"a", b"x")
+        frontend = self.stage.transports[0].frontend
+        for number in range(2 * MOST):
+            frontend.receive(b"c", header(b"%16d" % number, {"timeout_ms": 1000}), b"", b"x")
+        self.stage.ask(b"d", b"last")
+        self.reactor.advance(2)
+        self.busy().answer()
+        self.settle()
+        self.busy().answer()
+        self.settle()
+        self.assertEqual(frontend.sentTo(b"d"), [[b"", b"last"]])
+        self.assertEqual(server.stats()["failed"], {"expired": 2 * MOST})
 
     def test_jobTimeout(self) -> None:
         """A job that takes too long is given up when its time is over, without any traffic."""

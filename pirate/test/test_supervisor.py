@@ -252,11 +252,25 @@ class LeavingTests(ServerCase):
         self.stage.ask(b"c", b"slow")
         self.stage.ask(b"d", b"next")
         first, second = self.stage.living()[:2]
-        self.assertEqual(server.workers, {first.process.pid: "retiring", second.process.pid: "processing"})
+        states = server.workers
+        self.assertEqual([states[each.process.pid] for each in (first, second)], ["retiring", "processing"])
         first.answer()
         second.answer()
         self.settle()
         self.assertEqual(len(self.stage.transports[0].frontend.sent), 3)
+
+    def test_replacementReady(self) -> None:
+        """When a worker has had its last request, another is ready."""
+        server = self.serve(limits=Limits(minServers=1, maxServers=1, maxRequests=4, maxRequestsJitter=0))
+        for number in range(3):
+            self.stage.ask(b"c", b"%d" % number)
+            self.settle()
+        self.assertEqual(list(server.workers.values()), ["waiting", "waiting"])
+        for worker in self.stage.workers:
+            worker.answering = False
+        self.stage.ask(b"c", b"one of the other's")
+        self.stage.ask(b"c", b"last")
+        self.assertEqual(list(server.workers.values()), ["retiring", "processing"])
 
     def test_oldestFirst(self) -> None:
         """Of several idle workers it is the oldest that leaves."""

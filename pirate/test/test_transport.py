@@ -45,7 +45,8 @@ class Listener:
         self.fromWorker = case._workerSent
         self.turned = case._turned
         self.wanted = lambda: case.wanted
-        self.turning = self.undelivered = lambda: None
+        self.turning = lambda: False
+        self.undelivered = lambda: None
         self.clientRevoked = lambda frames: None
         self.bounds = case.bounds
         self.clientGone = case.gone.append

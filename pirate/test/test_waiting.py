@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.waiting import Waiting
+from pirate.waiting import MOST, Waiting
 from pirate.wire.frontend import Request, State
 
 
@@ -64,6 +64,17 @@ class WaitingTests(SynchronousTestCase):
         self.waiting.gone(99)
         self.assertEqual(self.withdrawn, requests)
         self.assertEqual(len(self.waiting), 1)
+
+    def test_goneWithMany(self) -> None:
+        """Of very many some are withdrawn at a time, the oldest first."""
+        requests = [self.wait(b"\0one", Peer(1)) for _ in range(2 * MOST + 1)]
+        self.waiting.gone(1)
+        steps = []
+        while self.waiting.orphans:
+            self.waiting.withdraw()
+            steps.append(len(self.withdrawn))
+        self.assertEqual(steps, [MOST, 2 * MOST, 2 * MOST + 1])
+        self.assertEqual(self.withdrawn, requests)
 
     def test_askedOnce(self) -> None:
         """A client that ZeroMQ named is asked once where it comes from, until its connection is closed."""
