@@ -144,7 +144,7 @@ class Pool:
 
         :return: whether another is to be started for it.
         """
-        if not self._recycling.halved(child, now) or child.ending or not self._recycling.mayEnd(self._serving()):
+        if not self._recycling.halved(child, now) or child.ending:
             return False
         child.ending = True
         child.oldAt = min(child.oldAt, now + LINGER)

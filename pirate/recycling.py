@@ -14,8 +14,10 @@ LEAST_AGE = 1.0
 LEAD = 3.0
 #: Seconds after which one whose last requests do not come is retired without them.
 LINGER = 10.0
-#: The share of the workers that may be on their way out at the same time; one always may.
+#: The share of the workers that may be on their way out at the same time if they could stay as well; one always may.
 SHARE = 0.25
+#: How much of a slow start is still reckoned with at each quicker one after it.
+SLOWLY = 0.8
 
 
 class Recycling:
@@ -39,7 +41,7 @@ class Recycling:
 
     def ready(self, child: Child, now: float) -> None:
         """A worker is ready, which tells how long the next will take to start."""
-        self._startTook = now - child.born
+        self._startTook = max(now - child.born, self._startTook * SLOWLY)
         child.halved = now
 
     def halved(self, child: Child, now: float) -> bool:
@@ -52,7 +54,7 @@ class Recycling:
         return took <= LEAD * self._startTook
 
     def mayEnd(self, serving: Collection[Child]) -> int:
-        """How many more workers may be on their way out."""
+        """How many more of those that are too old or too large may be on their way out."""
         ending = sum(child.ending for child in serving)
         return max(max(1, int((len(serving) - ending) * SHARE)) - ending, 0)
 

@@ -604,16 +604,19 @@ class LastRequestsTests(SynchronousTestCase):
         self.assertEqual(yard.ask(LINGER - 0.1), [])
         self.assertEqual(yard.retired(0.1), [child])
 
-    def test_oneByOne(self) -> None:
-        """Of few that come to their ends together, one is replaced at a time."""
-        yard, [first, second] = self.yard(minServers=2, maxServers=2)
-        self.assertEqual([self.halved(yard, each, 1) for each in (first, second)], [True, False])
-        new = yard.spawned()
-        yard.now += 2
-        yard.ready(new)
-        yard.pool.leaving(first)
-        yard.gone([first], LEFT)
-        self.assertTrue(self.halved(yard, second, 1))
+    def test_together(self) -> None:
+        """Of several that come to their ends together, each is replaced in time."""
+        yard, children = self.yard(minServers=3, maxServers=3)
+        self.assertEqual([self.halved(yard, each, 1) for each in children], [True] * 3)
+        self.assertEqual(len(yard.spawned()), 3)
+
+    def test_slowStarts(self) -> None:
+        """A start that was slow, as one is while the machine is busy, counts for some time."""
+        yard, [child] = self.yard(minServers=1, maxServers=1)
+        yard.pool.leaving(child)
+        [quick] = yard.ready(yard.spawned())
+        self.assertFalse(self.halved(yard, quick, 5))
+        self.assertTrue(self.halved(yard, quick, 4))
 
     def test_closing(self) -> None:
         """One whose successor has come is asked to leave like all others when the server stops."""
