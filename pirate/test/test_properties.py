@@ -12,7 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.child import Action, Child, ChildState, CutOff, Exit, GiveUp, Kind, Reloaded, Retire, Signal, Spawn
 from pirate.pool import Mode
-from pirate.reloading import MAX_BATCH
 from pirate.test.test_broker import Bench
 from pirate.test.test_pool import Yard
 from pirate.wire.backend import Failure, Info, Part, Reply, Status, parseWorkerMessage
