@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -95,6 +96,23 @@ class Child:
         if state not in CHILD_TRANSITIONS[self.state]:
             raise ValueError(f"a child cannot go from {self.state.value} to {state.value}")
         self.state = state
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """
+    What a supervisor knows of the work when it asks the pool.
+
+    :ivar idle: the keys of the children that hold nothing.
+    :ivar backlog: how many requests wait.
+    :ivar received: how many requests there have been.
+    :ivar memory: the children's resident memory in MiB, if there is a limit to it.
+    """
+
+    idle: Collection[int] = ()
+    backlog: int = 0
+    received: int = 0
+    memory: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

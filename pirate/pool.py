@@ -23,8 +23,7 @@ pool gives up.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
 from enum import Enum
 from random import Random
 
@@ -37,6 +36,7 @@ from pirate.child import (
     Exit,
     GiveUp,
     Kind,
+    Load,
     Reloaded,
     Retire,
     Signal,
@@ -45,14 +45,11 @@ from pirate.child import (
 )
 from pirate.limits import Limits
 from pirate.recycling import LINGER, Recycling
-from pirate.reloading import MAX_BATCH, Reloading
+from pirate.reloading import Reloading
+from pirate.spares import Spares
 
-#: Seconds between two batches of spare workers.
-BATCH_INTERVAL = 1.0
 #: Rounds of failures after which a server that has never had a ready worker gives up.
 HOPELESS = 3
-#: Seconds without a request after which surplus idle workers are retired.
-QUIET = 30.0
 #: Seconds between two looks at the children's memory.
 MEMORY_INTERVAL = 1.0
 #: Seconds between TERM, which lets a worker finish its request, and a second TERM, which does not; then KILL.
@@ -68,23 +65,6 @@ class Mode(Enum):
     DRAINING = "draining"
     #: Everybody has been asked to leave.
     CLOSING = "closing"
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """
-    What the broker knows when the pool is asked.
-
-    :ivar idle: the keys of the children that hold nothing.
-    :ivar backlog: how many requests wait.
-    :ivar received: how many requests there have been.
-    :ivar memory: the children's resident memory in MiB, if there is a limit to it.
-    """
-
-    idle: Collection[int] = ()
-    backlog: int = 0
-    received: int = 0
-    memory: Mapping[int, float] = field(default_factory=dict)
 
 
 class Pool:
@@ -112,12 +92,9 @@ class Pool:
         self.everReady = False
         self._gaveUp = False
         self._backoff = Backoff(random)
-        self._batch = 1
-        self._nextBatch = self._lastSpawn = self._lastScaleDown = float("-inf")
-        self._nextSweep = self._nextDequeue = float("-inf")
+        self._spares = Spares()
+        self._lastSpawn = self._nextSweep = self._nextDequeue = float("-inf")
         self._cutOffAt: float | None = None
-        self._received = 0
-        self._lastRequest = float("-inf")
 
     # --- what has happened
 
@@ -231,8 +208,7 @@ class Pool:
     def check(self, now: float, load: Load) -> list[Action]:
         """What should be done now; the caller does it, all of it."""
         actions, self._urgent = self._urgent, []
-        if load.received != self._received or self._lastRequest == float("-inf"):
-            self._received, self._lastRequest = load.received, now
+        self._spares.note(load, now)
         actions += self._overdue(now, load)
         worn = self._worn(now, load) if self.mode is Mode.RUNNING else []
         if self.mode is not Mode.CLOSING:
@@ -253,7 +229,9 @@ class Pool:
         times = [self._nextSweep, now + self.limits.checkForWaiting]
         times += [child.killAt for child in self._children.values() if child.killAt is not None]
         times += [
-            each for each in (self._cutOffAt, self._backoff.until, self._nextBatch) if each is not None and each > now
+            each
+            for each in (self._cutOffAt, self._backoff.until, self._spares.nextBatch)
+            if each is not None and each > now
         ]
         if self.limits.checkForDequeue and self.mode is Mode.RUNNING:
             times.append(self._nextDequeue)
@@ -267,7 +245,7 @@ class Pool:
         """Whether a shortage of idle workers, if there is one, can be acted on now."""
         return (
             self.mode is Mode.RUNNING
-            and now >= self._nextBatch
+            and now >= self._spares.nextBatch
             and now >= self._backoff.until
             and len(self._children) < self.limits.maxServers
         )
@@ -315,36 +293,19 @@ class Pool:
     def _shortfall(self, now: float, load: Load) -> int:
         """How many workers to start now."""
         live = self._live()
+        starting = sum(child.state is ChildState.STARTING for child in live)
         self._backoff.noteSuccess(live, now)
         room = self.limits.maxServers - len(live)
         missing = max(self.limits.minServers - len(live), min(self._extra, room))
         if self.mode is Mode.DRAINING:
-            starting = sum(child.state is ChildState.STARTING for child in live)
             missing = min(max(missing, 0 if live else 1), room, load.backlog - starting)
         elif missing <= 0:
-            missing = self._spareShortfall(room, now, load)
+            missing = self._spares.toStart(self.limits, load, len(self._idle(load)), starting, room, now)
         if missing <= 0 or now < self._backoff.until:
             return 0
         if self._backoff.failures > 1:
-            return 0 if any(child.state is ChildState.STARTING for child in live) else 1
+            return 0 if starting else 1
         return missing
-
-    def _spareShortfall(self, room: int, now: float, load: Load) -> int:
-        starting = sum(child.state is ChildState.STARTING for child in self._live())
-        idle = len(self._idle(load))
-        wanted = self.limits.minSpareServers
-        if load.backlog and not idle:
-            wanted = max(wanted, load.backlog)
-        short = min(wanted - idle - starting, room)
-        if short <= 0:
-            self._batch = 1
-            return 0
-        if now < self._nextBatch:
-            return 0
-        count = min(short, self._batch)
-        self._batch = min(self._batch * 2, MAX_BATCH)
-        self._nextBatch = now + BATCH_INTERVAL
-        return count
 
     def _start(self, count: int, now: float, kind: Kind = Kind.WORKER) -> Iterable[Action]:
         for _ in range(count):
@@ -367,14 +328,7 @@ class Pool:
         count = max(len(live) - self.limits.maxServers, min(-self._extra, len(live) - least, len(idle) - spare))
         if count > 0:
             return self._byIdleness(live, load)[:count]
-        rested = now - self._lastSpawn >= self.limits.minChildTtl
-        if not rested or now - self._lastScaleDown < self.limits.checkForWaiting:
-            return []
-        enough = spare if now - self._lastRequest >= QUIET else self.limits.maxSpareServers
-        count = min(len(idle) - enough, len(live) - least)
-        if count <= 0:
-            return []
-        self._lastScaleDown = now
+        count = self._spares.toRetire(self.limits, len(live), len(idle), self._lastSpawn, now)
         return sorted(idle, key=lambda child: child.born)[:count]
 
     def _worn(self, now: float, load: Load) -> list[Child]:

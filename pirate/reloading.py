@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pirate.child import Child, ChildState
-
-#: The most children started in one batch.
-MAX_BATCH = 32
+from pirate.spares import MAX_BATCH
 
 
 class Reloading:

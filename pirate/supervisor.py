@@ -17,6 +17,7 @@ from pirate.child import (
     Exit,
     GiveUp,
     Kind,
+    Load,
     Reloaded,
     Retire,
     Signal,
@@ -25,7 +26,7 @@ from pirate.child import (
 )
 from pirate.logs import DETAIL
 from pirate.member import Doubt, Member
-from pirate.pool import Load, Mode, Pool
+from pirate.pool import Mode, Pool
 from pirate.process import WorkerProcess, isStopped, residentMemory, sweep
 from pirate.wire.backend import Status
 from pirate.wire.words import DEQUEUE, EXITING, HEARTBEAT, WAITING

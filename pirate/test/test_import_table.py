@@ -55,9 +55,10 @@ ALLOWED = {
     "settings": "access addresses endpoints errors kinds limits rows",
     "child": "",
     "backoff": "child",
-    "reloading": "child",
+    "spares": "child limits",
+    "reloading": "child spares",
     "recycling": "child limits",
-    "pool": "backoff child limits recycling reloading",
+    "pool": "backoff child limits recycling reloading spares",
     # The child's program.
     "credit": "wire.words",
     "imports": "errors",
@@ -147,7 +148,7 @@ ALLOWED = {
 PURE = (
     "wire wire.words wire.frontend wire.backend tally memory answers services timetable ledger dispatch broker waiting "
     "quota gate hooks endpoints addresses access admission kinds rows limits settings child backoff reloading "
-    "recycling pool credit hand"
+    "recycling spares pool credit hand"
 )
 #: Modules that may know how to do what nothing from the wire may lead to.
 DANGEROUS_ON_PURPOSE = {"serving": {"subprocess"}, "client.pickles": {"pickle"}, "pickled": {"pickle"}}

@@ -19,16 +19,17 @@ from pirate.child import (
     Exit,
     GiveUp,
     Kind,
+    Load,
     Reloaded,
     Retire,
     Signal,
     Spawn,
     Sweep,
 )
-from pirate.pool import LAST_GRACE, QUIET, SECOND_TERM, Load, Mode, Pool
+from pirate.pool import LAST_GRACE, SECOND_TERM, Mode, Pool
 from pirate.recycling import LINGER
-from pirate.reloading import MAX_BATCH
 from pirate.settings import Limits
+from pirate.spares import MAX_BATCH, QUIET
 
 KILLED = Exit("signal SIGKILL")
 CRASHED = Exit("exit code 1", "cannot use it")

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.child import Action, Child, ChildState, CutOff, Exit, GiveUp, Kind, Reloaded, Retire, Signal, Spawn
 from pirate.pool import Mode
-from pirate.reloading import MAX_BATCH
+from pirate.spares import MAX_BATCH
 from pirate.test.test_broker import Bench
 from pirate.test.test_pool import Yard
 from pirate.wire.backend import Failure, Info, Part, Reply, Status, parseWorkerMessage
@@ -443,7 +443,11 @@ class Yards(Yard):
             self.carryOut(action, mode)
         live = [each for each in self.children(ChildState.STARTING, ChildState.WAITING) if each.kind is Kind.WORKER]
         room = MAX_BATCH if self.reloading else 0
-        assert len(live) <= max(self.most, limits.maxServers) + room, "too many"
+        stay = [child for child in live if not child.ending]
+        # When the server stops, those that a reload has started stay with the others.
+        assert len(stay) <= max(self.most, limits.maxServers) + room or self.pool.mode is not Mode.RUNNING, "too many"
+        if not self.failed and self.pool.mode is Mode.RUNNING and not self.reloading:
+            assert len(stay) >= limits.minServers, "no successors"
         if not self.failed and self.pool.mode is Mode.RUNNING:
             assert len(live) >= limits.minServers, "too few"
         dequeues = sum(child.kind is Kind.DEQUEUE for child in self.pool.children)
@@ -509,6 +513,17 @@ class Yards(Yard):
         self.backlog = backlog
         self.received += count + backlog
 
+    def halve(self, which: int) -> None:
+        """A child has been given half of the requests that it had left."""
+        children = self.children(ChildState.WAITING)
+        if children:
+            self.pool.halved(children[which % len(children)], self.now)
+
+    def age(self, count: int) -> None:
+        """Some children are too old."""
+        for child in self.children(ChildState.WAITING)[:count]:
+            child.oldAt = self.now
+
     def resize(self, by: int) -> None:
         """One more, or one fewer."""
         (self.pool.grow if by > 0 else self.pool.shrink)()
@@ -568,6 +583,8 @@ class PoolTests(SynchronousTestCase):
             st.tuples(st.just("start"), number),
             st.tuples(st.just("die"), number, ends),
             st.tuples(st.just("leave"), number),
+            st.tuples(st.just("halve"), number),
+            st.tuples(st.just("age"), number),
             st.tuples(st.just("work"), number, st.sampled_from([0, 0, 1, 20])),
             st.tuples(st.just("resize"), st.sampled_from([-1, 1])),
             st.tuples(st.just("reload")),
