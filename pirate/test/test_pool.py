@@ -643,6 +643,29 @@ class LastRequestsTests(SynchronousTestCase):
                     yard.gone([action.child], LEFT)
         self.assertEqual(sorted(keys(gone)), keys([child, other]))
 
+    def test_reloadOfTheLast(self) -> None:
+        """One that comes to its end during a reload goes when the new one is ready, and the reload ends then."""
+        yard, [child] = self.yard(minServers=1, maxServers=1)
+        yard.pool.reload()
+        [new] = yard.spawned()
+        self.halved(yard, child, 5)
+        self.assertEqual(yard.ask(LINGER), [])
+        yard.ready([new])
+        self.assertEqual(yard.ask(), [Retire(child), Reloaded(None)])
+
+    def test_reloadOfABrokenApp(self) -> None:
+        """One that has no successor, because none can start, stays when a reload fails for the same reason."""
+        yard, [child] = self.yard(minServers=1, maxServers=1)
+        self.halved(yard, child, 5)
+        yard.gone(yard.spawned(), CRASHED)
+        yard.pool.reload()
+        self.assertEqual(yard.ask(), [])
+        yard.gone(yard.spawned(5), CRASHED)
+        [reloaded] = yard.ask()
+        assert isinstance(reloaded, Reloaded)
+        self.assertIn("could not start", reloaded.error or "")
+        self.assertIs(child.state, ChildState.WAITING)
+
 
 class BackoffTests(SynchronousTestCase):
     """Children that fail to start, later on."""
