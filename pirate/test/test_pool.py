@@ -542,6 +542,19 @@ class AgeTests(SynchronousTestCase):
             yard.ready(new)
         self.assertEqual(steps, [(2, 0), (2, 2), (2, 2), (2, 2)])
 
+    def test_timeForARequest(self) -> None:
+        """However low the limits are, each has a second, so that there is not a start after the other."""
+        for limits in ({"maxMemory": 1}, {"maxAge": 0.1}):
+            yard = Yard(minServers=1, maxServers=1, **limits)
+            yard.memory = dict.fromkeys(range(10), 200.0)
+            [old] = yard.ready(yard.spawned())
+            for _ in range(3):
+                self.assertEqual(yard.ask(0.9), [])
+                self.assertLessEqual(yard.pool.nextWake(yard.now), yard.now + 1)
+                [new] = yard.ready(yard.spawned(0.1))
+                self.assertEqual(yard.retired(), [old])
+                old = new
+
     def test_surplus(self) -> None:
         """If there are enough without it, one that is too old is not replaced."""
         yard = Yard(minServers=1, maxServers=4, minSpareServers=1, maxAge=100)

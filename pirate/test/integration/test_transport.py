@@ -164,7 +164,8 @@ class FairnessTests(SocketCase, TestCase):
         self.assertLess(heard[0], 10_000)
 
     async def test_late(self) -> None:
-        """Before what is due is done, all that workers have said is read, however much that is."""
+        """Before what is due is done, all that workers have said is read, however much that is, and without a sign."""
+        await self.acquaintances()
         reads: list[Router] = []
 
         def read(router: Router, received: object, sure: bool) -> None:
