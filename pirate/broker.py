@@ -11,7 +11,7 @@ The rules, beside those of L{pirate.dispatch}:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from struct import Struct
 
 from pirate.answers import Answers
@@ -121,8 +121,7 @@ class Broker(Dispatcher):
         return timetable.due
 
     def _doWhatIsDue(self) -> None:
-        for request in self._timetable.expired(self.now):
-            self._fail(request, Code.EXPIRED, "its time was over before it was begun")
+        self._expire(self._timetable.expired(self.now))
         for worker, why in self._timetable.overdue(self._workers.values(), self.now):
             self._stop(worker, why)
         for worker in self._timetable.silent(self._workers.values(), self.now):
@@ -130,6 +129,10 @@ class Broker(Dispatcher):
                 worker.probed = list(worker.held)
                 self._postToWorker([worker.identity, b"", HEARTBEAT])
             self.silent(worker.identity)
+
+    def _expire(self, requests: Iterable[Request]) -> None:
+        for request in requests:
+            self._fail(request, Code.EXPIRED, "its time was over before it was begun")
 
     def _stop(self, worker: Worker, why: str) -> None:
         """A worker takes too long: what it has begun too long ago is given up, the rest moved, the worker stopped."""
@@ -154,7 +157,7 @@ class Broker(Dispatcher):
         service = self._services.get(request.service)
         assert service is not None
         if request.deadline <= self.now:
-            self._fail(request, Code.EXPIRED, "its time was over before it was begun")
+            self._expire([request])
             return
         worker = service.ready.first()
         if worker is None:
@@ -238,4 +241,6 @@ class Broker(Dispatcher):
                 self._fail(request, Code.WORKER_LOST, message)
         for request in self._services.queued():
             self._fail(request, Code.STOPPING, message)
+        # Those that are left have been dropped from their backlogs, because their time is over.
+        self._expire(self._timetable.expired(self.now, self._services.waiting))
         return counts

@@ -279,8 +279,11 @@ class Pool:
         going = self._reload.mayGo(old)
         actions = [self._retire(child, now) for child in going]
         if len(going) == len(old):
-            # Others have been started for these before.
-            actions += [self._retire(child, now) for child in self._reload.old(self._serving()) if child.ending]
+            # For these, others are started as for all that come to their ends: are they there?
+            ending = [child for child in self._reload.old(self._serving()) if child.ending]
+            if ending and not self._complete():
+                return actions
+            actions += [self._retire(child, now) for child in ending]
             return [*actions, self._endReload(None)]
         return [*actions, *self._start(self._reload.toStart(len(old) - len(going), self._live()), now)]
 

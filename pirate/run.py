@@ -30,6 +30,9 @@ from pirate.wire.words import Code
 _USUAL = frozenset({Code.APP_ERROR, Code.STOPPING, Code.CANCELLED})
 
 _MIB = 1 << 20
+#: Seconds without a turn that was due after which this process must have been stopped itself, and for which it reads
+#: then before anybody is late: ZeroMQ's thread, which was stopped too, has to fetch what has come.
+STOOD_STILL, CATCH_UP = 1.0, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class Run:
         self._look: Callable[[], None] = lambda: None
         self._timer: IDelayedCall | None = None
         self._due = float("inf")
+        self._patience = float("-inf")
         self._serveTransport()
 
     def _makeBroker(self) -> Broker:
@@ -226,8 +230,11 @@ class Run:
         """A turn begins: it has one time for all its messages.  :return: whether something is due."""
         broker = self._broker
         now: float = self._reactor.seconds()
+        late = now >= broker.due
+        if late and now - max(broker.due, broker.now) > STOOD_STILL:
+            self._patience = now + CATCH_UP
         broker.now = now
-        return now >= broker.due
+        return late
 
     def pressed(self) -> bool:
         """Whether requests wait for workers."""
@@ -246,7 +253,7 @@ class Run:
         """A turn ends: is there something to be done, or something to be waited for?"""
         broker, waiting = self._broker, self._exchange.waiting
         # Not before what has come is read: if this process stood still, there are answers that came in time.
-        due = broker.tick(broker.now)
+        due = broker.tick(broker.now) if broker.now >= self._patience else max(broker.due, self._patience)
         if waiting.orphans:
             waiting.withdraw()
             due = broker.now

@@ -58,10 +58,14 @@ class Timetable:
         heapify(self._deadlines)
         self._most = max(len(self._deadlines) * 2, 1000)
 
-    def expired(self, now: float) -> Iterator[Request]:
-        """Requests that have waited too long; if there are many, only some: the next look is due at once then."""
+    def expired(self, now: float, most: int = MOST) -> Iterator[Request]:
+        """
+        Requests that have waited too long.
+
+        :param most: how many, at most; if there are more, the next look is due at once.
+        """
         deadlines = self._deadlines
-        left = MOST
+        left = most
         while left and deadlines and (deadlines[0][0] <= now or deadlines[0][2].state is not State.QUEUED):
             request = heappop(deadlines)[2]
             if request.state is State.QUEUED:

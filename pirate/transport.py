@@ -33,8 +33,8 @@ from pirate.zap import Zap
 #: What an answer has beside its body, at most: in frames, and in bytes.
 ANSWER_FRAMES, ANSWER_BYTES = 8, 1 << 16
 _MIB = 1 << 20
-#: Times that a bounded number of messages is read when the server stops.
-LAST_CALL = 100
+#: Times that a bounded number of messages is read when the server stops, and when it is late.
+LAST_CALL, LATE_CALL = 100, 50
 #: Descriptors from this one on are too much for C{select}, which knows waits shorter than a millisecond.
 SELECTABLE = 1024
 #: Answers that are sent to clients together, at most, while requests wait for workers.
@@ -287,6 +287,8 @@ class Transport:
             late = owner.turning()
             if late or not backend.armed:
                 backend.read(self._backendReceived, fired is backend)
+                if late:
+                    self._readOn()
                 if self._toWorkers:
                     self._sendToWorkers()
             if (late or not frontend.armed) and frontend.factory is not None and owner.wanted():
@@ -308,6 +310,14 @@ class Transport:
         # The frontend is asked also while it is not wanted, or its descriptor would go on telling of the same.
         if (not frontend.armed and frontend.pending() and owner.wanted()) or more:
             self.wake()
+
+    def _readOn(self) -> None:
+        """Read all that workers have said so far: what is due may be to stop those who have."""
+        backend = self._backend
+        for _ in range(LATE_CALL):
+            if backend.armed or backend.factory is None:
+                break
+            backend.read(self._backendReceived, sure=False)
 
     def _gather(self) -> None:
         """

@@ -1298,6 +1298,21 @@ class EndTests(SynchronousTestCase):
         )
         self.assertTrue(bench.broker.quiet)
 
+    def test_abandonExpired(self) -> None:
+        """Those whose time was over when a worker was free, and who have not been told yet, are told so then."""
+        bench = Bench()
+        bench.ready(b"A")
+        (held,) = bench.askNatively(b"1")
+        bench.askNatively(b"2", b"3", timeout_ms=1000)
+        bench.broker.now = 2.0
+        bench.reply(b"A", held)
+        bench.answers()
+        self.assertEqual(bench.broker.abandon("stopped"), (0, 2))
+        self.assertEqual(
+            [(client, each["code"]) for client, each in bench.told()], [(b"2", "expired"), (b"3", "expired")]
+        )
+        self.assertTrue(bench.broker.quiet)
+
     def test_afterAbandon(self) -> None:
         """Nothing of it comes back: not by a late answer, nor by a worker that dies or comes."""
         bench = Bench()

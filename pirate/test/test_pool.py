@@ -542,6 +542,19 @@ class AgeTests(SynchronousTestCase):
             yard.ready(new)
         self.assertEqual(steps, [(2, 0), (2, 2), (2, 2), (2, 2)])
 
+    def test_timeForARequest(self) -> None:
+        """However low the limits are, each has a second, so that there is not a start after the other."""
+        for limits in ({"maxMemory": 1}, {"maxAge": 0.1}):
+            yard = Yard(minServers=1, maxServers=1, **limits)
+            yard.memory = dict.fromkeys(range(10), 200.0)
+            [old] = yard.ready(yard.spawned())
+            for _ in range(3):
+                self.assertEqual(yard.ask(0.9), [])
+                self.assertLessEqual(yard.pool.nextWake(yard.now), yard.now + 1)
+                [new] = yard.ready(yard.spawned(0.1))
+                self.assertEqual(yard.retired(), [old])
+                old = new
+
     def test_surplus(self) -> None:
         """If there are enough without it, one that is too old is not replaced."""
         yard = Yard(minServers=1, maxServers=4, minSpareServers=1, maxAge=100)
@@ -642,6 +655,29 @@ class LastRequestsTests(SynchronousTestCase):
                     gone.append(action.child)
                     yard.gone([action.child], LEFT)
         self.assertEqual(sorted(keys(gone)), keys([child, other]))
+
+    def test_reloadOfTheLast(self) -> None:
+        """One that comes to its end during a reload goes when the new one is ready, and the reload ends then."""
+        yard, [child] = self.yard(minServers=1, maxServers=1)
+        yard.pool.reload()
+        [new] = yard.spawned()
+        self.halved(yard, child, 5)
+        self.assertEqual(yard.ask(LINGER), [])
+        yard.ready([new])
+        self.assertEqual(yard.ask(), [Retire(child), Reloaded(None)])
+
+    def test_reloadOfABrokenApp(self) -> None:
+        """One that has no successor, because none can start, stays when a reload fails for the same reason."""
+        yard, [child] = self.yard(minServers=1, maxServers=1)
+        self.halved(yard, child, 5)
+        yard.gone(yard.spawned(), CRASHED)
+        yard.pool.reload()
+        self.assertEqual(yard.ask(), [])
+        yard.gone(yard.spawned(5), CRASHED)
+        [reloaded] = yard.ask()
+        assert isinstance(reloaded, Reloaded)
+        self.assertIn("could not start", reloaded.error or "")
+        self.assertIs(child.state, ChildState.WAITING)
 
 
 class BackoffTests(SynchronousTestCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pirate.run import CATCH_UP
 from pirate.service import ServerState
 from pirate.settings import Limits, Terms
 from pirate.test.test_service import ServerCase
@@ -227,6 +228,23 @@ class TimeTests(ServerCase):
         self.settle(1, steps=10)
         self.assertEqual(self.stage.transports[0].frontend.sent, [[b"c", b"", b"x"]])
         self.assertEqual((self.stage.workers[0].process.signals, server.stats()["failed"]), ([], {}))
+
+    def test_wasStopped(self) -> None:
+        """If all of its process was stopped, what came meanwhile has a moment to be fetched, and no more than that."""
+        self.stage.answering = False
+        server = self.serve(2, terms=Terms(jobTimeout=5))
+        self.stage.ask(b"a", b"x")
+        one = self.busy()
+        self.stage.ask(b"b", b"y")
+        self.reactor.advance(10)
+        self.settle(CATCH_UP / 2)
+        one.answer()
+        self.settle()
+        self.assertEqual(server.stats()["failed"], {})
+        self.settle(CATCH_UP / 2)
+        self.settle()
+        self.assertEqual(self.stage.transports[0].frontend.sent, [[b"a", b"", b"x"]])
+        self.assertEqual(server.stats()["failed"], {"timeout": 1})
 
     def test_manyExpire(self) -> None:
         """If the time of very many is over at once, they are told so over some turns, and all of them are."""

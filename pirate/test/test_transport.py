@@ -45,7 +45,7 @@ class Listener:
         self.fromWorker = case._workerSent
         self.turned = case._turned
         self.wanted = lambda: case.wanted
-        self.turning = lambda: False
+        self.turning = lambda: case.late
         self.undelivered = lambda: None
         self.clientRevoked = lambda frames: None
         self.bounds = case.bounds
@@ -90,6 +90,7 @@ class TransportCase(Case):
         self.senders: list[Sender] = []
         self.turns = 0
         self.wanted = True
+        self.late = False
         self.clientSent: Callable[[list[bytes]], None] = lambda frames: None
         self.workerSent: Callable[[list[bytes]], None] = lambda frames: None
         self.transport = self.startTransport()

@@ -163,6 +163,23 @@ class FairnessTests(SocketCase, TestCase):
         await self.until(lambda: len(self.fromClients) == 20_000)
         self.assertLess(heard[0], 10_000)
 
+    async def test_late(self) -> None:
+        """Before what is due is done, all that workers have said is read, however much that is, and without a sign."""
+        await self.acquaintances()
+        reads: list[Router] = []
+
+        def read(router: Router, received: object, sure: bool) -> None:
+            if not self.turns:
+                reads.append(router)
+            router.armed = reads.count(router) == 3
+
+        self.patch(Router, "read", read)
+        self.late, self.turns = True, 0
+        self.transport.wake()
+        await self.until(lambda: self.turns > 0)
+        # Of what clients have said, no more is read than in any turn.
+        self.assertEqual(sorted(reads.count(each) for each in set(reads)), [1, 3])
+
     async def test_pausedIsIdle(self) -> None:
         """Requests that wait because none are wanted cost no turns: there is no busy loop."""
         client, _ = await self.acquaintances()
