@@ -291,8 +291,12 @@ def _refuseWritable(place: Path) -> None:
 def _write(file: Path, text: str, mode: int) -> None:
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with open(descriptor, "w", encoding="utf-8") as opened:
-            opened.write(text)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as opened:
+                opened.write(text)
+        except OSError:
+            file.unlink()
+            raise
     except FileExistsError:
         raise ConfigurationError(f"{file} is there already: choose another name, or remove it") from None
     except OSError as error:

@@ -41,16 +41,18 @@ def escaped(text: str) -> str:
 
 @implementer(ILogObserver)
 class Escaping:
-    """Passes events on with every text in them escaped: some come from clients, and from what workers print."""
+    """
+    Passes events on with every text in them escaped, those of errors among them: some come from clients, from the names
+    of files, and from what workers print.
+    """
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Pass an event on."""
-        globalLogPublisher(
-            {
-                name: escaped(value) if isinstance(value, str) and not name.startswith("log_") else value
-                for name, value in event.items()
-            }
-        )
+        globalLogPublisher({name: value if name.startswith("log_") else _shown(value) for name, value in event.items()})
+
+
+def _shown(value: Any) -> Any:
+    return escaped(str(value)) if isinstance(value, str | Exception) else value
 
 
 def serverLog(level: int | Callable[[], int]) -> Logger:

@@ -187,10 +187,14 @@ class Router(ZmqConnection):
         :return: whether there is more.
         """
         receive = self._receive
-        frames += receive(), (word := receive())
-        if word[:1] >= _ID:
-            frames.append(receive())
-            return True
+        try:
+            frames += receive(_NOBLOCK), (word := receive(_NOBLOCK))
+            if word[:1] >= _ID:
+                frames.append(receive(_NOBLOCK))
+                return True
+        except zmq.Again:
+            # There is less in it than any worker of ours sends.
+            return False
         return bool(self._get(_RCVMORE))
 
     def _drop(self) -> bool:

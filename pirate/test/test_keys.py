@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import zmq
 import zmq.auth
 from twisted.trial.unittest import SynchronousTestCase
 from zmq.utils import z85
 
+from pirate import keys
 from pirate.errors import ConfigurationError
 from pirate.keys import checkName, fingerprint, loadNames, loadPair, loadPublic, locate, toText, writePair
 
@@ -128,6 +131,20 @@ class PairTests(KeyCase):
             self.assertIn(f"{there} is there already", self.refused(writePair, self.folder, "alice"))
             self.assertEqual((os.listdir(self.folder), there.read_text()), ([name], "another's"))
             there.unlink()
+
+    def test_full(self) -> None:
+        """When the disk is full, no half of a file is left."""
+
+        def full(descriptor: int, *rest: object, **options: object) -> mock.MagicMock:
+            os.close(descriptor)
+            opened = mock.MagicMock()
+            opened.__enter__.return_value.write.side_effect = OSError(errno.ENOSPC, "No space left on device")
+            opened.__exit__.return_value = False
+            return opened
+
+        with mock.patch.object(keys, "open", full, create=True):
+            self.assertIn("No space left on device", self.refused(writePair, self.folder, "alice"))
+        self.assertEqual(os.listdir(self.folder), [])
 
     def test_noPair(self) -> None:
         """Halves of two pairs are refused: every handshake would fail without a word."""

@@ -109,4 +109,6 @@ class EscapingTests(SynchronousTestCase):
         """That holds for every text in an event, but not for the format, which is our own."""
         with capturedLogs() as events:
             serverLog(2).warn("worker {pid}:\n{line}", pid=7, line="x\n2026-01-01 [-] forged\x1b]0;title\x07")
+            serverLog(2).warn("kept: {error}", error=ValueError("x\ny"))
         self.assertEqual(formatEvent(events[0]), "worker 7:\n" + r"x\n2026-01-01 [-] forged\x1b]0;title\x07")
+        self.assertEqual(formatEvent(events[1]), r"kept: x\ny")

@@ -261,6 +261,16 @@ class MessageTests(SocketCase, TestCase):
         self.assertEqual((delimiter, end, len(echoed)), (b"", b"end", len(body)))
         self.assertTrue(echoed == body)
 
+    async def test_short(self) -> None:
+        """A message of one of our own workers in which something is missing holds nobody up."""
+        ours, other = self.connect("backend", b"ours"), self.connect("backend", b"other")
+        for count, frames in enumerate(([b""], [b"", b"\x80"], [b"x"]), 1):
+            ours.say(*frames)
+            await self.until(lambda count=count: len(self.fromWorkers) == count)  # type: ignore[misc]
+        other.say(b"", b"waiting")
+        await self.until(lambda: len(self.fromWorkers) == 4)
+        self.assertEqual([frames[0] for frames in self.fromWorkers], [b"ours"] * 3 + [b"other"])
+
     async def test_lastReplies(self) -> None:
         """What was sent just before the transport is closed still arrives."""
         client = self.connect("frontend", b"c")
