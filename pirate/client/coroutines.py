@@ -8,17 +8,17 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 from pirate.client import arguments
 from pirate.client.batch import checked
 from pirate.client.call import Call
-from pirate.client.codecs import Codec
 from pirate.client.errors import CallError, MisuseError
+from pirate.client.given import Given, Shown
 from pirate.client.pong import Pong, pong
 from pirate.client.pump import Pump
 from pirate.client.stream import isMore
-from pirate.client.terms import RETRIES, TIMEOUT, Curve, Terms
+from pirate.client.terms import Terms
 
 #: Marks the end of the payloads.
 _END = object()
@@ -40,30 +40,14 @@ class AsyncClient:
     :ivar endpoints: where the servers are.
     """
 
+    __signature__ = Shown()
+
     def __init__(
         self,
         endpoint: str | int | Iterable[str | int] = arguments.DEFAULT_ENDPOINT,
-        *,
-        timeout: float = TIMEOUT,
-        retries: int = RETRIES,
-        identity: bytes | None = None,
-        plain: bool = False,
-        curve: Curve | None = None,
-        codec: str | Codec = "bytes",
-        before: Callable[[Call], str | None] | None = None,
-        after: Callable[[Call], object] | None = None,
+        **given: Unpack[Given],
     ) -> None:
-        self._terms = Terms(
-            endpoint,
-            timeout=timeout,
-            retries=retries,
-            identity=identity,
-            plain=plain,
-            curve=curve,
-            codec=codec,
-            before=before,
-            after=after,
-        )
+        self._terms = Terms(endpoint, **given)
         self.endpoints = self._terms.endpoints
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pump: Pump | None = None

@@ -108,6 +108,7 @@ ALLOWED = {
     "client.codecs": "client.arguments errors",
     "client.link": "client.session errors wire.words zmq",
     "client.terms": "client.arguments client.call client.codecs client.link errors",
+    "client.given": "client.call client.codecs client.terms",
     "client.arrivals": "",
     "client.lead": "client.arrivals client.call client.link client.session client.terms",
     "client.pong": "client.call client.errors wire.words",
