@@ -60,7 +60,7 @@ class Lead:
     def __init__(self, terms: Terms) -> None:
         self._dialer = terms.dialer()
         self.session = Session(terms.plain, Random(), lambda: os.urandom(16))
-        self.session.widen = self._dial
+        self.session.routes.widen = self._dial
         self._lead = threading.Lock()
         self._leader = 0
         self._depth = 0

@@ -103,7 +103,9 @@ ALLOWED = {
     "client.call": "client.errors wire",
     "client.route": "client.call wire.words",
     "client.schedule": "client.call",
-    "client.session": "client.call client.errors client.route client.schedule wire",
+    "client.routes": "client.call client.route",
+    "client.health": "client.call client.route client.routes wire.frontend",
+    "client.session": "client.call client.errors client.health client.route client.routes client.schedule wire",
     "client.arguments": "errors wire.words",
     "client.codecs": "client.arguments errors",
     "client.link": "client.session errors wire.words zmq",
@@ -152,7 +154,7 @@ PURE = (
 #: Modules that may know how to do what nothing from the wire may lead to.
 DANGEROUS_ON_PURPOSE = {"serving": {"subprocess"}, "client.pickles": {"pickle"}, "pickled": {"pickle"}}
 #: The same of the client; only their package, which a client has anyway, loads ZeroMQ.
-PURE_CLIENT = "client.errors client.call client.route client.schedule client.session"
+PURE_CLIENT = "client.errors client.call client.route client.routes client.health client.schedule client.session"
 PURE_LIBRARY = {
     "collections",
     "dataclasses",
