@@ -15,16 +15,15 @@ from typing import Any, NoReturn
 import zmq
 
 from pirate.app import App, Context, prepare
+from pirate.duty import Duty
 from pirate.execution import failure
 from pirate.hand import Hand, Job
-from pirate.line import Line
+from pirate.line import TURN, Line
 from pirate.startup import showTraceback
 from pirate.wire.words import PARTIAL
 
 #: Parts of one answer that may wait to be sent, before its generator has to wait.
 PARTS = 16
-#: Messages that are read before answers are sent.
-TURN = 100
 
 _Generator = type(_ for _ in ())
 
@@ -131,37 +130,27 @@ def _raiser(error: BaseException) -> Callable[[], None]:
     return end
 
 
-def run(
-    target: Any,
-    socket: Any,
-    ready: Callable[[App], None],
-    refuse: Callable[[BaseException], NoReturn],
-    threads: int,
-) -> None:
+def run(duty: Duty, threads: int) -> None:
     """
-    Serve with an app in threads, until the worker is to leave.
+    Serve in threads.
 
-    :param target: the app, a callable or a class.
-    :param socket: the worker's DEALER.
-    :param ready: called with the app once it is ready: the broker is to be told.
-    :param refuse: called with the error if it cannot be made ready: this process is to end.
     :param threads: how many.
     """
     try:
-        app = prepare(target)
+        app = prepare(duty.target)
     except BaseException as error:
-        refuse(error)
+        duty.refuse(error)
     woken, waker = os.pipe()
     for each in (woken, waker):
         os.set_blocking(each, False)
     crew = Threads(app, threads, lambda: _wake(waker), lambda frames: line.post(frames))
-    line = Line(socket)
+    line = Line(duty.socket)
     left: list[bool] = []
     crew.hand.left = lambda: left.append(True)
     _onTerm(crew)
-    ready(app)
+    duty.ready(app)
     try:
-        _serve(crew, line, socket, woken, left)
+        _serve(crew, line, duty.socket, woken, left)
         line.finish()
         crew.close()
     finally:
