@@ -133,7 +133,7 @@ ALLOWED = {
     "client.commandline": "client.arguments client.batch client.exits errors",
     "client.completion": "",
     "client.streams": "errors",
-    "client.report": "client.exits",
+    "client.report": "client.errors client.exits",
     "client.progress": "",
     "client.command": ". client errors zmq",
     # The public fakes.
