@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from pirate.client.call import Call
@@ -35,14 +37,19 @@ class AsyncStream:
     :ivar request: the id of the request.
     """
 
+    # Until it is made.
+    _over = True
+
     def __init__(self, pump: Pump, terms: Terms, call: Call) -> None:
         self._pump = pump
         self._terms = terms
         self._call = call
         self._parts: deque[list[bytes]] = deque()
+        self._loop = asyncio.get_running_loop()
         self._over = False
         self.request = call.key
-        call.part = self._came
+        # Not a method of this: who reads the parts no more must be noticed.
+        call.part = partial(_came, call, self._parts)
         call.done = resolve
 
     def __aiter__(self) -> AsyncStream:
@@ -53,6 +60,12 @@ class AsyncStream:
 
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
+
+    def __del__(self) -> None:
+        # At any moment, in any thread.
+        if not self._over and not self._call.finished:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._pump.cancel, self._call)
 
     async def __anext__(self) -> Any:
         """
@@ -81,6 +94,7 @@ class AsyncStream:
         self._over = True
         self._pump.cancel(self._call)
 
-    def _came(self, frames: list[bytes]) -> None:
-        self._parts.append(frames)
-        resolve(self._call)
+
+def _came(call: Call, parts: deque[list[bytes]], frames: list[bytes]) -> None:
+    parts.append(frames)
+    resolve(call)
