@@ -72,7 +72,12 @@ def _isAddress(scheme: str, rest: str) -> bool:
     host, _, port = rest.rpartition(":")
     if not (port.isascii() and port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536):
         return False
-    return host.startswith("[") and host.endswith("]") if ":" in host else host not in ("", "*")
+    return host.startswith("[") and host.endswith("]") if ":" in host else host != "*" and _isHost(host)
+
+
+def _isHost(host: str) -> bool:
+    """Whether it can be looked up: what has no form of a name makes that fail in ways of its own."""
+    return host.isascii() and all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))
 
 
 def seconds(value: float) -> float:

@@ -44,6 +44,10 @@ class EndpointTests(SynchronousTestCase):
             "inproc://x",
             "a b:1",
             "h:1\n2",
+            "a..b:1",
+            ".:1",
+            f"{64 * 'x'}:1",
+            "b\u00fccher:1",
         ]
         for each in wrong:
             error = self.assertRaises(ConfigurationError, arguments.endpoint, each)
