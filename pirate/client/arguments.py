@@ -132,6 +132,18 @@ def service(value: str) -> str:
     raise ConfigurationError(f"service {value!r} is not right: give a text of at most {MAX_SERVICE} characters")
 
 
+def request(value: bytes) -> bytes:
+    """
+    The id of a request.
+
+    :param value: 16 bytes.
+    :raise ConfigurationError: if it is not.
+    """
+    if isinstance(value, bytes) and len(value) == 16:
+        return value
+    raise ConfigurationError(f"request {value!r} is not right: give the id that its future or its error has, 16 bytes")
+
+
 def trace(value: str) -> str:
     """
     A W3C traceparent; empty for none.

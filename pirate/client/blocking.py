@@ -197,9 +197,10 @@ class Client:
         Cancel a request, this client's or another's.  Whoever waits for it gets ``Cancelled``.
 
         :param request: its id: the ``request`` of its future or of its error, or the ``key`` of its ``Call``.
+        :raise ConfigurationError: if it is none; in plain mode requests have none.
         """
         lead = self._ready()
-        lead.post(lead.session.cancelId, request)
+        lead.post(lead.session.cancelId, self._terms.requestId(request))
 
     def _perform(self, lead: Lead, call: Call) -> None:
         call.done = wake

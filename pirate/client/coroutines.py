@@ -150,8 +150,9 @@ class AsyncClient:
         Cancel a request, this client's or another's.  Whoever waits for it gets ``Cancelled``.
 
         :param request: its id, 16 bytes.
+        :raise ConfigurationError: if it is none; in plain mode requests have none.
         """
-        self._ready().cancelId(request)
+        self._ready().cancelId(self._terms.requestId(request))
 
     async def close(self) -> None:
         """Let go of the connections; what is under way ends with ``Cancelled``.  Twice does no harm."""

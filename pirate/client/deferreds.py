@@ -110,9 +110,10 @@ class TwistedClient:
         Cancel a request, this client's or another's.  Whoever waits for it gets ``Cancelled``.
 
         :param request: its id, 16 bytes.
+        :raise ConfigurationError: if it is none; in plain mode requests have none.
         :raise MisuseError: if the client is closed.
         """
-        self._ready().cancelId(request)
+        self._ready().cancelId(self._terms.requestId(request))
 
     def close(self) -> Deferred[None]:
         """

@@ -195,6 +195,9 @@ class FutureTests(ClientCase):
         broker.next()
         client.cancel(future.request)
         self.assertIsInstance(future.exception(PATIENCE), Cancelled)
+        self.assertRaises(ConfigurationError, client.cancel, b"no id")
+        with Client(self.refused(), plain=True) as plain:
+            self.assertRaises(ConfigurationError, plain.cancel, bytes(16))
 
     def test_waits(self) -> None:
         """The functions of C{concurrent.futures} know these futures."""
