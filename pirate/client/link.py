@@ -163,6 +163,7 @@ class Link:
         self.socket = self._socket.fileno()
         self.monitor = -1 if self._watcher is None else self._watcher.fileno()
         self.touched = True
+        self._torn = False
         # A connection that is about to go takes messages still, which are lost with it: what counts is what the
         # monitor says.
         self._there = self._watcher is None
@@ -185,12 +186,18 @@ class Link:
         send = self._send
         # To send may use up the sign that something has come.
         self.touched = True
+        if self._torn:
+            return False
+        # If it stays so, something has interrupted it: what is sent next would be the rest of half a message.
+        self._torn = True
         try:
             for frame in frames[:-1]:
                 send(frame, _SNDMORE)
             send(frames[-1], _NOBLOCK)
         except zmq.Again:
+            self._torn = False
             return False
+        self._torn = False
         return True
 
     def fired(self) -> bool:
@@ -207,6 +214,10 @@ class Link:
 
         :return: whether anything came.
         """
+        if self._torn:
+            self.reopen()
+            self._session.lost(self.route, monotonic())
+            return True
         if self._unseen:
             self._unseen = False
             self.watch()
