@@ -38,13 +38,22 @@ class Threads:
     :param count: how many threads.
     :param wake: called, in one of them, when L{finish} has something to do.
     :param post: sends frames, without a routing id, to the broker.
+    :param full: whether what is posted waits for room.
     :ivar hand: what is being executed.
     """
 
-    def __init__(self, app: App, count: int, wake: Callable[[], None], post: Callable[[list[bytes]], None]) -> None:
+    def __init__(
+        self,
+        app: App,
+        count: int,
+        wake: Callable[[], None],
+        post: Callable[[list[bytes]], None],
+        full: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._app = app
         self._wake = wake
         self._post = post
+        self._full = full
         self._begun: SimpleQueue[Job | None] = SimpleQueue()
         self._said: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.hand = Hand(self._begun.put, lambda job: None, post)
@@ -53,8 +62,8 @@ class Threads:
             each.start()
 
     def finish(self) -> None:
-        """In the main thread: send what the app has said so far."""
-        while not self._said.empty():
+        """In the main thread: send what the app has said so far, as long as there is room for it."""
+        while not self._said.empty() and not self._full():
             self._said.get()()
 
     def leaveSoon(self) -> None:
@@ -143,7 +152,7 @@ def run(duty: Duty, threads: int) -> None:
     woken, waker = os.pipe()
     for each in (woken, waker):
         os.set_blocking(each, False)
-    crew = Threads(app, threads, lambda: _wake(waker), lambda frames: line.post(frames))
+    crew = Threads(app, threads, lambda: _wake(waker), lambda frames: line.post(frames), lambda: line.full)
     line = Line(duty.socket)
     left: list[bool] = []
     crew.hand.left = lambda: left.append(True)
@@ -167,8 +176,8 @@ def _serve(crew: Threads, line: Line, socket: Any, woken: int, left: list[bool])
         poller.register(socket, zmq.POLLIN | zmq.POLLOUT if line.full else zmq.POLLIN)
         if any(each == woken for each, _ in poller.poll()):
             os.read(woken, 1 << 16)
-            crew.finish()
         line.flush()
+        crew.finish()
         for frames in line.receive(TURN):
             crew.hand.received(frames)
 
