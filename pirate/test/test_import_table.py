@@ -142,7 +142,7 @@ ALLOWED = {
     "stage": "errors fakeprocess faketransport wire",
     # An app, and a real server, in a test.
     "rehearsal": "app client.errors credit execution memory tasks wire",
-    "harness": "app imports rehearsal wire.frontend",
+    "harness": "app client.arguments imports rehearsal wire.frontend",
     "serving": "errors settings",
     "servermixin": "service settings",
     "pytestplugin": "pytest serving",
