@@ -111,7 +111,7 @@ class Dialer:
             zmq.RECONNECT_IVL: RECONNECT,
             zmq.RECONNECT_IVL_MAX: MAX_RECONNECT,
             zmq.CONNECT_TIMEOUT: CONNECT_TIMEOUT,
-            # Replies are kept until they are read; there is one at most for each request.
+            # Replies are kept until they are read: a server would lose what it has no room for.
             zmq.RCVHWM: 0,
         }
         if endpoint.startswith("tcp://") and not self.plain:
