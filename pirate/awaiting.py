@@ -9,13 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pirate.app import App, Context, isAwaitable
+from pirate.duty import Duty
 from pirate.execution import failure, overtime
 from pirate.hand import Hand, Job, cancelled
 from pirate.startup import showTraceback
 from pirate.wire.words import PARTIAL
-
-#: Messages that are read before the loop has its turn.
-TURN = 100
 
 _Generator = type(_ for _ in ())
 
@@ -53,6 +51,21 @@ class Awaiting:
         self.app = App(target)
         await self._whatever(self.app.setup())
         return self.app
+
+    async def takeUp(self, duty: Duty, end: Callable[[SystemExit | None], None]) -> None:
+        """
+        Make the app ready, and say so.
+
+        :param end: called when the worker is to leave and holds nothing more, with C{None}, or with the exception by
+            which the app ends the process.
+        """
+        try:
+            app = await self.prepare(duty.target)
+        except BaseException as error:
+            duty.refuse(error)
+        self.hand.left = lambda: end(None)
+        self.exits = end
+        duty.ready(app)
 
     async def close(self) -> None:
         """Tell the app that it is over; what it has not answered is answered by nobody."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
@@ -18,10 +18,11 @@ from twisted.logger import (
 )
 from twisted.python.failure import Failure
 
-from pirate.app import App
-from pirate.awaiting import TURN, Awaiting, leaveAtNextTerm
+from pirate.awaiting import Awaiting, leaveAtNextTerm
+from pirate.duty import Duty
 from pirate.hand import Job
 from pirate.line import Line
+from pirate.loopline import LoopLine
 
 
 class Deferreds(Awaiting):
@@ -55,22 +56,13 @@ class Deferreds(Awaiting):
         return self._drained() or deferLater(self._reactor, 0, lambda: None)
 
 
-class DeferredLine:
-    """
-    A worker's socket on a reactor.
-
-    :param line: the socket.
-    :param received: called with each message.
-    """
+class DeferredLine(LoopLine):
+    """See L{LoopLine}; on a reactor."""
 
     def __init__(self, reactor: Any, line: Line, received: Callable[[list[bytes]], None]) -> None:
         self._reactor = reactor
-        self._line = line
-        self._received = received
-        self._call: Any = None
-        self._waiting: list[Deferred[None]] = []
+        super().__init__(line, received)
         reactor.addReader(self)
-        self._lookSoon()
 
     def fileno(self) -> int:
         """The descriptor of the socket."""
@@ -80,64 +72,33 @@ class DeferredLine:
         """What the reactor calls this in its log."""
         return "backend"
 
+    def doRead(self) -> None:
+        """The descriptor is readable."""
+        self.look()
+
     def connectionLost(self, reason: object) -> None:
         """The reactor reads no more."""
 
-    def post(self, frames: list[bytes]) -> None:
-        """Send a message, as soon as there is room."""
-        self._line.post(frames)
-        # Sending may have taken the sign that something has come.
-        self._lookSoon()
-
-    def drained(self) -> Deferred[None] | None:
-        """What fires when all that was posted has been sent; C{None} if it has been."""
-        if not self._line.full:
-            return None
-        self._waiting.append(Deferred(lambda waiter: self._waiting.remove(waiter)))
-        return self._waiting[-1]
-
     def close(self) -> None:
-        """Send what is left, and look no more."""
+        """See L{LoopLine}."""
         self._reactor.removeReader(self)
-        if self._call is not None:
-            self._call.cancel()
-        self._line.finish()
+        super().close()
 
-    def doRead(self) -> None:
-        """Something has changed."""
-        count = 0
-        for count, frames in enumerate(self._line.receive(TURN), 1):  # noqa: B007
-            self._received(frames)
-        if self._line.flush():
-            waiting, self._waiting = self._waiting, []
-            for each in waiting:
-                each.callback(None)
-        if count == TURN:
-            self._lookSoon()
+    def _soon(self, call: Callable[[], None]) -> Any:
+        return self._reactor.callLater(0, call)
 
-    def _lookSoon(self) -> None:
-        if self._call is None:
-            self._call = self._reactor.callLater(0, self._lookAgain)
+    def _newWaiter(self) -> Deferred[None]:
+        return Deferred()
 
-    def _lookAgain(self) -> None:
-        self._call = None
-        self.doRead()
+    def _fire(self, waiter: Deferred[None]) -> None:
+        # One that was cancelled does not mind.
+        waiter.callback(None)
 
 
-def run(
-    target: Any,
-    socket: Any,
-    ready: Callable[[App], None],
-    refuse: Callable[[BaseException], NoReturn],
-    softTimeout: float,
-) -> None:
+def run(duty: Duty, softTimeout: float) -> None:
     """
-    Serve with an app on Twisted's reactor, until the worker is to leave.
+    Serve on Twisted's reactor.
 
-    :param target: the app, a callable or a class.
-    :param socket: the worker's DEALER.
-    :param ready: called with the app once it is ready: the broker is to be told.
-    :param refuse: called with the error if it cannot be made ready: this process is to end.
     :param softTimeout: seconds after which a job is cancelled; 0: never.
     :raise SystemExit: if the app has raised it.
     """
@@ -148,7 +109,7 @@ def run(
     failed: list[BaseException] = []
 
     def begin() -> None:
-        Deferred.fromCoroutine(_live(loop, target, Line(socket), ready, refuse, softTimeout)).addBoth(end)
+        Deferred.fromCoroutine(_live(loop, duty, softTimeout)).addBoth(end)
 
     def end(result: object) -> None:
         if isinstance(result, Failure) and result.value is not None:
@@ -169,29 +130,21 @@ def _logErrors() -> None:
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 
-async def _live(
-    reactor: Any,
-    target: Any,
-    line: Line,
-    ready: Callable[[App], None],
-    refuse: Callable[[BaseException], NoReturn],
-    softTimeout: float,
-) -> None:
-    deferreds = Deferreds(reactor, softTimeout, lambda frames: wire.post(frames), lambda: wire.drained())
-    try:
-        app = await deferreds.prepare(target)
-    except BaseException as error:
-        refuse(error)
+async def _live(reactor: Any, duty: Duty, softTimeout: float) -> None:
     left: Deferred[None] = Deferred()
-    deferreds.hand.left = lambda: None if left.called else left.callback(None)
-    deferreds.exits = lambda error: None if left.called else left.errback(error)
-    ready(app)
+
+    def end(error: SystemExit | None = None) -> None:
+        if not left.called:
+            left.callback(None) if error is None else left.errback(error)
+
+    deferreds = Deferreds(reactor, softTimeout, lambda frames: wire.post(frames), lambda: wire.drained())
+    await deferreds.takeUp(duty, end)
     # Not before the reactor has put its own in place.
     signal.signal(signal.SIGTERM, lambda number, frame: reactor.callFromThread(deferreds.terminated))
-    wire = DeferredLine(reactor, line, deferreds.hand.received)
+    wire = DeferredLine(reactor, Line(duty.socket), deferreds.hand.received)
     try:
         await left
     finally:
-        signal.signal(signal.SIGTERM, lambda number, frame: leaveAtNextTerm())
+        leaveAtNextTerm()
         wire.close()
         await deferreds.close()

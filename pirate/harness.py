@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pirate.app import isAsync
+from pirate.client import arguments
 from pirate.imports import load
 from pirate.rehearsal import Asked, OneByOne, OnLoop, OnReactor, Streamed, shown
 from pirate.wire.frontend import NativeRequest, header, parseRequest
@@ -76,6 +77,7 @@ class AppHarness:
         """
         The reply, as a client gets it that takes no parts: C{bytes}, or a list of them for several frames.
 
+        :raise TypeError: if a frame is not bytes, or there is none, as with a client.
         :raise CallError: a subclass, by what a server would say: C{AppError} with C{type} and C{text},
             C{Overtime}, C{Cancelled}; C{WorkerLost} if the app has ended its process, which the next call finds
             replaced.  What the app raised is its C{__cause__}.
@@ -150,7 +152,7 @@ def _request(
     options: dict[str, Any] = {"service": service, "trace": trace, "partial": True}
     if remaining is not None:
         options["timeout_ms"] = remaining * 1000
-    request = parseRequest([_CLIENT, header(os.urandom(16), options), b"", *body])
+    request = parseRequest([_CLIENT, header(os.urandom(16), options), b"", *arguments.body(body)])
     if not isinstance(request, NativeRequest):
         raise ValueError(f"no client can send this: {request!r}")
     request.id = number.to_bytes(8, "big")

@@ -8,6 +8,9 @@ from typing import Any
 
 import zmq
 
+#: Messages that are read before anything else has its turn.
+TURN = 100
+
 # Plain ints, because an enumeration's member costs more than the call that it is for.
 _SNDMORE = int(zmq.SNDMORE)
 _NOBLOCK = int(zmq.NOBLOCK)

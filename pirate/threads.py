@@ -15,16 +15,15 @@ from typing import Any, NoReturn
 import zmq
 
 from pirate.app import App, Context, prepare
+from pirate.duty import Duty
 from pirate.execution import failure
 from pirate.hand import Hand, Job
-from pirate.line import Line
+from pirate.line import TURN, Line
 from pirate.startup import showTraceback
 from pirate.wire.words import PARTIAL
 
 #: Parts of one answer that may wait to be sent, before its generator has to wait.
 PARTS = 16
-#: Messages that are read before answers are sent.
-TURN = 100
 
 _Generator = type(_ for _ in ())
 
@@ -39,13 +38,22 @@ class Threads:
     :param count: how many threads.
     :param wake: called, in one of them, when L{finish} has something to do.
     :param post: sends frames, without a routing id, to the broker.
+    :param full: whether what is posted waits for room.
     :ivar hand: what is being executed.
     """
 
-    def __init__(self, app: App, count: int, wake: Callable[[], None], post: Callable[[list[bytes]], None]) -> None:
+    def __init__(
+        self,
+        app: App,
+        count: int,
+        wake: Callable[[], None],
+        post: Callable[[list[bytes]], None],
+        full: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._app = app
         self._wake = wake
         self._post = post
+        self._full = full
         self._begun: SimpleQueue[Job | None] = SimpleQueue()
         self._said: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.hand = Hand(self._begun.put, lambda job: None, post)
@@ -54,8 +62,8 @@ class Threads:
             each.start()
 
     def finish(self) -> None:
-        """In the main thread: send what the app has said so far."""
-        while not self._said.empty():
+        """In the main thread: send what the app has said so far, as long as there is room for it."""
+        while not self._said.empty() and not self._full():
             self._said.get()()
 
     def leaveSoon(self) -> None:
@@ -131,37 +139,27 @@ def _raiser(error: BaseException) -> Callable[[], None]:
     return end
 
 
-def run(
-    target: Any,
-    socket: Any,
-    ready: Callable[[App], None],
-    refuse: Callable[[BaseException], NoReturn],
-    threads: int,
-) -> None:
+def run(duty: Duty, threads: int) -> None:
     """
-    Serve with an app in threads, until the worker is to leave.
+    Serve in threads.
 
-    :param target: the app, a callable or a class.
-    :param socket: the worker's DEALER.
-    :param ready: called with the app once it is ready: the broker is to be told.
-    :param refuse: called with the error if it cannot be made ready: this process is to end.
     :param threads: how many.
     """
     try:
-        app = prepare(target)
+        app = prepare(duty.target)
     except BaseException as error:
-        refuse(error)
+        duty.refuse(error)
     woken, waker = os.pipe()
     for each in (woken, waker):
         os.set_blocking(each, False)
-    crew = Threads(app, threads, lambda: _wake(waker), lambda frames: line.post(frames))
-    line = Line(socket)
+    crew = Threads(app, threads, lambda: _wake(waker), lambda frames: line.post(frames), lambda: line.full)
+    line = Line(duty.socket)
     left: list[bool] = []
     crew.hand.left = lambda: left.append(True)
     _onTerm(crew)
-    ready(app)
+    duty.ready(app)
     try:
-        _serve(crew, line, socket, woken, left)
+        _serve(crew, line, duty.socket, woken, left)
         line.finish()
         crew.close()
     finally:
@@ -178,8 +176,8 @@ def _serve(crew: Threads, line: Line, socket: Any, woken: int, left: list[bool])
         poller.register(socket, zmq.POLLIN | zmq.POLLOUT if line.full else zmq.POLLIN)
         if any(each == woken for each, _ in poller.poll()):
             os.read(woken, 1 << 16)
-            crew.finish()
         line.flush()
+        crew.finish()
         for frames in line.receive(TURN):
             crew.hand.received(frames)
 

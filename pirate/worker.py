@@ -21,6 +21,7 @@ import zmq
 
 from pirate.app import App, isAsync, prepare
 from pirate.credit import Credit
+from pirate.duty import Duty
 from pirate.errors import ConfigurationError, ExitCode
 from pirate.execution import Execution, Leave
 from pirate.imports import describe, load, place
@@ -97,7 +98,8 @@ class Worker(Execution):
         job = self._job
         target, several = _load(job["app"], lambda target: (target, _several(job, target)), job["traceback"])
         if several is not None:
-            several(target, self._socket, self._ready, lambda error: _refuse(job["app"], error, job["traceback"]))
+            refuse = partial(_refuse, job["app"], loudly=job["traceback"])
+            several(Duty(target, self._socket, self._ready, refuse))
             return
         app = _load(job["app"], prepare, job["traceback"])
         self._ready(app)
@@ -216,7 +218,7 @@ def _refuse(path: str, error: BaseException, loudly: bool) -> NoReturn:
     fail(ExitCode.APP_NOT_LOADED, f"cannot load {path!r}: {describe(error)}{place(error)}")
 
 
-def _several(job: dict[str, Any], target: Any) -> Callable[..., None] | None:
+def _several(job: dict[str, Any], target: Any) -> Callable[[Duty], None] | None:
     """
     What runs several requests of an app at once, or waits for one; it is imported only if it is needed.
 

@@ -10,6 +10,8 @@ from pirate.testing import AppHarness
 
 
 class AppTests(unittest.TestCase):
+    """What the apps of this folder answer."""
+
     def test_reply(self):
         with AppHarness(shout) as harness:
             self.assertEqual(harness.call(b"ahoy"), b"AHOY")

@@ -7,6 +7,8 @@ from pirate.testing import serving
 
 
 class ServerTests(unittest.TestCase):
+    """The app, as a client on the network meets it."""
+
     def test_reply(self):
         server = self.enterContext(serving("shout.shout", workers=2))
         with Client(server.endpoint) as client:

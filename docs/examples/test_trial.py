@@ -14,6 +14,8 @@ def ask(endpoint, payload):
 
 
 class ServerTests(ServerMixin, TestCase):
+    """The app, in the workers of a server that runs in this process."""
+
     async def test_reply(self):
         server = await self.startServer(reactor, "shout.shout", workers=2)
         reply = await deferToThread(ask, server.endpoints.frontend[0], b"ahoy")

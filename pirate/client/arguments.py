@@ -72,7 +72,12 @@ def _isAddress(scheme: str, rest: str) -> bool:
     host, _, port = rest.rpartition(":")
     if not (port.isascii() and port.isdecimal() and len(port) < 6 and 0 < int(port) < 65536):
         return False
-    return host.startswith("[") and host.endswith("]") if ":" in host else host not in ("", "*")
+    return host.startswith("[") and host.endswith("]") if ":" in host else host != "*" and _isHost(host)
+
+
+def _isHost(host: str) -> bool:
+    """Whether it can be looked up: what has no form of a name makes that fail in ways of its own."""
+    return host.isascii() and all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))
 
 
 def seconds(value: float) -> float:
@@ -125,6 +130,18 @@ def service(value: str) -> str:
     if isinstance(value, str) and len(value) <= MAX_SERVICE:
         return value
     raise ConfigurationError(f"service {value!r} is not right: give a text of at most {MAX_SERVICE} characters")
+
+
+def request(value: bytes) -> bytes:
+    """
+    The id of a request.
+
+    :param value: 16 bytes.
+    :raise ConfigurationError: if it is not.
+    """
+    if isinstance(value, bytes) and len(value) == 16:
+        return value
+    raise ConfigurationError(f"request {value!r} is not right: give the id that its future or its error has, 16 bytes")
 
 
 def trace(value: str) -> str:

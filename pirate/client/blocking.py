@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from pirate.client import arguments
 from pirate.client.arrivals import wake
 from pirate.client.batch import Batch
 from pirate.client.call import Call
-from pirate.client.codecs import Codec
 from pirate.client.errors import MisuseError
+from pirate.client.given import Given, Shown
 from pirate.client.lead import Lead
 from pirate.client.pong import Pong, pong
 from pirate.client.stream import Stream
-from pirate.client.terms import RETRIES, TIMEOUT, Curve, Terms
+from pirate.client.terms import Terms
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -61,30 +61,14 @@ class Client:
     :ivar endpoints: all of them.
     """
 
+    __signature__ = Shown()
+
     def __init__(
         self,
         endpoint: str | int | Iterable[str | int] = arguments.DEFAULT_ENDPOINT,
-        *,
-        timeout: float = TIMEOUT,
-        retries: int = RETRIES,
-        identity: bytes | None = None,
-        plain: bool = False,
-        curve: Curve | None = None,
-        codec: str | Codec = "bytes",
-        before: Callable[[Call], str | None] | None = None,
-        after: Callable[[Call], object] | None = None,
+        **given: Unpack[Given],
     ) -> None:
-        self._terms = Terms(
-            endpoint,
-            timeout=timeout,
-            retries=retries,
-            identity=identity,
-            plain=plain,
-            curve=curve,
-            codec=codec,
-            before=before,
-            after=after,
-        )
+        self._terms = Terms(endpoint, **given)
         self.endpoints = self._terms.endpoints
         self.endpoint = self.endpoints[0]
         self._pid = os.getpid()
@@ -213,9 +197,10 @@ class Client:
         Cancel a request, this client's or another's.  Whoever waits for it gets ``Cancelled``.
 
         :param request: its id: the ``request`` of its future or of its error, or the ``key`` of its ``Call``.
+        :raise ConfigurationError: if it is none; in plain mode requests have none.
         """
         lead = self._ready()
-        lead.post(lead.session.cancelId, request)
+        lead.post(lead.session.cancelId, self._terms.requestId(request))
 
     def _perform(self, lead: Lead, call: Call) -> None:
         call.done = wake

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from itertools import repeat
+from random import Random
 from time import monotonic
 from typing import Any, BinaryIO, TextIO
 
@@ -64,7 +65,7 @@ def _run(argv: list[str], stdin: BinaryIO | None, stdout: BinaryIO | None, stder
         streams.write(out, (script(parser, options.completion) if options.completion else told).encode())
         return Exit.OK
     frames = [] if options.ping else _request(options, stdin)
-    report = Report()
+    report = Report(Random())
     with _client(options, report) as client:
         if options.ping:
             _ping(client, options, out)
@@ -170,13 +171,15 @@ def _many(
     try:
         for _ in replies:
             progress.show(report.ended, monotonic())
+            if report.hopeless:
+                break
     finally:
         elapsed = monotonic() - began
         progress.clear()
         if options.json:
             streams.write(out, json.dumps(report.figures(elapsed)).encode() + b"\n")
         else:
-            for line in report.lines(elapsed):
+            for line in report.lines(elapsed, options.count):
                 streams.tell(stderr, line)
 
 

@@ -8,17 +8,17 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 from pirate.client import arguments
+from pirate.client.asyncstream import AsyncStream, ended, resolve
 from pirate.client.batch import checked
 from pirate.client.call import Call
-from pirate.client.codecs import Codec
 from pirate.client.errors import CallError, MisuseError
+from pirate.client.given import Given, Shown
 from pirate.client.pong import Pong, pong
 from pirate.client.pump import Pump
-from pirate.client.stream import isMore
-from pirate.client.terms import RETRIES, TIMEOUT, Curve, Terms
+from pirate.client.terms import Terms
 
 #: Marks the end of the payloads.
 _END = object()
@@ -40,30 +40,14 @@ class AsyncClient:
     :ivar endpoints: where the servers are.
     """
 
+    __signature__ = Shown()
+
     def __init__(
         self,
         endpoint: str | int | Iterable[str | int] = arguments.DEFAULT_ENDPOINT,
-        *,
-        timeout: float = TIMEOUT,
-        retries: int = RETRIES,
-        identity: bytes | None = None,
-        plain: bool = False,
-        curve: Curve | None = None,
-        codec: str | Codec = "bytes",
-        before: Callable[[Call], str | None] | None = None,
-        after: Callable[[Call], object] | None = None,
+        **given: Unpack[Given],
     ) -> None:
-        self._terms = Terms(
-            endpoint,
-            timeout=timeout,
-            retries=retries,
-            identity=identity,
-            plain=plain,
-            curve=curve,
-            codec=codec,
-            before=before,
-            after=after,
-        )
+        self._terms = Terms(endpoint, **given)
         self.endpoints = self._terms.endpoints
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pump: Pump | None = None
@@ -117,12 +101,12 @@ class AsyncClient:
                 while len(calls) < concurrency and (given := next(source, _END)) is not _END:
                     body = given if isinstance(given, tuple) else (given,)
                     call = self._terms.newCall(body, timeout, service)
-                    call.done = _resolve
+                    call.done = resolve
                     calls.append(call)
                     pump.begin(call)
                 if not calls:
                     return
-                await _ended(calls[0])
+                await ended(calls[0])
                 try:
                     found = self._terms.conclude(calls.popleft())
                 except CallError as error:
@@ -166,8 +150,9 @@ class AsyncClient:
         Cancel a request, this client's or another's.  Whoever waits for it gets ``Cancelled``.
 
         :param request: its id, 16 bytes.
+        :raise ConfigurationError: if it is none; in plain mode requests have none.
         """
-        self._ready().cancelId(request)
+        self._ready().cancelId(self._terms.requestId(request))
 
     async def close(self) -> None:
         """Let go of the connections; what is under way ends with ``Cancelled``.  Twice does no harm."""
@@ -177,10 +162,10 @@ class AsyncClient:
 
     async def _perform(self, call: Call) -> None:
         pump = self._ready()
-        call.done = _resolve
+        call.done = resolve
         pump.begin(call)
         try:
-            await _ended(call)
+            await ended(call)
         except BaseException:
             pump.cancel(call)
             with suppress(CallError):
@@ -197,80 +182,6 @@ class AsyncClient:
         if self._loop is not loop:
             raise MisuseError("this client belongs to another loop: make an AsyncClient for each")
         return self._pump
-
-
-async def _ended(call: Call) -> None:
-    """Wait for the end of a call."""
-    if not call.finished:
-        call.waiter = asyncio.get_running_loop().create_future()
-        await call.waiter
-
-
-def _resolve(call: Call) -> None:
-    """A call has ended: go on where that is waited for."""
-    if call.waiter is not None and not call.waiter.done():
-        call.waiter.set_result(None)
-
-
-class AsyncStream:
-    """
-    An asynchronous iterator of the parts of a reply.
-
-    What the app's generator returns, if it is not nothing, is the last of them; the reply of an app that is no
-    generator is the only one.
-
-    :ivar request: the id of the request.
-    """
-
-    def __init__(self, pump: Pump, terms: Terms, call: Call) -> None:
-        self._pump = pump
-        self._terms = terms
-        self._call = call
-        self._parts: deque[list[bytes]] = deque()
-        self._over = False
-        self.request = call.key
-        call.part = self._came
-        call.done = _resolve
-
-    def __aiter__(self) -> AsyncStream:
-        return self
-
-    async def __aenter__(self) -> AsyncStream:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.aclose()
-
-    async def __anext__(self) -> Any:
-        """
-        The next part.
-
-        :raise CallError: if the reply ends in an error.
-        """
-        while not self._parts and not self._call.finished and not self._over:
-            try:
-                await _ended(self._call)
-            except BaseException:
-                await self.aclose()
-                raise
-        if self._over:
-            raise StopAsyncIteration
-        if self._parts:
-            return self._terms.part(self._parts.popleft())
-        self._over = True
-        value = self._terms.conclude(self._call)
-        if isMore(self._call):
-            return value
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        """Take no more; the request is cancelled if it has not ended.  Twice does no harm."""
-        self._over = True
-        self._pump.cancel(self._call)
-
-    def _came(self, frames: list[bytes]) -> None:
-        self._parts.append(frames)
-        _resolve(self._call)
 
 
 class _AsyncioLoop:

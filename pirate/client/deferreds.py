@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Unpack
 
 from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred, succeed
@@ -15,11 +15,11 @@ from zope.interface import implementer
 
 from pirate.client import arguments
 from pirate.client.call import Call
-from pirate.client.codecs import Codec
 from pirate.client.errors import CallError, MisuseError
+from pirate.client.given import Given, Shown
 from pirate.client.pong import Pong, pong
 from pirate.client.pump import Pump
-from pirate.client.terms import RETRIES, TIMEOUT, Curve, Terms
+from pirate.client.terms import Terms
 
 
 class TwistedClient:
@@ -33,31 +33,15 @@ class TwistedClient:
     :ivar endpoints: where the servers are.
     """
 
+    __signature__ = Shown()
+
     def __init__(
         self,
         reactor: Any,
         endpoint: str | int | Iterable[str | int] = arguments.DEFAULT_ENDPOINT,
-        *,
-        timeout: float = TIMEOUT,
-        retries: int = RETRIES,
-        identity: bytes | None = None,
-        plain: bool = False,
-        curve: Curve | None = None,
-        codec: str | Codec = "bytes",
-        before: Callable[[Call], str | None] | None = None,
-        after: Callable[[Call], object] | None = None,
+        **given: Unpack[Given],
     ) -> None:
-        self._terms = Terms(
-            endpoint,
-            timeout=timeout,
-            retries=retries,
-            identity=identity,
-            plain=plain,
-            curve=curve,
-            codec=codec,
-            before=before,
-            after=after,
-        )
+        self._terms = Terms(endpoint, **given)
         self.endpoints = self._terms.endpoints
         self._loop = _ReactorLoop(reactor)
         self._pump: Pump | None = None
@@ -126,9 +110,10 @@ class TwistedClient:
         Cancel a request, this client's or another's.  Whoever waits for it gets ``Cancelled``.
 
         :param request: its id, 16 bytes.
+        :raise ConfigurationError: if it is none; in plain mode requests have none.
         :raise MisuseError: if the client is closed.
         """
-        self._ready().cancelId(request)
+        self._ready().cancelId(self._terms.requestId(request))
 
     def close(self) -> Deferred[None]:
         """

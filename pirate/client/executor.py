@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor as BaseExecutor
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Unpack
 
 from pirate.client import arguments
 from pirate.client.blocking import Client
-from pirate.client.call import Call
-from pirate.client.codecs import Codec
+from pirate.client.given import Given, Shown
 from pirate.client.pickles import Pickle
-from pirate.client.terms import RETRIES, Curve
 from pirate.errors import ConfigurationError
 
 #: Seconds that a job may take, its waiting included, unless it is told otherwise.
@@ -44,38 +42,24 @@ class Executor(BaseExecutor):
     :raise ConfigurationError: if one of these is not right.
     """
 
+    __signature__ = Shown(timeout=TIMEOUT)
+
     def __init__(
         self,
         endpoint: str | int | Iterable[str | int] = arguments.DEFAULT_ENDPOINT,
-        *,
-        timeout: float = TIMEOUT,
-        retries: int = RETRIES,
-        identity: bytes | None = None,
-        plain: bool = False,
-        curve: Curve | None = None,
-        codec: str | Codec = "bytes",
-        before: Callable[[Call], str | None] | None = None,
-        after: Callable[[Call], object] | None = None,
+        **given: Unpack[Given],
     ) -> None:
-        self._pickles = codec == "pickle"
+        given.setdefault("timeout", TIMEOUT)
+        self._pickles = given.get("codec") == "pickle"
         endpoints = arguments.endpoints(endpoint)
-        if self._pickles and curve is None:
-            for each in endpoints:
+        if self._pickles:
+            given["codec"] = Pickle()
+            for each in endpoints if given.get("curve") is None else ():
                 if not arguments.isLocal(each):
                     raise ConfigurationError(
                         f"codec 'pickle' is not safe with {each}: give curve=, or an endpoint of this machine"
                     )
-        self._client = Client(
-            endpoints,
-            timeout=timeout,
-            retries=retries,
-            identity=identity,
-            plain=plain,
-            curve=curve,
-            codec=Pickle() if self._pickles else codec,
-            before=before,
-            after=after,
-        )
+        self._client = Client(endpoints, **given)
         self._changed = threading.Condition()
         self._futures: set[Future[Any]] = set()
         self._open = 0

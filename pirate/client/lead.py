@@ -10,8 +10,6 @@ there is a thread that takes the lead when nobody else has it; it ends when it h
 from __future__ import annotations
 
 import os
-import select
-import socket
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from pirate.client.call import Call
 from pirate.client.link import Link
 from pirate.client.session import Session
 from pirate.client.terms import Terms, addresses
+from pirate.client.watch import Watch
 
 #: The longest single wait, in seconds: a Ctrl-C that comes just before one is not seen until it ends.
 _LONGEST_WAIT = 1.0
@@ -60,14 +59,13 @@ class Lead:
     def __init__(self, terms: Terms) -> None:
         self._dialer = terms.dialer()
         self.session = Session(terms.plain, Random(), lambda: os.urandom(16))
-        self.session.widen = self._dial
+        self.session.routes.widen = self._dial
         self._lead = threading.Lock()
         self._leader = 0
         self._depth = 0
         self._inbox: deque[tuple[Callable[[Any, float], object], Any]] = deque()
         self._ended: deque[tuple[Callable[[Any], object], Any]] = deque()
         self._waiting: deque[Any] = deque()
-        self._blocked = False
         self._closing = False
         self.closed = False
         self.busy = 0
@@ -75,13 +73,7 @@ class Lead:
         self._guard = threading.Lock()
         self._background: threading.Thread | None = None
         self._links: list[Link] = []
-        self._byDescriptor: dict[int, Callable[[], object]] = {}
-        self._poll = select.poll()
-        self._alarm, self._bell = socket.socketpair()
-        for each in (self._alarm, self._bell):
-            each.setblocking(False)
-        self._poll.register(self._alarm, select.POLLIN)
-        self._byDescriptor[self._alarm.fileno()] = self._silence
+        self._watch = Watch()
         try:
             for endpoint in terms.endpoints:
                 for address in addresses(endpoint):
@@ -123,7 +115,7 @@ class Lead:
                 finally:
                     self._layDown()
             else:
-                self._ring()
+                self._watch.ring()
                 self._await(want, lock)
 
     def _await(self, want: Want, lock: threading.Lock) -> None:
@@ -146,14 +138,14 @@ class Lead:
                 self._layDown()
             return
         self._inbox.append((act, argument))
-        self._ring()
+        self._watch.ring()
         if not self._lead.locked():
             self._promote()
 
     def leave(self, act: Callable[[Any, float], object], argument: Any) -> None:
         """The same, whenever somebody has the lead next: it may be called at any moment, by a collector of garbage."""
         self._inbox.append((act, argument))
-        self._ring()
+        self._watch.ring()
 
     def afterwards(self, act: Callable[[Any], object], argument: Any) -> None:
         """For whoever has the lead: have something done that may do anything, as a user's own callback may."""
@@ -164,7 +156,7 @@ class Lead:
         self._closing = True
         if self._leader == _get_ident():
             return
-        self._ring()
+        self._watch.ring()
         with self._lead:
             self._leader = _get_ident()
             try:
@@ -218,21 +210,6 @@ class Lead:
         if (self.busy or self._inbox) and not self._lead.locked():
             self._lookAfter()
 
-    def _ring(self) -> None:
-        """Wake the leader."""
-        if self._blocked:
-            self._blocked = False
-            # If it is full it wakes all the same; or all is closed.
-            with suppress(OSError):
-                self._bell.send(b"!")
-
-    def _silence(self) -> None:
-        try:
-            while len(self._alarm.recv(64)) == 64:
-                pass
-        except BlockingIOError:
-            pass
-
     def _turn(self, want: Any) -> None:
         """
         Do what there is to do; with nothing, wait for it.
@@ -252,17 +229,11 @@ class Lead:
         if now >= session.nextWake:
             session.wake(now)
             return
-        self._blocked = True
+        self._watch.willWait = True
         if self._inbox or self._closing:
-            self._blocked = False
+            self._watch.willWait = False
             return
-        wait = int(min(session.nextWake - now, _LONGEST_WAIT) * 1000) + 1
-        for descriptor, _ in self._poll.poll(wait):
-            # One may have closed another's.
-            act = self._byDescriptor.get(descriptor)
-            if act is not None:
-                act()
-        self._blocked = False
+        self._watch.wait(min(session.nextWake - now, _LONGEST_WAIT))
 
     def _settle(self) -> None:
         """Do what others have asked for, and what may do anything."""
@@ -308,11 +279,9 @@ class Lead:
     def _changed(self, link: Link, going: bool) -> None:
         for descriptor, act in ((link.socket, link.fired), (link.monitor, link.watch)):
             if descriptor >= 0 and going:
-                self._poll.unregister(descriptor)
-                del self._byDescriptor[descriptor]
+                self._watch.remove(descriptor)
             elif descriptor >= 0:
-                self._poll.register(descriptor, select.POLLIN)
-                self._byDescriptor[descriptor] = act
+                self._watch.add(descriptor, act)
 
     def _finishClosing(self) -> None:
         self._settle()
@@ -326,8 +295,7 @@ class Lead:
         for link in self._links:
             link.close()
         self._dialer.close()
-        self._alarm.close()
-        self._bell.close()
+        self._watch.close()
 
 
 class _Busy:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from struct import Struct
 from time import monotonic
 from typing import Any
+from weakref import finalize
 
 import zmq
 
@@ -54,6 +56,11 @@ class Dialer:
         self._opened = 0
         self._pid = os.getpid()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._sockets: set[zmq.Socket[bytes]] = set()
+        # Its sockets must be kept from the collector of garbage: a context that it comes to first waits for them for
+        # ever.
+        self._forgotten = finalize(self, _forget, self._pid, self._context, self._sockets)
+        self._forgotten.atexit = False
 
     def open(self, endpoint: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes] | None]:
         """
@@ -64,6 +71,7 @@ class Dialer:
         socket = self._context.socket(zmq.REQ if self.plain else zmq.DEALER)
         # Before it connects, so that nothing is missed.
         watcher = None if self.plain else self._watch(socket)
+        self._sockets.update(each for each in (socket, watcher) if each is not None)
         try:
             self._set(socket, endpoint)
             socket.connect(endpoint)
@@ -79,10 +87,19 @@ class Dialer:
         watcher.connect(name)
         return watcher
 
+    def shut(self, socket: zmq.Socket[bytes], watcher: zmq.Socket[bytes] | None) -> None:
+        """Close what ``open`` gave."""
+        if watcher is not None:
+            socket.disable_monitor()
+            watcher.close(0)
+            self._sockets.discard(watcher)
+        socket.close(0)
+        self._sockets.discard(socket)
+
     def close(self) -> None:
         """Close what is left.  In a forked child nothing is closed: it is the parent's."""
-        if self._pid == os.getpid():
-            self._context.destroy(linger=0)
+        self._forgotten.detach()
+        _close(self._pid, self._context)
 
     def _set(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
         options: dict[int, int | bytes] = {
@@ -94,7 +111,7 @@ class Dialer:
             zmq.RECONNECT_IVL: RECONNECT,
             zmq.RECONNECT_IVL_MAX: MAX_RECONNECT,
             zmq.CONNECT_TIMEOUT: CONNECT_TIMEOUT,
-            # Replies are kept until they are read; there is one at most for each request.
+            # Replies are kept until they are read: a server would lose what it has no room for.
             zmq.RCVHWM: 0,
         }
         if endpoint.startswith("tcp://") and not self.plain:
@@ -106,6 +123,18 @@ class Dialer:
             options |= zip((zmq.CURVE_SERVERKEY, zmq.CURVE_PUBLICKEY, zmq.CURVE_SECRETKEY), self._curve, strict=True)
         for option, value in options.items():
             socket.set(option, value)
+
+
+def _close(pid: int, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    if pid == os.getpid():
+        context.destroy(linger=0)
+
+
+def _forget(pid: int, context: zmq.Context[zmq.Socket[bytes]], sockets: set[zmq.Socket[bytes]]) -> None:
+    """A client that nobody refers to any more was not closed."""
+    _close(pid, context)
+    if pid == os.getpid():
+        warnings.warn("a client was not closed: close it, or use it in a with block", ResourceWarning, stacklevel=2)
 
 
 class Link:
@@ -134,6 +163,7 @@ class Link:
         self.socket = self._socket.fileno()
         self.monitor = -1 if self._watcher is None else self._watcher.fileno()
         self.touched = True
+        self._torn = False
         # A connection that is about to go takes messages still, which are lost with it: what counts is what the
         # monitor says.
         self._there = self._watcher is None
@@ -149,22 +179,25 @@ class Link:
 
     def close(self) -> None:
         """Close the sockets."""
-        if self._watcher is not None:
-            self._socket.disable_monitor()
-            self._watcher.close(0)
-        self._socket.close(0)
+        self._dialer.shut(self._socket, self._watcher)
 
     def send(self, frames: Frames) -> bool:
         """Send a message; false if there is no connection, or if it takes no more."""
         send = self._send
         # To send may use up the sign that something has come.
         self.touched = True
+        if self._torn:
+            return False
+        # If it stays so, something has interrupted it: what is sent next would be the rest of half a message.
+        self._torn = True
         try:
             for frame in frames[:-1]:
                 send(frame, _SNDMORE)
             send(frames[-1], _NOBLOCK)
         except zmq.Again:
+            self._torn = False
             return False
+        self._torn = False
         return True
 
     def fired(self) -> bool:
@@ -181,6 +214,10 @@ class Link:
 
         :return: whether anything came.
         """
+        if self._torn:
+            self.reopen()
+            self._session.lost(self.route, monotonic())
+            return True
         if self._unseen:
             self._unseen = False
             self.watch()

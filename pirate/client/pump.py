@@ -43,7 +43,7 @@ class Pump:
         self._loop = loop
         self._dialer = terms.dialer()
         self.session = Session(terms.plain, Random(), lambda: os.urandom(16))
-        self.session.widen = self._dial
+        self.session.routes.widen = self._dial
         self._links: list[Link] = []
         self._cancelTurn: Callable[[], object] | None = None
         self._cancelTimer: Callable[[], object] | None = None

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from math import ceil
+from random import Random
 from typing import Any
 
+from pirate.client.errors import CallError, Denied, Timeout, Unavailable
 from pirate.client.exits import Exit, exitOf, nameOf
 
 #: The percentiles that a summary tells of.
 _PERCENTILES = (50, 90, 99)
+#: The most latencies that are kept, 8 bytes each: of more than these, the percentiles are those of a fair sample.
+SAMPLE = 1_000_000
 
 
 class Report:
     """
     Counts calls as they end.
 
+    :param random: to choose a sample.
     :ivar ended: how many there were.
+    :ivar hopeless: whether the next call would wait in vain like the last one: there was no server to be reached in all
+        its time, or one that has not answered yet, neither that call nor any other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, random: Random) -> None:
         self.ended = 0
-        self._latencies: list[float] = []
+        self.hopeless = False
+        self._answered = False
+        self._random = random
+        self._replies = 0
+        self._longest = 0.0
+        self._latencies = array("d")
         self._errors: Counter[Exit] = Counter()
         self._examples: dict[Exit, str] = {}
 
@@ -33,12 +46,24 @@ class Report:
         :param error: why there is no reply; ``None`` if there is one.
         """
         self.ended += 1
+        silent = type(error) in (Timeout, Unavailable)
+        unsent = isinstance(error, CallError) and (silent or type(error) is Denied) and not error.tries
+        self._answered = self._answered or not (silent or unsent)
+        self.hopeless = unsent or (type(error) is Timeout and not self._answered)
         if error is None:
-            self._latencies.append(seconds)
+            self._keep(seconds)
             return
         status = exitOf(error)
         self._errors[status] += 1
         self._examples.setdefault(status, str(error))
+
+    def _keep(self, seconds: float) -> None:
+        self._replies += 1
+        self._longest = max(self._longest, seconds)
+        if self._replies <= SAMPLE:
+            self._latencies.append(seconds)
+        elif (place := self._random.randrange(self._replies)) < SAMPLE:
+            self._latencies[place] = seconds
 
     @property
     def status(self) -> Exit:
@@ -51,7 +76,7 @@ class Report:
 
         :param elapsed: how many seconds all of it took.
         """
-        replies = len(self._latencies)
+        replies = self._replies
         return {
             "requests": self.ended,
             "replies": replies,
@@ -61,14 +86,20 @@ class Report:
             "errors": {nameOf(status): number for status, number in self._errors.most_common()},
         }
 
-    def lines(self, elapsed: float) -> list[str]:
-        """The same for people."""
+    def lines(self, elapsed: float, total: int) -> list[str]:
+        """
+        The same for people.
+
+        :param total: how many calls there were to be.
+        """
         told = self.figures(elapsed)
         found = [f"{told['replies']} of {told['requests']} replies in {elapsed:.2f} s, {told['rate'] or 0:,.0f}/s"]
         if told["latency_ms"]:
             found.append("latency in ms: " + ", ".join(f"{name} {ms:.3f}" for name, ms in told["latency_ms"].items()))
         for status, number in self._errors.most_common():
             found.append(f"{nameOf(status)}: {number}, the first: {self._examples[status]}")
+        if self.hopeless and self.ended < total:
+            found.append(f"gave up: the other {total - self.ended} would wait in vain as well")
         return found
 
     def _quantiles(self) -> dict[str, float]:
@@ -76,4 +107,4 @@ class Report:
         if not ordered:
             return {}
         told = {f"p{each}": ordered[ceil(len(ordered) * each / 100) - 1] for each in _PERCENTILES}
-        return {**told, "max": ordered[-1]}
+        return {**told, "max": self._longest}

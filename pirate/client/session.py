@@ -1,9 +1,10 @@
 """
 Many calls over several connections, without a socket or a clock.
 
-A session decides which connection a call goes to, when it is sent again and where, and to which call a message belongs.
-It is told what happens, and when: a call begins, a message arrives, a connection is there or lost, time has passed.  It
-sends by the connections that it is given, and tells a call's end by the call's own ``done``.
+A session decides when a call is sent, and sent again, and to which call a message belongs; ``routes`` chooses the
+connection, and ``health`` knows which of them are silent.  It is told what happens, and when: a call begins, a message
+arrives, a connection is there or lost, time has passed.  It sends by the connections that it is given, and tells a
+call's end by the call's own ``done``.
 
 The rules:
 
@@ -26,17 +27,12 @@ from random import Random
 
 from pirate.client.call import Call, isRefusal
 from pirate.client.errors import CallError, Cancelled
+from pirate.client.health import Health
 from pirate.client.route import Connection, Route
+from pirate.client.routes import Routes
 from pirate.client.schedule import Schedule
 from pirate.wire.frontend import Answer, header, parseAnswer
 from pirate.wire.words import MAGIC, Frames
-
-#: Seconds of silence after which a connection with calls in hand is pinged, if there are others.
-PING_AFTER = 1.0
-#: Seconds after which a connection that has not answered a ping is not trusted.
-PING_PATIENCE = 0.5
-#: The most plain connections to one endpoint: each takes one call at a time.
-MAX_LANES = 64
 
 _NEVER = float("inf")
 #: A mark of the errors that say that a request was not run: from an earlier try they mean nothing.
@@ -51,23 +47,19 @@ class Session:
     :param random: for jitter.
     :param newId: makes the id of a ping, 16 bytes.
     :ivar routes: the connections.
-    :ivar widen: called with an endpoint to which a plain session wants one more connection; ``add`` is to be called.
     :ivar nextWake: when ``wake`` is to be called at the latest; infinite if there is nothing to wait for.
     """
 
     def __init__(self, plain: bool, random: Random, newId: Callable[[], bytes]) -> None:
         self._plain = plain
         self._random = random.random
-        self._newId = newId
-        self.routes: list[Route] = []
-        self.widen: Callable[[str], object] = lambda endpoint: None
+        self.routes = Routes(plain, random)
         self.nextWake = _NEVER
-        self._several = False
         self._closed = False
         self._open: dict[object, Call] = {}
         self._waiting: deque[Call] = deque()
         self._schedule = Schedule()
-        self._check = _NEVER
+        self._health = Health(self.routes, newId)
 
     @property
     def open(self) -> int:
@@ -76,10 +68,7 @@ class Session:
 
     def add(self, endpoint: str, connection: Connection) -> Route:
         """There is one more connection, not ready yet."""
-        route = Route(endpoint, connection)
-        self.routes.append(route)
-        self._several = len({each.endpoint for each in self.routes}) > 1
-        return route
+        return self.routes.add(endpoint, connection)
 
     # --- what a caller wants
 
@@ -131,10 +120,7 @@ class Session:
 
     def received(self, route: Route, frames: Frames, now: float) -> None:
         """A message has come."""
-        route.heard = now
-        if route.suspect or route.silent or route.pinged is not None:
-            route.suspect = route.silent = False
-            route.pinged = None
+        self._health.heard(route, now)
         if self._plain:
             if route.call is not None:
                 self._finish(route.call, Answer(b"", {}, frames))
@@ -160,7 +146,7 @@ class Session:
     def denied(self, route: Route) -> None:
         """A server does not let a connection in; if none does, what waits has nothing to wait for."""
         route.denied = True
-        if self._isDenied():
+        if self.routes.denied:
             for call in [each for each in self._open.values() if each.route is None]:
                 if not call.finished:
                     self._finish(call, error=call.denied())
@@ -186,9 +172,10 @@ class Session:
             if call.route is not None and call.next <= now:
                 self._retry(call, now)
             self._plan(call, now)
-        if now >= self._check:
-            self._examine(now)
-        self.nextWake = min(self._schedule.next, self._check)
+        if now >= self._health.next:
+            for route in self._health.examine(self._open.values(), now):
+                self._evacuate(route, now)
+        self.nextWake = min(self._schedule.next, self._health.next)
 
     # --- where to
 
@@ -198,7 +185,7 @@ class Session:
 
         :param but: where to send it only if there is nowhere else.
         """
-        while (route := self._choose(call, but)) is not None:
+        while (route := self.routes.choose(call, but)) is not None:
             # Noted first: whatever interrupts the sending finds it so.
             call.route = route
             route.inHand += 1
@@ -207,38 +194,11 @@ class Session:
                 # A share of a retry's time is stretched by up to a quarter.
                 call.wasSent(now, 1.0 + self._random() / 4 if call.tries > 1 else 1.0)
                 call.endpoint = route.endpoint
-                if self._several and self._check == _NEVER:
-                    self._check = now + PING_PATIENCE
+                self._health.begin(now)
                 return True
             self._takeBack(call)
             route.ready = False
         return False
-
-    def _choose(self, call: Call, but: Route | None = None) -> Route | None:
-        """The best connection for a call; one that was silent is replaced first, and not ready then."""
-        best = None
-        if len(self.routes) == 1 and not self._plain and not call.refused:
-            # The usual case, without the work.
-            route = self.routes[0]
-            if (route.silent or route.denied) and not route.inHand:
-                self._replace(route)
-            return route if route.ready else None
-        for route in self.routes:
-            if (route.silent or route.denied) and not route.inHand:
-                self._replace(route)
-            if not route.ready or (self._plain and route.inHand) or (call.refused and route in call.refused):
-                continue
-            if best is None or self._rank(route, but) < self._rank(best, but):
-                best = route
-        return best
-
-    def _rank(self, route: Route, but: Route | None) -> tuple[bool, bool, int, float]:
-        return (route.suspect or route.stopping, route is but, route.inHand, self._random())
-
-    def _replace(self, route: Route) -> None:
-        # ZeroMQ does not try again by itself where it was not let in.
-        route.ready = route.silent = route.denied = False
-        route.connection.reopen()
 
     def _flush(self, now: float) -> None:
         """Send what waits, as far as it is taken."""
@@ -248,19 +208,10 @@ class Session:
             if not call.finished and call.route is None:
                 if not self._send(call, now):
                     if self._plain:
-                        self._widen()
+                        self.routes.makeRoom(len(self._waiting))
                     return
                 self._plan(call, now)
             waiting.popleft()
-
-    def _widen(self) -> None:
-        """A plain call waits: have a connection for it, unless one is on its way."""
-        coming = sum(1 for route in self.routes if not route.ready)
-        for endpoint in dict.fromkeys(route.endpoint for route in self.routes):
-            lanes = [route for route in self.routes if route.endpoint == endpoint]
-            if coming < len(self._waiting) and len(lanes) < MAX_LANES and any(route.ready for route in lanes):
-                self.widen(endpoint)
-                coming += 1
 
     # --- how a call goes on, and ends
 
@@ -313,7 +264,7 @@ class Session:
         self._takeBack(call)
         if self._plain:
             # The answer to the first try could not be told from that to the second.
-            self._replace(route)
+            self.routes.replace(route)
             self._again(call, now)
         elif self._send(call, now, but=route):
             if call.route is not route:
@@ -332,10 +283,7 @@ class Session:
         route = call.route
         if route is not None and route.heard < call.sentAt:
             route.silent = True
-        self._finish(call, error=call.denied() if route is None and self._isDenied() else call.timedOut())
-
-    def _isDenied(self) -> bool:
-        return bool(self.routes) and all(route.denied for route in self.routes)
+        self._finish(call, error=call.denied() if route is None and self.routes.denied else call.timedOut())
 
     def _finish(self, call: Call, answer: Answer | None = None, error: CallError | None = None) -> None:
         del self._open[call.key or call]
@@ -345,7 +293,7 @@ class Session:
             route.call = None
             if self._plain and answer is None and not self._closed:
                 # What comes there still would be taken for the next call's answer.
-                self._replace(route)
+                self.routes.replace(route)
         call.finished = True
         call.route = None
         call.answer = answer
@@ -367,26 +315,7 @@ class Session:
     def _plan(self, call: Call, now: float) -> None:
         """Note when a call is next to be looked at."""
         self._schedule.plan(call, now, len(self._open))
-        self.nextWake = min(self._schedule.next, self._check)
-
-    def _examine(self, now: float) -> None:
-        """Look at the connections that are silent with calls in hand."""
-        for route in self.routes:
-            if not route.inHand or not route.ready:
-                continue
-            if route.pinged is not None and now >= route.pinged + PING_PATIENCE:
-                route.suspect = True
-                self._evacuate(route, now)
-                route.pinged = None
-            if route.pinged is None and now >= self._quietSince(route) + PING_AFTER:
-                route.pinged = now
-                route.connection.send([header(self._newId(), {"command": "ping"}), b"", b""])
-        self._check = now + PING_PATIENCE / 2 if self._open else _NEVER
-
-    def _quietSince(self, route: Route) -> float:
-        """Since when a connection has owed an answer."""
-        oldest = min((call.sentAt for call in self._open.values() if call.route is route), default=_NEVER)
-        return max(route.heard, oldest)
+        self.nextWake = min(self._schedule.next, self._health.next)
 
     def _evacuate(self, route: Route, now: float) -> None:
         """Send a connection's calls elsewhere, if there is an elsewhere that answers."""

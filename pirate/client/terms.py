@@ -55,9 +55,14 @@ class Terms:
         self._before = before
         self._after = after
         self.codec = _codec(codec)
-        self._encode = self.codec.encode
+        self._encode = self.codec.encode if isinstance(codec, str) else self._encodeWith(self.codec)
         self._decode = self.codec.decode
         self._where = " or ".join(self.endpoints)
+
+    @staticmethod
+    def _encodeWith(codec: Codec) -> Callable[[tuple[Any, ...]], list[bytes]]:
+        # What is no frame would be found only by whoever sends it, in the middle of a message.
+        return lambda values: arguments.body(tuple(codec.encode(values)))
 
     def dialer(self) -> Dialer:
         """What opens the client's sockets."""
@@ -96,6 +101,16 @@ class Terms:
         seconds = self._timeout if timeout is None else arguments.seconds(timeout)
         key = os.urandom(16)
         return Call([b""], now=monotonic(), timeout=seconds, tries=1, endpoint=self._where, key=key, command="ping")
+
+    def requestId(self, value: bytes) -> bytes:
+        """
+        The id of a request that is to be cancelled.
+
+        :raise ConfigurationError: if it is none.
+        """
+        if self.plain:
+            raise ConfigurationError("a plain client cannot cancel by id: plain requests have none")
+        return arguments.request(value)
 
     def conclude(self, call: Call) -> Any:
         """

@@ -7,6 +7,8 @@ import os
 import pickle
 import subprocess
 import sys
+from functools import partial
+from inspect import Parameter, signature
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +21,9 @@ import pirate
 from pirate import client
 from pirate.client import errors
 from pirate.client.call import Call
+from pirate.client.given import Given
 from pirate.client.session import Session
+from pirate.client.terms import Terms
 from pirate.errors import PirateError
 from pirate.wire.frontend import NativeRequest, header, parseAnswer, parseRequest
 from pirate.wire.words import Code, Frames
@@ -250,6 +254,47 @@ class ErrorTests(SynchronousTestCase):
             each = getattr(client, name)
             if isinstance(each, type) and issubclass(each, Exception):
                 self.assertTrue(issubclass(each, PirateError), name)
+
+
+class SignatureTests(SynchronousTestCase):
+    """What the faces are made with."""
+
+    def test_declared(self) -> None:
+        """The arguments that all faces take are those of the terms, with the same types, one by one."""
+        named = list(signature(Terms).parameters.values())[1:]
+        self.assertEqual({each.name: each.annotation for each in named}, declared(Given))
+        self.assertEqual({each.kind for each in named}, {Parameter.KEYWORD_ONLY})
+
+    def test_shown(self) -> None:
+        """Python shows each of them with its default, for every face; what is a face's own stays."""
+        expected = signature(Terms, eval_str=True).parameters
+        first = {"TwistedClient": ["reactor"]}
+        for name in ("Client", "AsyncClient", "Executor", "TwistedClient"):
+            shown = dict(signature(getattr(client, name)).parameters)
+            self.assertEqual(list(shown), [*first.get(name, []), *expected], name)
+            self.assertEqual(shown["endpoint"].default, "tcp://127.0.0.1:6660")
+            self.assertEqual(shown["timeout"].default, 3600 if name == "Executor" else 10)
+            self.assertEqual(shown["before"], expected["before"])
+
+    def test_subclass(self) -> None:
+        """A subclass with arguments of its own shows those."""
+
+        class Mine(client.Client):
+            def __init__(self, port: int) -> None:
+                super().__init__(port)
+
+        self.assertEqual(list(signature(Mine).parameters), ["port"])
+
+    def test_wrongName(self) -> None:
+        """An argument that there is not is refused by its name."""
+        wrong: Any = {"tiemout": 2}
+        for make in (client.Client, client.AsyncClient, client.Executor, partial(client.TwistedClient, None)):
+            self.assertIn("unexpected keyword argument 'tiemout'", str(self.assertRaises(TypeError, make, **wrong)))
+
+
+def declared(pack: type) -> dict[str, str]:
+    """The names and the types of a pack of arguments, as they are written."""
+    return {name: each.__forward_arg__ for name, each in pack.__annotations__.items()}
 
 
 class ImportTests(SynchronousTestCase):

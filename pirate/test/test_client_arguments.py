@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from socket import AF_INET, AF_INET6, SOCK_STREAM
 from typing import Any
 
@@ -11,9 +12,22 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.client import arguments
-from pirate.client.terms import addresses
+from pirate.client.terms import Terms, addresses
 from pirate.errors import ConfigurationError
 from pirate.test.test_client import steady
+
+
+class Frames:
+    """A codec that always encodes the same."""
+
+    def __init__(self, frames: Any) -> None:
+        self.frames = frames
+
+    def encode(self, values: tuple[Any, ...]) -> Any:
+        return self.frames
+
+    def decode(self, frames: Sequence[bytes]) -> Any:
+        return frames
 
 
 class EndpointTests(SynchronousTestCase):
@@ -44,6 +58,10 @@ class EndpointTests(SynchronousTestCase):
             "inproc://x",
             "a b:1",
             "h:1\n2",
+            "a..b:1",
+            ".:1",
+            f"{64 * 'x'}:1",
+            "b\u00fccher:1",
         ]
         for each in wrong:
             error = self.assertRaises(ConfigurationError, arguments.endpoint, each)
@@ -125,6 +143,21 @@ class ArgumentTests(SynchronousTestCase):
         wrong: list[Any] = ["x" * 256, b"resize", None]
         for each in wrong:
             self.assertRaises(ConfigurationError, arguments.service, each)
+
+    def test_request(self) -> None:
+        """The id of a request is 16 bytes."""
+        self.assertEqual(arguments.request(b"x" * 16), b"x" * 16)
+        wrong: list[Any] = [b"", b"x" * 15, "x" * 16, None]
+        for each in wrong:
+            self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, arguments.request, each)))
+
+    def test_ownCodec(self) -> None:
+        """What a codec of one's own gives is checked before it is sent."""
+        wrong: list[Any] = [["text"], [], b"frames", [b"x", None]]
+        for frames in wrong:
+            terms = Terms(1, codec=Frames(frames))
+            self.assertRaises(TypeError, terms.newCall, (1,))
+        self.assertEqual(Terms(1, codec=Frames((b"a", bytearray(b"b")))).newCall((1,)).body, [b"a", b"b"])
 
     def test_body(self) -> None:
         """Frames are bytes; what could change before a retry is copied; text and lists are refused with the reason."""

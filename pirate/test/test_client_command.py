@@ -33,6 +33,7 @@ class FakeClient:
         self.made: dict[str, Any] = {}
         self.asked: list[bytes] = []
         self.service = ""
+        self.always = False
 
     def __call__(self, endpoint: list[str], **made: Any) -> FakeClient:
         self.made = {"endpoint": endpoint, **made}
@@ -72,7 +73,9 @@ class FakeClient:
             if self.error is not None and number == 2 and isinstance(self.error, KeyboardInterrupt):
                 raise self.error
             call = Call(self.asked, now=monotonic(), timeout=1, tries=1)
-            call.error = self.error if number % 2 and isinstance(self.error, errors.CallError) else None
+            call.error = (
+                self.error if (number % 2 or self.always) and isinstance(self.error, errors.CallError) else None
+            )
             self.made["after"](call)
             yield call.error or payload
 
@@ -205,6 +208,16 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual((status, err, out.count(b"\n")), (8, "", 1))
         self.assertEqual((told["requests"], told["replies"], told["errors"]), (4, 2, {"busy": 2}))
         self.assertEqual(list(told["latency_ms"]), ["p50", "p90", "p99", "max"])
+
+    def test_countInVain(self) -> None:
+        """When the first request finds nobody, the rest is not sent."""
+        self.client.error, self.client.always = errors.Unavailable("nobody answers"), True
+        status, out, err = self.run_("-n", "1000000", "a")
+        self.assertEqual((status, out), (4, b""))
+        self.assertIn("pirate-client: 0 of 1 replies in ", err)
+        self.assertTrue(err.endswith("pirate-client: gave up: the other 999999 would wait in vain as well\n"))
+        status, out, err = self.run_("-n", "1000000", "--json", "1")
+        self.assertEqual((status, json.loads(out)["requests"], err), (4, 1, ""))
 
     def test_countInterrupted(self) -> None:
         """Ctrl-C gives the summary so far."""

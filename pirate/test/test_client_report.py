@@ -7,10 +7,11 @@ import io
 import re
 import shutil
 import subprocess
+from random import Random
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from pirate.client import errors
+from pirate.client import errors, report
 from pirate.client.commandline import SHELLS, newParser
 from pirate.client.completion import script
 from pirate.client.exits import Exit
@@ -31,7 +32,7 @@ class ReportTests(SynchronousTestCase):
 
     def test_quantiles(self) -> None:
         """The percentiles are latencies that were, of replies alone; the rate is that of replies."""
-        report = Report()
+        report = Report(Random(7))
         for each in range(100, 0, -1):
             report.add(each / 1000, None)
         report.add(9.0, errors.failure(Code.BUSY, ""))
@@ -41,22 +42,64 @@ class ReportTests(SynchronousTestCase):
 
     def test_one(self) -> None:
         """One reply is every percentile."""
-        report = Report()
+        report = Report(Random(7))
         report.add(0.002, None)
         self.assertEqual(set(report.figures(1.0)["latency_ms"].values()), {2.0})
 
     def test_none(self) -> None:
         """Without replies there are no latencies, and no division by nothing."""
-        self.assertEqual(Report().figures(0.0)["rate"], None)
-        self.assertEqual(Report().lines(0.0), ["0 of 0 replies in 0.00 s, 0/s"])
+        self.assertEqual(Report(Random(7)).figures(0.0)["rate"], None)
+        self.assertEqual(Report(Random(7)).lines(0.0, 5), ["0 of 0 replies in 0.00 s, 0/s"])
 
     def test_status(self) -> None:
         """The most frequent error gives the status."""
-        report = Report()
+        report = Report(Random(7))
         self.assertEqual(report.status, Exit.OK)
         for code in (Code.BUSY, Code.APP_ERROR, Code.APP_ERROR):
             report.add(0.1, errors.failure(code, ""))
         self.assertEqual(report.status, Exit.APP_ERROR)
+
+    def test_hopeless(self) -> None:
+        """It makes no sense to go on if nothing could be sent, or if nothing has ever been answered."""
+        unsent, notLetIn = errors.Unavailable("nobody"), errors.Denied("no key")
+        silent, cut = errors.Timeout("no reply"), errors.Unavailable("lost")
+        silent.tries = cut.tries = 1
+        refused = errors.failure(Code.DENIED, "")
+        refused.tries = 1
+        for error, first, later in (
+            (unsent, True, True),
+            (notLetIn, True, True),
+            (silent, True, False),
+            (cut, False, False),
+            (refused, False, False),
+            (errors.failure(Code.EXPIRED, ""), False, False),
+        ):
+            report = Report(Random(7))
+            report.add(0.1, error)
+            self.assertEqual(report.hopeless, first, error)
+            report.add(0.1, None)
+            self.assertFalse(report.hopeless)
+            report.add(0.1, error)
+            self.assertEqual(report.hopeless, later, error)
+
+    def test_gaveUp(self) -> None:
+        """What was left out because of that is in the summary for people."""
+        report = Report(Random(7))
+        report.add(0.1, errors.Unavailable("nobody answers"))
+        self.assertEqual(report.lines(1.0, 9)[-1], "gave up: the other 8 would wait in vain as well")
+        self.assertIn("timeout: 1", report.lines(1.0, 1)[-1])
+
+    def test_sample(self) -> None:
+        """Of very many latencies a fair sample is kept, whatever their order; the count and the longest are exact."""
+        self.patch(report, "SAMPLE", 1000)
+        many = Report(Random(7))
+        for each in range(20_000, 0, -1):
+            many.add(each, None)
+        told = many.figures(1.0)
+        self.assertEqual((told["replies"], told["latency_ms"]["max"]), (20_000, 20_000_000))
+        self.assertEqual(len(many._latencies), 1000)
+        self.assertTrue(9_000 < told["latency_ms"]["p50"] / 1000 < 11_000)
+        self.assertTrue(17_000 < told["latency_ms"]["p90"] / 1000 < 19_000)
 
 
 class ProgressTests(SynchronousTestCase):

@@ -72,7 +72,7 @@ class SessionCase(SynchronousTestCase):
         self.links: list[FakeConnection] = []
         self.routes: list[Route] = []
         self.ended: list[str] = []
-        self.session.widen = self.add
+        self.session.routes.widen = self.add
 
     def add(self, endpoint: str, ready: bool = False) -> Route:
         """One more connection."""

@@ -150,7 +150,9 @@ class PlainTests(HarnessCase):
     def test_nonsense(self) -> None:
         """What no client can send is refused, as is what no context can say."""
         harness = self.harness(told)
-        self.assertIn("empty-body", str(self.assertRaises(ValueError, harness.call)))
+        self.assertRaises(TypeError, harness.call)
+        text: Any = "text"
+        self.assertIn("a frame is bytes, not str", str(self.assertRaises(TypeError, harness.call, text)))
         self.assertIn("bad-header", str(self.assertRaises(ValueError, harness.call, b"", remaining=-1)))
         self.assertRaises(TypeError, harness.call, b"", color="red")
         self.assertRaises(TypeError, AppHarness, 3)

@@ -66,14 +66,16 @@ ALLOWED = {
     "app": "",
     "startup": "errors",
     "execution": "app credit errors imports startup wire.words",
-    "worker": "app credit errors execution imports startup wire.backend wire.words zmq",
+    "worker": "app credit duty errors execution imports startup wire.backend wire.words zmq",
     # The same for several requests at once.
     "hand": "wire.words",
     "line": "zmq",
-    "awaiting": "app execution hand startup wire.words",
-    "tasks": "app awaiting hand line",
-    "deferreds": "app awaiting hand line twisted",
-    "threads": "app execution hand line startup wire.words zmq",
+    "duty": "wire.words",
+    "loopline": "line",
+    "awaiting": "app duty execution hand startup wire.words",
+    "tasks": "awaiting duty hand line loopline",
+    "deferreds": "awaiting duty hand line loopline twisted",
+    "threads": "app duty execution hand line startup wire.words zmq",
     # The edges.
     "logs": "twisted zope",
     "process": "child errors twisted",
@@ -105,13 +107,17 @@ ALLOWED = {
     "client.call": "client.errors wire",
     "client.route": "client.call wire.words",
     "client.schedule": "client.call",
-    "client.session": "client.call client.errors client.route client.schedule wire",
+    "client.routes": "client.call client.route",
+    "client.health": "client.call client.route client.routes wire.frontend",
+    "client.session": "client.call client.errors client.health client.route client.routes client.schedule wire",
     "client.arguments": "errors wire.words",
     "client.codecs": "client.arguments errors",
     "client.link": "client.session errors wire.words zmq",
     "client.terms": "client.arguments client.call client.codecs client.link errors",
+    "client.given": "client.call client.codecs client.terms",
     "client.arrivals": "",
-    "client.lead": "client.arrivals client.call client.link client.session client.terms",
+    "client.watch": "",
+    "client.lead": "client.arrivals client.call client.link client.session client.terms client.watch",
     "client.pong": "client.call client.errors wire.words",
     "client.batch": "client.arrivals client.call client.errors client.lead client.terms errors",
     "client.stream": "client.arrivals client.call client.lead client.terms",
@@ -119,6 +125,7 @@ ALLOWED = {
     "client.blocking": "client errors",
     "client.pump": "client",
     "client.deferreds": "client twisted zope",
+    "client.asyncstream": "client.call client.pump client.stream client.terms",
     "client.coroutines": "client",
     "client.pickles": "pickled",
     "client.executor": "client errors",
@@ -128,7 +135,7 @@ ALLOWED = {
     "client.commandline": "client.arguments client.batch client.exits errors",
     "client.completion": "",
     "client.streams": "errors",
-    "client.report": "client.exits",
+    "client.report": "client.errors client.exits",
     "client.progress": "",
     "client.command": ". client errors zmq",
     # The public fakes.
@@ -137,7 +144,7 @@ ALLOWED = {
     "stage": "errors fakeprocess faketransport wire",
     # An app, and a real server, in a test.
     "rehearsal": "app client.errors credit execution memory tasks wire",
-    "harness": "app imports rehearsal wire.frontend",
+    "harness": "app client.arguments imports rehearsal wire.frontend",
     "serving": "errors settings",
     "servermixin": "service settings",
     "pytestplugin": "pytest serving",
@@ -153,7 +160,7 @@ PURE = (
 #: Modules that may know how to do what nothing from the wire may lead to.
 DANGEROUS_ON_PURPOSE = {"serving": {"subprocess"}, "client.pickles": {"pickle"}, "pickled": {"pickle"}}
 #: The same of the client; only their package, which a client has anyway, loads ZeroMQ.
-PURE_CLIENT = "client.errors client.call client.route client.schedule client.session"
+PURE_CLIENT = "client.errors client.call client.route client.routes client.health client.schedule client.session"
 PURE_LIBRARY = {
     "collections",
     "dataclasses",

@@ -28,10 +28,11 @@ class ThreadsTests(SynchronousTestCase):
         self.said: list[list[bytes]] = []
         self.woken: SimpleQueue[None] = SimpleQueue()
         self.left: list[bool] = []
+        self.full = False
 
     def crew(self, app: Callable[..., Any], count: int = 2) -> Threads:
         """An app in so many threads, which end with the test."""
-        crew = Threads(App(app), count, lambda: self.woken.put(None), self.said.append)
+        crew = Threads(App(app), count, lambda: self.woken.put(None), self.said.append, lambda: self.full)
         crew.hand.left = lambda: self.left.append(True)
         self.addCleanup(crew.close)
         return crew
@@ -112,6 +113,21 @@ class ThreadsTests(SynchronousTestCase):
             self.until(crew, len(self.said) + 1)
         self.assertEqual(self.said[0], [b"", b"1", PARTIAL, b"0"])
         self.assertLess(len(yielded), 1000)
+
+    def test_noRoom(self) -> None:
+        """While there is no room for what was sent nothing more is, and so the generator waits as well."""
+        crew = self.crew(lambda body: (b"%d" % number for number in range(1000)), 1)
+        crew.hand.received([b"", b"1", b"", b"x"])
+        self.until(crew, 1)
+        self.full = True
+        crew.finish()
+        already = len(self.said)
+        for _ in range(PARTS):
+            self.woken.get(timeout=PATIENCE)
+            crew.finish()
+        self.assertEqual(len(self.said), already)
+        self.full = False
+        self.until(crew, 1001)
 
     def test_leaveSoon(self) -> None:
         """After TERM, which may come at any moment, it leaves when what it has begun is answered."""

@@ -13,9 +13,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from types import FrameType
+from typing import Any
 
 import zmq
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -309,6 +311,26 @@ class NativeTests(ClientCase):
             client = self.client(self.broker(interrupting).endpoint, plain=plain)
             self.assertRaises(Interrupt, client.call, b"x")
             self.assertEqual(client.call(b"y"), b"y")
+
+    def test_interruptedSending(self) -> None:
+        """So does one that came between two frames: no server takes the next message for the rest of the first."""
+        for frames in (1, 2, 3):
+            broker = self.broker(echo)
+            client = self.client(broker.endpoint)
+            client.call(b"before")
+            link = client._lead._links[0]
+            send, number = link._send, count()
+
+            def interrupted(frame: bytes, flags: int, send: Any = send, number: Any = number, at: int = frames) -> None:
+                if next(number) == at:
+                    raise KeyboardInterrupt
+                send(frame, flags)
+
+            link._send = interrupted
+            self.assertRaises(KeyboardInterrupt, client.call, b"torn", b"two")
+            self.assertEqual(client.call(b"after"), b"after")
+            broker.next()
+            self.assertEqual(broker.next()[-2:], [b"", b"after"])
 
     def test_longTimeout(self) -> None:
         """The longest timeout is not too long for ZeroMQ."""

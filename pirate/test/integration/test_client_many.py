@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import math
+import queue
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -194,6 +195,9 @@ class FutureTests(ClientCase):
         broker.next()
         client.cancel(future.request)
         self.assertIsInstance(future.exception(PATIENCE), Cancelled)
+        self.assertRaises(ConfigurationError, client.cancel, b"no id")
+        with Client(self.refused(), plain=True) as plain:
+            self.assertRaises(ConfigurationError, plain.cancel, bytes(16))
 
     def test_waits(self) -> None:
         """The functions of C{concurrent.futures} know these futures."""
@@ -399,6 +403,29 @@ class AsyncTests(ClientCase):
                 with self.assertRaises(AppError):
                     async for _ in client.map([b"bad", b"held"]):
                         pass
+
+        self.run_(main())
+
+    def test_forgottenStream(self) -> None:
+        """A stream that nobody reads any more is cancelled at once, and closing it before is not needed."""
+        cancelled: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+        def endless(frames: list[bytes]) -> list[list[bytes]]:
+            request = native(frames)
+            if request.command == "cancel":
+                cancelled.put(request.key)
+                return []
+            return [request.part([b"1"]), request.part([b"2"])]
+
+        async def main() -> None:
+            async with AsyncClient(self.broker(endless).endpoint, timeout=PATIENCE) as client:
+                stream = client.stream(b"x")
+                key = stream.request
+                async for part in stream:
+                    self.assertEqual(part, b"1")
+                    break
+                del stream
+                self.assertEqual(await asyncio.to_thread(cancelled.get, timeout=PATIENCE), key)
 
         self.run_(main())
 

@@ -102,6 +102,30 @@ with Client(sys.argv[1], timeout=30) as client:
         self.assertEqual(err, b"")
         self.assertEqual(set(out.splitlines()), {b"b'child' b'future'", b"b'parent' 0 b'after'"})
 
+    def test_forgotten(self) -> None:
+        """Clients that nobody closed leave nothing behind but a warning, and stop nothing, when they are collected."""
+        code = """
+import asyncio, gc, os, sys, warnings
+from pirate.client import AsyncClient, CallError, Client
+async def ask(endpoint):
+    try:
+        await AsyncClient(endpoint, timeout=0.01).call(b"x")
+    except CallError:
+        pass
+asyncio.run(ask(sys.argv[1]))
+gc.collect()
+before = len(os.listdir("/proc/self/fd"))
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    for _ in range(10):
+        Client(sys.argv[1])
+        asyncio.run(ask(sys.argv[1]))
+    gc.collect()
+print(len(os.listdir("/proc/self/fd")) - before, sum("was not closed" in str(each.message) for each in told))
+"""
+        process = self.program("-W", "ignore", "-c", code, self.refused())
+        self.assertEqual(process.communicate(timeout=PATIENCE), (b"0 20\n", b""))
+
     def test_exit(self) -> None:
         """A program that gave up, and forgot to close, ends."""
         code = """

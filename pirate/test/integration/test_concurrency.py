@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from typing import Any
 
+import zmq
+from twisted.trial.unittest import SynchronousTestCase
+
+from pirate.app import App
+from pirate.duty import Duty
 from pirate.service import JobServer
 from pirate.settings import Limits, Terms
+from pirate.tasks import run
 from pirate.test.integration.gate import PATIENCE, Guest
 from pirate.test.integration.support import executions
 from pirate.test.integration.test_reliability import Caller, ReliabilityCase
@@ -225,3 +232,33 @@ class LoopTests(CrowdCase):
         for guest in guests:
             guest.tell(b"done")
         await self.answers(caller, 2)
+
+
+class LeavingTests(SynchronousTestCase):
+    """A worker on asyncio's loop whose app ends the process, at the other end of a socket."""
+
+    def test_beginsNothing(self) -> None:
+        """What comes while the app is being closed is not begun: another worker is to have it."""
+        self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.addCleanup(context.destroy, linger=0)
+        broker, worker = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
+        broker.bind("inproc://backend")
+        worker.connect("inproc://backend")
+        begun: list[bytes] = []
+
+        class Quitter:
+            async def __call__(self, body: bytes) -> bytes:
+                begun.append(body)
+                raise SystemExit(5)
+
+            async def close(self) -> None:
+                broker.send_multipart([b"", b"2", b"", b"late"])
+                for _ in range(10):
+                    await asyncio.sleep(0)
+
+        def ready(app: App) -> None:
+            broker.send_multipart([b"", b"1", b"", b"first"])
+
+        error = self.assertRaises(SystemExit, run, Duty(Quitter, worker, ready, self.fail), 0)
+        self.assertEqual((error.code, begun), (5, [b"first"]))
