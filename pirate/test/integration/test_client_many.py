@@ -40,6 +40,29 @@ def picky(frames: list[bytes]) -> list[list[bytes]]:
     return [] if frames[-1] == b"held" else [frames]
 
 
+class Watched:
+    """A picky broker that notes what it is silent on, and what is cancelled."""
+
+    def __init__(self) -> None:
+        self.held: list[bytes] = []
+        self._cancelled: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def __call__(self, frames: list[bytes]) -> list[list[bytes]]:
+        """See L{Script}."""
+        request = native(frames)
+        if request.command == "cancel":
+            self._cancelled.put(request.key)
+            return []
+        if frames[-1] == b"held":
+            self.held.append(request.key)
+        return picky(frames)
+
+    def awaitCancel(self) -> None:
+        """Wait until that which was held last is cancelled."""
+        while self._cancelled.get(timeout=PATIENCE) != self.held[-1]:
+            pass
+
+
 class Backwards:
     """A broker that answers so many requests at a time, the last one first."""
 
@@ -109,6 +132,22 @@ class MapTests(ClientCase):
         self.assertEqual(next(replies), b"a")
         self.assertRaises(AppError, next, replies)
         self.assertRaises(StopIteration, next, replies)
+
+    def test_cancelsTheRest(self) -> None:
+        """What is under way when an error ends a map, or when it is left, is cancelled at the server."""
+        watched = Watched()
+        client = self.client(self.broker(watched).endpoint)
+        self.assertRaises(AppError, list, client.map([b"held", b"bad"], ordered=False))
+        watched.awaitCancel()
+
+        async def main() -> None:
+            async with AsyncClient(self.broker(watched).endpoint, timeout=PATIENCE) as client:
+                with self.assertRaises(AppError):
+                    async for _ in client.map([b"bad", b"held"]):
+                        pass
+                await asyncio.to_thread(watched.awaitCancel)
+
+        asyncio.run(main())
 
     def test_progress(self) -> None:
         """It tells how many have ended, and of how many if that can be known."""

@@ -80,6 +80,11 @@ with Client(sys.argv[1], timeout=30) as client:
     waiting.start()
     while not client._lead._lead.locked():
         pass
+    idle = os.fork()
+    if not idle:
+        client.close()
+        os._exit(0)
+    os.waitpid(idle, 0)
     child = os.fork()
     if not child:
         print(client.call(b"child"), client.submit(b"future").result(), flush=True)
