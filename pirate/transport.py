@@ -331,7 +331,7 @@ class Transport:
         while len(self._outbox.together) < BATCH and owner.pressed() and self._reactor.seconds() < end:
             if (backend.armed or not backend.pending()) and not select([backend.fd], [], [], NEXT_ANSWER)[0]:
                 return
-            backend.read(self._backendReceived, sure=False)
+            backend.read(self._backendReceived, sure=True)
             self._sendToWorkers()
             if backend.factory is None:
                 return
