@@ -97,7 +97,7 @@ class ServerProcess(MultiService):
         endpoints = self._server.endpoints
         setTitle(f"zmq broker {portOf(endpoints.frontend[0])}-{portOf(endpoints.backend[0])}")
         self._server.gaveUp = self._failed
-        _settle()
+        _freezeHeap()
 
     def _giveAway(self, endpoints: Endpoints) -> None:
         """Give the UNIX sockets, which nobody else may use, to the user that this process becomes."""
@@ -137,7 +137,7 @@ class ServerProcess(MultiService):
         stopped.addCallback(lambda ignored: stopReactor(reactor))
 
 
-def _settle() -> None:
+def _freezeHeap() -> None:
     """What is loaded by now stays: to look for garbage in it again and again would take 10 ms each time."""
     gc.collect()
     gc.freeze()

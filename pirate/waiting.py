@@ -79,7 +79,7 @@ class Waiting:
         requests.append(request)
 
     def gone(self, connection: int) -> None:
-        """A connection has been closed.  If much waits that came by it, the rest is for L{withdraw}."""
+        """A connection has been closed.  If much waits that came by it, that is for L{withdraw}."""
         client = self._byConnection.pop(connection, None)
         if client is not None:
             if self._byName.get(client.name) is client:

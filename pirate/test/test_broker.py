@@ -1094,6 +1094,15 @@ class UnreachableTests(SynchronousTestCase):
         bench.check()
         self.assertEqual((bench.sent(), bench.broker.backlog, bench.broker.idle), ([], 2, 2))
 
+    def test_missedByTwoThatAreForgotten(self) -> None:
+        """What one of two did not get is not given to the other, which is about to be forgotten as well."""
+        bench = Bench()
+        later = self.missByTwo(bench)
+        bench.away.clear()
+        bench.check()
+        self.assertEqual((bench.sent(), bench.broker.backlog), ([], 2))
+        self.assertEqual([request.attempts for request in later], [0, 0])
+
     def test_missedWord(self) -> None:
         """A word that does not reach its worker changes nothing."""
         bench = Bench()
