@@ -19,16 +19,17 @@ class Binding:
     One endpoint of a socket.
 
     A UNIX socket is made with mode 0700; one that nobody listens on any more is replaced, one that is in use is not.
+    One whose name begins with C{@} has no file: it goes with the last process that has it open.
 
     :param socket: a ZeroMQ socket.
     :param name: what the socket is called in messages: C{frontend} or C{backend}.
-    :param endpoint: a full endpoint.
+    :ivar endpoint: a full endpoint.
     """
 
     def __init__(self, socket: Any, name: str, endpoint: str) -> None:
         self.socket = socket
         self._name = name
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._bound = ""
 
     def bind(self) -> str:
@@ -41,15 +42,15 @@ class Binding:
         path = self._path()
         if path is not None:
             self._clear(path)
-        self.socket.ipv6 = "[" in self._endpoint
+        self.socket.ipv6 = "[" in self.endpoint
         mask = os.umask(0o077)
         try:
-            self.socket.bind(self._endpoint)
+            self.socket.bind(self.endpoint)
         except zmq.ZMQError as error:
             raise self._refused(os.strerror(error.errno or 0)) from None
         finally:
             os.umask(mask)
-        self._bound = self.socket.last_endpoint.decode() if path is None else self._endpoint
+        self._bound = self.socket.last_endpoint.decode() if path is None else self.endpoint
         return self._bound
 
     def remove(self) -> None:
@@ -62,10 +63,11 @@ class Binding:
 
     def _refused(self, reason: str) -> BindError:
         # Short, because twistd shows no more than a hundred bytes of it when it starts a daemon.
-        return BindError(f"{self._name} {self._endpoint}: {reason}")
+        return BindError(f"{self._name} {self.endpoint}: {reason}")
 
     def _path(self) -> Path | None:
-        return Path(self._endpoint.removeprefix("ipc://")) if self._endpoint.startswith("ipc://") else None
+        named = self.endpoint.startswith("ipc://") and not self.endpoint.startswith("ipc://@")
+        return Path(self.endpoint.removeprefix("ipc://")) if named else None
 
     def _clear(self, path: Path) -> None:
         """Make sure that a path is free, or holds a socket that nobody listens on."""

@@ -144,6 +144,9 @@ class MemoryTransport:
             self.bound.append(f"{endpoint[:-1]}{next(self._ports)}" if endpoint.endswith(":*") else endpoint)
         return self.bound[: len(frontend)], self.bound[len(frontend) :]
 
+    def bindOwn(self) -> None:
+        """There are no UNIX sockets here."""
+
     def connections(self) -> dict[str, dict[str, int]]:
         """The counts of connections: there are none."""
         return {}

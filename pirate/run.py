@@ -199,8 +199,9 @@ class Run:
     def _job(self, backend: list[str]) -> dict[str, Any]:
         """What every worker is told."""
         endpoint = min(backend, key=lambda each: not each.startswith("ipc://"))
-        if not endpoint.startswith("ipc://") and hostOf(endpoint) in ("0.0.0.0", "[::]"):
-            endpoint = endpoint.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+        title = f"zmq worker {portOf(endpoint)}"
+        if not endpoint.startswith("ipc://"):
+            endpoint = self._transport.bindOwn() or _reachable(endpoint)
         bounds = self._settings.bounds
         return {
             "backend": endpoint,
@@ -215,7 +216,7 @@ class Run:
             "loop": self._settings.loop,
             "soft_timeout": self._settings.terms.jobSoftTimeout,
             "path": self._importPath,
-            "title": f"zmq worker {portOf(endpoint)}",
+            "title": title,
             "traceback": self._settings.logLevel > DETAIL,
         }
 
@@ -301,3 +302,10 @@ class Run:
             told = isinstance(request, NativeRequest) or self._settings.errorReply
             silence = "" if told else ", which its client, a plain one, was not told"
             self._givenUp.count(code.value, f"{message}{silence}")
+
+
+def _reachable(endpoint: str) -> str:
+    """Where a child of ours finds a TCP endpoint that is bound."""
+    if hostOf(endpoint) in ("0.0.0.0", "[::]"):
+        return endpoint.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    return endpoint

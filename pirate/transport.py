@@ -8,8 +8,11 @@ descriptor of ZeroMQ tells of new events once, so whatever stops early, or sends
 
 from __future__ import annotations
 
+import os
 import resource
+import sys
 from collections.abc import Callable, Container, Sequence, Set
+from secrets import token_hex
 from select import select
 from typing import Any, Protocol
 
@@ -23,6 +26,7 @@ from txzmq import ZmqFactory
 from pirate.admission import BACKEND, FRONTEND, Door
 from pirate.binding import Binding
 from pirate.chance import seedLibrary
+from pirate.errors import BindError
 from pirate.limits import Bounds
 from pirate.monitor import FrameSender, KnownSender, Monitor
 from pirate.outbox import Outbox
@@ -109,6 +113,9 @@ class Transport:
         seedLibrary()
         self._factory = ZmqFactory()
         self._factory.reactor = reactor
+        if hasattr(os, "SCHED_BATCH"):
+            # ZeroMQ's thread, which each send wakes, is then not put in the place of the one that has more to send.
+            self._factory.context.set(zmq.THREAD_SCHED_POLICY, os.SCHED_BATCH)
         self._frontend = Router(self._factory, self._turn)
         self._backend = Router(self._factory, self._turn)
         self._outbox = Outbox(reactor, self._frontend, self.wake)
@@ -187,6 +194,21 @@ class Transport:
             self._closeSockets()
             self._factory.context.term()
             raise
+
+    def bindOwn(self) -> str | None:
+        """
+        Bind the backend to a UNIX socket without a file as well, for our own workers.
+
+        The kernel has less to do for it than for TCP, and tells the process id of who connects.
+
+        :return: its endpoint; C{None} where there are no such sockets, or they are not allowed.
+        """
+        if not sys.platform.startswith("linux"):
+            return None
+        try:
+            return self._bind(self._backend, "backend", f"ipc://@pirate-{token_hex(8)}")
+        except BindError:
+            return None
 
     def lastCall(self) -> None:
         """

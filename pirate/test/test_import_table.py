@@ -84,7 +84,7 @@ ALLOWED = {
     "router": "admission txzmq zmq",
     "monitor": "txzmq zmq",
     "outbox": "router twisted",
-    "transport": "admission binding chance limits monitor outbox router twisted txzmq waiting zap zmq",
+    "transport": "admission binding chance errors limits monitor outbox router twisted txzmq waiting zap zmq",
     "member": "child process twisted wire.backend",
     "supervisor": "broker child logs member pool process twisted wire.backend wire.words",
     "exchange": ". broker gate logs member supervisor twisted waiting wire",

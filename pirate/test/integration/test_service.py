@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import stat
+import sys
 from itertools import pairwise
 from time import monotonic
 
@@ -15,12 +16,20 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
 
+from pirate.binding import Binding
 from pirate.errors import BindError, StartError, StopError
 from pirate.hooks import Hooks
 from pirate.service import JobServer, ServerState
 from pirate.test.integration.load import ask, askNative
 from pirate.test.integration.processes import remaining
 from pirate.test.integration.support import ServerCase, executions
+from pirate.transport import Transport
+
+
+def own() -> set[str]:
+    """The UNIX sockets without files that some server's workers come by."""
+    with open("/proc/net/unix") as sockets:
+        return {line.split()[-1] for line in sockets if " @pirate-" in line}
 
 
 class LifeTests(ServerCase):
@@ -143,6 +152,36 @@ class EndpointTests(ServerCase):
         self.assertEqual(await self.ask(server, b"y"), [b"Y"])
         await server.stopService()
         self.assertEqual([os.path.exists(path) for path in paths], [False, False])
+
+    async def test_own(self) -> None:
+        """On Linux the server's workers come over a UNIX socket that has no file, and goes with the server."""
+        if not sys.platform.startswith("linux"):
+            raise SkipTest("only Linux has UNIX sockets without files")
+        before = own()
+        server = await self.serve("upper", 2)
+        self.assertEqual(len(own() - before), 1)
+        self.assertEqual(await self.ask(server, b"hello"), [b"HELLO"])
+        await server.stopService()
+        self.assertEqual(own() - before, set())
+
+    async def test_noneOfItsOwn(self) -> None:
+        """Where there is no such socket, they come by TCP."""
+        self.patch(Transport, "bindOwn", lambda transport: None)
+        server = await self.serve("upper", 2)
+        self.assertEqual(await self.ask(server, b"hello"), [b"HELLO"])
+
+    async def test_ownRefused(self) -> None:
+        """The same where the system does not allow one."""
+
+        def refuse(binding: Binding) -> str:
+            if "@" in binding.endpoint:
+                raise BindError("Operation not permitted")
+            return bind(binding)
+
+        bind = Binding.bind
+        self.patch(Binding, "bind", refuse)
+        server = await self.serve("upper", 2)
+        self.assertEqual(await self.ask(server, b"hello"), [b"HELLO"])
 
     async def test_ipv6(self) -> None:
         """IPv6 loopback works for clients and for workers."""
