@@ -138,7 +138,9 @@ class Run:
         """
         self._transport.protect(self._guard.frontend, self._guard.backend, self._guard.answer)
         frontend, backend = self._transport.bind(self._settings.frontend, self._settings.backend)
-        self.crew.job = self._job(backend)
+        nearest = min(backend, key=lambda each: not each.startswith("ipc://"))
+        own = None if nearest.startswith("ipc://") else self._transport.bindOwn()
+        self.crew.job = self._job(own or _reachable(nearest), portOf(nearest))
         return Endpoints(tuple(frontend), tuple(backend))
 
     def begin(self) -> None:
@@ -196,15 +198,11 @@ class Run:
             "connections": self._transport.connections(),
         }
 
-    def _job(self, backend: list[str]) -> dict[str, Any]:
-        """What every worker is told."""
-        endpoint = min(backend, key=lambda each: not each.startswith("ipc://"))
-        title = f"zmq worker {portOf(endpoint)}"
-        if not endpoint.startswith("ipc://"):
-            endpoint = self._transport.bindOwn() or _reachable(endpoint)
+    def _job(self, backend: str, name: str) -> dict[str, Any]:
+        """What every worker is told.  :param backend: where it connects.  :param name: what its title calls that."""
         bounds = self._settings.bounds
         return {
-            "backend": endpoint,
+            "backend": backend,
             "max_frame": int(bounds.maxMessageSize * _MIB),
             "max_frames": bounds.maxMessageFrames,
             "max_total": int(bounds.maxMessageTotal * _MIB),
@@ -216,7 +214,7 @@ class Run:
             "loop": self._settings.loop,
             "soft_timeout": self._settings.terms.jobSoftTimeout,
             "path": self._importPath,
-            "title": title,
+            "title": f"zmq worker {name}",
             "traceback": self._settings.logLevel > DETAIL,
         }
 
@@ -305,7 +303,7 @@ class Run:
 
 
 def _reachable(endpoint: str) -> str:
-    """Where a child of ours finds a TCP endpoint that is bound."""
-    if hostOf(endpoint) in ("0.0.0.0", "[::]"):
+    """Where a child of ours finds an endpoint that is bound."""
+    if not endpoint.startswith("ipc://") and hostOf(endpoint) in ("0.0.0.0", "[::]"):
         return endpoint.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
     return endpoint

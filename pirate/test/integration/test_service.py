@@ -32,6 +32,12 @@ def own() -> set[str]:
         return {line.split()[-1] for line in sockets if " @pirate-" in line}
 
 
+def yielding() -> set[int]:
+    """The threads of this process that are woken without taking the processor from another."""
+    threads = map(int, os.listdir("/proc/self/task"))
+    return {thread for thread in threads if os.sched_getscheduler(thread) == os.SCHED_BATCH}
+
+
 class LifeTests(ServerCase):
     """Starting and stopping."""
 
@@ -163,6 +169,15 @@ class EndpointTests(ServerCase):
         self.assertEqual(await self.ask(server, b"hello"), [b"HELLO"])
         await server.stopService()
         self.assertEqual(own() - before, set())
+
+    async def test_threads(self) -> None:
+        """On Linux ZeroMQ's threads in the broker do not take the processor from the one that has more to send."""
+        if not hasattr(os, "SCHED_BATCH"):
+            raise SkipTest("this system has no such policy")
+        before = yielding()
+        await self.serve("upper")
+        # One moves the bytes, the other cleans up.
+        self.assertEqual(len(yielding() - before), 2)
 
     async def test_noneOfItsOwn(self) -> None:
         """Where there is no such socket, they come by TCP."""
