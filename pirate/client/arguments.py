@@ -18,8 +18,8 @@ Frame = bytes | bytearray | memoryview
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:6660"
 #: The longest time a call may be given, in seconds: what the header can carry.
 MAX_TIMEOUT = 1e9
-#: The most tries that a call may have.
-MAX_TRIES = 1000
+#: The most times that a request may be sent.
+MAX_ATTEMPTS = 1000
 #: The longest traceparent, in characters: what the header can carry.
 MAX_TRACE = 512
 #: The longest identity, in bytes: ZeroMQ's 255 less room for the number that a replaced socket adds.
@@ -94,16 +94,16 @@ def seconds(value: float) -> float:
     )
 
 
-def tries(value: int) -> int:
+def attempts(value: int) -> int:
     """
-    How many times a request may be sent in all.
+    Check how many times a request may be sent in all.
 
-    :param value: 0 to ``MAX_TRIES``; 0 means the same as 1, which is once and never again.
+    :param value: 1 to ``MAX_ATTEMPTS``; 1 sends it once and never again.
     :raise ConfigurationError: if it is not.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TRIES:
-        return max(value, 1)
-    raise ConfigurationError(f"retries {value!r} is not right: give the total number of tries, 0 to {MAX_TRIES}")
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_ATTEMPTS:
+        return value
+    raise ConfigurationError(f"attempts {value!r} is not right: give a whole number, 1 to {MAX_ATTEMPTS}")
 
 
 def identity(value: bytes | None) -> bytes | None:

@@ -40,10 +40,10 @@ class Client:
     :param endpoint: the server's frontend: a port of the loopback interface (``6660`` or ``"6660"``), ``host:port``,
         ``tcp://host:port`` or ``ipc://path``; or a list of these, each of which is as good as another.  A name that
         has several addresses is as many endpoints; it is looked up once, when the client is made.
-    :param timeout: how many seconds a call may take with all its tries, unless it says otherwise.
-    :param retries: how many times a request is sent at most, in all; the time is shared evenly among them.  Every try
-        carries the same request id, so that a pirate server that still knows it does not run the job again; any other
-        broker runs each try.  1, or 0, which means the same, is for those, and for what must not run twice.
+    :param timeout: how many seconds a call may take with all its attempts, unless it says otherwise.
+    :param attempts: how many times a request is sent at most, in all; the time is shared evenly among them.  Every
+        attempt carries the same request id, so that a pirate server that still knows it does not run the job again; any
+        other broker runs each attempt.  Use 1 for those, and for what must not run twice.
     :param identity: a name for the connection, if the server is to know it; no two clients may share one.  A socket
         after the first adds ``.2``, ``.3`` and so on: the server may not have let go of the name yet.
     :param plain: send the bare requests of a REQ socket, for a broker that does not return what stands in front of the
@@ -100,7 +100,7 @@ class Client:
         Send a request and wait for its reply.
 
         :param body: the request, one argument for each frame.
-        :param timeout: how many seconds it may take with all its tries; ``None`` for the client's own limit.
+        :param timeout: how many seconds it may take with all its attempts; ``None`` for the client's own limit.
         :param service: the name of the service to ask; empty for the unnamed one.  Not for a plain client.
         :param trace: a W3C traceparent for the app.  Not for a plain client.
         :return: the reply: the bytes of its one frame, or a list if it has several; with a codec, what it makes of it.

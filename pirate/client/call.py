@@ -36,7 +36,7 @@ class Call:
     :ivar next: when the next try is due; infinite if there is none.
     :ivar sent: how many times it was sent.
     :ivar sentAt: when it was sent last.
-    :ivar tries: how many tries there may be.
+    :ivar attempts: how many times it may be sent.
     :ivar endpoint: the server that it was sent to last; before that, all that it may be sent to.
     :ivar route: where the session has sent it; ``None`` while it waits for a connection.
     :ivar others: where it was sent before, and may still be running.
@@ -52,9 +52,9 @@ class Call:
     """
 
     __slots__ = (
-        *("answer", "began", "body", "command", "deadline", "done", "endpoint", "error", "finished", "key", "next"),
-        *("others", "part", "parts", "refused", "route", "sent", "sentAt", "service", "strange", "trace", "tries"),
-        "waiter",
+        *("answer", "attempts", "began", "body", "command", "deadline", "done", "endpoint", "error", "finished"),
+        *("key", "next", "others", "part", "parts", "refused", "route", "sent", "sentAt", "service", "strange"),
+        *("trace", "waiter"),
     )
 
     def __init__(
@@ -63,7 +63,7 @@ class Call:
         *,
         now: float,
         timeout: float,
-        tries: int,
+        attempts: int,
         endpoint: str = "",
         key: bytes = b"",
         service: str = "",
@@ -73,7 +73,7 @@ class Call:
         self.body = body
         self.began = now
         self.deadline = now + timeout
-        self.tries = tries
+        self.attempts = attempts
         self.endpoint = endpoint
         self.key = key
         self.service = service
@@ -102,7 +102,7 @@ class Call:
     @property
     def mayMove(self) -> bool:
         """Whether it may be sent again without its being known that it was not run."""
-        return self.tries > 1 and not self.parts
+        return self.attempts > 1 and not self.parts
 
     def frames(self, now: float) -> list[bytes]:
         """The next try, as a DEALER sends it, or a REQ if it is plain."""
@@ -126,7 +126,7 @@ class Call:
 
         :param jitter: by how much that share is stretched, so that clients do not ask again all at once.
         """
-        left = self.tries - self.sent
+        left = self.attempts - self.sent
         # One that takes parts would get each twice if it asked again on the same connection.
         again = left > 1 and self.part is None
         self.next = now + (self.deadline - now) / left * jitter if again else _NEVER
@@ -163,8 +163,8 @@ class Call:
         if not self.sent:
             why = f"nobody answers at {self.endpoint}, nothing was sent in {seconds}: "
             return self._timeout(Unavailable, why + "start the server there, or correct the endpoint")
-        tries = "1 try" if self.sent == 1 else f"{self.sent} tries"
-        why = f"no reply from {self.endpoint} within {seconds} ({tries}), the job may have run: "
+        times = "1 attempt" if self.sent == 1 else f"{self.sent} attempts"
+        why = f"no reply from {self.endpoint} within {seconds} ({times}), the job may have run: "
         return self._timeout(Timeout, why + "allow more time, or look at the server")
 
     def cutOff(self) -> Timeout:

@@ -88,8 +88,8 @@ def _client(options: argparse.Namespace, report: Report) -> Client:
         more["after"] = lambda call: report.add(monotonic() - call.began, call.error)
     return Client(
         options.endpoint or [arguments.DEFAULT_ENDPOINT],
-        timeout=options.timeout * options.retries,
-        retries=options.retries,
+        timeout=options.timeout,
+        attempts=options.attempts,
         identity=None if options.identity is None else os.fsencode(options.identity),
         plain=options.plain,
         **more,

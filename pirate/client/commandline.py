@@ -46,8 +46,8 @@ def _seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0, such as 2.5") from None
 
 
-def _tries(text: str) -> int:
-    return _whole(text, 0, arguments.MAX_TRIES, "a total number of tries") or 1
+def _attempts(text: str) -> int:
+    return _whole(text, 1, arguments.MAX_ATTEMPTS, "a number of attempts")
 
 
 def _count(text: str) -> int:
@@ -94,8 +94,8 @@ def _addServer(parser: Parser) -> None:
     default = arguments.DEFAULT_ENDPOINT
     add("-e", "--endpoint", metavar="ENDPOINT", action="append", help=f"its frontend (default {default}); or several")
     add("-s", "--service", metavar="NAME", default="", help="the service to ask (default: the unnamed one)")
-    add("-t", "--timeout", metavar="SECONDS", type=_seconds, default=10.0, help="time for each try (default 10)")
-    add("-r", "--retries", metavar="TRIES", type=_tries, default=2, help="number of tries in all (default 2)")
+    add("-t", "--timeout", metavar="SECONDS", type=_seconds, default=10.0, help="time for the whole call (default 10)")
+    add("-r", "--attempts", metavar="N", type=_attempts, default=2, help="send it N times at most (default 2)")
     add("-i", "--identity", metavar="NAME", help="a name for the connection, which nobody else may use (default: none)")
     add("--curve-server", metavar="FILE", help="encrypt: the server's public certificate")
     add("--curve-secret", metavar="FILE", help="encrypt: a certificate of one's own, with its secret key")

@@ -14,7 +14,7 @@ class Given(TypedDict, total=False):
     """The arguments of ``Terms`` that have names; ``Client`` tells what each means."""
 
     timeout: float
-    retries: int
+    attempts: int
     identity: bytes | None
     plain: bool
     curve: Curve | None

@@ -192,7 +192,7 @@ class Session:
             route.call = call
             if route.connection.send(call.frames(now)):
                 # A share of a retry's time is stretched by up to a quarter.
-                call.wasSent(now, 1.0 + self._random() / 4 if call.tries > 1 else 1.0)
+                call.wasSent(now, 1.0 + self._random() / 4 if call.attempts > 1 else 1.0)
                 call.endpoint = route.endpoint
                 self._health.begin(now)
                 return True

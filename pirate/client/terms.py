@@ -16,8 +16,8 @@ from pirate.errors import ConfigurationError
 
 #: Seconds that a call may take, unless it is told otherwise.
 TIMEOUT = 10.0
-#: How often a request is sent at most, unless it is told otherwise.
-RETRIES = 2
+#: How many times a request is sent at most, unless it is told otherwise.
+ATTEMPTS = 2
 
 #: A server's public key, and a client's own pair: each a file, or the keys themselves.
 Curve = tuple[Any, Any]
@@ -38,7 +38,7 @@ class Terms:
         endpoint: str | int | Iterable[str | int],
         *,
         timeout: float = TIMEOUT,
-        retries: int = RETRIES,
+        attempts: int = ATTEMPTS,
         identity: bytes | None = None,
         plain: bool = False,
         curve: Curve | None = None,
@@ -50,7 +50,7 @@ class Terms:
         self.plain = plain
         self.curve = None if curve is None else keys(curve)
         self._timeout = arguments.seconds(timeout)
-        self._tries = arguments.tries(retries)
+        self._attempts = arguments.attempts(attempts)
         self._identity = arguments.identity(identity)
         self._before = before
         self._after = after
@@ -84,7 +84,7 @@ class Terms:
             self._encode(values),
             now=monotonic(),
             timeout=self._timeout if timeout is None else arguments.seconds(timeout),
-            tries=self._tries,
+            attempts=self._attempts,
             endpoint=self._where,
             key=b"" if self.plain else os.urandom(16),
             service=arguments.service(service) if service else "",
@@ -100,7 +100,7 @@ class Terms:
             raise ConfigurationError("a plain client cannot ping: only a server that knows our header answers")
         seconds = self._timeout if timeout is None else arguments.seconds(timeout)
         key = os.urandom(16)
-        return Call([b""], now=monotonic(), timeout=seconds, tries=1, endpoint=self._where, key=key, command="ping")
+        return Call([b""], now=monotonic(), timeout=seconds, attempts=1, endpoint=self._where, key=key, command="ping")
 
     def requestId(self, value: bytes) -> bytes:
         """

@@ -36,10 +36,10 @@ steady = settings(
 )
 
 
-def makeCall(*, timeout: float = 10.0, tries: int = 2, plain: bool = False, **given: str) -> Call:
+def makeCall(*, timeout: float = 10.0, attempts: int = 2, plain: bool = False, **given: str) -> Call:
     """A call that begins at second 100."""
     key = b"" if plain else KEY
-    return Call([b"a", b"b"], now=100.0, timeout=timeout, tries=tries, endpoint="E", key=key, **given)
+    return Call([b"a", b"b"], now=100.0, timeout=timeout, attempts=attempts, endpoint="E", key=key, **given)
 
 
 def parsed(call: Call, now: float = 100.0) -> NativeRequest:
@@ -75,7 +75,7 @@ class TryTests(SynchronousTestCase):
 
     def test_shares(self) -> None:
         """Three tries of a 9 second call are due at 0, 3 and 6 seconds, and it ends at 9."""
-        call = makeCall(timeout=9.0, tries=3)
+        call = makeCall(timeout=9.0, attempts=3)
         for at in (100.0, 103.0, 106.0):
             self.assertEqual(call.next, at)
             call.wasSent(at)
@@ -95,9 +95,9 @@ class TryTests(SynchronousTestCase):
 
     def test_oneTry(self) -> None:
         """With one try nothing is ever sent again; nor is what takes parts, which would come twice."""
-        stream = makeCall(tries=3)
+        stream = makeCall(attempts=3)
         stream.part = lambda frames: None
-        for call in (makeCall(tries=1), stream):
+        for call in (makeCall(attempts=1), stream):
             call.wasSent(100.0)
             self.assertEqual(call.next, float("inf"))
 
@@ -237,9 +237,9 @@ class ErrorTests(SynchronousTestCase):
         """Otherwise it tells how often, and that the job may have run."""
         call = makeCall()
         call.wasSent(100.0)
-        self.assertIn("(1 try), the job may have run", str(call.timedOut()))
+        self.assertIn("(1 attempt), the job may have run", str(call.timedOut()))
         call.wasSent(105.0)
-        self.assertIn("(2 tries)", str(call.timedOut()))
+        self.assertIn("(2 attempts)", str(call.timedOut()))
         self.assertEqual(call.timedOut().tries, 2)
 
     def test_pickle(self) -> None:

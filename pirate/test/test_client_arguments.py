@@ -91,12 +91,12 @@ class ArgumentTests(SynchronousTestCase):
         for each in wrong:
             self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, arguments.seconds, each)))
 
-    def test_tries(self) -> None:
-        """There is at least one try, which 0 means too, and the number is whole."""
-        self.assertEqual((arguments.tries(0), arguments.tries(1), arguments.tries(2)), (1, 1, 2))
-        wrong: list[Any] = [-1, 1001, 1.5, True, "2", None]
+    def test_attempts(self) -> None:
+        """There is at least one attempt, and the number is whole."""
+        self.assertEqual((arguments.attempts(1), arguments.attempts(1000)), (1, 1000))
+        wrong: list[Any] = [-1, 0, 1001, 1.5, True, "2", None]
         for each in wrong:
-            self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, arguments.tries, each)))
+            self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, arguments.attempts, each)))
 
     def test_endpoints(self) -> None:
         """One endpoint, or several, each of them once; an empty list is refused, and what is no list of endpoints."""

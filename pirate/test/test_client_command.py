@@ -72,7 +72,7 @@ class FakeClient:
             self.asked = list(payload)
             if self.error is not None and number == 2 and isinstance(self.error, KeyboardInterrupt):
                 raise self.error
-            call = Call(self.asked, now=monotonic(), timeout=1, tries=1)
+            call = Call(self.asked, now=monotonic(), timeout=1, attempts=1)
             call.error = (
                 self.error if (number % 2 or self.always) and isinstance(self.error, errors.CallError) else None
             )
@@ -132,16 +132,16 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.run_("--raw", "a", "b"), (0, b"ab", ""))
 
     def test_defaults(self) -> None:
-        """Ten seconds for each of two tries, at the usual place, without an identity."""
+        """Ten seconds for two attempts, at the usual place, without an identity."""
         self.run_("a")
-        made = {"endpoint": ["tcp://127.0.0.1:6660"], "timeout": 20.0, "retries": 2, "identity": None, "plain": False}
+        made = {"endpoint": ["tcp://127.0.0.1:6660"], "timeout": 10.0, "attempts": 2, "identity": None, "plain": False}
         self.assertEqual(self.client.made, made)
 
     def test_flags(self) -> None:
-        """The flags reach the client; the timeout of each try times the tries is the time of the call."""
+        """The flags reach the client; the timeout is that of the whole call."""
         short = ("-t", "0.5", "-r", "3", "-e", "6661", "-i", "me", "--plain", "a")
-        long = ("--timeout=0.5", "--retries=3", "--endpoint=6661", "--identity=me", "--plain", "a")
-        made = {"endpoint": ["6661"], "timeout": 1.5, "retries": 3, "identity": b"me", "plain": True}
+        long = ("--timeout=0.5", "--attempts=3", "--endpoint=6661", "--identity=me", "--plain", "a")
+        made = {"endpoint": ["6661"], "timeout": 0.5, "attempts": 3, "identity": b"me", "plain": True}
         for argv in (short, long):
             self.run_(*argv)
             self.assertEqual(self.client.made, made)
@@ -233,8 +233,8 @@ class CommandTests(SynchronousTestCase):
             (("-t", "0", "a"), ("--timeout", "'0'", "seconds above 0")),
             (("-t", "nan", "a"), ("--timeout", "'nan'")),
             (("-t", "soon", "a"), ("--timeout", "'soon'")),
-            (("-r", "1.5", "a"), ("--retries", "'1.5'", "0 to 1000")),
-            (("--retries=-1", "a"), ("--retries", "'-1'")),
+            (("-r", "1.5", "a"), ("--attempts", "'1.5'", "1 to 1000")),
+            (("--attempts=0", "a"), ("--attempts", "'0'")),
             (("-t",), ("--timeout", "expected one argument")),
             (("--sooner", "a"), ("--sooner", "--help")),
             (("-n", "0", "a"), ("--count", "'0'", "1 to ")),
@@ -263,7 +263,7 @@ class CommandTests(SynchronousTestCase):
         """--help and --version go to standard output; the help names every flag and every exit status."""
         status, out, err = self.run_("--help")
         self.assertEqual((status, err), (0, ""))
-        for word in ("--timeout", "--retries", "--endpoint", "--identity", "--plain", "--raw", "--version"):
+        for word in ("--timeout", "--attempts", "--endpoint", "--identity", "--plain", "--raw", "--version"):
             self.assertIn(word, out.decode())
         joined = " ".join(out.decode().split())
         for each in Exit:

@@ -89,10 +89,10 @@ class SessionCase(SynchronousTestCase):
         for endpoint in endpoints:
             self.add(endpoint, ready=True)
 
-    def begin(self, name: str, now: float = 0.0, timeout: float = 10.0, tries: int = 2, **given: Any) -> Call:
+    def begin(self, name: str, now: float = 0.0, timeout: float = 10.0, attempts: int = 2, **given: Any) -> Call:
         """Begin a call, whose id is one byte sixteen times."""
         key = b"" if self.plain else name.encode() * 16
-        call = Call([name.encode()], now=now, timeout=timeout, tries=tries, endpoint="any", key=key, **given)
+        call = Call([name.encode()], now=now, timeout=timeout, attempts=attempts, endpoint="any", key=key, **given)
         call.done = lambda call: self.ended.append(name)
         self.session.begin(call, now)
         return call
@@ -196,8 +196,8 @@ class RetryTests(SessionCase):
     def test_once(self) -> None:
         """A call with one try is never sent again: not late, not when its connection is lost."""
         self.connect("A", "B")
-        self.begin("a", tries=1)
-        call = self.begin("b", tries=1)
+        self.begin("a", attempts=1)
+        call = self.begin("b", attempts=1)
         self.session.wake(9.9)
         self.session.lost(call.route, 9.9)
         self.assertEqual(self.ended, ["b"])
@@ -230,7 +230,7 @@ class RetryTests(SessionCase):
         """A call of whose answer there were parts is not sent again: they would come twice."""
         parts: list[list[bytes]] = []
         self.connect("A", "B")
-        call = Call([b"a"], now=0.0, timeout=10.0, tries=9, key=b"a" * 16)
+        call = Call([b"a"], now=0.0, timeout=10.0, attempts=9, key=b"a" * 16)
         call.part = parts.append
         self.session.begin(call, 0.0)
         at = self.routes.index(call.route)
@@ -250,7 +250,7 @@ class RefusalTests(SessionCase):
         for code in (Code.BUSY, Code.STOPPING):
             self.setUp()
             self.connect("A", "B")
-            call = self.begin("a", tries=1)
+            call = self.begin("a", attempts=1)
             first = self.routes.index(call.route)
             self.refuse(first, call, code)
             self.assertEqual((call.finished, self.inHand()[1 - first]), (False, 1))
@@ -346,7 +346,7 @@ class HealthTests(SessionCase):
     def test_nowhereElse(self) -> None:
         """Without an elsewhere nobody is pinged, and calls stay where they are."""
         self.connect("A")
-        self.begin("a", tries=1)
+        self.begin("a", attempts=1)
         self.wakeUntil(9.0)
         self.assertEqual(self.links[0].requests(), [("request", b"a")])
 
@@ -361,7 +361,7 @@ class HealthTests(SessionCase):
     def test_silent(self) -> None:
         """After a call in silence the connection is replaced before the next, which waits for the new one."""
         self.connect("A")
-        self.begin("a", tries=1)
+        self.begin("a", attempts=1)
         self.session.wake(10.0)
         self.begin("b", 11.0)
         self.assertEqual((self.links[0].reopened, self.counts(), self.session.open), (1, [1], 1))
@@ -395,7 +395,7 @@ class EndTests(SessionCase):
     def test_timeout(self) -> None:
         """At its deadline a call ends, wherever it is, and tells whether it was sent."""
         self.connect("A")
-        sent = self.begin("a", tries=1)
+        sent = self.begin("a", attempts=1)
         self.session.lost(self.routes[0], 0.0)
         waiting = self.begin("b", timeout=3.0)
         self.session.wake(3.0)
@@ -468,7 +468,8 @@ class EndTests(SessionCase):
             route, call = self.routes[number % 3], calls[number % len(calls)] if calls else None
             now += 0.3
             if deed == "begin":
-                fresh = Call([b""], now=now, timeout=3.0 + number, tries=1 + number % 3, key=bytes([len(calls)]) * 16)
+                key = bytes([len(calls)]) * 16
+                fresh = Call([b""], now=now, timeout=3.0 + number, attempts=1 + number % 3, key=key)
                 fresh.done = ends.append
                 calls.append(fresh)
                 self.session.begin(fresh, now)

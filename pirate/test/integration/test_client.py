@@ -128,12 +128,12 @@ class ClientCase(SynchronousTestCase):
         self,
         endpoint: str,
         timeout: float = PATIENCE,
-        retries: int = 1,
+        attempts: int = 1,
         identity: bytes | None = None,
         plain: bool = False,
     ) -> Client:
         """A client that, unless told otherwise, tries once and waits long."""
-        client = Client(endpoint, timeout=timeout, retries=retries, identity=identity, plain=plain)
+        client = Client(endpoint, timeout=timeout, attempts=attempts, identity=identity, plain=plain)
         self.addCleanup(client.close)
         return client
 
@@ -197,7 +197,7 @@ class NativeTests(ClientCase):
     def test_retry(self) -> None:
         """A try without a reply is sent again with the same id and what is left of the time."""
         broker = self.broker(inTurn(silent, echo))
-        self.assertEqual(self.client(broker.endpoint, retries=150).call(b"x"), b"x")
+        self.assertEqual(self.client(broker.endpoint, attempts=150).call(b"x"), b"x")
         first, second = native(broker.next()), native(broker.next())
         self.assertEqual((first.key, first.body), (second.key, second.body))
         self.assertTrue((second.timeout or 0) <= (first.timeout or 0) - 0.19)
@@ -209,7 +209,7 @@ class NativeTests(ClientCase):
             return [native(frames).reply([b"late"])]
 
         broker = self.broker(inTurn(silent, late))
-        self.assertEqual(self.client(broker.endpoint, retries=150).call(b"x"), b"late")
+        self.assertEqual(self.client(broker.endpoint, attempts=150).call(b"x"), b"late")
 
     def test_foreignReplies(self) -> None:
         """Replies to an earlier call, with an unknown id, or without sense are passed over."""
@@ -240,7 +240,7 @@ class NativeTests(ClientCase):
     def test_silence(self) -> None:
         """Without a reply Timeout comes in time and tells how often the request was sent."""
         broker = self.broker(inTurn(echo, silent))
-        client = self.client(broker.endpoint, retries=2)
+        client = self.client(broker.endpoint, attempts=2)
         client.call(b"connected")
         broker.next()
         error = self.timesOut(client, 0.2)
@@ -250,7 +250,7 @@ class NativeTests(ClientCase):
     def test_nobody(self) -> None:
         """Where nobody listens Timeout comes in time too, and tells that nothing was sent."""
         for endpoint in (self.refused(), self.path()):
-            self.assertEqual(self.timesOut(self.client(endpoint, retries=3), 0.2).tries, 0)
+            self.assertEqual(self.timesOut(self.client(endpoint, attempts=3), 0.2).tries, 0)
 
     def test_notOurs(self) -> None:
         """A broker that loses the header is found out: the Timeout advises plain mode."""
@@ -271,7 +271,7 @@ class NativeTests(ClientCase):
     def test_serverRestarts(self) -> None:
         """A client survives the end of its server and the start of another at the same endpoint."""
         first = self.broker(echo)
-        client = self.client(first.endpoint, retries=150)
+        client = self.client(first.endpoint, attempts=150)
         self.assertEqual(client.call(b"x"), b"x")
         first.close()
         second = self.broker(echo, first.endpoint)

@@ -34,15 +34,15 @@ class CommandTests(ClientCase):
     def test_plain(self) -> None:
         """With --plain an old broker is served, the identity is what it sees, and a retry has another."""
         broker = self.broker(inTurn(silent, perl))
-        argv = ("-e", broker.endpoint, "-t", "0.2", "-r", "150", "-i", "me", "--plain", "hello")
+        argv = ("-e", broker.endpoint, "-t", "30", "-r", "150", "-i", "me", "--plain", "hello")
         self.assertEqual(self.command(*argv), (0, b"HELLO\n", ""))
         self.assertEqual([broker.next(), broker.next()], [[b"me", b"", b"hello"], [b"me.2", b"", b"hello"]])
 
     def test_timeout(self) -> None:
-        """Giving up is status 4 and one line that counts the tries."""
-        status, out, err = self.command("-e", self.broker(silent).endpoint, "-t", "0.2", "-r", "3", "x")
+        """Giving up is status 4 and one line that counts the attempts."""
+        status, out, err = self.command("-e", self.broker(silent).endpoint, "-t", "0.3", "-r", "3", "x")
         self.assertEqual((status, out, err.count("\n")), (4, b"", 1))
-        self.assertIn("within 0.6 s (3 tries)", err)
+        self.assertIn("within 0.3 s (3 attempts)", err)
 
     def test_appError(self) -> None:
         """What the app raised is on standard error, and the status is 3."""

@@ -32,7 +32,7 @@ class PlainTests(ClientCase):
             return [[frames[0], b"", b"%d" % len(routes)]] if len(routes) > 1 else []
 
         broker = self.broker(late)
-        client = self.client(broker.endpoint, retries=150, identity=b"me", plain=True)
+        client = self.client(broker.endpoint, attempts=150, identity=b"me", plain=True)
         self.assertEqual([client.call(b"x"), client.call(b"y")], [b"2", b"3"])
         self.assertEqual(
             [broker.next() for _ in range(3)], [[b"me", b"", b"x"], [b"me.2", b"", b"x"], [b"me.2", b"", b"y"]]
@@ -48,14 +48,14 @@ class PlainTests(ClientCase):
 
     def test_nobody(self) -> None:
         """Where nobody listens Timeout comes in time and tells that nothing was sent."""
-        self.assertEqual(self.timesOut(self.client(self.refused(), retries=3, plain=True), 0.2).tries, 0)
+        self.assertEqual(self.timesOut(self.client(self.refused(), attempts=3, plain=True), 0.2).tries, 0)
 
     def test_nonsense(self) -> None:
         """What a REQ cannot read as a reply ends its connection, not the call: the next try is answered."""
         broker = self.broker(
             inTurn(lambda frames: [[frames[0], b"no"]], lambda frames: [[frames[0], b"no", b"no"]], echo)
         )
-        self.assertEqual(self.client(broker.endpoint, retries=150, plain=True).call(b"x"), b"x")
+        self.assertEqual(self.client(broker.endpoint, attempts=150, plain=True).call(b"x"), b"x")
 
     def test_service(self) -> None:
         """A plain request has no place for the name of a service."""

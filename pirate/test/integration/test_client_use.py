@@ -35,7 +35,7 @@ class UseTests(ClientCase):
         """Wrong arguments are refused before anything is opened or sent."""
         self.assertRaises(ConfigurationError, Client, "nowhere")
         self.assertRaises(ConfigurationError, Client, timeout=0)
-        self.assertRaises(ConfigurationError, Client, retries=-1)
+        self.assertRaises(ConfigurationError, Client, attempts=-1)
         self.assertRaises(ConfigurationError, Client, identity=b"")
         self.assertRaises(ConfigurationError, Client, "ipc:///" + "x" * 200)
         client = self.client(self.refused())
