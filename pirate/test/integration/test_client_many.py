@@ -243,7 +243,8 @@ class FutureTests(ClientCase):
         with Executor(self.broker(Backwards(3)).endpoint) as executor:
             futures = [executor.submit(b"%d" % number) for number in range(3)]
             self.assertEqual(concurrent.futures.wait(futures, PATIENCE).not_done, set())
-            self.assertEqual([each.result() for each in concurrent.futures.as_completed(futures)].sort(), None)
+            completed = [each.result() for each in concurrent.futures.as_completed(futures)]
+            self.assertEqual(sorted(completed), [b"0", b"1", b"2"])
 
     def test_executor(self) -> None:
         """After a shutdown there are no more jobs; those there are have been done; a map ends in time."""

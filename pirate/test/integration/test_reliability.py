@@ -183,16 +183,21 @@ class TimeTests(ReliabilityCase):
         A job that takes too long, in C code, is stopped with its worker: its stack is in the log, its client is told,
         it is not run again, a new worker comes, and the neighbour does not notice.
         """
-        server = await self.start("endure", workers=1, jobTimeout=0.3)
+        server = await self.start("endure", workers=2, jobTimeout=0.3)
         caller = self.caller(server)
-        (pid,) = server.workers
+        before = set(server.workers)
         caller.send(b"a", b"stubborn")
+        caller.send(b"b", b"brief")
+        _, (neighbour,) = await caller.answer(b"b")
         told, _ = await caller.answer(b"a")
         self.assertEqual((told["code"], told["attempts"]), ("timeout", 0))
-        await self.until(lambda: list(server.workers.values()) == ["waiting"] and pid not in server.workers)
+        (pid,) = before - {int(neighbour)}
+        await self.until(lambda: list(server.workers.values()) == ["waiting"] * 2 and pid not in server.workers)
+        self.assertEqual(before & set(server.workers), {int(neighbour)})
         self.assertTrue(self.logged(f"worker {pid} stderr: .*in hog"))
-        self.assertEqual(server.stats()["exits"], {"signal SIGABRT": 1})
-        self.assertEqual(server.stats()["failed"], {"timeout": 1})
+        stats = server.stats()
+        self.assertEqual((stats["exits"], stats["failed"]), ({"signal SIGABRT": 1}, {"timeout": 1}))
+        self.assertEqual((stats["redispatched"], stats["replied"]), (0, 1))
 
     async def test_stopped(self) -> None:
         """A worker that is stopped by a signal in the middle of a job is caught by the time limit, and killed."""
