@@ -50,7 +50,7 @@ class Settings:
     prefetch: int | None = setting(
         None,
         PREFETCH,
-        "requests a worker may hold; auto: 1, 2 while its jobs steadily take up to 10 ms, more while far less than 1 ms",
+        "requests a worker may hold; auto: 1, 2 while its jobs steadily take up to 10 ms, more if far shorter",
     )
     concurrency: int = setting(1, CONCURRENCY, "requests that a worker runs at once, if its app is async")
     threads: int = setting(0, THREADS, "threads of a worker, each running a request, if its app is not async; 0: none")
