@@ -2,9 +2,9 @@
 One request in the eyes of its client, without a socket or a clock: what to send, when to send it again, when to give
 up, and how it ended.
 
-The rule is the guide's Lazy Pirate with two differences.  One deadline holds for the whole call, and what is left of it
-is shared evenly among the tries that are left.  A try counts when it is sent: as long as there is no connection, the
-first one waits.
+The rule is the guide's Lazy Pirate with three differences.  One deadline holds for the whole call, and what is left of
+it is shared evenly among the tries that are left.  A try counts when it is sent: as long as there is no connection, the
+first one waits.  The server is told an earlier deadline, so that its word that the time is over arrives in time.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from pirate.wire.frontend import Answer, header
 from pirate.wire.words import MAGIC
 
 _NEVER = float("inf")
+#: The share of a call's time that a server is told less, with its bounds in seconds; and the most of a short call.
+MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.05, 0.05, 1.0
+MOST_OF_SHORT = 0.25
 _nothing: dict[str, Any] = {}
 
 
@@ -33,6 +36,7 @@ class Call:
     :ivar trace: the W3C traceparent that goes with it, or empty.
     :ivar began: when it was made.
     :ivar deadline: when it ends without an answer.
+    :ivar expiry: the deadline that servers are told, a little before the other.
     :ivar next: when the next try is due; infinite if there is none.
     :ivar sent: how many times it was sent.
     :ivar sentAt: when it was sent last.
@@ -52,9 +56,9 @@ class Call:
     """
 
     __slots__ = (
-        *("answer", "attempts", "began", "body", "command", "deadline", "done", "endpoint", "error", "finished"),
-        *("key", "next", "others", "part", "parts", "refused", "route", "sent", "sentAt", "service", "strange"),
-        *("trace", "waiter"),
+        *("answer", "attempts", "began", "body", "command", "deadline", "done", "endpoint", "error", "expiry"),
+        *("finished", "key", "next", "others", "part", "parts", "refused", "route", "sent", "sentAt", "service"),
+        *("strange", "trace", "waiter"),
     )
 
     def __init__(
@@ -73,6 +77,7 @@ class Call:
         self.body = body
         self.began = now
         self.deadline = now + timeout
+        self.expiry = self.deadline - margin(timeout)
         self.attempts = attempts
         self.endpoint = endpoint
         self.key = key
@@ -108,7 +113,7 @@ class Call:
         """The next try, as a DEALER sends it, or a REQ if it is plain."""
         if not self.key:
             return self.body
-        left = max(1, int((self.deadline - now) * 1000))
+        left = max(1, int((self.expiry - now) * 1000))
         if self.service or self.trace or self.command or self.part is not None:
             options = {"timeout_ms": left, "service": self.service, "trace": self.trace, "command": self.command}
             head = header(self.key, {**{name: each for name, each in options.items() if each}, **self._wish()})
@@ -181,6 +186,15 @@ class Call:
         error = kind(why, self.endpoint, self.key)
         error.tries = self.sent
         return error
+
+
+def margin(timeout: float) -> float:
+    """
+    Return how many seconds a server is told less than a call has, for its answer to arrive.
+
+    :param timeout: the seconds of the whole call.
+    """
+    return min(max(timeout * MARGIN, LEAST_MARGIN), MOST_MARGIN, timeout * MOST_OF_SHORT)
 
 
 def isRefusal(answer: Answer) -> bool:

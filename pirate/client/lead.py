@@ -227,6 +227,9 @@ class Lead:
         session = self.session
         now = monotonic()
         if now >= session.nextWake:
+            # What has come in time counts, however late it is read.
+            for link in self._links:
+                link.attend()
             session.wake(now)
             return
         self._watch.willWait = True

@@ -138,11 +138,13 @@ class Pump:
 
     def _turn(self) -> None:
         """Read what has come, a bounded number of messages; see to what is due."""
-        for link in self._links:
-            if link.touched and not self.closed:
-                link.attend()
         now = monotonic()
-        if not self.closed and now >= self.session.nextWake:
+        due = now >= self.session.nextWake
+        for link in self._links:
+            # What has come in time counts, however late it is read.
+            if (link.touched or due) and not self.closed:
+                link.attend()
+        if due and not self.closed:
             self.session.wake(now)
         if not self.closed:
             self._look()

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import pirate
 from pirate import client
 from pirate.client import errors
-from pirate.client.call import Call
+from pirate.client.call import Call, margin
 from pirate.client.given import Given
 from pirate.client.session import Session
 from pirate.client.terms import Terms
@@ -102,9 +102,9 @@ class TryTests(SynchronousTestCase):
             self.assertEqual(call.next, float("inf"))
 
     def test_frames(self) -> None:
-        """A try carries the id, and in milliseconds what is left of the time: the broker reads it as we meant it."""
+        """A try carries the id, and in milliseconds what is left until its expiry: the broker reads it as we meant it."""
         call = makeCall()
-        for now, left in ((100.0, 10.0), (107.5, 2.5), (109.9999, 0.001)):
+        for now, left in ((100.0, 9.5), (107.0, 2.5), (109.4999, 0.001), (109.9, 0.001)):
             request = parsed(call, now)
             self.assertEqual((request.key, request.body, request.service), (KEY, [b"a", b"b"], ""))
             self.assertAlmostEqual(request.timeout or 0.0, left)
@@ -115,8 +115,21 @@ class TryTests(SynchronousTestCase):
         call.part = lambda frames: None
         request = parsed(call)
         self.assertEqual(
-            (request.service, request.trace, request.partial, request.timeout), ("resize", "00-1", True, 10.0)
+            (request.service, request.trace, request.partial, request.timeout), ("resize", "00-1", True, 9.5)
         )
+
+    def test_margin(self) -> None:
+        """The server is told 5 % less, 50 ms at least and a second at most; of a short time, never more than a quarter."""
+        for timeout, less in (
+            (0.02, 0.005),
+            (0.2, 0.05),
+            (0.5, 0.05),
+            (1.0, 0.05),
+            (10.0, 0.5),
+            (20.0, 1.0),
+            (1e9, 1.0),
+        ):
+            self.assertAlmostEqual(margin(timeout), less)
 
     def test_plainFrames(self) -> None:
         """A plain call sends its body and not a byte more."""

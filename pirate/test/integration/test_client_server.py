@@ -1,0 +1,50 @@
+# -*- test-case-name: pirate.test.integration.test_client_server -*-
+"""The Python client and the command against a real server that is busy, broken or gone."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from twisted.internet.threads import deferToThread
+
+from pirate.client import Client, Expired
+from pirate.client.command import Exit, main
+from pirate.service import JobServer
+from pirate.test.integration.gate import Guest
+from pirate.test.integration.support import ServerCase
+
+
+def command(*argv: str) -> tuple[int, bytes, str]:
+    """Run ``pirate-client``.  :return: its exit status, and what it wrote to standard output and standard error."""
+    out, err = io.BytesIO(), io.StringIO()
+    return main(argv, io.BytesIO(), out, err), out.getvalue(), err.getvalue()
+
+
+def outcomes(endpoint: str, count: int, timeout: float, **given: Any) -> list[Any]:
+    """The replies and errors of some calls at the same time."""
+    with Client(endpoint, timeout=timeout, **given) as client:
+        payloads = [b"x"] * count
+        return list(client.map(payloads, concurrency=count, return_exceptions=True))
+
+
+class BusyTests(ServerCase):
+    """A server whose workers are all busy."""
+
+    async def occupied(self) -> tuple[JobServer, Guest]:
+        """A server whose only worker waits at the gate."""
+        server = await self.serve()
+        self.ask(server, b"meet", self.gate.path).addErrback(lambda failure: None)
+        return server, await deferToThread(self.gate.next)
+
+    async def test_expired(self) -> None:
+        """A request that waited in vain for a worker ends as Expired, not as Timeout, and the command with status 5."""
+        server, guest = await self.occupied()
+        endpoint = server.endpoints.frontend[0]
+        for attempts in (1, 2):
+            found = await deferToThread(outcomes, endpoint, 100, 0.4, attempts=attempts)
+            expired = [each for each in found if isinstance(each, Expired)]
+            self.assertGreaterEqual(len(expired), 95, [type(each).__name__ for each in found])
+        status, out, err = await deferToThread(command, "-e", endpoint, "-t", "0.4", "x")
+        self.assertEqual((status, out, err.count("\n")), (Exit.EXPIRED, b"", 1))
+        guest.close()
