@@ -102,7 +102,7 @@ class TryTests(SynchronousTestCase):
             self.assertEqual(call.next, float("inf"))
 
     def test_frames(self) -> None:
-        """A try carries the id, and in milliseconds what is left until its expiry: the broker reads it as we meant it."""
+        """A try carries the id, and in milliseconds what is left until its expiry, as the broker reads it."""
         call = makeCall()
         for now, left in ((100.0, 9.5), (107.0, 2.5), (109.4999, 0.001), (109.9, 0.001)):
             request = parsed(call, now)
@@ -119,7 +119,7 @@ class TryTests(SynchronousTestCase):
         )
 
     def test_margin(self) -> None:
-        """The server is told 5 % less, 50 ms at least and a second at most; of a short time, never more than a quarter."""
+        """The server is told 5 % less, 50 ms to a second; of a short time, no more than a quarter."""
         for timeout, less in (
             (0.02, 0.005),
             (0.2, 0.05),
