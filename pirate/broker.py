@@ -57,7 +57,7 @@ class Broker(Dispatcher):
         firstId: int = 0,
     ) -> None:
         tally = Tally()
-        memory = Memory(terms.remember, terms.rememberEntries, int(terms.rememberMib * _MIB))
+        memory = Memory(terms.remember, terms.rememberEntries, int(terms.rememberMib * _MIB), tally)
         answers = Answers(toClient, post or self._sendNow, tally, memory, tellPlain)
         super().__init__(toWorker, postToWorker, terms, answers, tally)
         self._toClient = toClient
@@ -201,6 +201,9 @@ class Broker(Dispatcher):
             request.deadline = self.now + budget
         request.alone = (request.maxAttempts or self._terms.maxAttempts) == 1
         if isinstance(request, NativeRequest):
+            if request.maxAttempts > self._terms.maxAttempts:
+                # A client may ask for fewer workers to be risked, and not for more.
+                request.maxAttempts = self._terms.maxAttempts
             self.answers.opened(request)
 
     def cancel(self, command: NativeRequest) -> None:

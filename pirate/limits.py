@@ -134,8 +134,8 @@ class Terms:
     backlogMib: float = setting(256.0, SOME_MIB, "size of all that may wait")
     backlogPolicy: str = setting("wait", POLICY, "what happens beyond that: wait (read no more) or reject (busy)")
     remember: float = setting(60.0, SECONDS, "time for which the answers to native clients are remembered; 0: not")
-    rememberEntries: int = setting(10_000, COUNT, "answers remembered at most")
-    rememberMib: float = setting(64.0, MIB, "size of all answers remembered")
+    rememberEntries: int = setting(0, COUNT, "answers remembered at most; 0: as many as remember-mib has room for")
+    rememberMib: float = setting(64.0, MIB, "memory for the answers remembered; the oldest go first")
 
     def __post_init__(self) -> None:
         check(self)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from pirate.tally import Tally
 from pirate.wire.words import Code, Frames
+
+#: What one outcome takes beside its frames, in bytes: its place in the memory, its key, and the objects around them.
+ENTRY = 340
+#: What one frame takes beside its bytes: as bytes, and as ZeroMQ has it, which may keep a whole receive buffer alive.
+FRAME, LARGE_FRAME, BUFFER = 50, 250, 8192
 
 
 class Outcome:
@@ -36,11 +42,15 @@ class Outcome:
         self.attempts = attempts
 
     def size(self) -> int:
-        """What it takes to remember it, in bytes, roughly."""
-        if not self.parts:
-            return 200 + len(self.message) + sum(map(len, self.body or ()))
-        frames = [frame for part in self.parts for frame in part] + list(self.body or ())
-        return 200 + len(self.message) + sum(map(len, frames))
+        """Return what it takes to remember it, in bytes."""
+        total = ENTRY + len(self.message)
+        for frames in (*self.parts, self.body or ()):
+            for frame in frames:
+                if type(frame) is bytes:
+                    total += FRAME + len(frame)
+                else:
+                    total += LARGE_FRAME + max(len(frame), BUFFER)
+        return total
 
     def whole(self) -> Frames:
         """The answer in one: the frames of all parts in order, and those of the last unless it is one empty frame."""
@@ -52,17 +62,19 @@ class Outcome:
 
 class Memory:
     """
-    Outcomes by the client's name for the request, forgotten by age, number and size, the oldest first.
+    Remember outcomes by the client's name for the request; forget them by age, size and number, the oldest first.
 
     :param seconds: how long each is remembered; 0: not at all.
-    :param entries: how many are.
-    :param limit: the bytes of all of them.
+    :param entries: how many are; 0: as many as ``limit`` allows.
+    :param limit: the bytes of all of them, by :meth:`Outcome.size`.
+    :param tally: counts those that are forgotten before their time.
     """
 
-    def __init__(self, seconds: float, entries: int, limit: int) -> None:
+    def __init__(self, seconds: float, entries: int, limit: int, tally: Tally) -> None:
         self._seconds = seconds
-        self._entries = entries
+        self._entries = entries or 1 << 62
         self._limit = limit
+        self._tally = tally
         self._outcomes: OrderedDict[bytes, tuple[float, int, Outcome]] = OrderedDict()
         self._bytes = 0
 
@@ -71,15 +83,19 @@ class Memory:
 
     def remember(self, key: bytes, outcome: Outcome, now: float) -> None:
         """A request has ended."""
-        size = outcome.size()
-        if not self._seconds or size > self._limit:
+        if not self._seconds:
             return
+        self._expire(now)
         self.forget(key)
+        size = outcome.size()
+        if size > self._limit:
+            self._tally.forgotten += 1
+            return
         self._outcomes[key] = (now + self._seconds, size, outcome)
         self._bytes += size
         while len(self._outcomes) > self._entries or self._bytes > self._limit:
             self.forget(next(iter(self._outcomes)))
-        self._expire(now)
+            self._tally.forgotten += 1
 
     def recall(self, key: bytes, now: float) -> Outcome | None:
         """How a request ended, if that is remembered."""

@@ -120,8 +120,9 @@ class JobServer(Service):
         """
         A snapshot of every count.
 
-        :return: C{received}, C{replied}, C{joined}, C{remembered}, C{withdrawn}, C{redispatched} (requests), C{late},
-            C{undeliverable} (answers), C{failed} (requests, by code), C{dropped} (messages, by reason),
+        :return: C{received}, C{replied}, C{joined}, C{remembered}, C{withdrawn}, C{redispatched} (requests),
+            C{forgotten} (outcomes), C{late}, C{undeliverable} (answers),
+            C{failed} (requests, by code), C{dropped} (messages, by reason),
             C{refused} (connections, by reason), C{backlog}, C{backlog_bytes} and C{backlog_oldest_seconds} (what waits
             now), C{in_hand} (requests now), C{workers} (now, by state), C{spawns}, C{exits} (by cause),
             C{connections} (of both sockets: those that are open now, and what became of all; see

@@ -19,12 +19,14 @@ class Tally:
     :ivar remembered: requests that were sent again after the first had been answered.
     :ivar withdrawn: plain requests whose client had gone, or had sent another, before a worker was free.
     :ivar redispatched: requests moved from a lost worker to another.
+    :ivar forgotten: outcomes that were forgotten before their time, because there was no room to remember them.
     :ivar late: answers to requests that their sender did not hold, or that were answered already.
     :ivar undeliverable: replies, parts and errors whose client had gone, or did not take them.
     """
 
     __slots__ = (
         "failed",
+        "forgotten",
         "joined",
         "late",
         "received",
@@ -37,5 +39,5 @@ class Tally:
 
     def __init__(self) -> None:
         self.received = self.replied = self.joined = self.remembered = self.withdrawn = 0
-        self.redispatched = self.late = self.undeliverable = 0
+        self.redispatched = self.forgotten = self.late = self.undeliverable = 0
         self.failed: dict[Code, int] = {}

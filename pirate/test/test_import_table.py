@@ -35,7 +35,7 @@ ALLOWED = {
     "wire.backend": "wire.words",
     # Who gets which request.
     "tally": "wire.words",
-    "memory": "wire.words",
+    "memory": "tally wire.words",
     "answers": "memory tally wire",
     "services": "wire.frontend",
     "timetable": "limits services wire.frontend",
