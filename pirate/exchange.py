@@ -34,6 +34,7 @@ class Exchange:
     :param crew: who knows which workers are ours.
     :param toClient: sends frames to a client.
     :param externalWorkers: whether workers that are not ours are admitted.
+    :param condition: how the server is, for the answer to a ping.
     :param gate: whether a client may ask what it asks; C{None}: it may.
     :ivar waiting: the plain clients whose requests wait.
     :ivar dropped: messages that meant nothing or came from nobody we know, by reason.
@@ -47,12 +48,14 @@ class Exchange:
         crew: Supervisor,
         toClient: Callable[[list[bytes]], bool],
         externalWorkers: bool,
+        condition: Callable[[], dict[str, Any]],
         gate: Gate | None = None,
     ) -> None:
         self._broker = broker
         self._crew = crew
         self._toClient = toClient
         self._externalWorkers = externalWorkers
+        self._condition = condition
         self._gate = gate
         self.waiting = Waiting(broker.withdraw)
         self.dropped = Noted(clock, log, "messages dropped")
@@ -124,8 +127,7 @@ class Exchange:
         if request.command == "request":
             self._broker.requestReceived(request)
         elif request.command == "ping":
-            facts = {"waiting": self._broker.idle, "backlog": self._broker.backlog}
-            self._toClient(request.pong({"server": "pirate", "version": pirate.__version__, **facts}))
+            self._toClient(request.pong({"server": "pirate", "version": pirate.__version__, **self._condition()}))
         else:
             self._broker.cancel(request)
 

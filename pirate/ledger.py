@@ -14,7 +14,7 @@ The rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from pirate.answers import Answers
 from pirate.limits import Terms
@@ -54,6 +54,15 @@ class Ledger:
     def inHand(self) -> int:
         """How many requests workers hold that are not answered yet."""
         return self._inHand
+
+    @property
+    def workers(self) -> int:
+        """How many workers there are."""
+        return len(self._workers)
+
+    def othersThan(self, identities: Container[bytes]) -> int:
+        """Return how many workers there are besides those with some identities."""
+        return sum(identity not in identities for identity in self._workers)
 
     @property
     def idle(self) -> int:

@@ -250,6 +250,12 @@ class Pool:
             and len(self._children) < self.limits.maxServers
         )
 
+    def isFailing(self, now: float) -> bool:
+        """Return whether workers fail to start, or die at once, and none has lasted."""
+        return self._backoff.failures > 0 and not any(
+            child.ready is not None and child.ready <= now - STABLE for child in self._serving()
+        )
+
     # --- rule 1
 
     def _overdue(self, now: float, load: Load) -> Iterable[Action]:

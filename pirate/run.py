@@ -24,7 +24,7 @@ from pirate.pool import Mode, Pool
 from pirate.settings import Settings
 from pirate.supervisor import Supervisor
 from pirate.wire.frontend import NativeRequest, Request
-from pirate.wire.words import Code
+from pirate.wire.words import Code, Condition
 
 #: Why requests are given up without a word in this log: the worker's says it, or the client wanted it so.
 _USUAL = frozenset({Code.APP_ERROR, Code.STOPPING, Code.CANCELLED})
@@ -53,6 +53,7 @@ class Run:
     :param watched: whether each change of a worker between waiting and processing is wanted.
     :param allow: the application's rule for requests, if it has one.
     :param importPath: where workers find modules.
+    :param life: the server's state, a word of L{pirate.service.ServerState}.
     :ivar pool: the commands go there; L{ask} afterwards.
     :ivar crew: the children.
     """
@@ -68,6 +69,7 @@ class Run:
         watched: bool,
         allow: Callable[[RequestContext], Any] | None,
         importPath: list[str],
+        life: Callable[[], str],
     ) -> None:
         self._reactor = reactor
         self._log = log
@@ -76,13 +78,21 @@ class Run:
         self._guard = guard
         self._hook = hook
         self._importPath = importPath
+        self._life = life
         self._givenUp = Noted(reactor, log, "requests given up")
         self._broker = self._makeBroker()
         self.pool = Pool(settings.limits, Random())
         self.crew = self._makeCrew(watched)
         gate = makeGate(settings.bounds, allow)
         self._exchange = Exchange(
-            reactor, log, self._broker, self.crew, transport.toClient, settings.externalWorkers, gate
+            reactor,
+            log,
+            self._broker,
+            self.crew,
+            transport.toClient,
+            settings.externalWorkers,
+            self.condition,
+            gate,
         )
         self._look: Callable[[], None] = lambda: None
         self._timer: IDelayedCall | None = None
@@ -197,6 +207,35 @@ class Run:
             "exits": dict(self.crew.exits),
             "connections": self._transport.connections(),
         }
+
+    def condition(self) -> dict[str, Any]:
+        """Return what the answer to a ping says of the server's state, its workers and its limits."""
+        broker, bounds = self._broker, self._settings.bounds
+        return {
+            "state": self._conditionWord(),
+            "workers": broker.workers,
+            "busy": broker.workers - broker.idle,
+            "idle": broker.idle,
+            "waiting": broker.idle,
+            "backlog": broker.backlog,
+            "max_message_size": int(bounds.maxMessageSize * _MIB),
+            "max_message_total": int(bounds.maxMessageTotal * _MIB),
+            "max_message_frames": bounds.maxMessageFrames,
+        }
+
+    def _conditionWord(self) -> Condition:
+        life = self._life()
+        if life == "draining":
+            return Condition.STOPPING
+        if life != "running":
+            return Condition.STARTING
+        if self._broker.othersThan(self.crew.ours):
+            # They do not share the trouble that this server's own may have.
+            return Condition.READY
+        ours, limits = self.crew.readyCount(), self.pool.limits
+        onDemand = limits.minServers == 0 and limits.maxServers > 0
+        healthy = (ours > 0 or onDemand) and not self.pool.isFailing(self._reactor.seconds())
+        return Condition.READY if healthy else Condition.NO_WORKERS
 
     def _job(self, backend: str, name: str) -> dict[str, Any]:
         """What every worker is told.  :param backend: where it connects.  :param name: what its title calls that."""

@@ -152,6 +152,7 @@ class JobServer(Service):
             type(self._hooks).statusChanged is not Hooks.statusChanged,
             self._allow if type(self._hooks).allowRequest is not Hooks.allowRequest else None,
             self._importPath,
+            lambda: self._state.value,
         )
         self._endpoints = run.bind()
         run.crew.asked = self._noteReady

@@ -68,7 +68,7 @@ def _run(argv: list[str], stdin: BinaryIO | None, stdout: BinaryIO | None, stder
     report = Report(Random())
     with _client(options, report) as client:
         if options.ping:
-            _ping(client, options, out)
+            return _ping(client, options, out)
         elif options.count:
             _many(client, options, frames, report, out, stderr)
         elif options.stream:
@@ -136,18 +136,22 @@ def _shown(reply: Any, options: argparse.Namespace) -> bytes:
     return b"".join(parts) if options.raw else b"\n".join(parts) + b"\n"
 
 
-def _ping(client: Client, options: argparse.Namespace, out: BinaryIO) -> None:
+def _ping(client: Client, options: argparse.Namespace, out: BinaryIO) -> Exit:
     began = monotonic()
     pong = client.ping(options.timeout)
     took = (monotonic() - began) * 1000
     if options.json:
-        told = {name: getattr(pong, name) for name in ("endpoint", "server", "version", "waiting", "backlog")}
-        streams.write(out, json.dumps({**told, "ms": round(took, 3)}).encode() + b"\n")
-        return
-    line = (
-        f"{pong.server} {pong.version} at {pong.endpoint}: {pong.waiting} idle, {pong.backlog} waiting, {took:.1f} ms"
-    )
-    streams.write(out, line.encode() + b"\n")
+        names = ("endpoint", "server", "version", "state", "workers", "busy", "idle", "backlog")
+        told = {**{name: getattr(pong, name) for name in names}, "ms": round(took, 3)}
+        streams.write(out, json.dumps(told).encode() + b"\n")
+    else:
+        line = (
+            f"{pong.server} {pong.version} at {pong.endpoint}: {pong.state}, workers {pong.workers}, busy {pong.busy}, "
+            f"idle {pong.idle}, backlog {pong.backlog}, ms {took:.1f}"
+        )
+        # The server's words go to a terminal.
+        streams.write(out, streams.printable(line).encode() + b"\n")
+    return Exit.OK if pong.ready else Exit.NOT_READY
 
 
 def _many(

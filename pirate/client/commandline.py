@@ -105,7 +105,7 @@ def _addServer(parser: Parser) -> None:
 def _addModes(parser: Parser) -> None:
     add = parser.add_argument_group("something else than one call").add_argument
     add("--stream", action="store_true", help="write the parts of the reply as they come")
-    add("--ping", action="store_true", help="ask the server how it is")
+    add("--ping", action="store_true", help="ask whether the server is ready")
     add("-n", "--count", metavar="N", type=_count, help="send the request N times, and write a summary instead")
     add("-c", "--concurrency", metavar="M", type=_concurrency, help="with --count: M of them at a time (default 1)")
     add("--completion", metavar="SHELL", choices=SHELLS, help="write a completion script for bash, zsh or fish")

@@ -41,6 +41,8 @@ class Exit(IntEnum):
     MALFORMED = 13
     #: The reply is not JSON, and was to be.
     NOT_JSON = 14
+    #: The server answers a ping, but is not ready for requests.
+    NOT_READY = 15
     #: Ctrl-C: 128 and the signal's number, as a shell has it.
     INTERRUPTED = 130
     #: The reader of standard output went away: likewise.

@@ -73,4 +73,9 @@ def tell(stderr: TextIO | None, message: str) -> None:
     # Closed or broken, there is nobody left to tell; print() would take None for standard output.
     if stderr is not None:
         with suppress(OSError):
-            print("pirate-client:", "".join(c if c.isprintable() else " " for c in message), file=stderr, flush=True)
+            print("pirate-client:", printable(message), file=stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Return a text as one line that does nothing to a terminal."""
+    return "".join(each if each.isprintable() else " " for each in text)

@@ -34,6 +34,7 @@ class FakeClient:
         self.asked: list[bytes] = []
         self.service = ""
         self.always = False
+        self.state = "ready"
 
     def __call__(self, endpoint: list[str], **made: Any) -> FakeClient:
         self.made = {"endpoint": endpoint, **made}
@@ -55,7 +56,7 @@ class FakeClient:
 
     def ping(self, timeout: float) -> Pong:
         self.asked = [b"ping"]
-        return Pong("tcp://h:1", "pirate", "1.0", 2, 3)
+        return Pong("tcp://h:1", "pirate", "1.0", self.state, 5, 3, 2, 4)
 
     @contextmanager
     def stream(self, *body: bytes, service: str = "") -> Iterator[Iterator[bytes]]:
@@ -178,11 +179,23 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("the reply is not JSON", err)
 
     def test_ping(self) -> None:
-        """A ping tells of the server, in words or as an object, and reads no request."""
+        """A ping tells of the server, in the same words in text and in an object, and reads no request."""
         status, out, _ = self.run_("--ping")
-        self.assertEqual((status, out.partition(b",")[0]), (0, b"pirate 1.0 at tcp://h:1: 2 idle"))
+        words = b"pirate 1.0 at tcp://h:1: ready, workers 5, busy 3, idle 2, backlog 4, ms "
+        self.assertEqual((status, out[: len(words)]), (0, words))
         told = json.loads(self.run_("--ping", "--json")[1])
-        self.assertEqual((told["server"], told["waiting"], told["backlog"]), ("pirate", 2, 3))
+        self.assertTrue(told.pop("ms") >= 0)
+        named = {"endpoint": "tcp://h:1", "server": "pirate", "version": "1.0", "state": "ready"}
+        self.assertEqual(told, {**named, "workers": 5, "busy": 3, "idle": 2, "backlog": 4})
+
+    def test_pingNotReady(self) -> None:
+        """A server that answers, but is not ready, gives a status of its own, and the same words."""
+        for self.client.state in ("starting", "no-workers", "stopping", "unknown"):
+            status, out, err = self.run_("--ping")
+            self.assertEqual((status, err), (15, ""))
+            self.assertIn(f": {self.client.state}, workers".encode(), out)
+            status, out, err = self.run_("--ping", "--json")
+            self.assertEqual((status, err, json.loads(out)["state"]), (15, "", self.client.state))
 
     def test_stream(self) -> None:
         """Parts are written as they come, also those before an error."""

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pirate
+from pirate.settings import Bounds, Limits
 from pirate.test.test_service import ServerCase
 from pirate.testing import MemorySender
 from pirate.waiting import MOST
@@ -97,11 +98,12 @@ class ClientTests(ExchangeCase):
         self.native({"command": "ping"})
         first = self.told()
         self.assertEqual((first["server"], first["version"]), ("pirate", pirate.__version__))
-        self.assertEqual((first["waiting"], first["backlog"]), (1, 0))
+        names = ("state", "workers", "busy", "idle", "waiting", "backlog")
+        self.assertEqual([first[name] for name in names], ["ready", 1, 0, 1, 1, 0])
         for client in (b"a", b"b", b"c"):
             self.stage.ask(client, b"x")
         self.native({"command": "ping"})
-        self.assertEqual((self.told()["waiting"], self.told()["backlog"]), (0, 2))
+        self.assertEqual([self.told()[name] for name in names], ["ready", 1, 1, 0, 0, 2])
 
     def test_cancelUnknown(self) -> None:
         """Who cancels a request that is not there is told so; that is no request."""
@@ -160,6 +162,74 @@ class ClientTests(ExchangeCase):
         self.busy().answer(b"answer")
         self.settle()
         self.assertEqual(self.frontend.sentTo(b"n"), [[header(KEY, {}), b"", b"answer"]])
+
+
+class PingTests(ExchangeCase):
+    """What a ping tells of the server's state."""
+
+    def begin(self, workers: int = 1, **given: Any) -> None:
+        """Leave that to each test."""
+
+    def state(self) -> str:
+        """What a ping is told now."""
+        self.native({"command": "ping"})
+        told: str = self.told()["state"]
+        return told
+
+    def test_life(self) -> None:
+        """A server is starting until its workers are ready, then ready, and stopping when it has been asked to stop."""
+        self.stage.announcing = False
+        super().begin(2)
+        self.stage.workers[0].announce()
+        self.settle()
+        self.assertEqual((self.state(), self.told()["workers"]), ("starting", 1))
+        self.stage.workers[1].announce()
+        self.settle()
+        self.assertEqual((self.state(), self.told()["workers"]), ("ready", 2))
+        self.stage.ask(b"c", b"x")
+        self.server.stopService()
+        self.assertEqual(self.state(), "stopping")
+
+    def test_crashLoop(self) -> None:
+        """Where every worker dies soon after it was ready there are none, until one has lasted for a second."""
+        super().begin(1)
+        self.settle(10)
+        self.stage.living()[0].process.ends(1)
+        self.settle()
+        self.assertEqual((self.state(), self.told()["workers"]), ("ready", 1))
+        for _ in range(3):
+            self.stage.living()[0].process.ends(1)
+            self.settle(0.01)
+            self.assertEqual((self.state(), self.told()["workers"]), ("no-workers", 0))
+            while not self.stage.living():
+                self.settle(0.01)
+            self.settle()
+            self.assertEqual((self.state(), self.told()["workers"]), ("no-workers", 1))
+        self.settle(1.0)
+        self.assertEqual((self.state(), self.told()["workers"]), ("ready", 1))
+
+    def test_onDemand(self) -> None:
+        """A server that keeps no worker, but starts one for a request, is ready; one that may not is not."""
+        super().begin(0, limits=Limits(minServers=0, maxServers=2, minSpareServers=0))
+        self.assertEqual((self.state(), self.told()["workers"]), ("ready", 0))
+        self.setUp()
+        super().begin(0)
+        self.assertEqual(self.state(), "no-workers")
+
+    def test_externalWorkers(self) -> None:
+        """Workers that are not the server's own make it ready, too."""
+        super().begin(0, externalWorkers=True)
+        self.backend.connect(b"w")
+        self.backend.receive(b"w", b"", WAITING)
+        self.settle()
+        self.assertEqual((self.state(), self.told()["workers"]), ("ready", 1))
+
+    def test_limits(self) -> None:
+        """A ping tells how large a message may be."""
+        super().begin(1, bounds=Bounds(maxMessageSize=0.5, maxMessageTotal=2, maxMessageFrames=9))
+        self.state()
+        told = [self.told()[f"max_message_{name}"] for name in ("size", "total", "frames")]
+        self.assertEqual(told, [1 << 19, 2 << 20, 9])
 
 
 class WorkerTests(ExchangeCase):

@@ -740,6 +740,16 @@ class BackoffTests(SynchronousTestCase):
         yard.gone(list(yard.pool.children))
         self.assertEqual(yard.ask(), [])
 
+    def test_isFailing(self) -> None:
+        """The pool is failing from the first failed start until a worker has lived for a second."""
+        yard = Yard(minServers=2)
+        yard.started()
+        self.assertFalse(yard.pool.isFailing(yard.now))
+        yard = self.crashed(minServers=2)
+        self.assertTrue(yard.pool.isFailing(yard.now))
+        yard.ready(yard.spawned(30.0))
+        self.assertEqual([yard.pool.isFailing(yard.now + age) for age in (0.0, 0.9, 1.0)], [True, True, False])
+
     def test_diesYoung(self) -> None:
         """To die within a second of being ready is a failure to start as well; later it is not."""
         yard = Yard(minServers=1)

@@ -178,7 +178,7 @@ class NativeRequest(Request):
         return [*self.route[:-2], header(self.key, told), b"", b""]
 
     def pong(self, facts: dict[str, Any]) -> list[bytes]:
-        """The frames that answer a ping.  :param facts: C{server}, C{version}, C{waiting} and C{backlog}."""
+        """The frames that answer a ping.  :param facts: the keys of its header."""
         return [*self.route[:-2], header(self.key, facts), b"", b""]
 
 

@@ -54,6 +54,19 @@ class Code(StrEnum):
     STOPPING = "stopping"
 
 
+class Condition(StrEnum):
+    """How a server is, as it answers a ping."""
+
+    #: Fewer than ``min-servers`` workers have been ready since it was started.
+    STARTING = "starting"
+    #: It has a worker, or starts one for the next request.
+    READY = "ready"
+    #: It has no worker that lasts: they all died, or cannot start.
+    NO_WORKERS = "no-workers"
+    #: It accepts no more requests.
+    STOPPING = "stopping"
+
+
 class Value:
     """Equality and a readable form by slots: a dataclass without its import, which a worker's start would pay for."""
 

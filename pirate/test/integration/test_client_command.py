@@ -68,7 +68,7 @@ class ServerTests(ProgramCase):
         self.assertEqual(self.command(*endpoint, "--json", "2"), (0, b"2\n1\n", ""))
         status, out, err = self.command(*endpoint, "--ping")
         self.assertEqual((status, err), (0, ""))
-        self.assertRegex(out, rb"^pirate \S+ at \S+: 2 idle, 0 waiting, [\d.]+ ms\n$")
+        self.assertRegex(out, rb"^pirate \S+ at \S+: ready, workers 2, busy 0, idle 2, backlog 0, ms [\d.]+\n$")
         status, out, err = self.command(*endpoint, "--json", "-n", "200", "-c", "8", "2")
         told = json.loads(out)
         self.assertEqual((status, told["replies"], told["errors"], err), (0, 200, {}, ""))

@@ -368,10 +368,15 @@ class ArgumentTests(ClientCase):
 
     def test_ping(self) -> None:
         """A server tells how it is; one of another kind is found out, and a plain client cannot ask."""
-        facts = {"server": "pirate", "version": "1", "waiting": 2, "backlog": 3}
+        facts = {"server": "pirate", "version": "1", "state": "ready", "workers": 5, "busy": 3, "idle": 2, "backlog": 3}
         with Client(self.broker(lambda frames: [native(frames).pong(facts)]).endpoint) as client:
             pong = client.ping()
-            self.assertEqual((pong.server, pong.version, pong.waiting, pong.backlog), ("pirate", "1", 2, 3))
+            found = {name: getattr(pong, name) for name in facts}
+            self.assertEqual((found, pong.ready), (facts, True))
+        older = {"server": "pirate", "version": "0", "waiting": 2, "backlog": 3}
+        with Client(self.broker(lambda frames: [native(frames).pong(older)]).endpoint) as client:
+            pong = client.ping()
+            self.assertEqual((pong.state, pong.workers, pong.ready), ("unknown", 0, False))
         self.assertRaises(CallError, self.client(self.broker(echo).endpoint).ping)
         self.assertRaises(Unavailable, self.client(self.refused()).ping, 0.05)
         self.assertRaises(ConfigurationError, self.client(self.refused(), plain=True).ping)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 from typing import Any
 
 from twisted.internet.threads import deferToThread
@@ -48,3 +50,22 @@ class BusyTests(ServerCase):
         status, out, err = await deferToThread(command, "-e", endpoint, "-t", "0.4", "x")
         self.assertEqual((status, out, err.count("\n")), (Exit.EXPIRED, b"", 1))
         guest.close()
+
+
+class PingTests(ServerCase):
+    """Whether a server is of use."""
+
+    async def test_crashLoop(self) -> None:
+        """A server all of whose workers are dead or dying answers a ping, and the command says so by its status."""
+        server = await self.serve("Fragile", 2)
+        ping = ("-e", server.endpoints.frontend[0], "--ping")
+        status, out, _ = await deferToThread(command, *ping)
+        self.assertEqual(status, Exit.OK)
+        self.assertIn(b": ready, workers 2, busy 0, idle 2, backlog 0, ", out)
+        with open(self.broken, "w"):
+            for pid in list(server.workers):
+                os.kill(pid, signal.SIGKILL)
+            await self.until(lambda: len(self.logged("could not start: cannot load")) > 1)
+        status, out, err = await deferToThread(command, *ping)
+        self.assertEqual((status, err), (Exit.NOT_READY, ""))
+        self.assertIn(b": no-workers, workers 0, busy 0, idle 0, backlog 0, ", out)
