@@ -259,7 +259,8 @@ class Link:
         now = monotonic()
         for count in range(MAX_MESSAGES):
             # To ask costs half of what it costs to fail: it pays for the first messages, not for each of many.
-            if count == 1:
+            # A REQ has no answer but one: to read on would be an error.
+            if count == 1 or (count and self._watcher is None):
                 if not self._session.open:
                     # The next request is sent first; then there is time to ask.
                     self.touched = True
