@@ -149,7 +149,7 @@ class Awaiting:
             result = await self._yielded(result, job)
         else:
             result = await self._whatever(result)
-        return [b"", job.request, b"", *self.app.answer(result)]
+        return [job.request, *self.app.answer(result)]
 
     async def _whatever(self, result: Any) -> Any:
         """What something gives in the end, if it must be waited for, or what it is."""

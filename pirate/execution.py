@@ -90,7 +90,7 @@ class Execution:
                 result = app(frames[3:], None)
             if type(result) is _Generator:
                 result = self._stream(app, result, request)
-            return [b"", request, b"", *app.answer(result)]
+            return [request, *app.answer(result)]
         finally:
             if self._softTimeout:
                 signal.setitimer(signal.ITIMER_REAL, 0)

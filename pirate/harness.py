@@ -132,9 +132,9 @@ class AppHarness:
 
     def _said(self, frames: list[bytes]) -> None:
         """The app's side has sent something."""
-        asked = self._asked.get(frames[1])
+        asked = self._asked.get(frames[0] or frames[1])
         if asked is not None and asked.hear(frames, self._cause):
-            del self._asked[frames[1]]
+            del self._asked[asked.request.id]
             self._cause = None
 
 

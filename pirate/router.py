@@ -8,7 +8,7 @@ messages a turn, through pyzmq's inner calls, large frames without a copy, and a
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import zmq
@@ -43,9 +43,6 @@ _NOBLOCK = int(zmq.NOBLOCK)
 _SNDMORE = int(zmq.SNDMORE) | _NOBLOCK
 _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
-_RCVMORE = int(zmq.RCVMORE)
-#: The first byte of a request's id, at least; no word begins so.
-_ID = b"\x80"
 
 
 class Router(ZmqConnection):
@@ -54,7 +51,6 @@ class Router(ZmqConnection):
 
     :param factory: whose context it is on.
     :param fired: called with this when its descriptor tells of something.
-    :ivar ours: the peers that are known to speak as our own workers do, by routing id.
     :ivar refused: called with the beginning of a message that is more than may be, its last frame as ZeroMQ has it,
         and a word that says what there is too much of.
     :ivar flooded: called with a frame of a message that goes on and on.
@@ -76,7 +72,6 @@ class Router(ZmqConnection):
         self._get = plain.get
         self.armed = False
         self.full = False
-        self.ours: Container[bytes] = ()
         self.refused: Callable[[list[bytes], Any, str], None] = lambda frames, last, reason: None
         self.flooded: Callable[[Any], None] = lambda frame: None
         self._frames = range(1 << 31)
@@ -152,19 +147,19 @@ class Router(ZmqConnection):
             left = limit
             excess = ""
             frame: Any = None
-            if frames[0] not in self.ours or self._begin(frames):
-                for _ in self._frames:
-                    frame = receive(_NOBLOCK, False)
-                    size = len(frame)
-                    left -= size
-                    frames.append(frame.bytes if size <= COPY_LIMIT else frame)
-                    if left < 0:
-                        excess = "too-large"
-                        break
-                    if not frame.more:
-                        break
-                else:
-                    excess = "too-many-frames"
+            for _ in self._frames:
+                # Only a frame that ZeroMQ hands out as such tells whether it is the last.
+                frame = receive(_NOBLOCK, False)
+                size = len(frame)
+                left -= size
+                frames.append(frame.bytes if size <= COPY_LIMIT else frame)
+                if left < 0:
+                    excess = "too-large"
+                    break
+                if not frame.more:
+                    break
+            else:
+                excess = "too-many-frames"
             budget -= limit - left
             self.armed = False
             if excess:
@@ -176,26 +171,6 @@ class Router(ZmqConnection):
                 received(frames, frame)
             if budget < 0 or self.factory is None:
                 return
-
-    def _begin(self, frames: list[bytes]) -> bool:
-        """
-        Read what is there for certain in a message of one of our own workers: a delimiter and a word, or a delimiter,
-        an id, and what follows an id.
-
-        To ask of each frame whether there is another costs four times as much as to read it.
-
-        :return: whether there is more.
-        """
-        receive = self._receive
-        try:
-            frames += receive(_NOBLOCK), (word := receive(_NOBLOCK))
-            if word[:1] >= _ID:
-                frames.append(receive(_NOBLOCK))
-                return True
-        except zmq.Again:
-            # There is less in it than any worker of ours sends.
-            return False
-        return bool(self._get(_RCVMORE))
 
     def _drop(self) -> bool:
         """Drop more of a message that is refused.  :return: whether that was the rest of it."""

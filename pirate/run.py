@@ -136,7 +136,6 @@ class Run:
         self.fromWorker = self._exchange.fromWorker
         self.missed = self._broker.missed
         self.wanted = self._broker.wantsMore
-        self.ours = self.crew.ours
         self._transport.start(self)
 
     def bind(self) -> Endpoints:

@@ -44,7 +44,6 @@ class Supervisor:
     :param reactor: the reactor.
     :param broker: who has to be told of workers that come and go.
     :ivar job: what every worker is told, but for its identity and token.
-    :ivar ours: the routing ids of those that have proved to be this server's own.
     :ivar introduce: called with a child's identity before it starts; gives the keys that the backend will ask it for.
     :ivar forget: called with these when it has ended.
     :ivar speaker: the address that the message being read has come from.
@@ -63,7 +62,6 @@ class Supervisor:
         self.job: dict[str, Any] = {}
         self._members: dict[int, Member] = {}
         self._byIdentity: dict[bytes, Member] = {}
-        self.ours: set[bytes] = set()
         self._streams: set[WorkerProcess] = set()
         self._wake: IDelayedCall | None = None
         self._asking = False
@@ -179,7 +177,6 @@ class Supervisor:
         return None
 
     def _ready(self, member: Member, status: Status) -> None:
-        self.ours.add(member.identity)
         member.process.becameReady()
         self._pool.ready(member.child, self._reactor.seconds())
         self._changed(member, member.child.state)
@@ -304,7 +301,6 @@ class Supervisor:
             member.burial.cancel()
         member.burial = None
         self._byIdentity.pop(member.identity, None)
-        self.ours.discard(member.identity)
         self._broker.workerGone(member.identity, cause)
         self._tellGone()
 

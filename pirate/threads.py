@@ -98,7 +98,7 @@ class Threads:
             result = self._app(frames[3:], None)
         if type(result) is _Generator:
             result = self._stream(result, job)
-        return [b"", job.request, b"", *self._app.answer(result)]
+        return [job.request, *self._app.answer(result)]
 
     def _stream(self, parts: Any, job: Job) -> Any:
         """Send each value of a generator as a part.  :return: what the generator returns."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Callable, Container, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from secrets import token_hex
 from select import select
 from typing import Any, Protocol
@@ -51,11 +51,9 @@ class TransportOwner(Protocol):
     """
     Whom a transport serves.
 
-    :ivar ours: the workers that have proved to be our own, by routing id.
     :ivar bounds: what peers may send.
     """
 
-    ours: Container[bytes]
     bounds: Bounds
 
     def turning(self) -> bool:
@@ -136,7 +134,6 @@ class Transport:
         self._owner = owner
         self._outbox.lost = owner.undelivered
         self._monitor.closed = owner.clientGone
-        self._backend.ours = owner.ours
         bounds = owner.bounds
         total = int(bounds.maxMessageTotal * _MIB)
         options: dict[int, int] = {

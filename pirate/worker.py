@@ -27,7 +27,7 @@ from pirate.execution import Execution, Leave
 from pirate.imports import describe, load, place
 from pirate.startup import endWithParent, fail, readJob, settle, showTraceback
 from pirate.wire.backend import Info, announcement
-from pirate.wire.words import CANCEL, DEQUEUE, ERROR, EXITING, HEARTBEAT, RETIRE, WAITING, Code
+from pirate.wire.words import CANCEL, DEQUEUE, ERROR, EXITING, FIRST_ID, HEARTBEAT, RETIRE, WAITING, Code
 
 # Plain ints, because an enumeration's member costs more than the call that it is for.
 _SNDMORE = int(zmq.SNDMORE)
@@ -35,9 +35,6 @@ _NOBLOCK = int(zmq.NOBLOCK)
 _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
 _RCVMORE = int(zmq.RCVMORE)
-#: The first byte of a request's id, at least; no word begins so.
-_ID = b"\x80"
-
 #: Milliseconds that the last reply has for its way out.
 LINGER = 5000
 
@@ -154,7 +151,7 @@ class Worker(Execution):
         """
         receive = self._receive
         frames = [receive(flags), receive()]
-        if frames[1][:1] < _ID:
+        if frames[1][:1] < FIRST_ID:
             more = self._get(_RCVMORE)
         else:
             frames.append(receive())

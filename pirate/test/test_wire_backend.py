@@ -104,8 +104,8 @@ class StatusTests(SynchronousTestCase):
             self.assertEqual(parse(b"", b"waiting", frame), Malformed("bad-info"), frame[:20])
 
     def test_unknownWord(self) -> None:
-        """What is no word of a worker's is dropped: the broker's own words, other spellings, an id."""
-        for word in (b"", b"retire", b"cancel", b"WAITING", b"waiting ", b"partial", ID, b"\xff" * 1000):
+        """What is no word of a worker's is dropped: the broker's own words, other spellings."""
+        for word in (b"", b"retire", b"cancel", b"WAITING", b"waiting ", b"partial", b"\xff" * 1000):
             self.assertEqual(parse(b"", word), Malformed("unknown-word"), word)
             self.assertEqual(parse(b"", word, b"{}"), Malformed("unknown-word"), word)
 
@@ -122,6 +122,17 @@ class AnswerTests(SynchronousTestCase):
         """A reply has the request's id and a body of one or more frames, which may be empty."""
         self.assertEqual(parse(b"", ID, b"", b"x"), Reply(b"w", ID, [b"x"]))
         self.assertEqual(parse(b"", ID, b"", b"", b"x", b""), Reply(b"w", ID, [b"", b"x", b""]))
+
+    def test_shortReply(self) -> None:
+        """A reply may do without its delimiters: then its first frame is the id, and the rest is the body."""
+        self.assertEqual(parse(ID, b"x"), Reply(b"w", ID, [b"x"]))
+        self.assertEqual(parse(ID, b"", b"partial", b""), Reply(b"w", ID, [b"", b"partial", b""]))
+
+    def test_noShortReply(self) -> None:
+        """An id without a body is no reply, and what has not the form of an id is none."""
+        self.assertEqual(parse(ID), Malformed("no-delimiter"))
+        for first in (ID + b"x", ID[:7], b"\x7f" + bytes(7), b"x" * 5000):
+            self.assertEqual(parse(first, b"x"), Malformed("no-delimiter"), first)
 
     def test_replyOfWords(self) -> None:
         """An answer with words in it is still an answer: the number of frames tells, not their content."""
@@ -148,7 +159,8 @@ class AnswerTests(SynchronousTestCase):
 
     def test_noBody(self) -> None:
         """An id and a delimiter without a body are not taken for an answer, nor for a status."""
-        self.assertEqual(parse(b"", ID, b""), Malformed("unknown-word"))
+        self.assertEqual(parse(b"", ID, b""), Malformed("empty-body"))
+        self.assertEqual(parse(b"", ID), Malformed("empty-body"))
 
     def test_largeFrames(self) -> None:
         """Frames of another type pass untouched in a body, and are copied where they are text."""
@@ -167,7 +179,7 @@ class NothingTests(SynchronousTestCase):
         self.assertIsNone(parse(b""))
 
     def test_noDelimiter(self) -> None:
-        """A worker's message begins with an empty frame."""
+        """A worker's message begins with an empty frame, or with the id of a request."""
         self.assertEqual(parseWorkerMessage([]), Malformed("no-delimiter"))
         self.assertEqual(parse(), Malformed("no-delimiter"))
         self.assertEqual(parse(b"waiting"), Malformed("no-delimiter"))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pirate.wire.words import (
     ERROR,
+    FIRST_ID,
+    ID_SIZE,
     MAX_CONCURRENCY,
     MAX_CREDIT,
     MAX_SERVICE,
@@ -100,14 +102,20 @@ WorkerMessage = Status | Reply | Part | Failure
 
 def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
     """
-    What a worker sent: a status of two or three frames after its routing id, or an answer of four or more.
+    Parse what a worker sent.
+
+    After its routing id that is an id and a body, or a delimiter and a status of one or two frames, or a delimiter and
+    an answer of three or more.
 
     :param frames: as a ROUTER gives them.
     :return: C{None} for C{[routing id] ['']} alone, which is a PROBE_ROUTER greeting.
     """
     count = len(frames)
-    if count < 2 or len(frames[1]):
+    if count < 2:
         return Malformed("no-delimiter")
+    first = frames[1]
+    if len(first):
+        return Reply(frames[0], first, frames[2:]) if count > 2 and _isId(first) else Malformed("no-delimiter")
     if count > 4:
         kind = frames[3]
         if not len(kind):
@@ -120,10 +128,15 @@ def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
     return None if count == 2 else _parseStatus(frames)
 
 
+def _isId(frame: bytes) -> bool:
+    """Tell whether a frame has the form of a request's id."""
+    return len(frame) == ID_SIZE and frame[:1] >= FIRST_ID
+
+
 def _parseStatus(frames: Frames) -> Status | Malformed:
     word = frames[2]
     if word not in WORDS:
-        return Malformed("unknown-word")
+        return Malformed("empty-body" if _isId(word) else "unknown-word")
     if len(frames) == 3:
         return Status(frames[0], word)
     told = decodeObject(frames[3])

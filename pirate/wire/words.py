@@ -19,6 +19,8 @@ MAX_ENVELOPE_BYTES = 72 << 10
 MAX_CREDIT = 64
 #: The most requests that a worker may execute at a time: what ZeroMQ holds for it while it is busy.
 MAX_CONCURRENCY = 1000
+#: The length of the broker's id of a request, and its first byte, at least: no word begins so.
+ID_SIZE, FIRST_ID = 8, b"\x80"
 #: The longest service name, in characters.
 MAX_SERVICE = 255
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import zmq
@@ -261,15 +262,33 @@ class MessageTests(SocketCase, TestCase):
         self.assertEqual((delimiter, end, len(echoed)), (b"", b"end", len(body)))
         self.assertTrue(echoed == body)
 
-    async def test_short(self) -> None:
-        """A message of one of our own workers in which something is missing holds nobody up."""
-        ours, other = self.connect("backend", b"ours"), self.connect("backend", b"other")
-        for count, frames in enumerate(([b""], [b"", b"\x80"], [b"x"]), 1):
-            ours.say(*frames)
-            await self.until(lambda count=count: len(self.fromWorkers) == count)  # type: ignore[misc]
-        other.say(b"", b"waiting")
-        await self.until(lambda: len(self.fromWorkers) == 4)
-        self.assertEqual([frames[0] for frames in self.fromWorkers], [b"ours"] * 3 + [b"other"])
+    async def test_aligned(self) -> None:
+        """Whatever several workers send, each message arrives whole, as its own, and nothing of the next in it."""
+        random = Random(11)
+        pieces = (
+            b"",
+            b"",
+            b"\x80" * 8,
+            b"\xff" + bytes(7),
+            b"waiting",
+            b"partial",
+            b"error",
+            b"w0",
+            b"w1",
+            b"x" * 5000,
+        )
+        workers = {name: self.connect("backend", name) for name in (b"w0", b"w1", b"w2")}
+        sent: dict[bytes, list[list[bytes]]] = {name: [] for name in workers}
+        shapes = [[b""], [b"", b"\x80" * 8], [b"", b"\x80" * 8, b""], [b"\x80" * 8], [b"w1", b"", b"waiting"]]
+        shapes += [random.choices(pieces, k=random.randrange(1, 7)) for _ in range(600)]
+        for shape in shapes:
+            name = random.choice(list(workers))
+            sent[name].append(shape)
+            workers[name].say(*shape)
+        await self.until(lambda: len(self.fromWorkers) == len(shapes))
+        for name, messages in sent.items():
+            self.assertEqual([frames[1:] for frames in self.fromWorkers if frames[0] == name], messages)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     async def test_lastReplies(self) -> None:
         """What was sent just before the transport is closed still arrives."""
