@@ -228,7 +228,7 @@ class Run:
             return Condition.STOPPING
         if life != "running":
             return Condition.STARTING
-        if self._broker.othersThan(self.crew.ours):
+        if self._broker.othersThan(self.crew.identities):
             # They do not share the trouble that this server's own may have.
             return Condition.READY
         ours, limits = self.crew.readyCount(), self.pool.limits

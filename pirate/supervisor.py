@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -44,6 +44,7 @@ class Supervisor:
     :param reactor: the reactor.
     :param broker: who has to be told of workers that come and go.
     :ivar job: what every worker is told, but for its identity and token.
+    :ivar identities: the routing ids of this server's own workers.
     :ivar introduce: called with a child's identity before it starts; gives the keys that the backend will ask it for.
     :ivar forget: called with these when it has ended.
     :ivar speaker: the address that the message being read has come from.
@@ -62,6 +63,7 @@ class Supervisor:
         self.job: dict[str, Any] = {}
         self._members: dict[int, Member] = {}
         self._byIdentity: dict[bytes, Member] = {}
+        self.identities: Container[bytes] = self._byIdentity.keys()
         self._streams: set[WorkerProcess] = set()
         self._wake: IDelayedCall | None = None
         self._asking = False
