@@ -15,8 +15,8 @@ from sphinx.util.docutils import SphinxDirective
 
 Transitions = Mapping[Enum, frozenset[Enum]]
 
-#: Sizes of the drawing, in pixels.
-WIDTH, HEIGHT, GAP, RISE = 104, 34, 28, 26
+#: Sizes of the drawing, in units, which are pixels where there is room: a telephone shows all of it.
+WIDTH, HEIGHT, GAP, RISE = 120, 34, 30, 26
 
 _HEAD = (
     '<defs><marker id="{name}-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
@@ -34,33 +34,34 @@ def edges(transitions: Transitions) -> list[tuple[int, int]]:
 
 def svg(name: str, transitions: Transitions) -> str:
     """
-    The states in a row; an arc above it for each step ahead, one below it for each step back.
+    Draw the states in a column, with a line down to the next state, an arc on the right for each longer step ahead, and
+    one on the left for each step back.
 
     :param name: a word for the drawing's own names.
     """
     order = list(transitions)
     steps = edges(transitions)
-    above = max((after - before for before, after in steps if after > before), default=0) * RISE
-    below = max((before - after for before, after in steps if after < before), default=0) * RISE
-    width = len(order) * (WIDTH + GAP) - GAP + 4
-    height = above + below + HEIGHT + 8
-    top = above + 4
+    ahead = max((after - before for before, after in steps if after > before + 1), default=0) * RISE
+    back = max((before - after for before, after in steps if after < before), default=0) * RISE
+    width = back + WIDTH + ahead + 8
+    height = len(order) * (HEIGHT + GAP) - GAP + 4
+    left = back + 4
     words = "; ".join(f"{order[before].value} to {order[after].value}" for before, after in steps)
     parts = [
         f'<svg role="img" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'style="max-width: {width}px; width: 100%" font-size="14" font-family="inherit">',
         f"<title>Steps: {words}</title>",
         _HEAD.format(name=name),
-        *_boxes(order, top),
-        *(_arc(name, step, top) for step in steps),
+        *_boxes(order, left),
+        *(_arrow(name, step, left) for step in steps),
         "</svg>",
     ]
     return "".join(parts)
 
 
-def _boxes(order: list[Enum], top: int) -> Iterator[str]:
+def _boxes(order: list[Enum], left: int) -> Iterator[str]:
     for place, state in enumerate(order):
-        left = place * (WIDTH + GAP) + 2
+        top = place * (HEIGHT + GAP) + 2
         yield (
             f'<rect x="{left}" y="{top}" width="{WIDTH}" height="{HEIGHT}" rx="6" fill="none" stroke="currentColor"/>'
             f'<text x="{left + WIDTH / 2:g}" y="{top + HEIGHT / 2 + 5:g}" text-anchor="middle" fill="currentColor">'
@@ -68,20 +69,23 @@ def _boxes(order: list[Enum], top: int) -> Iterator[str]:
         )
 
 
-def _arc(name: str, step: tuple[int, int], top: int) -> str:
-    """An arrow: out of the half of a box that is nearer, the shorter the nearer to the edge, into the other's."""
+def _arrow(name: str, step: tuple[int, int], left: int) -> str:
+    """Draw a step: a line to the next state, or an arc from the nearer half of a box to that of another."""
     before, after = step
     reach = abs(after - before)
     ahead = 1 if after > before else -1
-    edge = top if ahead > 0 else top + HEIGHT
-    shift = max(WIDTH / 2 - 8 * reach, 6)
-    start = before * (WIDTH + GAP) + 2 + WIDTH / 2 + ahead * shift
-    end = after * (WIDTH + GAP) + 2 + WIDTH / 2 - ahead * shift
-    peak = edge - ahead * RISE * reach * 4 / 3
-    return (
-        f'<path d="M{start:g},{edge} C{start:g},{peak:g} {end:g},{peak:g} {end:g},{edge}" fill="none" '
-        f'stroke="currentColor" marker-end="url(#{name}-arrow)"/>'
-    )
+    if after == before + 1:
+        x = left + WIDTH / 2
+        top = before * (HEIGHT + GAP) + 2 + HEIGHT
+        path = f"M{x:g},{top} L{x:g},{top + GAP}"
+    else:
+        edge = left + WIDTH if ahead > 0 else left
+        shift = max(HEIGHT / 2 - 4 * reach, 3)
+        start = before * (HEIGHT + GAP) + 2 + HEIGHT / 2 + ahead * shift
+        end = after * (HEIGHT + GAP) + 2 + HEIGHT / 2 - ahead * shift
+        peak = edge + ahead * RISE * reach * 4 / 3
+        path = f"M{edge},{start:g} C{peak:g},{start:g} {peak:g},{end:g} {edge},{end:g}"
+    return f'<path d="{path}" fill="none" stroke="currentColor" marker-end="url(#{name}-arrow)"/>'
 
 
 def rows(transitions: Transitions) -> Iterator[str]:
