@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import zmq
+
 from suite import growth, life, rates
 from suite.contestants import CONTESTANTS, CURVE, LISTED
 from suite.scenario import Case, Figures, Scenario

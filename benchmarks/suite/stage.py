@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
@@ -41,34 +43,40 @@ class Program:
     :param command: the program and its arguments.
     :param folder: its working directory, where its output is kept.
     :param name: what it is called in messages.
+    :param environment: variables that are added to its environment.
+    :param files: how many files it may have open; 0: as many as this process.
     :ivar started: when it was, by the monotonic clock.
+    :ivar output: the file that keeps what it writes.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path, name: str) -> None:
+    def __init__(
+        self, command: Sequence[str], folder: Path, name: str, environment: Mapping[str, str], files: int
+    ) -> None:
         self._name = name
-        self._output = folder / f"{name}.log"
+        self.output = folder / f"{name}.log"
         # After those that Python needs to find itself; never this benchmark's own folder, whose profile.py would hide
         # that of the standard library.
-        environment = {**os.environ, "PYTHONPATH": str(PROGRAMS)}
-        with self._output.open("wb") as output:
+        path = os.pathsep.join(filter(None, (str(PROGRAMS), os.environ.get("PYTHONPATH"))))
+        whole = {**os.environ, "PYTHONPATH": path, **environment}
+        with self.output.open("wb") as output:
             self.started = monotonic()
             self._process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env=environment,
+                env=whole,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 # Ctrl-C is for us alone: we end it in order.  If we are killed, it is told.  It is no session of its
                 # own, because Linux may share the CPU among sessions, and then the one with most processes loses.
                 process_group=0,
-                preexec_fn=_begin,
+                preexec_fn=partial(_begin, files),
             )
         self.pid = self._process.pid
 
     def lines(self) -> list[str]:
         """What it has said so far, without a line that it may not have finished."""
-        said, _, _ = self._output.read_text(errors="replace").rpartition("\n")
+        said, _, _ = self.output.read_text(errors="replace").rpartition("\n")
         return said.splitlines()
 
     def until(self, text: str, within: float = PATIENCE) -> str:
@@ -89,6 +97,10 @@ class Program:
                 state = f"ended ({ended})" if ended is not None else f"took over {within:g} s"
                 raise Failed(f"{self._name} {state} before it said {text!r}: {said}")
             sleep(_LOOK)
+
+    def ended(self) -> int | None:
+        """Return its exit status, or ``None`` while it runs."""
+        return self._process.poll()
 
     def terminate(self) -> None:
         """Ask it to end."""
@@ -149,12 +161,12 @@ class Stage:
         """Where a program may leave a file; it is removed with the rest."""
         return self._folder / name
 
-    def start(self, name: str, *command: str) -> Program:
-        """Start a command."""
+    def start(self, name: str, *command: str, environment: Mapping[str, str] | None = None, files: int = 0) -> Program:
+        """Start a command; see :class:`Program` for its environment and the files that it may have open."""
         # Ctrl-C waits meanwhile, so that no process can be there that is not in the list.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         try:
-            program = Program(command, self._folder, f"{len(self.programs)}-{name}")
+            program = Program(command, self._folder, f"{len(self.programs)}-{name}", environment or {}, files)
             self.programs.append(program)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -177,7 +189,9 @@ def _freePorts() -> Iterator[int]:
             yield port
 
 
-def _begin() -> None:
-    """In the new process, before its program: end with the parent, and let signals in."""
+def _begin(files: int) -> None:
+    """In the new process, before its program: end with the parent, limit its open files, and let signals in."""
+    if files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)

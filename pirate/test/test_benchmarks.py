@@ -9,7 +9,10 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -36,9 +39,9 @@ def start(*arguments: str, command: str = str(COMMAND)) -> subprocess.Popen[str]
     )
 
 
-def run(*arguments: str) -> tuple[int, str, str]:
+def run(*arguments: str, command: str = str(COMMAND)) -> tuple[int, str, str]:
     """The same to its end.  :return: the exit status, the standard output and the standard error."""
-    with start(*arguments) as process:
+    with start(*arguments, command=command) as process:
         out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out, err
 
@@ -66,6 +69,98 @@ class ClientTests(SynchronousTestCase):
         for name in ("bare REQ socket", "Client.call", "AsyncClient.call", "TwistedClient.call"):
             self.assertRegex(out, rf"(?m)^{name} +[\d,]+ ")
         self.assertIn("Client.call / bare REQ socket", out)
+
+
+class TrialsTests(SynchronousTestCase):
+    """The verdicts of ``benchmarks/chaos.py`` and ``benchmarks/fuzz.py``, and what they say of themselves."""
+
+    def setUp(self) -> None:
+        """Make the benchmarks' packages importable."""
+        if not COMMAND.exists():
+            raise SkipTest("the benchmark is not here")
+        self.patch(sys, "path", [str(COMMAND.parent), *sys.path])
+
+    def module(self, name: str) -> Any:
+        """Import a module of the trials."""
+        return import_module(f"trials.{name}")
+
+    def test_filesLeftBehind(self) -> None:
+        """A server that has more files open than its workers account for is at fault, and one that has not is not."""
+        account = self.module("account")
+        before = account.State(files=40, workers=4, memory=40.0)
+        same = account.State(files=56, workers=8, memory=40.0)
+        leaking = account.State(files=60, workers=8, memory=40.0)
+        self.assertEqual(account.judgeState(before, same, 40.0).faults, [])
+        self.assertEqual(account.judgeState(before, leaking, 40.0).faults, ["open files left behind 4, above 3"])
+
+    def test_memoryLeftBehind(self) -> None:
+        """A server that has grown beyond the limit, from where it was under load, is at fault."""
+        account = self.module("account")
+        before = account.State(files=40, workers=4, memory=30.0)
+        after = account.State(files=40, workers=4, memory=57.0)
+        self.assertEqual(account.judgeState(before, after, 45.0).faults, [])
+        self.assertEqual(account.judgeState(before, after, 40.0).faults, ["the server grew by 17 MiB, above 16 MiB"])
+
+    def test_account(self) -> None:
+        """Each thing that can be wrong with an account is found."""
+        account = self.module("account")
+        names = ("received", "replied", "joined", "remembered", "withdrawn", "backlog", "in_hand")
+        clean = {**dict.fromkeys(names, 0), "failed": {"timeout": 1}, "received": 3, "replied": 2}
+        self.assertEqual(account.judgeAccount(account.Account(), Counter({0: 9, 1: 3}), clean), [])
+        wrong = account.Account(lost=[1], doubled=[2], foreign=[3], wrong=["echo: denied"])
+        self.assertEqual(
+            account.judgeAccount(wrong, Counter({5: 4}), {**clean, "received": 4}),
+            [
+                "1 was lost",
+                "2 was answered twice",
+                "3 got another's answer",
+                "an answer does not fit: echo: denied",
+                "1 requests are in no counter",
+                "a request was executed 4 times",
+            ],
+        )
+
+    def test_verdict(self) -> None:
+        """A verdict is one line that begins with a word, and names the figure that is above its limit."""
+        case = self.module("case")
+        good, bad = case.Verdict(), case.Verdict()
+        for verdict, waited in ((good, 50), (bad, 51)):
+            verdict.limit("1: a client waited", waited, 50, "ms")
+        flood = case.Case("flood", "", lambda trial: good)
+        self.assertEqual(list(case.lines(flood, good)), ["ok   flood: 1: a client waited 50 ms (at most 50 ms)"])
+        self.assertEqual(list(case.lines(flood, bad)), ["FAIL flood: 1: a client waited 51 ms, above 50 ms"])
+
+    def test_answers(self) -> None:
+        """A load says which of its answers are missing, late, another's, or answer nothing."""
+        answers = self.module("load").Answers
+        self.assertEqual(list(answers(longest=2.0).faults(2.0)), [])
+        self.assertEqual(list(answers(longest=2.5).faults(2.0)), ["a request waited 2.5 s, above 2.0 s"])
+        self.assertEqual(
+            list(answers(longest=9.0, unanswered=2, foreign=1, doubled=3).faults(2.0)),
+            [
+                "2 requests had no answer after up to 9.0 s",
+                "1 replies were another request's",
+                "3 answers to nothing",
+            ],
+        )
+
+    def test_explained(self) -> None:
+        """The README explains every case that there is, and no other."""
+        readme = (ROOT / "benchmarks" / "README.rst").read_text()
+        _, _, explained = readme.partition("What goes wrong\n")
+        listed = []
+        for name in ("chaos", "fuzz"):
+            status, out, _ = run("--list", command=str(COMMAND.with_name(f"{name}.py")))
+            self.assertEqual(status, 0)
+            listed += re.findall(r"^(\w+) ", out, re.M)
+        self.assertEqual(listed, re.findall(r"^``(\w+)`` \(", explained, re.M))
+
+    def test_unknown(self) -> None:
+        """A case that there is not is refused before anything is started; the message names those there are."""
+        status, out, err = run("--only", "nonsense", command=str(COMMAND.with_name("chaos.py")))
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("'nonsense'", err)
+        self.assertIn("account", err)
 
 
 class SpeedTests(SynchronousTestCase):

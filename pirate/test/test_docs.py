@@ -72,7 +72,7 @@ NET_SERVER = """
 """
 
 #: Options that the documents show, of other programs and of none.
-OTHERS = {"--init", "--time", "--data", "--not-an-option", "--seconds", "--scenario"}
+OTHERS = {"--init", "--time", "--data", "--not-an-option", "--only", "--seconds", "--scenario"}
 
 
 def read(name: str) -> str:

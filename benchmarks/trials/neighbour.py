@@ -1,0 +1,98 @@
+"""
+The client that must not notice anything, and its like at a server that nobody troubles.
+
+Both servers and both clients share the machine with the attackers and with whatever else runs, so what the second
+client waits is what the machine makes everybody wait: a stall of the first one counts only as far as it exceeds that.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from statistics import median
+from time import monotonic
+
+from suite.stage import Failed, Program, Stage
+from trials.served import Server
+
+#: What a good client calls itself; see ``programs/goodclient.py``.
+NAME = b"the good client"
+
+#: A time and a later one, on the monotonic clock.
+Window = tuple[float, float]
+
+
+class GoodClient:
+    """
+    A plain client that asks one question after the other.
+
+    :ivar asked: how many questions it has asked, once it has ended.
+    :ivar wrong: how many of them were answered wrongly.
+    """
+
+    def __init__(self, stage: Stage, endpoint: str, deed: str) -> None:
+        self._program: Program = stage.python("goodclient", endpoint, deed)
+        self._waits: list[tuple[float, float]] = []
+        self.asked = self.wrong = 0
+
+    def ready(self) -> GoodClient:
+        """Wait for its first answer.  :return: this."""
+        self._program.until("ready")
+        return self
+
+    def end(self) -> None:
+        """End it, and learn what it has seen."""
+        self._program.terminate()
+        self._program.wait()
+        told = self._program.lines()
+        if not told or not told[-1].startswith("asked"):
+            raise Failed("a good client has ended without an account")
+        self._waits = [(float(began), float(took)) for began, took in map(str.split, told[1:-1])]
+        self.asked, self.wrong = (int(word) for word in told[-1].replace(",", "").split()[1::2])
+
+    def waits(self, window: Window) -> list[float]:
+        """How long it waited, in seconds, for each answer for which it waited at some time within a window."""
+        first = max(bisect(self._waits, (window[0], 0.0)) - 1, 0)
+        last = bisect(self._waits, (window[1], 0.0))
+        return [took for began, took in self._waits[first:last] if began + took >= window[0]]
+
+    def longest(self, window: Window) -> float:
+        """The longest of these."""
+        return max(self.waits(window), default=0.0)
+
+    def median(self, window: Window) -> float:
+        """The median of these."""
+        return median(self.waits(window) or [0.0])
+
+
+class Neighbours:
+    """
+    A server with a good client, and its twin, with another, which is left alone.
+
+    :param server: the server that is troubled.
+    :param deed: what both clients ask for.
+    """
+
+    def __init__(self, stage: Stage, server: Server, deed: str = "echo") -> None:
+        # One question at a time needs one worker.
+        twin = Server(stage, 1, "--max-requests=0", counts=False)
+        server.ready()
+        twin.ready()
+        self.here = GoodClient(stage, server.frontend, deed)
+        self._there = GoodClient(stage, twin.frontend, deed)
+        self.here.ready()
+        self._there.ready()
+        self._began = monotonic()
+
+    def end(self) -> None:
+        """End both clients."""
+        self._ended = monotonic()
+        self.here.end()
+        self._there.end()
+
+    def noise(self) -> float:
+        """The longest that the client whose server is left alone has waited, in seconds."""
+        return self._there.longest((self._began, self._ended))
+
+    def noiseMedian(self, window: Window) -> float:
+        """The median of what the client whose server is left alone has waited within a window, in seconds."""
+        return self._there.median(window)
