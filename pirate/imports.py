@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from pirate.errors import ConfigurationError, PirateError
@@ -26,7 +27,7 @@ def load(path: str) -> Any:
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise ConfigurationError(f"{path!r}: there is no {name!r} in {found!r}") from None
+            raise ConfigurationError(f"there is no {name!r} in {_named(found)}") from None
     return found
 
 
@@ -48,6 +49,14 @@ def _import(module: str) -> Any:
         if module == missing or module.startswith(f"{missing}."):
             raise ConfigurationError(f"there is no module {missing!r}") from None
         raise
+
+
+def _named(found: Any) -> str:
+    """Name the object that lacks an attribute; a module by its file, in case it is not the one that was meant."""
+    if not isinstance(found, ModuleType):
+        return repr(found)
+    file = getattr(found, "__file__", None)
+    return f"module {found.__name__!r}" + (f" ({file})" if file else "")
 
 
 def describe(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class Kind:
     :ivar words: what would be right, for messages.
     :ivar unit: what it counts, for the reference.
     :ivar several: whether it is given as often as one likes.
+    :ivar hint: a refused value to what was probably meant, to be appended to the message; empty if that is not known.
     """
 
     parse: Callable[[str], Any]
@@ -28,6 +29,7 @@ class Kind:
     words: str
     unit: str = ""
     several: bool = False
+    hint: Callable[[Any], str] = lambda value: ""
 
 
 def _isNumber(value: Any) -> bool:
@@ -37,8 +39,23 @@ def _isNumber(value: Any) -> bool:
 def _isPath(value: Any) -> bool:
     if not isinstance(value, str) or value.count(":") > 1:
         return False
+    if value.partition(":")[0].endswith(".py"):
+        return False
     parts = value.replace(":", ".").split(".")
     return len(parts) > 1 and all(part.isidentifier() for part in parts)
+
+
+def pathHint(value: Any, name: str = "FUNCTION") -> str:
+    """
+    Guess the import path behind the name of a file, or of a module alone.
+
+    :param name: a placeholder for the name in the module.
+    """
+    file, colon, given = str(value).partition(":")
+    module = file.removeprefix("./").removesuffix(".py").replace("/", ".")
+    if not all(part.isidentifier() for part in module.split(".")):
+        return ""
+    return f"; say {module}{colon if given else '.'}{given or name}"
 
 
 def fullPath(given: str) -> str:
@@ -94,7 +111,8 @@ THREADS = Kind(
     f"a whole number from 0 to {MAX_CONCURRENCY}",
 )
 LOOP = Kind(str, lambda value: value in ("auto", "asyncio", "twisted"), "auto, asyncio or twisted")
-PATH = Kind(str, _isPath, "an import path, as in package.module.name or package.module:name")
+PATH = Kind(str, _isPath, "an import path, as in package.module.name or package.module:name", hint=pathHint)
+CLASS_PATH = replace(PATH, hint=lambda value: pathHint(value, "CLASS"))
 ENDPOINTS = Kind(parseEndpoint, lambda value: True, "one or more endpoints", several=True)
 NETWORKS = Kind(str, lambda value: True, "addresses and networks, as in 192.0.2.7 or 192.0.2.0/24", several=True)
 FILE = Kind(str, _isFile, "the path of a file, or credential:NAME")

@@ -51,6 +51,6 @@ def check(values: Any) -> None:
     for each in table(type(values)):
         value = getattr(values, each.attribute)
         if value is not None and not each.kind.accepts(value):
-            raise ConfigurationError(f"{each.name} is {value!r}, but must be {each.kind.words}")
+            raise ConfigurationError(f"{each.name} is {value!r}, but must be {each.kind.words}{each.kind.hint(value)}")
         if value is None and each.default is not None:
             raise ConfigurationError(f"{each.name} is None, but must be {each.kind.words}")

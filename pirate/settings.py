@@ -16,6 +16,7 @@ from pirate.addresses import parseNetwork
 from pirate.endpoints import isPublic, parseEndpoint
 from pirate.errors import ConfigurationError
 from pirate.kinds import (
+    CLASS_PATH,
     CONCURRENCY,
     COUNT,
     ENDPOINTS,
@@ -56,7 +57,7 @@ class Settings:
     threads: int = setting(0, THREADS, "threads of a worker, each running a request, if its app is not async; 0: none")
     loop: str = setting("auto", LOOP, "what runs the app: auto (asyncio for an async one), asyncio, or twisted")
     dequeue: str | None = setting(None, PATH, "a callable run in a worker of its own every check-for-dequeue seconds")
-    hooks: str | None = setting(None, PATH, "a subclass of pirate.hooks.Hooks, told of the server's moments")
+    hooks: str | None = setting(None, CLASS_PATH, "a subclass of pirate.hooks.Hooks, told of the server's moments")
     externalWorkers: bool = setting(False, SWITCH, "admit workers that this server did not start")
     errorReply: bool = setting(False, SWITCH, "tell plain clients of errors, by a JSON object as the reply")
     curveSecret: str | None = setting(None, FILE, "the server's certificate; clients and workers need keys then")

@@ -12,7 +12,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from pirate.kinds import ENDPOINTS, FILE, KEYS, LOOP, NETWORKS, PATH, POLICY, SWITCH, Kind
+from pirate.kinds import CLASS_PATH, ENDPOINTS, FILE, KEYS, LOOP, NETWORKS, PATH, POLICY, SWITCH, Kind
 from pirate.settings import Bounds, Limits, Movable, Setting, Settings, Terms, table
 from pirate.tap import Options
 
@@ -23,7 +23,7 @@ def _value(kind: Kind) -> str:
     """What stands for a value of this kind."""
     if kind is ENDPOINTS:
         return "ENDPOINT"
-    if kind is PATH:
+    if kind in (PATH, CLASS_PATH):
         return "PATH"
     if kind is POLICY:
         return "POLICY"

@@ -85,7 +85,7 @@ class LoadTests(SynchronousTestCase):
 
     def test_noName(self) -> None:
         """A name that is not there is named, and where it was looked for."""
-        self.assertRefused("cargo.hold:unload", "'cargo.hold:unload'", "'unload'", "cargo.hold")
+        self.assertRefused("cargo.hold:unload", "there is no 'unload' in module 'cargo.hold' (", "hold.py)")
         self.assertRefused("cargo.hold.unload", "'unload'", "cargo.hold")
         self.assertRefused("cargo.hold.Crate.handle", "'handle'", "Crate")
         self.assertRefused("cargo.bilge.fn", "'bilge'")

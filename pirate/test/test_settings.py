@@ -244,6 +244,22 @@ class NonsenseTests(Refusals):
             self.assertRefused("hooks", value, Settings, hooks=value)
         self.assertRefused("app", None, Settings, app=None)
 
+    def test_pathHints(self) -> None:
+        """The name of a file, or of a module alone, is refused with the import path that is probably meant."""
+        for value, meant in (
+            ("fibjob.py", "fibjob.FUNCTION"),
+            ("./fibjob.py", "fibjob.FUNCTION"),
+            ("jobs/fibjob.py", "jobs.fibjob.FUNCTION"),
+            ("fibjob", "fibjob.FUNCTION"),
+            ("fibjob.py:fib", "fibjob:fib"),
+        ):
+            error = self.assertRaises(ConfigurationError, Settings, app=value)
+            self.assertTrue(str(error).endswith(f"; say {meant}"), str(error))
+        error = self.assertRaises(ConfigurationError, Settings, hooks="own.py")
+        self.assertTrue(str(error).endswith("; say own.CLASS"), str(error))
+        for value in ("a b.py", "../fibjob.py", ""):
+            self.assertNotIn("; say", str(self.assertRaises(ConfigurationError, Settings, app=value)))
+
     def test_endpoints(self) -> None:
         """An endpoint that is none, or no endpoint at all."""
         for name in ("frontend", "backend"):
