@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import gc
 import os
 import pwd
@@ -18,10 +17,11 @@ from pirate.endpoints import portOf
 from pirate.errors import BindError, ConfigurationError, Fatal
 from pirate.hooks import Hooks
 from pirate.imports import describe, load, place
+from pirate.launch import Foreground, ITerminal
 from pirate.run import Endpoints
 from pirate.service import JobServer
 from pirate.settings import Settings
-from pirate.signals import Signals, stopReactor
+from pirate.signals import EarlySignals, Signals, stopReactor
 from pirate.startup import setTitle
 
 
@@ -57,37 +57,55 @@ class ServerProcess(MultiService):
 
     :param settings: what the command line said.
     :param change: what becomes of this process when the sockets are bound.
+    :param terminal: the terminal that the server was started from; C{None}: this process has it, and the log goes
+        there.
+    :param waits: whether the terminal is told of the start only when the workers are ready.
     """
 
-    def __init__(self, settings: Settings, change: Change = STAYS) -> None:
+    def __init__(
+        self, settings: Settings, change: Change = STAYS, terminal: ITerminal | None = None, waits: bool = True
+    ) -> None:
         super().__init__()
         self._settings = settings
         self._change = change
+        self._terminal = terminal or Foreground()
+        self._waits = waits
+        self._early = EarlySignals()
 
     def privilegedStartService(self) -> None:
         """
         Bind the sockets, while there may still be the privilege to.
 
-        :raise Fatal: if that fails, the hooks cannot be loaded, or the system allows too few descriptors.
+        :raise Fatal: if that fails, the hooks cannot be loaded, or the system allows too few descriptors; or because of
+            a signal.
         """
-        from twisted.internet import reactor
-
         if self.services:
             return
+        self._early.hold()
+        self._terminal.starting()
+        try:
+            self._bind()
+        except (BindError, ConfigurationError) as error:
+            line = f"pirate: {error}"
+            self._terminal.refused(line)
+            raise Fatal(line) from None
+
+    def _bind(self) -> None:
+        from twisted.internet import reactor
+
         if self._change.chroot is not None and not (os.access(sys.executable, os.X_OK) and os.path.exists(__file__)):
-            raise Fatal(
-                f"pirate: chroot is {self._change.chroot}, but must hold {sys.executable}, pyzmq and pirate: workers "
+            raise ConfigurationError(
+                f"chroot is {self._change.chroot}, but must hold {sys.executable}, pyzmq and pirate: workers "
                 "are new Python processes"
             )
-        try:
-            allowDescriptors(self._settings.limits)
-            server = JobServer.fromSettings(reactor, self._settings, hooks=self._hooks())
-            server.setServiceParent(self)
-            super().privilegedStartService()
-            self._giveAway(server.endpoints)
-        except (BindError, ConfigurationError) as error:
-            raise Fatal(f"pirate: {error}") from None
-        Signals(reactor, server).setServiceParent(self)
+        allowDescriptors(self._settings.limits)
+        hooks = self._hooks()
+        self._early.check()
+        server = JobServer.fromSettings(reactor, self._settings, hooks=hooks)
+        server.setServiceParent(self)
+        super().privilegedStartService()
+        self._giveAway(server.endpoints)
+        Signals(reactor, server, self._early).setServiceParent(self)
         self._server = server
 
     def startService(self) -> None:
@@ -98,6 +116,13 @@ class ServerProcess(MultiService):
         setTitle(f"zmq broker {portOf(endpoints.frontend[0])}-{portOf(endpoints.backend[0])}")
         self._server.gaveUp = self._failed
         _freezeHeap()
+        if self._early.ends():
+            self._server.stop(0)
+        elif not self._waits:
+            self._terminal.ready()
+        else:
+            # Why it is not ready has been told, or is that it was stopped.
+            self._server.whenReady().addCallbacks(lambda ignored: self._terminal.ready(), lambda failure: None)
 
     def _giveAway(self, endpoints: Endpoints) -> None:
         """Give the UNIX sockets, which nobody else may use, to the user that this process becomes."""
@@ -123,28 +148,27 @@ class ServerProcess(MultiService):
             if isinstance(hooks, type) and issubclass(hooks, Hooks):
                 return hooks()
         except Exception as error:
-            raise ConfigurationError(f"cannot load {self._settings.hooks!r}: {describe(error)}{place(error)}") from None
+            why = f"{describe(error)}{place(error)}"
+            raise ConfigurationError(f"hooks: cannot load {self._settings.hooks!r}: {why}") from None
         finally:
             sys.path.remove(os.getcwd())
         raise ConfigurationError(f"hooks is {self._settings.hooks}, but must name a subclass of pirate.hooks.Hooks")
 
-    def _failed(self, reason: str) -> None:
-        """No worker could ever start: end the process, with a status that says so."""
+    def _failed(self, reason: str) -> bool:
+        """
+        End the process, with a status that says that no worker could ever start.
+
+        :return: whether that is all that the terminal needs, and the log, which goes there, need not have it too.
+        """
         from twisted.internet import reactor
 
-        atexit.register(_exit, f"pirate: {reason}")
+        self._terminal.failed(f"pirate: {reason}")
         stopped: Any = self._server.stop(0)
         stopped.addCallback(lambda ignored: stopReactor(reactor))
+        return self._terminal.showsLog
 
 
 def _freezeHeap() -> None:
     """What is loaded by now stays: to look for garbage in it again and again would take 10 ms each time."""
     gc.collect()
     gc.freeze()
-
-
-def _exit(message: str) -> None:
-    # Neither twistd nor twist has a way for a running reactor to set the exit status; this runs when both are done.
-    sys.stdout.flush()
-    print(message, file=sys.__stderr__, flush=True)
-    os._exit(1)

@@ -10,13 +10,14 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from pirate.errors import ConfigurationError, ReloadError, StartError, StopError
 from pirate.guard import Guard
 from pirate.hooks import Hooks, RequestContext
 from pirate.imports import describe, place
-from pirate.logs import Noted, serverLog
+from pirate.logs import DETAIL, VERBOSITY, Noted, serverLog
 from pirate.process import importPath
 from pirate.run import Endpoints, Run
 from pirate.settings import Limits, Settings
@@ -60,7 +61,8 @@ class JobServer(Service):
         import path), C{limits}, C{terms}, C{bounds}, C{prefetch}, C{concurrency}, C{threads}, C{loop}, C{dequeue},
         C{externalWorkers}, C{errorReply}, C{curveSecret}, C{curveClients}, C{curveWorkers} (paths), C{allow}, C{deny}
         (networks), C{insecure}, C{logLevel}.
-    :ivar gaveUp: called with the reason when no worker could ever start, before the server stops.
+    :ivar gaveUp: called with the reason when no worker could ever start, before the server stops; it gives whether the
+        user has been told, and the log need not.
     :raise ConfigurationError: if a setting is wrong.
     """
 
@@ -80,9 +82,10 @@ class JobServer(Service):
         self._failures = Noted(IReactorTime(reactor), self._log, "hooks that failed")
         self._importPath = importPath()
         self._state = ServerState.STOPPED
+        self._hopeless = False
         self._endpoints = Endpoints()
         self._run: Run | None = None
-        self.gaveUp: Callable[[str], None] = lambda reason: None
+        self.gaveUp: Callable[[str], object] = lambda reason: None
         self._readiness: list[Deferred[None]] = []
         self._reloads: list[Deferred[None]] = []
         self._stops: list[Deferred[None]] = []
@@ -159,6 +162,7 @@ class JobServer(Service):
         run.crew.reloaded = self._reloaded
         run.crew.gaveUp = self._gaveUp
         self._run = run
+        self._hopeless = False
         self._become(ServerState.BOUND)
         self._log.info(
             "frontend: {frontend}; backend: {backend}",
@@ -264,7 +268,7 @@ class JobServer(Service):
         self._stops.append(stopped)
         if self._state is not ServerState.DRAINING:
             self._become(ServerState.DRAINING)
-            self._log.info("stopping")
+            self._sayEnd("stopping")
             self._hook("serverStopping")
             _settle(self._readiness, Failure(StopError("the server was stopped before it was ready")))
             self._run.drain(grace).addCallback(self._stopped)
@@ -306,9 +310,13 @@ class JobServer(Service):
         self._run = None
         self._endpoints = Endpoints()
         self._become(ServerState.STOPPED)
-        self._log.info("stopped")
+        self._sayEnd("stopped")
         self._hook("serverStopped")
         _settle(self._stops, None)
+
+    def _sayEnd(self, word: str) -> None:
+        # A server that could not start has said why, which is all that is wanted of it.
+        self._log.info(word, verbosity=DETAIL if self._hopeless else VERBOSITY[LogLevel.info])
 
     def _noteReady(self) -> None:
         if self._run is None:
@@ -332,9 +340,10 @@ class JobServer(Service):
     def _gaveUp(self, reason: str) -> None:
         # With no workers at the start, the first that is needed may be the first that fails.
         if self._state in (ServerState.STARTING, ServerState.RUNNING):
-            self._log.critical("the workers cannot start: {reason}", reason=reason)
+            self._hopeless = True
             _settle(self._readiness, Failure(StartError(reason)))
-            self.gaveUp(reason)
+            if not self.gaveUp(reason):
+                self._log.critical("the workers cannot start: {reason}", reason=reason)
             self._reactor.callLater(0, self.abort)
 
     def _allow(self, context: RequestContext) -> bool | str | None:

@@ -66,7 +66,7 @@ class Supervisor:
         self.identities: Container[bytes] = self._byIdentity.keys()
         self._streams: set[WorkerProcess] = set()
         self._wake: IDelayedCall | None = None
-        self._asking = False
+        self._asking = self._hopeless = False
         self._gone: list[Deferred[None]] = []
         self.spawns = 0
         self.exits: dict[str, int] = {}
@@ -85,7 +85,7 @@ class Supervisor:
             Sweep: lambda action: sweep(),
             CutOff: lambda action: self.cutOff(),
             Reloaded: lambda action: self.reloaded(action.error),
-            GiveUp: lambda action: self.gaveUp(action.reason),
+            GiveUp: self._giveUp,
         }
         broker.halved = self._lifetimeHalved
         broker.retired = self._lifetimeOver
@@ -273,9 +273,14 @@ class Supervisor:
                 pid=member.process.pid,
                 name=action.name,
                 why=action.why,
-                verbosity=DETAIL if action.name == "TERM" else 1,
+                verbosity=DETAIL if action.name == "TERM" or self._hopeless else 1,
             )
             member.process.signal(action.name)
+
+    def _giveUp(self, action: GiveUp) -> None:
+        # From now on only the reason counts: that the others are killed over it is no news.
+        self._hopeless = True
+        self.gaveUp(action.reason)
 
     # --- how children end
 

@@ -14,6 +14,7 @@ from twisted.python import usage
 import pirate
 from pirate.errors import ConfigurationError, Fatal
 from pirate.kinds import SWITCH
+from pirate.preflight import checkSurroundings
 from pirate.settings import Bounds, Limits, Setting, Settings, Terms, fromText, table
 
 _ROWS = [*table(Settings), *table(Limits), *table(Terms), *table(Bounds)]
@@ -44,7 +45,9 @@ class Options(usage.Options):
     optParameters = [
         [row.name, None, None, _shown(row)] for row in _ROWS if row.kind is not SWITCH and not row.kind.several
     ] + [["workers", None, None, "short for min-servers and max-servers; 0: no workers of its own"]]
-    optFlags = [[row.name, None, row.help] for row in _ROWS if row.kind is SWITCH]
+    optFlags = [[row.name, None, row.help] for row in _ROWS if row.kind is SWITCH] + [
+        ["no-wait", None, "a daemon's twistd returns once the sockets are bound, instead of when the workers are ready"]
+    ]
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
@@ -59,9 +62,10 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Check everything, before anything is bound."""
-        given = {name: value for name, value in self.items() if value not in (None, 0, [])}
+        given = {name: value for name, value in self.items() if value not in (None, 0, []) and name != "no-wait"}
         switches = {row.name for row in _ROWS if row.kind is SWITCH}
         try:
+            checkSurroundings(self.parent or {})
             self.settings = fromText({name: True if name in switches else value for name, value in given.items()})
         except ConfigurationError as error:
             raise Fatal(f"pirate: {error}") from None
@@ -104,22 +108,28 @@ for _row in _ROWS:
 
 def makeService(options: Options) -> IService:
     """
-    The server as a service of its own process, with its signals and its process title.
+    Make the server a service of its own process, with its signals and its process title.
+
+    If twistd is about to make a daemon, this process forks: the parent waits until the server is ready.
 
     :raise Fatal: if a key cannot be read.
     """
     from pirate.daemon import Change, ServerProcess
+    from pirate.launch import terminalOf
 
     # Twistd's own options; twist has none of these.  Under another root the paths are others, and what is wrong with
     # them is seen when the server starts.
     given: dict[str, Any] = options.parent or {}
     if not given.get("chroot"):
         _tryKeys(options.settings)
-    return ServerProcess(options.settings, Change(given.get("uid"), given.get("gid"), given.get("chroot")))
+    change = Change(given.get("uid"), given.get("gid"), given.get("chroot"))
+    # A server that has no ready worker yet gives up after its third round of failures at the latest.
+    terminal = terminalOf(given, 3 * options.settings.limits.startTimeout + 10)
+    return ServerProcess(options.settings, change, terminal, not options["no-wait"])
 
 
 def _tryKeys(settings: Settings) -> None:
-    """Read the keys while there is a terminal: once twistd is a daemon, it shows a hundred bytes of what is wrong."""
+    """Read the keys before anything else is done, and so with the privileges of whoever typed the command."""
     from twisted.internet.task import Clock
 
     from pirate.guard import Guard

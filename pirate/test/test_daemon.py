@@ -16,6 +16,7 @@ from typing import Any
 from unittest import mock
 
 import twisted.internet
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 import pirate.daemon
@@ -23,6 +24,7 @@ import pirate.transport
 from pirate.daemon import STAYS, Change, ServerProcess
 from pirate.errors import Fatal
 from pirate.hooks import Hooks
+from pirate.launch import ITerminal
 from pirate.service import JobServer, ServerState
 from pirate.settings import Limits, Settings
 from pirate.testing import Stage
@@ -35,6 +37,24 @@ class Mine(Hooks):
     def serverStarting(self, server):
         self.calls.append(server.state.value)
 """
+
+#: Hooks in whose course Ctrl-C is pressed: while they are loaded, or when the sockets are bound.
+CTRL_C = {
+    "loading": """
+import signal
+from pirate.hooks import Hooks
+signal.raise_signal(signal.SIGINT)
+class Mine(Hooks):
+    pass
+""",
+    "starting": """
+import signal
+from pirate.hooks import Hooks
+class Mine(Hooks):
+    def serverStarting(self, server):
+        signal.raise_signal(signal.SIGINT)
+""",
+}
 
 
 class DaemonCase(SynchronousTestCase):
@@ -55,10 +75,12 @@ class DaemonCase(SynchronousTestCase):
         titles.start()
         self.addCleanup(titles.stop)
 
-    def make(self, change: Change = STAYS, **given: Any) -> ServerProcess:
+    def make(
+        self, change: Change = STAYS, terminal: ITerminal | None = None, waits: bool = True, **given: Any
+    ) -> ServerProcess:
         """The service of a process."""
         given.setdefault("limits", Limits(minServers=1, maxServers=1))
-        return ServerProcess(Settings(**given), change)
+        return ServerProcess(Settings(**given), change, terminal, waits)
 
     def run_(self, process: ServerProcess) -> JobServer:
         """Start it as twistd does, and let the reactor run.  :return: its server."""
@@ -126,6 +148,117 @@ class StartTests(DaemonCase):
         with mock.patch.dict(sys.modules, {"setproctitle": None}):
             server = self.run_(self.make())
         self.assertIs(server.state, ServerState.RUNNING)
+
+
+class Told:
+    """A terminal that keeps what it is told."""
+
+    def __init__(self, showsLog: bool = False) -> None:
+        self.showsLog = showsLog
+        self.words: list[str] = []
+
+    def starting(self) -> None:
+        """Keep it."""
+        self.words.append("starting")
+
+    def ready(self) -> None:
+        """Keep it."""
+        self.words.append("ready")
+
+    def refused(self, line: str) -> None:
+        """Keep it."""
+        self.words.append(f"refused: {line}")
+
+    def failed(self, line: str) -> None:
+        """Keep it."""
+        self.words.append(f"failed: {line}")
+
+
+class TerminalTests(DaemonCase):
+    """What the terminal is told."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stage.announcing = False
+        self.told = Told()
+        self.lines: list[str] = []
+        publisher: Any = globalLogPublisher
+        publisher.addObserver(self.log)
+        self.addCleanup(publisher.removeObserver, self.log)
+
+    def log(self, event: dict[str, Any]) -> None:
+        """Keep a line of the server's log."""
+        if event.get("log_namespace") == "pirate":
+            self.lines.append(formatEvent(event))
+
+    def test_ready(self) -> None:
+        """It is told that the server has started when the workers are ready, and no sooner."""
+        self.run_(self.make(terminal=self.told))
+        self.assertEqual(self.told.words, ["starting"])
+        self.stage.workers[0].announce()
+        self.stage.reactor.advance(0)
+        self.assertEqual(self.told.words, ["starting", "ready"])
+
+    def test_noWait(self) -> None:
+        """Or when the sockets are bound, if that is what was asked for."""
+        self.run_(self.make(terminal=self.told, waits=False))
+        self.assertEqual(self.told.words, ["starting", "ready"])
+
+    def test_refused(self) -> None:
+        """It is told what is in the way of binding."""
+        self.stage.refusals["tcp://127.0.0.1:6661"] = "Address already in use"
+        line = self.fatal(self.make(terminal=self.told))
+        self.assertEqual(self.told.words, ["starting", f"refused: {line}"])
+
+    def test_failed(self) -> None:
+        """It is told why no worker can start; so is the log, unless that is the same."""
+        for showsLog in (False, True):
+            self.stage = Stage()
+            self.stage.announcing = False
+            self.patch(twisted.internet, "reactor", self.stage.reactor)
+            self.patch(pirate.transport, "Transport", self.stage.makeTransport)
+            told = Told(showsLog)
+            self.lines.clear()
+            self.run_(self.make(terminal=told, limits=Limits(minServers=4, maxServers=4)))
+            self.stage.workers[0].cannotStart("cannot load 'mod.fn': no")
+            self.stage.reactor.advance(0)
+            self.assertEqual(told.words, ["starting", "failed: pirate: cannot load 'mod.fn': no"])
+            causes = [] if showsLog else ["the workers cannot start: cannot load 'mod.fn': no"]
+            self.assertEqual(self.lines[1:], causes)
+
+    def test_stopped(self) -> None:
+        """A server that is stopped before it is ready has not started, and has not failed."""
+        self.run_(self.make(terminal=self.told))
+        signal.raise_signal(signal.SIGTERM)
+        self.stage.reactor.advance(0)
+        self.assertEqual(self.told.words, ["starting"])
+
+
+class EarlyTests(DaemonCase):
+    """Signals that arrive before the reactor runs."""
+
+    def hooks(self, moment: str) -> str:
+        """Hooks in whose course Ctrl-C is pressed."""
+        root = Path(self.mktemp()).absolute()
+        root.mkdir(parents=True)
+        (root / "ctrl_c.py").write_text(CTRL_C[moment])
+        self.patch(sys, "path", [str(root), *sys.path])
+        self.addCleanup(sys.modules.pop, "ctrl_c", None)
+        return "ctrl_c.Mine"
+
+    def test_loading(self) -> None:
+        """While the hooks are loaded: nothing is bound, and the process ends as a shell expects."""
+        process = self.make(hooks=self.hooks("loading"))
+        self.assertEqual(self.assertRaises(Fatal, process.privilegedStartService).code, 130)
+        self.assertEqual(self.stage.transports, [])
+
+    def test_bound(self) -> None:
+        """When the sockets are bound: no worker is started, and the server is stopped before the reactor is."""
+        process = self.make(hooks=self.hooks("starting"))
+        server = self.run_(process)
+        self.assertEqual(self.stage.reactor.processes, [])
+        self.assertIs(server.state, ServerState.STOPPED)
+        self.assertTrue(self.stage.reactor.hasStopped)
 
 
 class ChangeTests(DaemonCase):
@@ -213,7 +346,7 @@ class HooksTests(DaemonCase):
         """What is no Hooks is refused by name, before anything is bound."""
         for path in ("pirate.echo.echo", "pirate.hooks", "pirate.errors.LAST_WORDS", "pirate.broker.Broker"):
             line = self.fatal(self.make(hooks=path))
-            self.assertIn(path, line)
+            self.assertIn(f"hooks is {path}" if "cannot load" not in line else f"hooks: cannot load {path!r}", line)
             self.assertIn("pirate.hooks.Hooks", line)
         self.assertEqual(self.stage.transports, [])
 

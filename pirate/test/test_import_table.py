@@ -93,8 +93,10 @@ ALLOWED = {
     "service": "errors guard hooks imports logs process run settings twisted",
     "signals": "errors service twisted",
     "descriptors": "errors limits",
-    "daemon": "descriptors endpoints errors hooks imports run service settings signals startup twisted",
-    "tap": ". errors kinds settings twisted",
+    "launch": "twisted",
+    "preflight": "errors",
+    "daemon": "descriptors endpoints errors hooks imports launch run service settings signals startup twisted",
+    "tap": ". errors kinds preflight settings twisted",
     # Who gets in.
     "keys": "errors",
     "keygen": ". errors keys",

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.errors import ReloadError
+from pirate.errors import Fatal, ReloadError
 from pirate.settings import Limits
-from pirate.signals import Signals
+from pirate.signals import EarlySignals, Signals, withoutTerminal
 from pirate.testing import ProcessReactor
 
 SIGNALS = ("TERM", "INT", "QUIT", "HUP", "TTIN", "TTOU")
@@ -48,7 +51,10 @@ class SignalsTests(SynchronousTestCase):
         self.addCleanup(self.restore)
         self.reactor = ProcessReactor()
         self.server = Recorder()
-        self.service = Signals(self.reactor, self.server)  # type: ignore[arg-type]
+        self.terminal = True
+        self.early = EarlySignals()
+        server: Any = self.server
+        self.service = Signals(self.reactor, server, self.early, lambda: not self.terminal)
 
     def restore(self) -> None:
         """Let no test leave a handler behind."""
@@ -134,7 +140,93 @@ class SignalsTests(SynchronousTestCase):
         self.assertEqual(self.send("HUP", "HUP"), ["reload", "reload"])
         self.assertFalse(self.reactor.hasStopped)
 
+    def test_hangUp(self) -> None:
+        """HUP from the terminal, which is gone by then, stops the server."""
+        self.start()
+        self.terminal = False
+        self.assertEqual(self.send("HUP"), [("stop", 7.0)])
+
+    def test_noTerminal(self) -> None:
+        """One that never had a terminal reloads."""
+        self.terminal = False
+        self.start()
+        self.assertEqual(self.send("HUP"), ["reload"])
+
+    def test_nohup(self) -> None:
+        """One that is to outlive its terminal does, and reloads as long as the terminal is there."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.start()
+        self.assertEqual(self.send("HUP"), ["reload"])
+        self.terminal = False
+        self.assertEqual(self.send("HUP"), ["reload"])
+
+    def test_early(self) -> None:
+        """A signal that came before the reactor ran is obeyed when it runs."""
+        for name, command in (("INT", ("stop", 7.0)), ("TERM", ("stop", 7.0)), ("HUP", "reload")):
+            self.setUp()
+            self.early.hold()
+            signal.raise_signal(getattr(signal, f"SIG{name}"))
+            self.start()
+            self.assertEqual(self.server.commands, [command])
+            self.service.stopService()
+            self.assertEqual(self.current(), self.before)
+
     def test_workers(self) -> None:
         """TTIN is one worker more, TTOU one fewer."""
         self.start()
         self.assertEqual(self.send("TTIN", "TTOU", "TTIN"), ["grow", "shrink", "grow"])
+
+
+class EarlySignalsTests(SynchronousTestCase):
+    """Signals that arrive while the sockets are being bound."""
+
+    def setUp(self) -> None:
+        for name in SIGNALS:
+            number = getattr(signal, f"SIG{name}")
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        self.early = EarlySignals()
+        self.early.hold()
+
+    def test_held(self) -> None:
+        """One that stops a server is kept, until somebody looks."""
+        self.early.check()
+        signal.raise_signal(signal.SIGINT)
+        self.assertTrue(self.early.ends())
+        self.assertEqual(self.assertRaises(Fatal, self.early.check).code, 130)
+        self.assertEqual(self.early.release(), signal.SIGINT)
+        self.assertIs(self.early.release(), None)
+
+    def test_hup(self) -> None:
+        """HUP stops nothing at that time."""
+        signal.raise_signal(signal.SIGHUP)
+        self.early.check()
+        self.assertFalse(self.early.ends())
+
+    def test_second(self) -> None:
+        """The second one has its usual effect."""
+        signal.raise_signal(signal.SIGTERM)
+        self.early.release()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.early.hold()
+        signal.raise_signal(signal.SIGTERM)
+        self.assertRaises(KeyboardInterrupt, signal.raise_signal, signal.SIGINT)
+
+    def test_others(self) -> None:
+        """A handler that somebody else has installed meanwhile is left alone."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.early.release()
+        self.assertIs(signal.getsignal(signal.SIGTERM), signal.SIG_IGN)
+
+
+class TerminalTests(SynchronousTestCase):
+    """Whether there is a controlling terminal."""
+
+    def test_errors(self) -> None:
+        """Only the error that says so means that there is none; too many open files do not."""
+        for number, without in ((errno.ENXIO, True), (errno.EIO, True), (errno.EMFILE, False), (errno.ENOENT, False)):
+
+            def fail(path: str, flags: int, number: int = number) -> int:
+                raise OSError(number, os.strerror(number))
+
+            with mock.patch("os.open", fail):
+                self.assertIs(withoutTerminal(), without)

@@ -15,9 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import pirate
+import pirate.launch
 from pirate.daemon import Change
 from pirate.errors import Fatal, PirateError
 from pirate.kinds import SWITCH
+from pirate.launch import Foreground
 from pirate.settings import Limits, Settings, table
 from pirate.tap import Options, makeService
 
@@ -183,7 +185,31 @@ class ServiceTests(TapCase):
             options.parseOptions([])
             with mock.patch("pirate.daemon.ServerProcess") as made:
                 makeService(options)
-            self.assertEqual(made.call_args.args, (options.settings, change))
+            self.assertEqual(made.call_args.args[:2], (options.settings, change))
+            self.assertEqual(made.call_args.args[3], True)
+
+    def test_terminal(self) -> None:
+        """A process that stays in the foreground keeps its terminal, and twistd goes on in a child for a daemon."""
+        for nodaemon, expected in ((True, Foreground), (False, str)):
+            options = Options()
+            parent: Any = {"nodaemon": nodaemon}
+            options.parent = parent
+            options.parseOptions(["--start-timeout=7", "--no-wait"])
+            left: list[float] = []
+            self.patch(pirate.launch, "leaveTerminal", lambda most, left=left: left.append(most) or "left")
+            with mock.patch("pirate.daemon.ServerProcess") as made:
+                makeService(options)
+            terminal, waits = made.call_args.args[2:]
+            self.assertIsInstance(terminal, expected)
+            self.assertEqual((left, waits), ([] if nodaemon else [31.0], False))
+
+    def test_surroundings(self) -> None:
+        """What twistd itself would stumble over is one line, before anything else."""
+        options = Options()
+        parent: Any = {"pidfile": "/none/x.pid", "nodaemon": True}
+        options.parent = parent
+        error = self.assertRaises(Fatal, options.parseOptions, [])
+        self.assertEqual(str(error), "pirate: pidfile is /none/x.pid: /none: No such file or directory")
 
     def test_service(self) -> None:
         """It is an IService, made without touching sockets: a daemon has not forked yet."""

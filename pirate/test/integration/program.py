@@ -19,7 +19,7 @@ from pirate.test.integration.processes import processesIn
 ROOT = Path(pirate.__file__).parent.parent
 
 
-def _environment(added: dict[str, str]) -> dict[str, str]:
+def environmentWith(added: dict[str, str]) -> dict[str, str]:
     """
     The environment in which a process finds this very package.
 
@@ -102,7 +102,7 @@ class Program:
         self._process = subprocess.Popen(
             list(command),
             cwd=folder,
-            env=_environment(environment),
+            env=environmentWith(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 from pathlib import Path
+from select import select
 
+from pirate.test.integration.gate import PATIENCE
 from pirate.test.integration.load import ask
-from pirate.test.integration.program import script
-from pirate.test.integration.support import ProgramCase
+from pirate.test.integration.processes import remaining
+from pirate.test.integration.program import environmentWith, script
+from pirate.test.integration.support import APPS, ProgramCase
 
 
 class SignalsTests(ProgramCase):
@@ -53,6 +57,50 @@ class SignalsTests(ProgramCase):
         server.out.until(r"the reload failed, the old workers stay: .*NameError: .* \(.*code.py, line 1\)")
         self.assertEqual({ask(server.frontend, b"")[0] for _ in range(4)}, {b"brand new"})
         self.assertEqual(server.stop(), 0)
+
+    def test_early(self) -> None:
+        """Ctrl-C before the reactor runs leaves neither a process, nor a socket, nor a pid file."""
+        code = (
+            "import os, signal\nfrom pirate.hooks import Hooks\n"
+            "class Mine(Hooks):\n    def serverStarting(self, server):\n        os.kill(os.getpid(), signal.SIGINT)\n"
+        )
+        Path(self.folder, "own.py").write_text(code)
+        frontend = f"--frontend=ipc://{self.folder}/f"
+        server = self.twistd("pid", frontend, "--backend=*", "--hooks=own.Mine", options=("-n", "--logfile=log"))
+        self.assertEqual(server.wait(), 0)
+        self.assertUntroubled(server)
+        left = sorted(each for each in os.listdir(self.folder) if each != "__pycache__")
+        self.assertEqual(left, ["log", "own.py"])
+
+    def test_terminal(self) -> None:
+        """HUP reloads as long as the server's terminal is there; the one that comes when it is closed stops it."""
+        pid, terminal = pty.fork()
+        if not pid:
+            command = [*script("twistd"), "-n", "--pidfile=", "pirate", "--frontend=*", "--backend=*", "--workers=1"]
+            try:
+                os.chdir(self.folder)
+                os.execve(command[0], [*command, f"--app={APPS}.pid"], environmentWith({}))
+            finally:
+                os._exit(127)
+        try:
+            self.awaitWords(terminal, b"ready, with")
+            os.kill(pid, signal.SIGHUP)
+            self.awaitWords(terminal, b"reloaded")
+        finally:
+            os.close(terminal)
+            left = remaining([pid], PATIENCE)
+            for each in left:
+                os.kill(each, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+        self.assertEqual(left, [], "the server has outlived its terminal")
+        self.assertEqual(status, 0)
+
+    def awaitWords(self, terminal: int, words: bytes) -> None:
+        """Read what is written to a terminal until certain words appear."""
+        said = b""
+        while words not in said:
+            self.assertTrue(select([terminal], [], [], PATIENCE)[0], said)
+            said += os.read(terminal, 4096)
 
     def test_others(self) -> None:
         """USR1 stays twistd's, which rotates the log; CHLD and PIPE do nothing."""

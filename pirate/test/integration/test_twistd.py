@@ -15,7 +15,7 @@ from twisted.trial.unittest import SkipTest
 from pirate.test.integration.gate import PATIENCE
 from pirate.test.integration.load import ask
 from pirate.test.integration.processes import processesIn, processorTime, remaining, title
-from pirate.test.integration.program import script
+from pirate.test.integration.program import Program, script
 from pirate.test.integration.support import APPS, ProgramCase, executions
 
 
@@ -60,10 +60,11 @@ class StartTests(ProgramCase):
             self.assertUntroubled(server)
 
     def test_daemon(self) -> None:
-        """A daemon answers, and stops on TERM with its pid file, its sockets and its workers gone."""
+        """A daemon is ready when twistd returns; it answers, and stops on TERM, when all that it had is gone."""
         frontend, backend = (f"ipc://{self.folder}/{name}" for name in ("f", "b"))
         launcher = self.twistd("upper", f"--frontend={frontend}", f"--backend={backend}", "--workers=2", options=())
         self.assertEqual(launcher.wait(), 0)
+        self.assertIn("ready, with 2 workers", Path(self.folder, "twistd.log").read_text())
         pid = int(Path(self.folder, "twistd.pid").read_text())
         self.assertEqual(ask(frontend, b"x"), [b"X"])
         self.assertIn(pid, processesIn(self.folder))
@@ -109,7 +110,7 @@ class StartTests(ProgramCase):
 class RefusalTests(ProgramCase):
     """What cannot work ends at once, in one line, with a status that says so, and leaves nobody behind."""
 
-    def assertRefused(self, commands: list[list[str]], pattern: str, within: float = PATIENCE) -> None:
+    def assertRefused(self, commands: list[list[str]], pattern: str, within: float = PATIENCE) -> list[Program]:
         """Each command fails, with exactly one line that says why, in time."""
         started = monotonic()
         programs = [self.launch(*command) for command in commands]
@@ -123,6 +124,7 @@ class RefusalTests(ProgramCase):
             self.assertEqual(len(own), 1, "\n".join(lines))
             self.assertRegex(own[0], pattern)
             self.assertEqual([line for line in lines if "Traceback" in line], [])
+        return programs
 
     def commands(self, *arguments: str) -> list[list[str]]:
         """The same server in every way to start it."""
@@ -141,15 +143,33 @@ class RefusalTests(ProgramCase):
         self.assertFalse(os.path.exists(os.path.join(self.folder, "twistd.pid")))
 
     def test_unknownApp(self) -> None:
-        """An app that cannot be imported: within three seconds."""
-        foreground, _, twist = self.commands("--frontend=*", "--backend=*", "--workers=5", "--app=no.such.app")
-        self.assertRefused([foreground, twist], "^pirate: cannot load 'no.such.app': there is no module 'no'$", 3.0)
+        """An app that cannot be imported; the cause is told once, nothing else is, and a daemon tells its terminal."""
+        commands = self.commands("--frontend=*", "--backend=*", "--workers=5", "--app=no.such.app")
+        programs = self.assertRefused(commands, "^pirate: cannot load 'no.such.app': there is no module 'no'$")
+        for program in programs:
+            lines = [*program.out.all(), *program.err.all()]
+            self.assertEqual([line for line in lines if "SIGKILL" in line or "stopp" in line], [])
+            self.assertEqual(len([line for line in lines if "no module" in line]), 1, "\n".join(lines))
+        self.assertEqual(programs[1].err.all(), ["pirate: cannot load 'no.such.app': there is no module 'no'"])
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "twistd.pid")))
 
     def test_brokenApp(self) -> None:
         """An app whose module is faulty: the line of the fault is named."""
         Path(self.folder, "faulty.py").write_text("import os\n\nos.nonsense\n")
         command = self.commands("--frontend=*", "--backend=*", "--workers=2", "--app=faulty.app")[:1]
         self.assertRefused(command, r"'faulty.app': AttributeError: .*nonsense.* \(.*faulty.py, line 3\)$")
+
+    def test_surroundings(self) -> None:
+        """What twistd itself would stumble over, with a traceback, is one line and nothing else."""
+        twistd, arguments = script("twistd"), ("pirate", "--frontend=*", "--backend=*")
+        for options, pattern in (
+            (("-n", "--pidfile=no/x"), f"pidfile is no/x: {self.folder}/no: No such file or directory"),
+            (("-n", "--logfile=/none/log"), "logfile is /none/log: /none: No such file or directory"),
+            (("--uid=1073741824",), "uid is 1073741824: there is no such user"),
+        ):
+            [program] = self.assertRefused([[*twistd, *options, *arguments]], f"^pirate: {pattern}")
+            self.assertEqual(len([*program.out.all(), *program.err.all()]), 1)
+        self.assertEqual(os.listdir(self.folder), [])
 
     def test_settings(self) -> None:
         """Nonsense is refused before anything is bound."""
