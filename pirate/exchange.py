@@ -21,6 +21,7 @@ from pirate.wire.words import EXITING, HEARTBEAT, WAITING, Code, Malformed
 
 #: What a client is told of a message that is more than may be.
 TOO_MUCH = {
+    "frame-too-large": "a frame of it is larger than max-message-size allows",
     "too-large": "there is more in it than max-message-total allows",
     "too-many-frames": "it has more frames than max-message-frames allows",
 }

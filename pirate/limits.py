@@ -155,7 +155,9 @@ class Bounds:
     :raise ConfigurationError: naming the settings and their values.
     """
 
-    maxMessageSize: float = setting(64.0, FRAME_MIB, "size of one frame, beyond which its connection is closed")
+    maxMessageSize: float = setting(
+        64.0, FRAME_MIB, "size of one frame; a larger one is refused, or its connection closed"
+    )
     maxMessageFrames: int = setting(1024, SOME, "frames of one message; one that has more is refused")
     maxMessageTotal: float = setting(256.0, SOME_MIB, "size of all frames of one message; a larger one is refused")
     maxConnections: int = setting(0, COUNT, "connections of each socket; 0: as many as leave some open files to spare")
@@ -164,7 +166,7 @@ class Bounds:
     burst: int = setting(Movable(1), SOME, "requests of one client at once within its rate; default a second's worth")
     handshakeTimeout: float = setting(5.0, SOME_BEATS, "time that a peer has to say who it is")
     heartbeat: float = setting(
-        60.0, BEAT, "time between signs of life from clients on TCP, half of which may pass without one; 0: none"
+        0.0, BEAT, "time between ZMTP heartbeats to clients on TCP; 0: none, which every client can live with"
     )
 
     def __post_init__(self) -> None:

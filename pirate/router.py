@@ -15,6 +15,7 @@ import zmq
 from txzmq import ZmqConnection, ZmqFactory
 
 from pirate.admission import Door
+from pirate.discard import discardRest
 
 #: Messages read from one socket in one turn.
 MAX_MESSAGES = 64
@@ -34,9 +35,20 @@ OPTIONS = {
     zmq.ROUTER_HANDOVER: 0,
     # Connections that the kernel keeps for us until they are accepted.
     zmq.BACKLOG: 1024,
+    # A peer that has vanished is noticed by the kernel, after 60 seconds of silence and three questions in 30 more, or
+    # after milliseconds without a sign that what it was sent has arrived.  ZeroMQ's own heartbeats are not for all: a
+    # peer that speaks ZMTP 3.0 need not know them.
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 60,
+    zmq.TCP_KEEPALIVE_INTVL: 10,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+    zmq.TCP_MAXRT: 60_000,
 }
-#: Frames of a message that is refused which are dropped in one turn.  Each costs about a microsecond.
-MAX_DROPPED = 4000
+#: Frames beyond the limit after which a peer's connection is closed, or that are dropped in one turn at most.
+MAX_DROPPED = 1000
+#: ZeroMQ closes the connection of a frame so many times as large as may be, without a word; up to that, the frame is
+#: read and refused, so that its sender and the log are told.
+TOLD = 2
 
 # The plain ints cost a tenth of the enumeration's members, and the calls below are made for every frame.
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -76,19 +88,25 @@ class Router(ZmqConnection):
         self.flooded: Callable[[Any], None] = lambda frame: None
         self._frames = range(1 << 31)
         self._maxBytes = 1 << 62
-        # Whether the rest of a message is being dropped; the second time, its peer is up to no good.
+        self._maxFrame = 1 << 62
+        self._copied = COPY_LIMIT
+        # Not 0 while the rest of a message is being dropped; 2 once its peer's connection has been closed for it.
         self._dropping = 0
         for option, value in OPTIONS.items():
             self.socket.set(option, value)
 
-    def limit(self, frames: int, total: int, options: Mapping[int, int]) -> None:
+    def limit(self, size: int, frames: int, total: int, options: Mapping[int, int]) -> None:
         """
         Say what is too much, before anything is bound.
 
+        :param size: the most bytes of a frame.
         :param frames: the most frames of a message, those of the envelope among them.
         :param total: the most bytes of all of them.
         :param options: socket options: ZeroMQ's own limits.
         """
+        self._maxFrame = size
+        self._copied = min(COPY_LIMIT, size)
+        self.socket.set(zmq.MAXMSGSIZE, TOLD * size)
         self._frames = range(frames)
         self._maxBytes = total
         for option, value in options.items():
@@ -130,7 +148,7 @@ class Router(ZmqConnection):
         :param sure: whether there is something to read, by all appearances.
         """
         receive = self._receive
-        budget, limit = MAX_BYTES, self._maxBytes
+        budget, limit, copied = MAX_BYTES, self._maxBytes, self._copied
         if self._dropping and not self._drop():
             return
         # To ask costs half of what it costs to fail: it pays for the first messages, not for each of many.
@@ -152,7 +170,13 @@ class Router(ZmqConnection):
                 frame = receive(_NOBLOCK, False)
                 size = len(frame)
                 left -= size
-                frames.append(frame.bytes if size <= COPY_LIMIT else frame)
+                if size <= copied:
+                    frames.append(frame.bytes)
+                else:
+                    frames.append(frame if size > COPY_LIMIT else frame.bytes)
+                    if size > self._maxFrame:
+                        excess = "frame-too-large"
+                        break
                 if left < 0:
                     excess = "too-large"
                     break
@@ -181,9 +205,9 @@ class Router(ZmqConnection):
                 self._dropping = 0
                 return True
         if self._dropping == 1:
-            self._dropping = 2
             self.flooded(frame)
-        return False
+            self._dropping = 0 if discardRest(self.socket) else 2
+        return not self._dropping
 
     def deliver(self, frames: Sequence[bytes]) -> bool:
         """

@@ -135,17 +135,14 @@ class Transport:
         self._outbox.lost = owner.undelivered
         self._monitor.closed = owner.clientGone
         bounds = owner.bounds
-        total = int(bounds.maxMessageTotal * _MIB)
-        options: dict[int, int] = {
-            zmq.MAXMSGSIZE: int(bounds.maxMessageSize * _MIB),
-            zmq.HANDSHAKE_IVL: max(int(bounds.handshakeTimeout * 1000), 1),
-        }
+        size, total = int(bounds.maxMessageSize * _MIB), int(bounds.maxMessageTotal * _MIB)
+        options: dict[int, int] = {zmq.HANDSHAKE_IVL: max(int(bounds.handshakeTimeout * 1000), 1)}
         beats = max(int(bounds.heartbeat * 1000), 1)
-        self._backend.limit(bounds.maxMessageFrames + ANSWER_FRAMES, total + ANSWER_BYTES, options)
+        self._backend.limit(size, bounds.maxMessageFrames + ANSWER_FRAMES, total + ANSWER_BYTES, options)
         if bounds.heartbeat:
             # Not often, because each costs libzmq a search through the timers of all connections.
             options.update({zmq.HEARTBEAT_IVL: beats, zmq.HEARTBEAT_TIMEOUT: max(beats // 2, 1)})
-        self._frontend.limit(bounds.maxMessageFrames, total, options)
+        self._frontend.limit(size, bounds.maxMessageFrames, total, options)
         files = _openFiles()
         self._monitor.most = bounds.maxConnections or files * 3 // 4
         self._backendMonitor.most = bounds.maxConnections or files // 4

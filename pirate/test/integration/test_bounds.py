@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import zmq
 from twisted.internet.threads import deferToThread
 
+import pirate.router
+from pirate.discard import discardRest
 from pirate.service import JobServer
 from pirate.settings import Bounds
 from pirate.test.integration.load import askNative
@@ -62,8 +65,15 @@ class BoundsTests(ServerCase):
         self.assertEqual(await deferToThread(peer.receive), [b"", b"a", b"b", b"2"])
 
     async def test_flood(self) -> None:
-        """A message that goes on and on has its connection closed; others are served."""
+        """A message that goes on and on has its connection closed; others are served, and it is dropped in one turn."""
         server = await self.serveWithin(maxMessageFrames=8)
+        results: list[bool] = []
+
+        def discard(socket: Any) -> bool:
+            results.append(discardRest(socket))
+            return results[-1]
+
+        self.patch(pirate.router, "discardRest", discard)
         for side in ("frontend", "backend"):
             peer = await self.raw(server, side)
             peer.send(frame(b"", True) * 10_000 + frame(b""))
@@ -71,6 +81,7 @@ class BoundsTests(ServerCase):
             self.assertEqual(server.stats()["connections"][side]["cut-off"], 1)
         self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
         self.assertEqual(server.stats()["dropped"], {"too-many-frames": 2})
+        self.assertEqual(results, [True, True])
 
     async def test_name(self) -> None:
         """What a peer calls itself in its handshake is not taken for its user id, which only ZAP gives."""
@@ -89,13 +100,23 @@ class BoundsTests(ServerCase):
             self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
 
     async def test_frameSize(self) -> None:
-        """A frame that is too large has its connection closed when its size is known, on both sockets."""
+        """A frame of more than twice the size that may be closes its connection at once, on both sockets."""
         server = await self.serveWithin(maxMessageSize=16 * KIB)
         for side in ("frontend", "backend"):
             peer = await self.raw(server, side)
-            peer.send(frame(bytes(16385))[:100])
+            peer.send(frame(bytes(2 * 16384 + 1))[:100])
             self.assertTrue(await deferToThread(peer.awaitEnd, 30))
         self.assertEqual(await self.ask(server, bytes(16384)), [bytes(16384), b"1"])
+
+    async def test_frameSizeTold(self) -> None:
+        """A frame that is somewhat too large is counted by name, and a native client is told C{denied}, and why."""
+        for size in (2, 16):
+            server = await self.serveWithin(maxMessageSize=size * KIB)
+            told, _ = await self.native(server, bytes(size * 1024 + 1), b"more")
+            self.assertEqual(told["code"], "denied")
+            self.assertIn("max-message-size", told["message"])
+            self.assertEqual(await self.ask(server, bytes(size * 1024)), [bytes(size * 1024), b"1"])
+            self.assertEqual(server.stats()["dropped"], {"frame-too-large": 1})
 
     async def test_answers(self) -> None:
         """An answer that the broker would not take is the app's error, told at once; the worker goes on."""
@@ -130,12 +151,33 @@ class BoundsTests(ServerCase):
         self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
         self.assertEqual(server.stats()["connections"]["frontend"]["handshake-failed"], 1)
 
+    async def test_noHeartbeat(self) -> None:
+        """A peer that knows ZMTP 3.0 and no command but READY is sent none, and its connection is kept by TCP."""
+        server = await self.serveWithin()
+        silent = RawPeer(server.endpoints.frontend[0])
+        self.addCleanup(silent.close)
+        self.assertTrue(await deferToThread(silent.handshake))
+        assert server._run is not None
+        transport = server._run._transport
+        for each in (transport._frontend.socket, transport._backend.socket):
+            # With no interval there is none that the peer could be idle for longer than.
+            self.assertEqual(each.get(zmq.HEARTBEAT_IVL), 0)
+            options = (zmq.TCP_KEEPALIVE, zmq.TCP_KEEPALIVE_IDLE, zmq.TCP_KEEPALIVE_INTVL, zmq.TCP_KEEPALIVE_CNT)
+            self.assertEqual([each.get(option) for option in (*options, zmq.TCP_MAXRT)], [1, 60, 10, 3, 60_000])
+        silent.send(message(b"", b"x"))
+        self.assertEqual(await deferToThread(silent.receiveRaw), frame(b"", True) + frame(b"x", True) + frame(b"1"))
+
     async def test_heartbeat(self) -> None:
-        """A client that gives no sign of life is dropped, while one that says nothing but is there is not."""
+        """
+        With heartbeats a client that gives no sign of life is dropped, one that only says nothing is not.
+
+        The one that is dropped was sent a command that ZMTP 3.0 does not have.
+        """
         server = await self.serveWithin(heartbeat=0.5)
         silent = await self.raw(server)
         visitor = await deferToThread(Visitor, server.endpoints.frontend[0])
         self.addCleanup(visitor.close)
+        self.assertIn(b"\4PING", await deferToThread(silent.receiveRaw))
         self.assertTrue(await deferToThread(silent.awaitEnd, 30))
         await self.until(lambda: server.stats()["connections"]["frontend"]["closed"] == 1)
         self.assertEqual(await deferToThread(visitor.ask, b"x"), [b"x", b"1"])

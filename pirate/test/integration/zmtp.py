@@ -1,4 +1,4 @@
-"""A peer that speaks ZMTP 3.1 with its own hands, as far as it likes."""
+"""A peer that speaks ZMTP 3.0 with its own hands, as far as it likes: it knows no command but READY."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import struct
 from contextlib import suppress
 from typing import Any
 
-#: Signature, version 3.1, the NULL mechanism, not a server.
-GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(16) + b"\0" + bytes(31)
+#: Signature, version 3.0, the NULL mechanism, not a server.
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\0" + bytes(31)
 MORE, LONG, COMMAND = 1, 2, 4
 
 
@@ -101,6 +101,14 @@ class RawPeer:
             self.closed = True
             return []
         return frames
+
+    def receiveRaw(self) -> bytes:
+        """Return what comes next, as it is on the wire; nothing at the end of the connection."""
+        try:
+            return self._socket.recv(1 << 16)
+        except OSError:
+            self.closed = True
+            return b""
 
     def awaitEnd(self, within: float) -> bool:
         """Wait until the server closes the connection.  :return: whether it has, in time."""
