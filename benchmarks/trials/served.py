@@ -75,6 +75,11 @@ class Server:
             self.until(lambda stats: set(stats["pids"].values()) == {"waiting"}, STARTING)
         return self
 
+    def running(self) -> Server:
+        """Wait until it says that its workers are ready; for other apps than that of the trials.  :return: this."""
+        self._program.until("ready, with")
+        return self
+
     def stats(self) -> dict[str, Any]:
         """
         Return its counts as they are now.
