@@ -44,6 +44,8 @@ ATTEMPTS = 3
 GROWTH = 16.0
 #: Files that a worker has open in the server's process, three pipes and a connection; files more than that, in all.
 FILES_PER_WORKER, FILES = 4, 3
+#: Looks at them, and seconds between two.
+LOOKS, PAUSE = 9, 0.05
 #: Seconds in which the pool must be whole again after the last fault.
 WHOLE = 15.0
 
@@ -346,10 +348,14 @@ def _clients(endpoint: str, account: Account) -> Iterator[None]:
 
 
 def _state(server: Server) -> State:
-    """What the server has, once its last client is gone."""
+    """What the server has, once its last client is gone: the median of several looks, as a worker may be leaving."""
     if not server.until(lambda stats: not stats["connections"]["frontend"]["open"]):
         raise Failed("connections of clients that are gone stay open")
-    return State(server.descriptors(), len(server.workers()), server.memory())
+    looks = []
+    for _ in range(LOOKS):
+        looks.append(State(server.descriptors(), len(server.workers()), server.memory()))
+        sleep(PAUSE)
+    return sorted(looks, key=lambda each: each.files - FILES_PER_WORKER * each.workers)[LOOKS // 2]
 
 
 def _whole(server: Server) -> dict[str, Any]:

@@ -155,6 +155,12 @@ class TrialsTests(SynchronousTestCase):
             listed += re.findall(r"^(\w+) ", out, re.M)
         self.assertEqual(listed, re.findall(r"^``(\w+)`` \(", explained, re.M))
 
+    def test_independent(self) -> None:
+        """No benchmark needs the tests' modules."""
+        importing = re.compile(r"^\s*(?:from|import) pirate\.test", re.M)
+        sources = COMMAND.parent.rglob("*.py")
+        self.assertEqual([str(each) for each in sources if importing.search(each.read_text())], [])
+
     def test_unknown(self) -> None:
         """A case that there is not is refused before anything is started; the message names those there are."""
         status, out, err = run("--only", "nonsense", command=str(COMMAND.with_name("chaos.py")))
