@@ -101,7 +101,7 @@ class ServerProcess(MultiService):
         allowDescriptors(self._settings.limits)
         hooks = self._hooks()
         self._early.check()
-        server = JobServer.fromSettings(reactor, self._settings, hooks=hooks)
+        server = JobServer.fromSettings(reactor, self._settings, hooks, self._change.uid)
         server.setServiceParent(self)
         super().privilegedStartService()
         self._giveAway(server.endpoints)

@@ -17,7 +17,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from pirate.child import Exit
-from pirate.errors import LAST_WORDS, ExitCode
+from pirate.errors import LAST_WORDS, ConfigurationError, ExitCode
 
 #: Seconds that the streams of an ended process stay open for those who inherited them.
 STREAMS_GRACE = 1.0
@@ -154,6 +154,20 @@ def residentMemory(pid: int) -> float:
     except (OSError, IndexError, ValueError):
         return 0.0
     return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def requireMemory(limit: float) -> None:
+    """
+    Make sure that a limit to the workers' memory can be held.
+
+    :param limit: in MiB; 0: there is none.
+    :raise ConfigurationError: if the system does not tell how much memory a process has.
+    """
+    if limit and not residentMemory(os.getpid()):
+        raise ConfigurationError(
+            f"max-memory is {limit:g}, but this system does not tell how much memory a worker has: it is read from "
+            "/proc, which is not there; leave it out, and use --max-requests or --max-age"
+        )
 
 
 def isStopped(pid: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields, replace
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -18,7 +19,7 @@ from pirate.guard import Guard
 from pirate.hooks import Hooks, RequestContext
 from pirate.imports import describe, place
 from pirate.logs import DETAIL, VERBOSITY, Noted, serverLog
-from pirate.process import importPath
+from pirate.process import importPath, requireMemory
 from pirate.run import Endpoints, Run
 from pirate.settings import Limits, Settings
 
@@ -91,10 +92,16 @@ class JobServer(Service):
         self._stops: list[Deferred[None]] = []
 
     @classmethod
-    def fromSettings(cls, reactor: Any, settings: Settings, hooks: Hooks | None = None) -> JobServer:
-        """A server from settings that are there already."""
+    def fromSettings(
+        cls, reactor: Any, settings: Settings, hooks: Hooks | None = None, user: int | None = None
+    ) -> JobServer:
+        """
+        Make a server from settings that are there already.
+
+        :param user: the user that this process becomes once the sockets are bound; ``None``: it stays who it is.
+        """
         given = {field.name: getattr(settings, field.name) for field in fields(settings)}
-        return cls(reactor, **{**given, "hooks": hooks})
+        return cls(reactor, **{**given, "hooks": hooks, "transport": partial(_realTransport, user=user)})
 
     # --- what it is
 
@@ -139,11 +146,12 @@ class JobServer(Service):
         """
         Read the keys, and bind both sockets.
 
-        :raise ConfigurationError: if a key cannot be read.
+        :raise ConfigurationError: if a key cannot be read, or ``max-memory`` is given where memory cannot be measured.
         :raise BindError: naming the endpoint; nothing stays bound.
         """
         if self._state is not ServerState.STOPPED:
             return
+        requireMemory(self.limits.maxMemory)
         guard = Guard(self._reactor, self._log, self.settings)
         run = Run(
             self._reactor,
@@ -211,7 +219,9 @@ class JobServer(Service):
         unknown = changes.keys() - {field.name for field in fields(Limits)}
         if unknown:
             raise ConfigurationError(f"{', '.join(sorted(unknown))}: cannot be changed while the server runs")
-        self.settings = replace(self.settings, limits=self.limits.changed(changes), **others)
+        limits = self.limits.changed(changes)
+        requireMemory(limits.maxMemory)
+        self.settings = replace(self.settings, limits=limits, **others)
         if self._run is not None:
             self._run.pool.limits = self.settings.limits
             self._run.crew.job["dequeue"] = self.settings.dequeue
@@ -374,9 +384,9 @@ def _settle(waiting: list[Deferred[None]], result: Failure | None) -> None:
         each.callback(result)
 
 
-def _realTransport(reactor: Any) -> Any:
+def _realTransport(reactor: Any, user: int | None = None) -> Any:
     # Its import installs a reactor and makes ZeroMQ known to this process, which must not happen before it has
     # become a daemon.
     from pirate.transport import Transport
 
-    return Transport(reactor)
+    return Transport(reactor, user)

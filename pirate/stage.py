@@ -97,6 +97,7 @@ class Stage:
     All that a server stands on: a reactor, a transport for each of its runs, a worker for each of its children.
 
     :ivar transports: all that were made, oldest first.  :ivar workers: the same.
+    :ivar users: whom each of these was told of.
     :ivar refusals: endpoints that cannot be bound, and why.
     :ivar announcing: whether workers yet to come announce themselves.  :ivar answering: whether they answer.
     """
@@ -105,12 +106,18 @@ class Stage:
         self.reactor = ProcessReactor()
         self.reactor.spawned = self._spawned
         self.transports: list[MemoryTransport] = []
+        self.users: list[int | None] = []
         self.workers: list[FakeWorker] = []
         self.refusals: dict[str, str] = {}
         self.announcing = self.answering = True
 
-    def makeTransport(self, reactor: Any) -> MemoryTransport:
-        """A transport, which cannot bind what another one has bound."""
+    def makeTransport(self, reactor: Any, user: int | None = None) -> MemoryTransport:
+        """
+        Make a transport, which cannot bind what another one has bound.
+
+        :param user: as for :class:`pirate.transport.Transport`; it is kept in ``users``.
+        """
+        self.users.append(user)
         inUse = {each: "Address already in use" for transport in self.transports for each in transport.bound}
         self.transports.append(MemoryTransport(reactor, {**inUse, **self.refusals}, 49152 + 100 * len(self.transports)))
         return self.transports[-1]

@@ -98,13 +98,15 @@ class Transport:
     Both ROUTERs, read in turns.
 
     :param reactor: the reactor.
+    :param user: the user that this process becomes once its sockets are bound; ``None``: it stays who it is.
     """
 
     _log = Logger()
     _owner: TransportOwner
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, user: int | None = None) -> None:
         self._reactor = reactor
+        self._user = user
         self._again: IDelayedCall | None = None
         self._inTurn = False
         self._toWorkers: list[Sequence[bytes]] = []
@@ -193,15 +195,19 @@ class Transport:
         """
         Bind the backend to a UNIX socket without a file as well, for our own workers.
 
-        The kernel has less to do for it than for TCP, and tells the process id of who connects.
+        The kernel has less to do for it than for TCP, and tells the process id of who connects.  It has no mode, so
+        ZeroMQ is told which users may connect: any other one is cut off at once, and takes no place.
 
         :return: its endpoint; C{None} where there are no such sockets, or they are not allowed.
         """
         if not sys.platform.startswith("linux"):
             return None
         try:
+            # What is bound before keeps the options that it was bound with.
+            for user in {os.geteuid(), os.geteuid() if self._user is None else self._user}:
+                self._backend.socket.set(zmq.IPC_FILTER_UID, user)
             return self._bind(self._backend, "backend", f"ipc://@pirate-{token_hex(8)}")
-        except BindError:
+        except (BindError, zmq.ZMQError):
             return None
 
     def lastCall(self) -> None:

@@ -275,6 +275,11 @@ class ChangeTests(DaemonCase):
         self.run_(self.make(Change(os.getuid()), frontend=["ipc:///tmp/f", 7000], backend="ipc:///tmp/b"))
         self.assertEqual(self.given, [("/tmp/f", os.getuid(), group), ("/tmp/b", os.getuid(), group)])
 
+    def test_own(self) -> None:
+        """The sockets are told of the new user, as whom our own workers come."""
+        self.run_(self.make(Change(os.getuid())))
+        self.assertEqual(self.stage.users, [os.getuid()])
+
     def test_group(self) -> None:
         """A group that is named goes before, and an unknown user has none."""
         self.assertEqual([Change(os.getuid(), 7).group(), Change(gid=7).group(), Change(1 << 30).group()], [7, 7, -1])

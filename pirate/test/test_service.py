@@ -11,6 +11,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+import pirate.process
 from pirate.errors import BindError, ConfigurationError, ReloadError, StartError, StopError
 from pirate.hooks import Hooks
 from pirate.service import SERVER_TRANSITIONS, JobServer, ServerState
@@ -183,6 +184,18 @@ class StartTests(ServerCase):
         self.settle()
         self.assertEqual(reasons, ["cannot load 'mod.fn': there is no module 'mod'"])
         self.assertIs(server.state, ServerState.STOPPED)
+
+    def test_memory(self) -> None:
+        """A limit to memory is refused where memory cannot be measured, at the start and later; nothing is bound."""
+        self.patch(pirate.process, "residentMemory", lambda pid: 0.0)
+        server = self.make(limits=Limits(maxMemory=100))
+        error = self.assertRaises(ConfigurationError, server.privilegedStartService)
+        self.assertIn("max-memory is 100", str(error))
+        self.assertIn("/proc", str(error))
+        self.assertEqual(self.stage.transports, [])
+        server = self.serve()
+        self.assertRaises(ConfigurationError, server.setLimits, maxMemory=100)
+        self.assertEqual(server.limits.maxMemory, 0)
 
     def test_setWorkers(self) -> None:
         """The number of workers, the dequeue callable and the log's level can be changed while the server runs."""

@@ -8,23 +8,26 @@ import select
 import shutil
 import socket
 import stat
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest import mock
 
 import zmq
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest, TestCase
 from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
 
 import pirate.transport
 from pirate.errors import BindError
 from pirate.router import Router
-from pirate.test.test_transport import Peer, TransportCase, TransportTests
+from pirate.test.test_transport import Listener, Peer, TransportCase, TransportTests
 from pirate.transport import Transport
 
 reactor: Any = _reactor
@@ -344,6 +347,25 @@ class EndpointTests(SocketCase, TestCase):
         transport = self.startTransport()
         [bound], _ = transport.bind([frontend], [backend])
         return transport, bound
+
+    async def test_own(self) -> None:
+        """Only our own user, and the one that we become, can connect to the socket that has no mode."""
+        if not sys.platform.startswith("linux"):
+            raise SkipTest("there are no such sockets here")
+        me, other = os.geteuid(), os.geteuid() + 1
+        for user, becomes, allowed in ((me, None, True), (other, None, False), (other, me, True)):
+            transport = Transport(reactor, becomes)
+            self._transports.append(transport)
+            listener: Any = Listener(self)
+            transport.start(listener)
+            with mock.patch("os.geteuid", lambda user=user: user):
+                endpoint = transport.bindOwn()
+            assert endpoint is not None
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.settimeout(PATIENCE)
+                peer.connect(endpoint.removeprefix("ipc://").replace("@", "\0", 1))
+                # What ZeroMQ says first, or the end.
+                self.assertEqual(len(await deferToThread(peer.recv, 1)), int(allowed), (user, becomes))
 
     async def test_ipc(self) -> None:
         """A UNIX socket is the owner's alone, serves, tells an address of its peers, and is gone afterwards."""
