@@ -135,8 +135,8 @@ class JobServer(Service):
             C{failed} (requests, by code), C{dropped} (messages, by reason),
             C{refused} (connections, by reason), C{backlog}, C{backlog_bytes} and C{backlog_oldest_seconds} (what waits
             now), C{in_hand} (requests now), C{workers} (now, by state), C{spawns}, C{exits} (by cause),
-            C{connections} (of both sockets: those that are open now, and what became of all; see
-            L{pirate.monitor.Monitor}); empty if the server is stopped.
+            C{connections} (of both sockets: how many are ``open`` now, and how many were ``accepted``, ``closed``,
+            ``refused``, ``cut-off`` and ``handshake-failed``); empty if the server is stopped.
         """
         return {} if self._run is None else self._run.stats()
 

@@ -115,7 +115,7 @@ class Stage:
         """
         Make a transport, which cannot bind what another one has bound.
 
-        :param user: as for :class:`pirate.transport.Transport`; it is kept in ``users``.
+        :param user: as for the real one; it is kept in ``users``.
         """
         self.users.append(user)
         inUse = {each: "Address already in use" for transport in self.transports for each in transport.bound}

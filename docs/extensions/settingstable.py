@@ -73,6 +73,9 @@ def others() -> Iterator[str]:
     for name, _, _, text in Options.optParameters:
         if name not in known:
             yield from [f".. option:: --{name}=N", "", f"   {_sentence(text)}", ""]
+    for name, _, text in Options.optFlags:
+        if name not in known:
+            yield from [f".. option:: --{name}", "", f"   {_sentence(text)}", ""]
 
 
 class SettingsDirective(SphinxDirective):

@@ -24,6 +24,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 import pirate
 from pirate.access import Refusal
 from pirate.app import App, Context, toFrames
+from pirate.backoff import FIRST_DELAY, LONGEST_DELAY
 from pirate.client.command import main as client
 from pirate.errors import Fatal
 from pirate.hooks import Hooks
@@ -158,11 +159,12 @@ class OptionTests(SynchronousTestCase):
             self.assertIn(f".. settings:: {owner}\n", text)
 
     def test_message(self) -> None:
-        """The message that the page on the command line quotes is the one that is printed."""
-        found = re.search(r"\$ twistd -n pirate (.+)\n +(pirate: .+)\n", read("docs/reference/command-line.rst"))
-        assert found is not None
-        error = self.assertRaises(Fatal, Options().parseOptions, found[1].split())
-        self.assertEqual(str(error), found[2])
+        """The messages that the page on the command line quotes are those that are printed."""
+        found = re.findall(r"\$ twistd -n pirate (.+)\n +(pirate: .+)\n", read("docs/reference/command-line.rst"))
+        self.assertEqual(len(found), 2)
+        for arguments, line in found:
+            error = self.assertRaises(Fatal, Options().parseOptions, arguments.split())
+            self.assertEqual(str(error), line)
 
     def test_netServer(self) -> None:
         """Everything that Net::Server has is in the table of where it went."""
@@ -253,6 +255,32 @@ class NameTests(SynchronousTestCase):
             module, case, method = name.rsplit(".", 2)
             tests = getattr(import_module(f"pirate.test.{module}"), case)
             self.assertTrue(hasattr(tests, method), name)
+
+    def test_backOff(self) -> None:
+        """The page on operation gives the pauses between starts as they are."""
+        text = " ".join(read("docs/howto/operate.rst").split())
+        self.assertIn(f"a pause that grows from {FIRST_DELAY:g} to {LONGEST_DELAY:g} seconds", text)
+
+    def test_countsNamed(self) -> None:
+        """What the pages say that ``stats()`` returns, it returns, and every number that it has is named somewhere."""
+        stage = Stage()
+        server = JobServer(stage.reactor, transport=stage.makeTransport)
+        server.startService()
+        known = set(server.stats())
+        server.abort()
+        section = r"^%s\n-+\n(.*?)(?=^\S.*\n[-=]{3,}\n)"
+        for page, title in (("howto/operate", "Numbers"), ("topics/reliability", "The account")):
+            found = re.search(section % title, read(f"docs/{page}.rst"), re.S | re.M)
+            assert found is not None
+            words = {word for word in literals(found[1]) if re.fullmatch(r"[a-z_]+", word)}
+            formula = re.search(r"received = .*", found[1])
+            words |= set(re.findall(r"[a-z_]+", formula[0])) - {"the", "sum", "of"} if formula else set()
+            self.assertEqual(words - known, set(), page)
+        found = re.search(section % "What was refused", read("docs/howto/bounds.rst"), re.S | re.M)
+        assert found is not None
+        self.assertEqual(set(re.findall(r"^    '(\w+)':", found[1], re.M)) - known, set())
+        everything = " ".join(page.read_text() for page in DOCS.rglob("*.rst")) + (JobServer.stats.__doc__ or "")
+        self.assertEqual([name for name in known if not re.search(rf"[`{{']{name}[`}}']", everything)], [])
 
     def test_counts(self) -> None:
         """C{JobServer.stats} says of each count that there is what it is."""
