@@ -47,7 +47,7 @@ def flood(trial: Trial, *, native: bool, flooders: int = 1, backlog: int = 10_00
     noise = neighbours.noise()
     turn = (inFlight + flooders + 1) / WORKERS * JOB
     limit = turn + trial.stall + noise
-    verdict.limit("1: a plain client waited", neighbours.here.longest(window) * 1000, limit * 1000, "ms")
+    verdict.limit("1: a plain client waited", neighbours.longest(window) * 1000, limit * 1000, "ms")
     verdict.limit("1: a ping waited", ping * 1000, (PING + noise) * 1000, "ms")
     verdict.limit("1: a flood was dropped after", dropped * 1000, (DROPPED + noise) * 1000, "ms")
     if neighbours.here.wrong:

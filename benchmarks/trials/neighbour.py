@@ -3,16 +3,20 @@ The client that must not notice anything, and its like at a server that nobody t
 
 Both servers and both clients share the machine with the attackers and with whatever else runs, so what the second
 client waits is what the machine makes everybody wait: a stall of the first one counts only as far as it exceeds that.
+Nor is it held against a server that its threads were ready to run, and no processor was free.
 """
 
 from __future__ import annotations
 
 from bisect import bisect
+from contextlib import suppress
+from pathlib import Path
 from statistics import median
+from threading import Event, Thread
 from time import monotonic
 
 from suite.stage import Failed, Program, Stage
-from trials.served import Server
+from trials.served import LOOK, Server
 
 #: What a good client calls itself; see ``programs/goodclient.py``.
 NAME = b"the good client"
@@ -49,19 +53,56 @@ class GoodClient:
         self._waits = [(float(began), float(took)) for began, took in map(str.split, told[1:-1])]
         self.asked, self.wrong = (int(word) for word in told[-1].replace(",", "").split()[1::2])
 
-    def waits(self, window: Window) -> list[float]:
-        """How long it waited, in seconds, for each answer for which it waited at some time within a window."""
+    def waits(self, window: Window) -> list[tuple[float, float]]:
+        """When it asked, and how many seconds it waited, if it waited at some time within a window."""
         first = max(bisect(self._waits, (window[0], 0.0)) - 1, 0)
         last = bisect(self._waits, (window[1], 0.0))
-        return [took for began, took in self._waits[first:last] if began + took >= window[0]]
+        return [(began, took) for began, took in self._waits[first:last] if began + took >= window[0]]
 
     def longest(self, window: Window) -> float:
         """The longest of these."""
-        return max(self.waits(window), default=0.0)
+        return max((took for _, took in self.waits(window)), default=0.0)
 
     def median(self, window: Window) -> float:
         """The median of these."""
-        return median(self.waits(window) or [0.0])
+        return median([took for _, took in self.waits(window)] or [0.0])
+
+
+class Queueing:
+    """
+    How long the threads of a process have been ready to run while no processor was free, as Linux counts it.
+
+    :param pid: the process, whose threads are all there.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._files = sorted(Path(f"/proc/{pid}/task").glob("*/schedstat"))
+        self._times: list[float] = []
+        self._delays: list[list[float]] = []
+        self._stop = Event()
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Look no more."""
+        self._stop.set()
+        self._thread.join()
+
+    def within(self, window: Window) -> float:
+        """The seconds, within a window, of the thread that has waited longest; those of a look more at either end."""
+        first = max(bisect(self._times, window[0]) - 1, 0)
+        last = min(bisect(self._times, window[1]), len(self._times) - 1)
+        return max(after - before for before, after in zip(self._delays[first], self._delays[last], strict=True))
+
+    def _run(self) -> None:
+        while True:
+            # The server may have ended: then nothing more is judged by it.
+            with suppress(OSError):
+                delays = [int(each.read_text().split()[1]) / 1e9 for each in self._files]
+                self._times.append(monotonic())
+                self._delays.append(delays)
+            if self._stop.wait(LOOK):
+                return
 
 
 class Neighbours:
@@ -82,12 +123,23 @@ class Neighbours:
         self.here.ready()
         self._there.ready()
         self._began = monotonic()
+        self._queueing = Queueing(server.pid)
 
     def end(self) -> None:
         """End both clients."""
         self._ended = monotonic()
+        self._queueing.end()
         self.here.end()
         self._there.end()
+
+    def longest(self, window: Window) -> float:
+        """
+        The longest that the good client has waited within a window, in seconds.
+
+        What its server has waited for a processor meanwhile is left out.
+        """
+        waits = self.here.waits(window)
+        return max((took - self._queueing.within((began, began + took)) for began, took in waits), default=0.0)
 
     def noise(self) -> float:
         """The longest that the client whose server is left alone has waited, in seconds."""

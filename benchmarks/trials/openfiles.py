@@ -53,7 +53,7 @@ def _atLimit(stage: Stage, limit: int, seconds: float, verdict: Verdict) -> None
     # By now, nobody is in the way any more: what a client still waits for will not come.
     neighbours.end()
     server.check()
-    wait = neighbours.here.longest((killed, monotonic()))
+    wait = neighbours.longest((killed, monotonic()))
     most = REPLACED + starting + neighbours.noise()
     verdict.limit(f"10: at {limit} files a client waited for new workers", wait * 1000, most * 1000, "ms")
     verdict.limit(f"10: at {limit} files the broker's share of a processor", share * 100, SHARE * 100, "%")

@@ -45,7 +45,7 @@ def output(trial: Trial, *, quiet: bool = False) -> Verdict:
     neighbours.end()
     verdict = Verdict()
     for deeds, window in windows.items():
-        longest = neighbours.here.longest(window)
+        longest = neighbours.longest(window)
         verdict.limit(
             f"2: beside {deeds} a client waited", longest * 1000, (trial.stall + neighbours.noise()) * 1000, "ms"
         )
@@ -85,7 +85,7 @@ def errors(trial: Trial) -> Verdict:
     most = FACTOR * neighbours.here.median(goodWindow) * max(noisier, 1)
     verdict.limit("3: a neighbour's median wait", neighbours.here.median(badWindow) * 1e6, most * 1e6, "us")
     limit = trial.stall + neighbours.noise()
-    verdict.limit("3: a neighbour waited", neighbours.here.longest(badWindow) * 1000, limit * 1000, "ms")
+    verdict.limit("3: a neighbour waited", neighbours.longest(badWindow) * 1000, limit * 1000, "ms")
     verdict.limit("3: lines logged", logged, LINES * seconds, "")
     rates = [load.answers.total() / (window[1] - window[0]) for load, window in ((good, goodWindow), (bad, badWindow))]
     verdict.limit("3: an error costs as many good answers:", rates[0] / max(rates[1], 1), COST, "")
