@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any
 
+from pirate.zmtp import RawPeer, frame
 from trials.attacks import ATTACKS, MANY, Target
 from trials.case import Case, Trial, Verdict
 from trials.neighbour import NAME, Neighbours, Window
 from trials.served import PATIENCE, Server
-from trials.zmtp import RawPeer, frame
 
 #: MiB and open files that the server may grow by after the first round of attacks.
 GROWTH, FILES = 16.0, 4

@@ -8,11 +8,11 @@ import socket
 from contextlib import suppress
 from time import monotonic, sleep
 
+from pirate.zmtp import GREETING, ready
 from suite.stage import Stage
 from trials.case import Case, Trial, Verdict
 from trials.neighbour import Neighbours
 from trials.served import Server
-from trials.zmtp import GREETING, ready
 
 #: The limits; the server's workers.
 LIMITS, WORKERS = (100, 300), 4

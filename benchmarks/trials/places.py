@@ -9,10 +9,10 @@ from contextlib import suppress
 from threading import Event, Thread
 from time import monotonic, sleep
 
+from pirate.zmtp import RawPeer
 from trials.case import Case, Trial, Verdict
 from trials.load import NativeLoad, askOnce
 from trials.served import PATIENCE, Server
-from trials.zmtp import RawPeer
 
 #: Connections that the server allows on each socket; its workers.
 CONNECTIONS, WORKERS = 12, 4

@@ -152,6 +152,7 @@ ALLOWED = {
     "servermixin": "service settings",
     "pytestplugin": "pytest serving",
     "testing": "",
+    "zmtp": "",
 }
 
 #: The modules without sockets, processes, files, threads and clocks, and all of the standard library that they need.

@@ -27,8 +27,8 @@ from pirate.test.integration.load import contextWithoutLinger
 from pirate.test.integration.support import ServerCase
 from pirate.test.integration.test_external import PlainWorker, upper
 from pirate.test.integration.visitor import Visitor, keysOf, knock
-from pirate.test.integration.zmtp import RawPeer, message
 from pirate.wire.frontend import header, parseHeader
+from pirate.zmtp import RawPeer, message
 
 PLAIN = {"plain_username": b"admin", "plain_password": b"admin"}
 

@@ -15,7 +15,7 @@ from pirate.settings import Bounds
 from pirate.test.integration.load import askNative
 from pirate.test.integration.support import ServerCase
 from pirate.test.integration.visitor import Visitor
-from pirate.test.integration.zmtp import RawPeer, frame, message
+from pirate.zmtp import RawPeer, frame, message
 
 #: KiB, as a setting.
 KIB = 1 / 1024

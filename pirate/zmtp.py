@@ -1,4 +1,4 @@
-"""A peer that speaks ZMTP 3.0 with its own hands, as far as it likes: it knows no command but READY."""
+"""A peer that speaks ZMTP 3.0 with its own hands, for tests and trials: it knows no command but READY."""
 
 from __future__ import annotations
 
