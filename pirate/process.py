@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from pirate.child import Exit
 from pirate.errors import LAST_WORDS, ConfigurationError, ExitCode
+from pirate.startup import FROM_TERMINAL
 
 #: Seconds that the streams of an ended process stay open for those who inherited them.
 STREAMS_GRACE = 1.0
@@ -57,7 +58,12 @@ class WorkerProcess(ProcessProtocol):
         """
         # -P: another checkout of pirate in the working directory is not this one.
         arguments = [sys.executable, "-P", "-m", "pirate.worker"]
-        reactor.spawnProcess(self, sys.executable, arguments, env=_environment(), childFDs={0: "w", 1: "r", 2: "r"})
+        # It inherits what is blocked, and lets it in when it ignores it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, FROM_TERMINAL)
+        try:
+            reactor.spawnProcess(self, sys.executable, arguments, env=_environment(), childFDs={0: "w", 1: "r", 2: "r"})
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.pid = self.transport.pid
 
     def begin(self, job: dict[str, Any]) -> None:

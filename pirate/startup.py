@@ -10,6 +10,16 @@ from typing import Any, NoReturn
 
 from pirate.errors import LAST_WORDS, ExitCode
 
+#: What a terminal sends to all processes that run in it: it is the server that decides.
+FROM_TERMINAL = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+def ignoreTerminal() -> None:
+    """Ignore what a terminal sends to all; the parent has blocked it, because a process is born with other handlers."""
+    for number in FROM_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FROM_TERMINAL)
+
 
 def showTraceback() -> None:
     """Write the error that is being handled to the standard error."""

@@ -25,7 +25,7 @@ from pirate.duty import Duty
 from pirate.errors import ConfigurationError, ExitCode
 from pirate.execution import Execution, Leave
 from pirate.imports import describe, load, place
-from pirate.startup import endWithParent, fail, readJob, settle, showTraceback
+from pirate.startup import endWithParent, fail, ignoreTerminal, readJob, settle, showTraceback
 from pirate.wire.backend import Info, announcement
 from pirate.wire.words import CANCEL, DEQUEUE, ERROR, EXITING, FIRST_ID, HEARTBEAT, RETIRE, WAITING, Code
 
@@ -249,8 +249,7 @@ def _several(job: dict[str, Any], target: Any) -> Callable[[Duty], None] | None:
 
 def main() -> NoReturn:
     """Be a worker."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
+    ignoreTerminal()
     # A fatal signal, the ABRT that the parent sends a job that takes too long among them, shows the stack first.
     faulthandler.enable()
     job = readJob()

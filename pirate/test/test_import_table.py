@@ -78,7 +78,7 @@ ALLOWED = {
     "threads": "app duty execution hand line startup wire.words zmq",
     # The edges.
     "logs": "twisted zope",
-    "process": "child errors twisted",
+    "process": "child errors startup twisted",
     "binding": "errors zmq",
     "chance": "",
     "discard": "zmq",

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -171,6 +173,15 @@ class SpawnTests(WorkerProcessCase):
         self.assertEqual(self.process.arguments, [sys.executable, "-P", "-m", "pirate.worker"])
         self.assertEqual(self.process.descriptors, {0: "w", 1: "r", 2: "r"})
         self.assertEqual(self.worker.pid, self.process.pid)
+
+    def test_terminal(self) -> None:
+        """It is born with the signals blocked that a terminal sends to all; in this process they are not."""
+        blocked: list[set[Any]] = []
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        self.reactor.spawned = lambda process: blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        self.spawn()
+        self.assertEqual(blocked, [before | {signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}])
+        self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, []), before)
 
     def test_environment(self) -> None:
         """It gets our environment, with this very package first on its import path."""

@@ -58,6 +58,16 @@ class SignalsTests(ProgramCase):
         self.assertEqual({ask(server.frontend, b"")[0] for _ in range(4)}, {b"brand new"})
         self.assertEqual(server.stop(), 0)
 
+    def test_unborn(self) -> None:
+        """What a terminal sends to all does nothing to a worker either, however young it is."""
+        server = self.twistd("pid", "--workers=1", "--log-level=3")
+        pid = int(server.out.until(r"worker (\d+) was started")[0][1])
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            os.kill(pid, number)
+        self.assertEqual(ask(server.ready().frontend, b""), [str(pid).encode()])
+        os.kill(pid, signal.SIGINT)
+        self.assertStops(server)
+
     def test_early(self) -> None:
         """Ctrl-C before the reactor runs leaves neither a process, nor a socket, nor a pid file."""
         code = (
