@@ -49,6 +49,11 @@ class Answers:
         """A native request has been accepted."""
         self._open[request.key] = request
 
+    def withdrawn(self, request: NativeRequest) -> None:
+        """A native request is given up, and nobody is there to be told."""
+        if self._open.get(request.key) is request:
+            del self._open[request.key]
+
     def find(self, key: bytes) -> NativeRequest | None:
         """The open request that a client calls so."""
         return self._open.get(key)

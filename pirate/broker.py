@@ -20,6 +20,7 @@ from pirate.limits import Terms
 from pirate.memory import Memory
 from pirate.services import Worker
 from pirate.tally import Tally
+from pirate.throttle import Throttle
 from pirate.wire.frontend import NativeRequest, Request, State
 from pirate.wire.words import CANCEL, HEARTBEAT, Code
 
@@ -27,6 +28,8 @@ _requestId = Struct(">Q").pack
 #: The bit that sets a request's id apart from every word.
 _ID_BIT = 1 << 63
 _MIB = 1 << 20
+#: How many requests, and how much of its bytes, may wait beyond the backlog, of those that are read all the same.
+ROOM, ROOM_BYTES = 1000, 0.25
 
 
 class Broker(Dispatcher):
@@ -61,6 +64,8 @@ class Broker(Dispatcher):
         answers = Answers(toClient, post or self._sendNow, tally, memory, tellPlain)
         super().__init__(toWorker, postToWorker, terms, answers, tally)
         self._toClient = toClient
+        self._throttle = Throttle()
+        self._crowding = 0
         self._most, self._mostBytes = terms.backlog, int(terms.backlogMib * _MIB)
         self._rejects = terms.backlogPolicy == "reject"
         self.silent: Callable[[bytes], None] = lambda identity: None
@@ -90,7 +95,27 @@ class Broker(Dispatcher):
 
     def wantsMore(self) -> bool:
         """Whether more requests should be read."""
-        return not self._services.waiting or self._rejects or not self.isFull()
+        services = self._services
+        return not services.waiting or self._rejects or not (services.over or self.isFull())
+
+    def mayLook(self) -> bool:
+        """
+        Whether one more message may be read, although no more requests are wanted.
+
+        A few are, several times a second: pings, cancels, and the first requests of other clients are among them.
+        """
+        return self._throttle.mayRead(self.now, self._used(), self._crowding, max(self._services.over, 1))
+
+    def untilLook(self) -> float | None:
+        """Return in how many seconds :meth:`mayLook` is worth asking again; ``None`` before something has ended."""
+        return None if self._used() >= 1 else max(self._throttle.due - self.now, 0.0)
+
+    def _used(self) -> float:
+        """How much of the room is used that there is beyond the backlog; 1: all of it."""
+        services = self._services
+        return max(
+            (services.waiting - self._most) / ROOM, (services.waitingBytes / self._mostBytes - 1) / ROOM_BYTES, 0.0
+        )
 
     def isShort(self, spare: int) -> bool:
         """Whether requests wait, or fewer workers than so many hold nothing."""
@@ -162,8 +187,26 @@ class Broker(Dispatcher):
         worker = service.ready.first()
         if worker is None:
             self._wait(request)
-        elif service.backlog or not self._give(worker, request):
+        elif service.ring or service.returned or not self._give(worker, request):
             self._dispatch(self._wait(request))
+        else:
+            return
+        share, services = request.share, self._services
+        if share.waiting > services.most or share.bytes > services.mostBytes or services.waiting > self._most:
+            self._crowd(request)
+
+    def _crowd(self, request: Request) -> None:
+        """A request waits that is too much for its client's share, or for the backlog."""
+        share, services = request.share, self._services
+        if share.waiting == 1 or request.state is not State.QUEUED:
+            # Everybody's first request is welcome.
+            return
+        if share.waiting > services.most or share.bytes > services.mostBytes:
+            if request.key or self._rejects:
+                self._fail(request, Code.BUSY, f"{share.waiting - 1} requests of this client are waiting")
+                return
+            services.note(share)
+        self._crowding += 1
 
     def refuse(self, request: Request, code: Code, message: str) -> None:
         """A request is not to be accepted: count it, and tell its client, if that can be told."""
@@ -222,9 +265,11 @@ class Broker(Dispatcher):
                 self._doom(holder, request)
 
     def withdraw(self, request: Request) -> None:
-        """A plain request's client has gone, or has sent another: if it still waits, it is not run."""
+        """The client of a request has gone, or has sent another: if it still waits, it is not run."""
         if request.state is State.QUEUED:
             self._finish(request)
+            if isinstance(request, NativeRequest):
+                self.answers.withdrawn(request)
             self.tally.withdrawn += 1
 
     def refuseRequests(self, message: str) -> None:

@@ -4,7 +4,7 @@ Which worker gets which request.
 The rules, beside those of L{pirate.ledger}:
 
 - A request goes to the worker with the fewest in hand, then the least recently used; with nobody free it waits its
-  turn in its service's backlog.  While somebody waits, nobody overtakes.
+  turn in its service's backlog, where the clients that have something waiting are served one request each in turn.
 - Only the worker that holds a request can answer it.
 - The first answer counts, also when it is that of a worker which has died meanwhile.
 """
@@ -272,10 +272,10 @@ class Dispatcher(Ledger):
     # --- the backlog
 
     def _feed(self, worker: Worker) -> None:
-        """Fill the hand of a worker, the oldest request first, and put the worker where it belongs then."""
+        """Fill the hand of a worker, and put the worker where it belongs then."""
         services = self._services
         while services.waiting and len(worker.held) < worker.room and worker.standing is Standing.SERVING:
-            service = services.oldest(worker)
+            service = services.nextFor(worker)
             if service is None or not self._giveHead(worker, service):
                 break
         services.place(worker)
@@ -295,13 +295,14 @@ class Dispatcher(Ledger):
 
     def _giveHead(self, worker: Worker, service: Service) -> bool:
         """Give a worker the request that is next; if it cannot be given, it stays next."""
-        request = service.backlog[0]
+        # It has been asked for, so one of these has it.
+        request = service.returned[0] if service.returned else service.ring[0].first
+        assert request is not None
         if request.deadline <= self.now:
             # It is given up with all the others whose time is over.
-            service.backlog.popleft()
+            service.removeHead()
             return True
         if not self._give(worker, request):
             return False
-        service.backlog.popleft()
-        self._services.leave(request)
+        self._services.leave(request, service)
         return True

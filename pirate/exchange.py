@@ -37,7 +37,7 @@ class Exchange:
     :param externalWorkers: whether workers that are not ours are admitted.
     :param condition: how the server is, for the answer to a ping.
     :param gate: whether a client may ask what it asks; C{None}: it may.
-    :ivar waiting: the plain clients whose requests wait.
+    :ivar waiting: the clients whose requests wait.
     :ivar dropped: messages that meant nothing or came from nobody we know, by reason.
     """
 
@@ -81,12 +81,14 @@ class Exchange:
             # Also before it is known: the very first requests are as hostile as any.
             if self._broker.wantsContext is not False:
                 request.peer, request.user = sender.address(), sender.userId()
+            elif sender.known:
+                request.user = sender.userId()
             if isinstance(request, NativeRequest):
-                self._native(request)
+                self._native(request, sender)
             else:
                 self._broker.requestReceived(request)
-                if request.state is State.QUEUED:
-                    self.waiting.add(request, sender)
+                if request.state is State.QUEUED and not self.waiting.add(request, sender):
+                    self._broker.withdraw(request)
         elif request is not None:
             self._malformed(request)
 
@@ -124,13 +126,24 @@ class Exchange:
         message = parseWorkerMessage(frames)
         self._received[type(message)](message)
 
-    def _native(self, request: NativeRequest) -> None:
+    def _native(self, request: NativeRequest, sender: Sender) -> None:
         if request.command == "request":
             self._broker.requestReceived(request)
+            if request.state is State.QUEUED:
+                if not self.waiting.add(request, sender):
+                    self._broker.withdraw(request)
+            elif request.state is State.NEW:
+                self._sentAgain(request, sender)
         elif request.command == "ping":
             self._toClient(request.pong({"server": "pirate", "version": pirate.__version__, **self._condition()}))
         else:
             self._broker.cancel(request)
+
+    def _sentAgain(self, request: NativeRequest, sender: Sender) -> None:
+        """A request has been sent again: if the first still waits, this client waits for it, too."""
+        first = self._broker.answers.find(request.key)
+        if first is not None and first.state is State.QUEUED:
+            self.waiting.add(first, sender, request.route[0])
 
     def _reply(self, reply: Reply) -> None:
         self._broker.replyReceived(reply.worker, reply.request, reply.body)

@@ -66,6 +66,8 @@ class MemorySender:
     :param user: who it is, if that is known.
     """
 
+    known = True
+
     def __init__(self, address: str, client: bytes, req: bool = False, user: str | None = None) -> None:
         self._req = req
         self._user = user
@@ -79,6 +81,10 @@ class MemorySender:
     def connection(self) -> int:
         """See L{pirate.waiting.Sender}."""
         return int.from_bytes(self._client, "big")
+
+    def isGone(self) -> bool:
+        """See L{pirate.waiting.Sender}."""
+        return False
 
     def userId(self) -> str | None:
         """See L{pirate.waiting.Sender}."""
@@ -114,6 +120,7 @@ class MemoryTransport:
         self._refusals = refusals or {}
         self._ports = count(firstPort)
         self._again: Any = None
+        self._nextLook: Any = None
         self.frontend = MemoryRouter(self.wake)
         self.backend = MemoryRouter(self.wake)
         self.users: dict[bytes, str] = {}
@@ -193,8 +200,10 @@ class MemoryTransport:
     def _shut(self) -> None:
         self.bound, self.closed = [], True
         again, self._again = self._again, None
-        if again is not None:
-            again.cancel()
+        look, self._nextLook = self._nextLook, None
+        for each in (again, look):
+            if each is not None:
+                each.cancel()
 
     def _opened(self, side: MemoryRouter) -> MemoryRouter:
         if self.closed:
@@ -209,17 +218,25 @@ class MemoryTransport:
         self._read(self.backend, owner.fromWorker)
         if not self.closed and owner.wanted():
             self._read(self.frontend, self._fromClient)
+        while not self.closed and self.frontend.waiting and not owner.wanted() and owner.mayLook():
+            self._read(self.frontend, self._fromClient, 1)
         if self.closed:
             return
         owner.turned()
         if self.backend.waiting or (self.frontend.waiting and owner.wanted()):
             self.wake()
+        elif self.frontend.waiting and self._nextLook is None and (delay := owner.untilLook()) is not None:
+            self._nextLook = self._reactor.callLater(delay, self._takeLook)
+
+    def _takeLook(self) -> None:
+        self._nextLook = None
+        self.wake()
 
     def _fromClient(self, frames: list[bytes]) -> None:
         self._owner.fromClient(frames, MemorySender(self.address, frames[0], self.req, self.users.get(frames[0])))
 
-    def _read(self, side: MemoryRouter, received: Callable[[list[bytes]], None]) -> None:
-        for _ in range(min(len(side.waiting), MESSAGES)):
+    def _read(self, side: MemoryRouter, received: Callable[[list[bytes]], None], most: int = MESSAGES) -> None:
+        for _ in range(min(len(side.waiting), most)):
             try:
                 if not self.closed:
                     received(side.waiting.popleft())

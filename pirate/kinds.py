@@ -130,5 +130,6 @@ FRAME_MIB = Kind(
     "a number of MiB, from 1/1024 to a million",
     "MiB",
 )
+SHARE = Kind(float, lambda value: _isNumber(value) and 0 < value <= 1, "a number, more than 0 and at most 1")
 RATE = Kind(float, _isNumber, "a number of requests a second, 0 or more", "requests a second")
 POLICY = Kind(str, lambda value: value in ("wait", "reject"), "wait or reject")

@@ -24,6 +24,8 @@ from pirate.timetable import NEVER, Timetable
 from pirate.wire.frontend import Request, State
 from pirate.wire.words import Code
 
+_MIB = 1 << 20
+
 
 class Ledger:
     """
@@ -42,7 +44,9 @@ class Ledger:
         self.now = 0.0
         self.watch: Callable[[bytes, bool], None] | None = None
         self._workers: dict[bytes, Worker] = {}
-        self._services = Services()
+        self._services = Services(
+            max(int(terms.backlog * terms.clientShare), 1), int(terms.backlogMib * _MIB * terms.clientShare)
+        )
         self._timetable = Timetable(terms)
         self._moved: dict[bytes, Request] = {}
         self._inHand = 0

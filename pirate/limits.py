@@ -16,6 +16,7 @@ from pirate.kinds import (
     POLICY,
     RATE,
     SECONDS,
+    SHARE,
     SOME,
     SOME_BEATS,
     SOME_MIB,
@@ -133,6 +134,9 @@ class Terms:
     backlog: int = setting(10_000, SOME, "requests that may wait")
     backlogMib: float = setting(256.0, SOME_MIB, "size of all that may wait")
     backlogPolicy: str = setting("wait", POLICY, "what happens beyond that: wait (read no more) or reject (busy)")
+    clientShare: float = setting(
+        0.5, SHARE, "how much of the backlog one client may fill: beyond it, it is told busy, or held back"
+    )
     remember: float = setting(60.0, SECONDS, "time for which the answers to native clients are remembered; 0: not")
     rememberEntries: int = setting(0, COUNT, "answers remembered at most; 0: as many as remember-mib has room for")
     rememberMib: float = setting(64.0, MIB, "memory for the answers remembered; the oldest go first")

@@ -56,6 +56,9 @@ class Monitor(ZmqConnection):
     def __len__(self) -> int:
         return len(self._open)
 
+    def __contains__(self, connection: object) -> bool:
+        return connection in self._open
+
     def logPrefix(self) -> str:
         """What the reactor calls this."""
         return "pirate"
@@ -103,14 +106,15 @@ class FrameSender:
     """
     What ZeroMQ knows of who sent a frame.
 
-    :param before: called before the connection's number is given, to learn of those that are closed.
+    :param monitor: knows which connections of its socket are open.
     """
 
-    __slots__ = ("_before", "_frame")
+    __slots__ = ("_frame", "_monitor")
+    known = False
 
-    def __init__(self, frame: Any, before: Callable[[], None]) -> None:
+    def __init__(self, frame: Any, monitor: Monitor) -> None:
         self._frame = frame
-        self._before = before
+        self._monitor = monitor
 
     def address(self) -> str | None:
         """See L{pirate.waiting.Sender}."""
@@ -119,9 +123,15 @@ class FrameSender:
 
     def connection(self) -> int | None:
         """See L{pirate.waiting.Sender}."""
-        self._before()
+        # Connections that are closed must be known before their numbers are seen again.
+        self._monitor.doRead()
         number: int | None = self._property(_SRCFD)
-        return number
+        return number if number in self._monitor else None
+
+    def isGone(self) -> bool:
+        """See L{pirate.waiting.Sender}."""
+        number = self._property(_SRCFD)
+        return number is not None and number not in self._monitor
 
     def userId(self) -> str | None:
         """Not known: without ZAP, what ZeroMQ has here is what the peer calls itself."""
@@ -142,6 +152,7 @@ class KnownSender(FrameSender):
     """The same of a socket whose peers ZAP has let in, and told who they are."""
 
     __slots__ = ()
+    known = True
 
     def userId(self) -> str | None:
         """See L{pirate.waiting.Sender}."""

@@ -140,12 +140,13 @@ class Router(ZmqConnection):
         self.armed = True
         return False
 
-    def read(self, received: Callable[[list[bytes], Any], None], sure: bool) -> None:
+    def read(self, received: Callable[[list[bytes], Any], None], sure: bool, most: int = MAX_MESSAGES) -> None:
         """
         Read a bounded number of messages.
 
         :param received: called with each message, and its last frame as ZeroMQ has it.
         :param sure: whether there is something to read, by all appearances.
+        :param most: how many messages, at most.
         """
         receive = self._receive
         budget, limit, copied = MAX_BYTES, self._maxBytes, self._copied
@@ -154,7 +155,7 @@ class Router(ZmqConnection):
         # To ask costs half of what it costs to fail: it pays for the first messages, not for each of many.
         if not sure and not self.pending():
             return
-        for count in range(MAX_MESSAGES):
+        for count in range(most):
             if count == 1 and not self.pending():
                 return
             try:

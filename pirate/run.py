@@ -136,6 +136,7 @@ class Run:
         self.fromWorker = self._exchange.fromWorker
         self.missed = self._broker.missed
         self.wanted = self._broker.wantsMore
+        self.mayLook, self.untilLook = self._broker.mayLook, self._broker.untilLook
         self._transport.start(self)
 
     def bind(self) -> Endpoints:

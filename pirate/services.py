@@ -8,6 +8,9 @@ from enum import Enum
 
 from pirate.wire.frontend import Request, State
 
+#: Empty queues, and requests that wait no more, of which notes are kept at least before they are looked for.
+FEW = 500
+
 
 class Standing(Enum):
     """Whether a worker may be given requests."""
@@ -112,44 +115,152 @@ class ReadyWorkers:
         return next(iter(levels[self._least]))
 
 
+class Share:
+    """
+    What one client has waiting, for all services together.
+
+    :ivar waiting: how many requests.
+    :ivar bytes: the bytes of all of them.
+    :ivar over: whether it has more than its share of the backlog, and is counted among those that have.
+    """
+
+    __slots__ = ("bytes", "over", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.bytes = 0
+        self.over = False
+
+
+class ClientQueue:
+    """
+    One client's requests that wait for one service.
+
+    :ivar share: what it has waiting altogether.
+    :ivar first: the request that is next, or was until it was given up; ``None``: it has no place in the ring.
+    :ivar rest: those behind it, in order; ``None`` until there is one.
+    """
+
+    __slots__ = ("first", "rest", "share")
+
+    def __init__(self, share: Share) -> None:
+        self.share = share
+        self.first: Request | None = None
+        self.rest: deque[Request] | None = None
+
+    def prune(self) -> None:
+        """Forget the requests behind the first that wait no more."""
+        self.rest = deque(each for each in self.rest or () if each.state is State.QUEUED)
+
+
 class Service:
     """
     One service name.
 
     :ivar workers: how many serve it, ready or not.
-    :ivar backlog: who waits, in order.
+    :ivar returned: requests whose worker was lost; they are served first.
+    :ivar ring: the queues of the clients that have something waiting, each of which is served one request in turn.
+    :ivar queues: the same by client, and some empty ones.
+    :ivar served: the higher, the later it had its turn with a worker of several services.
     :ivar dispatching: whether what waits is being given out at the moment.
     """
 
-    __slots__ = ("backlog", "dispatching", "ready", "workers")
+    __slots__ = ("dispatching", "queues", "ready", "returned", "ring", "served", "workers")
 
     def __init__(self) -> None:
-        self.backlog: deque[Request] = deque()
+        self.returned: deque[Request] = deque()
+        self.ring: deque[ClientQueue] = deque()
+        self.queues: dict[bytes | str, ClientQueue] = {}
         self.ready = ReadyWorkers()
         self.workers = 0
+        self.served = 0
         self.dispatching = False
 
     def head(self) -> Request | None:
-        """The request that is next, which stays where it is; those that are done meanwhile are dropped."""
-        backlog = self.backlog
-        while backlog and backlog[0].state is not State.QUEUED:
-            backlog.popleft()
-        return backlog[0] if backlog else None
+        """Return the request that is next, which stays where it is; those that are done meanwhile are dropped."""
+        returned = self.returned
+        while returned:
+            if returned[0].state is State.QUEUED:
+                return returned[0]
+            returned.popleft()
+        ring = self.ring
+        while ring:
+            queue = ring[0]
+            first = queue.first
+            if first is not None and first.state is State.QUEUED:
+                return first
+            # The client keeps its turn for its next request.
+            if queue.rest:
+                queue.first = queue.rest.popleft()
+            else:
+                queue.first = None
+                ring.popleft()
+        return None
+
+    def removeHead(self) -> None:
+        """Remove the request that is next; its client has its next turn after all others."""
+        if self.returned:
+            self.returned.popleft()
+            return
+        queue = self.ring.popleft()
+        if queue.rest:
+            queue.first = queue.rest.popleft()
+            self.ring.append(queue)
+        else:
+            queue.first = None
+
+    def queued(self) -> Iterator[Request]:
+        """Return all that wait."""
+        for each in self.returned:
+            if each.state is State.QUEUED:
+                yield each
+        for queue in self.ring:
+            for request in (queue.first, *(queue.rest or ())):
+                if request is not None and request.state is State.QUEUED:
+                    yield request
+
+    def forget(self) -> None:
+        """Drop what does not wait any more, and the queues that are empty then."""
+        for queue in self.ring:
+            if queue.rest:
+                queue.prune()
+            if queue.first is not None and queue.first.state is not State.QUEUED:
+                queue.first = queue.rest.popleft() if queue.rest else None
+        left = [queue for queue in self.ring if queue.first is not None]
+        self.ring.clear()
+        self.ring.extend(left)
+        self.queues = {
+            client: queue for client, queue in self.queues.items() if queue.first is not None or queue.share.waiting
+        }
 
 
 class Services:
     """
     Every service name that is known: the unnamed one, and those that a worker serves or somebody waits for.
 
+    Within a service, the clients that have something waiting are served in turn, one request each.  Each call takes the
+    same time whatever their number.  A client is the user that it proved to be, and else its routing id, which is that
+    of one connection.
+
+    :param most: how many requests of one client may wait before it has more than its share.
+    :param mostBytes: the same in bytes.
     :ivar waiting: how many requests wait.
     :ivar waitingBytes: the bytes of all of them.
+    :ivar over: how many clients have more than their share.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 1 << 62, mostBytes: int = 1 << 62) -> None:
+        self.most = most
+        self.mostBytes = mostBytes
         self._byName: dict[str, Service] = {"": Service()}
         self.get = self._byName.get
         self.waiting = 0
         self.waitingBytes = 0
+        self.over = 0
+        self._shares: dict[bytes | str, Share] = {}
+        self._served = 0
+        self._known = 0
+        self._mostKnown = FEW
 
     def enroll(self, worker: Worker) -> None:
         """A worker has come."""
@@ -199,27 +310,82 @@ class Services:
             service = self._byName[request.service] = Service()
         request.state = State.QUEUED
         request.since = now
+        client = request.user or request.route[0]
+        queue = service.queues.get(client)
+        if queue is None:
+            queue = self._enter(service, client)
+        request.share = share = queue.share
+        weight = request.weight()
         self.waiting += 1
-        self.waitingBytes += request.weight()
+        self.waitingBytes += weight
+        share.waiting += 1
+        share.bytes += weight
         if front:
-            service.backlog.appendleft(request)
+            service.returned.appendleft(request)
+        elif queue.first is None:
+            queue.first = request
+            service.ring.append(queue)
+        elif queue.rest is None:
+            queue.rest = deque((request,))
         else:
-            service.backlog.append(request)
+            queue.rest.append(request)
+            if len(queue.rest) > 2 * share.waiting + FEW:
+                queue.prune()
         return service
 
-    def leave(self, request: Request) -> None:
-        """A request that waited waits no more."""
-        self.waiting -= 1
-        self.waitingBytes -= request.weight()
+    def leave(self, request: Request, head: Service | None = None) -> None:
+        """
+        A request that waited waits no more.
 
-    def oldest(self, worker: Worker) -> Service | None:
-        """Of a worker's services, the one whose next request is the oldest; C{None} if nobody waits."""
+        :param head: the service whose next request it is, from which it is to be removed.
+        """
+        if head is not None:
+            head.removeHead()
+        weight = request.weight()
+        self.waiting -= 1
+        self.waitingBytes -= weight
+        share = request.share
+        share.waiting -= 1
+        share.bytes -= weight
+        if share.over and share.waiting <= self.most and share.bytes <= self.mostBytes:
+            share.over = False
+            self.over -= 1
+
+    def note(self, share: Share) -> None:
+        """A client has more than its share."""
+        if not share.over:
+            share.over = True
+            self.over += 1
+
+    def _enter(self, service: Service, client: bytes | str) -> ClientQueue:
+        """A client has something waiting that has not lately had."""
+        if self._known >= self._mostKnown:
+            for each in self._byName.values():
+                each.forget()
+            kept = [item for each in self._byName.values() for item in each.queues.items()]
+            self._shares = {client: queue.share for client, queue in kept}
+            self._known = len(kept)
+            self._mostKnown = 2 * len(kept) + FEW
+        share = self._shares.get(client)
+        if share is None:
+            share = self._shares[client] = Share()
+        queue = service.queues[client] = ClientQueue(share)
+        self._known += 1
+        return queue
+
+    def nextFor(self, worker: Worker) -> Service | None:
+        """Return the one of a worker's services that it serves next: they take turns; ``None`` if nothing waits."""
         names = worker.services
         if len(names) == 1:
             service = self._byName[names[0]]
             return None if service.head() is None else service
-        heads = [(head.id, name) for name in names if (head := self._byName[name].head())]
-        return self._byName[min(heads)[1]] if heads else None
+        waiting = [service for name in names if (service := self._byName[name]).head() is not None]
+        if not waiting:
+            return None
+        service = min(waiting, key=lambda each: each.served)
+        self._served += 1
+        service.served = self._served
+        return service
 
     def oldestSince(self) -> Iterator[float]:
         """Since when the next request of each service has waited."""
@@ -227,4 +393,4 @@ class Services:
 
     def queued(self) -> list[Request]:
         """All that wait, service by service."""
-        return [each for service in self._byName.values() for each in service.backlog if each.state is State.QUEUED]
+        return [each for service in self._byName.values() for each in service.queued()]

@@ -17,7 +17,7 @@ class Tally:
     :ivar failed: requests given up, by code.
     :ivar joined: requests that were sent again while the first was waiting or running.
     :ivar remembered: requests that were sent again after the first had been answered.
-    :ivar withdrawn: plain requests whose client had gone, or had sent another, before a worker was free.
+    :ivar withdrawn: requests whose client had gone, or, if plain, had sent another, before a worker was free.
     :ivar redispatched: requests moved from a lost worker to another.
     :ivar forgotten: outcomes that were forgotten before their time, because there was no room to remember them.
     :ivar late: answers to requests that their sender did not hold, or that were answered already.

@@ -80,6 +80,12 @@ class TransportOwner(Protocol):
     def wanted(self) -> bool:
         """Whether the frontend should be read at all."""
 
+    def mayLook(self) -> bool:
+        """Whether one more message of the frontend should be read, if otherwise it should not be."""
+
+    def untilLook(self) -> float | None:
+        """How many seconds later that is to be asked again; C{None}: only after something else has happened."""
+
     def turned(self) -> None:
         """A turn ends."""
 
@@ -108,6 +114,7 @@ class Transport:
         self._reactor = reactor
         self._user = user
         self._again: IDelayedCall | None = None
+        self._nextLook: IDelayedCall | None = None
         self._inTurn = False
         self._toWorkers: list[Sequence[bytes]] = []
         seedLibrary()
@@ -172,7 +179,7 @@ class Transport:
 
     def speaker(self) -> str | None:
         """The address that the worker's message has come from that is being read."""
-        return FrameSender(self._last, self._noteGone).address()
+        return FrameSender(self._last, self._backendMonitor).address()
 
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """
@@ -260,6 +267,9 @@ class Transport:
         if self._again is not None and self._again.active():
             self._again.cancel()
         self._again = None
+        if self._nextLook is not None:
+            self._nextLook.cancel()
+            self._nextLook = None
         # In the middle of a turn, there may be messages that were to go later.
         self._sendToWorkers()
         self._outbox.close()
@@ -313,8 +323,11 @@ class Transport:
                     self._readOn()
                 if self._toWorkers:
                     self._sendToWorkers()
-            if (late or not frontend.armed) and frontend.factory is not None and owner.wanted():
-                frontend.read(self._frontendReceived, fired is frontend)
+            if (late or not frontend.armed) and frontend.factory is not None:
+                if owner.wanted():
+                    frontend.read(self._frontendReceived, fired is frontend)
+                else:
+                    self._look()
                 if self._toWorkers:
                     self._sendToWorkers()
             if self._outbox.together and owner.pressed() and backend.fd < SELECTABLE:
@@ -330,8 +343,28 @@ class Transport:
             self._inTurn = False
         more = not backend.armed and backend.pending()
         # The frontend is asked also while it is not wanted, or its descriptor would go on telling of the same.
-        if (not frontend.armed and frontend.pending() and owner.wanted()) or more:
+        if not frontend.armed and frontend.pending():
+            if owner.wanted():
+                more = True
+            else:
+                self._lookLater()
+        if more:
             self.wake()
+
+    def _look(self) -> None:
+        """Read a few messages although no more requests are wanted: what else clients say, and the first of others."""
+        frontend = self._frontend
+        while not frontend.armed and frontend.factory is not None and self._owner.mayLook():
+            frontend.read(self._frontendReceived, sure=False, most=1)
+
+    def _lookLater(self) -> None:
+        delay = None if self._nextLook is not None else self._owner.untilLook()
+        if delay is not None:
+            self._nextLook = self._reactor.callLater(delay, self._takeLook)
+
+    def _takeLook(self) -> None:
+        self._nextLook = None
+        self._turn()
 
     def _readOn(self) -> None:
         """Read all that workers have said so far: what is due may be to stop those who have."""
@@ -372,7 +405,7 @@ class Transport:
             if self._revoked and last.get("User-Id") in self._revoked:
                 self._owner.clientRevoked(frames)
                 return
-            self._owner.fromClient(frames, self._sender(last, self._noteGone))
+            self._owner.fromClient(frames, self._sender(last, self._monitor))
         except Exception:
             self._log.failure("a message of a client was dropped")
 
@@ -388,7 +421,7 @@ class Transport:
 
     def _frontendRefused(self, frames: list[bytes], last: Any, reason: str) -> None:
         try:
-            self._owner.clientRefused(frames, self._sender(last, self._noteGone), reason)
+            self._owner.clientRefused(frames, self._sender(last, self._monitor), reason)
         except Exception:
             self._log.failure("a message of a client was dropped")
 
@@ -399,13 +432,9 @@ class Transport:
             self._log.failure("a message of a worker was dropped")
 
     def _cutOff(self, monitor: Monitor, frame: Any) -> None:
-        connection = FrameSender(frame, monitor.doRead).connection()
+        connection = FrameSender(frame, monitor).connection()
         if connection is not None:
             monitor.cutOff(connection)
-
-    def _noteGone(self) -> None:
-        """Connections that are closed must be known before their numbers are seen again."""
-        self._monitor.doRead()
 
 
 def _openFiles() -> int:

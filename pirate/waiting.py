@@ -1,27 +1,46 @@
-"""The plain clients whose requests wait: if one goes away, or gives up, its request need not be run."""
+"""The clients whose requests wait: if one goes away, or a plain one gives up, its request need not be run."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Protocol
 
-from pirate.wire.frontend import Request, State
+from pirate.wire.frontend import NativeRequest, Request, State
 
-#: Requests of one client that has gone which are withdrawn at once, at most.
+#: Requests of one client that has gone which are withdrawn at once, at most; and notes of its requests that are kept at
+#: least before those that do not wait any more are looked for.
 FEW = 8
 #: Of those with more, requests which are withdrawn at a time; each takes about a microsecond.
 MOST = 500
+#: Names of clients that have gone which are known, at most, each with its connection.
+NAMES = 1000
+#: Names that ZeroMQ makes are this byte and a number that goes up, and round.
+_MADE, _MADE_LENGTH = 0, 5
+_HALF = 1 << 31
 
 
 class Sender(Protocol):
-    """What a transport knows of who sent a message; each question costs about a microsecond."""
+    """
+    What a transport knows of who sent a message; each question costs about a microsecond.
+
+    :ivar known: whether :meth:`userId` is worth asking.
+    """
+
+    known: bool
 
     def address(self) -> str | None:
         """The address that it came from, where that is known."""
 
     def connection(self) -> int | None:
-        """A number for the connection that it came by, which others have after it is closed."""
+        """
+        A number for the connection that it came by, which others have after it is closed.
+
+        :return: C{None} if it is not known, or closed.
+        """
+
+    def isGone(self) -> bool:
+        """Whether its connection is closed for certain; to be asked after C{connection}."""
 
     def userId(self) -> str | None:
         """Who it is, if it had to prove that."""
@@ -31,15 +50,21 @@ class Sender(Protocol):
 
 
 class _Client:
-    """A plain client.  :ivar requests: those of its requests that wait, and perhaps some that do not any more."""
+    """
+    A client.
 
-    __slots__ = ("connection", "name", "oneByOne", "requests")
+    :ivar requests: those that it waits for, by the broker's id, and perhaps some that do not wait any more.
+    :ivar most: how many there may be before the latter are looked for.
+    """
+
+    __slots__ = ("connection", "most", "name", "oneByOne", "requests")
 
     def __init__(self, name: bytes, connection: int, oneByOne: bool) -> None:
         self.name = name
         self.connection = connection
         self.oneByOne = oneByOne
-        self.requests: list[Request] = []
+        self.requests: dict[bytes, Request] = {}
+        self.most = FEW
 
 
 class Waiting:
@@ -47,8 +72,9 @@ class Waiting:
     Who waits, by connection and by routing id.
 
     A name that ZeroMQ made, whose first byte is 0, belongs to one connection only, so such a client is asked once where
-    it comes from; one that names itself may come back by another connection, and is asked each time.  A native client
-    is not among them: it may come back and ask for its answer.
+    it comes from; one that names itself may come back by another connection, and is asked each time.
+
+    A native request may be waited for by several clients, if it was sent again: it is withdrawn when the last has gone.
 
     :param withdraw: called with a request that nobody waits for any more.
     :ivar orphans: requests of clients that have gone which are to be withdrawn.
@@ -58,25 +84,38 @@ class Waiting:
         self._withdraw = withdraw
         self._byConnection: dict[int, _Client] = {}
         self._byName: dict[bytes, _Client] = {}
+        self._gone: OrderedDict[bytes, int] = OrderedDict()
         self.orphans: deque[Request] = deque()
 
     def __len__(self) -> int:
         return sum(len(client.requests) for client in self._byConnection.values())
 
-    def add(self, request: Request, sender: Sender) -> None:
-        """A plain request has begun to wait.  An older one of the same REQ socket is not waited for any more."""
-        name = request.route[0]
+    def add(self, request: Request, sender: Sender, name: bytes | None = None) -> bool:
+        """
+        A request has begun to wait.  An older plain one of the same REQ socket is not waited for any more.
+
+        :param name: the routing id of a client that has sent it again; C{None}: it is the first.
+        :return: false if the client has gone already, and its message was among those that had not been read.
+        """
+        if name is None:
+            name = request.route[0]
         client = self._byName.get(name)
-        if client is None or name[0]:
-            client = self._ask(name, sender)
+        if client is None or name[0] != _MADE:
+            connection = sender.connection()
+            # To ask for it may have told of some that are gone.
+            if self._isStale(name, connection) if connection is not None else sender.isGone():
+                return False
+            client = None if connection is None else self._meet(name, connection, sender)
             if client is None:
-                return
+                return True
         requests = client.requests
         if client.oneByOne:
             self._giveUp(client)
-        elif len(requests) > 8 and requests[0].state is not State.QUEUED:
-            requests[:] = [each for each in requests if each.state is State.QUEUED]
-        requests.append(request)
+        elif len(requests) >= client.most:
+            client.requests = requests = {key: each for key, each in requests.items() if each.state is State.QUEUED}
+            client.most = max(2 * len(requests), FEW)
+        requests[request.id] = request
+        return True
 
     def gone(self, connection: int) -> None:
         """A connection has been closed.  If much waits that came by it, that is for L{withdraw}."""
@@ -84,25 +123,36 @@ class Waiting:
         if client is not None:
             if self._byName.get(client.name) is client:
                 del self._byName[client.name]
+            if client.name[0] == _MADE:
+                self._gone[client.name] = connection
+                if len(self._gone) > NAMES:
+                    self._gone.popitem(last=False)
             if len(client.requests) > FEW:
-                self.orphans.extend(client.requests)
+                self.orphans.extend(client.requests.values())
             else:
                 self._giveUp(client)
 
     def withdraw(self) -> None:
         """Withdraw some of the orphans, the oldest first."""
-        orphans, withdraw = self.orphans, self._withdraw
+        orphans = self.orphans
         for _ in range(min(len(orphans), MOST)):
-            withdraw(orphans.popleft())
+            self._drop(orphans.popleft())
 
-    def _ask(self, name: bytes, sender: Sender) -> _Client | None:
-        """Find out where a client comes from; C{None} if that is not known."""
-        connection = sender.connection()
-        if connection is None:
-            return None
-        # To ask for it may have told of some that are gone.
+    def _isStale(self, name: bytes, connection: int) -> bool:
+        """Whether a connection's number has passed on to a client that came after this one."""
+        if self._gone.get(name) == connection:
+            return True
+        holder = self._byConnection.get(connection)
+        return holder is not None and _isOlder(name, holder.name)
+
+    def _meet(self, name: bytes, connection: int, sender: Sender) -> _Client:
+        """Return the client of this name, as it has come by this connection."""
         client = self._byName.get(name)
         if client is None or client.connection != connection:
+            holder = self._byConnection.get(connection)
+            if holder is not None and _isOlder(holder.name, name):
+                # It has gone before it was known: its number is this one's now.
+                self.gone(connection)
             before, client = client, _Client(name, connection, sender.asksOneByOne())
             if before is not None and client.oneByOne:
                 self._giveUp(before)
@@ -110,6 +160,21 @@ class Waiting:
         return client
 
     def _giveUp(self, client: _Client) -> None:
-        for request in client.requests:
-            self._withdraw(request)
+        for request in client.requests.values():
+            self._drop(request)
         client.requests.clear()
+
+    def _drop(self, request: Request) -> None:
+        """Withdraw a request, unless it is a native one which another client waits for that is there."""
+        if isinstance(request, NativeRequest):
+            byName = self._byName
+            if request.route[0] in byName or any(each.route[0] in byName for each in request.joined):
+                return
+        self._withdraw(request)
+
+
+def _isOlder(name: bytes, other: bytes) -> bool:
+    """Whether ZeroMQ has made one name before another; false if it has not made both."""
+    if name == other or not len(name) == len(other) == _MADE_LENGTH or name[0] != _MADE or other[0] != _MADE:
+        return False
+    return (int.from_bytes(other[1:], "big") - int.from_bytes(name[1:], "big")) % (1 << 32) < _HALF

@@ -286,6 +286,131 @@ class BacklogTests(SynchronousTestCase):
         self.assertEqual(len(bench.sent()), 3)
 
 
+class FairTests(SynchronousTestCase):
+    """One client's flood beside the requests of others."""
+
+    def test_flood(self) -> None:
+        """
+        Under a flood of 20,000 requests each other client waits for what is in hand, and one job of each that waits.
+
+        Two workers, jobs of 2 ms: the time is counted in jobs.
+        """
+        bench = Bench(backlog=50_000, clientShare=1.0)
+        bench.ready(b"A", b"B")
+        holding: dict[bytes, bytes] = {}
+        others = [b"a", b"b", b"c", b"d"]
+
+        def finish() -> None:
+            """Both workers are done with a job."""
+            for worker, client in bench.sent():
+                holding[worker] = client
+            for worker in list(holding):
+                held = next(iter(bench.broker._workers[worker].held.values()))
+                bench.broker.replyReceived(worker, held.id, held.body)
+
+        for _ in range(20_000):
+            bench.broker.requestReceived(Request([b"F", b""], [b"F"]))
+        bench.check()
+        for round in range(20):
+            bench.ask(*others[: round % 4 + 1])
+            clients = round % 4 + 1
+            answered: list[bytes] = []
+            bench.answers()
+            for _ in range((2 + clients + 1 + 1) // 2):
+                finish()
+                answered += [client for client, _ in bench.answers()]
+            self.assertEqual([each for each in answered if each != b"F"], others[:clients])
+
+    def test_shareOfNative(self) -> None:
+        """Beyond its share of the backlog a native client is told C{busy}; others are not, and it can go on later."""
+        bench = Bench(backlog=8)
+        for number in range(6):
+            bench.receive(NativeRequest([b"F", b"", b""], [b"x"], b"%16d" % number, {}))
+        self.assertEqual([(client, told["code"]) for client, told in bench.told()], [(b"F", "busy")] * 2)
+        bench.askNatively(b"1")
+        bench.ask(b"2")
+        self.assertEqual((bench.told(), bench.broker.backlog, bench.broker.wantsMore()), ([], 6, True))
+        bench.ready(b"A")
+        bench.receive(NativeRequest([b"F", b"", b""], [b"x"], b"y" * 16, {}))
+        self.assertEqual((bench.told(), bench.broker.tally.failed), ([], {Code.BUSY: 2}))
+
+    def test_shareInBytes(self) -> None:
+        """The share counts bytes as well; one request may wait, whatever its size."""
+        bench = Bench(backlogMib=0.001)
+        for name in (b"1", b"2"):
+            bench.receive(NativeRequest([b"F", b"", b""], [bytes(600)], name * 16, {}))
+        self.assertEqual([told["code"] for _, told in bench.told()], ["busy"])
+        self.assertEqual(bench.broker.backlog, 1)
+
+    def test_shareOfPlain(self) -> None:
+        """Beyond it a plain client is held back: nothing is refused, and only a few messages are read at a time."""
+        bench = Bench(backlog=8)
+        broker = bench.broker
+        bench.ask(*[b"F"] * 4)
+        self.assertTrue(broker.wantsMore())
+        bench.ask(b"F")
+        self.assertEqual((broker.wantsMore(), broker.backlog, broker.tally.failed), (False, 5, {}))
+        broker.now = 1.0
+        # One of the client that is held back ends the look; those of others do not.
+        self.assertTrue(broker.mayLook())
+        bench.ask(b"1")
+        self.assertTrue(broker.mayLook())
+        bench.ask(b"F")
+        self.assertFalse(broker.mayLook())
+        self.assertAlmostEqual(broker.untilLook() or 0.0, 0.01)
+        bench.ready(b"A", credit=3)
+        self.assertTrue(broker.wantsMore())
+
+    def test_full(self) -> None:
+        """A full backlog takes a few more, at last nothing; first requests of other clients are among the few."""
+        bench = Bench(backlog=4, clientShare=1.0)
+        broker = bench.broker
+        bench.ask(b"1", b"1", b"2", b"2")
+        self.assertFalse(broker.wantsMore())
+        broker.now = 1.0
+        for name in (b"3", b"4", b"1"):
+            self.assertTrue(broker.mayLook())
+            bench.ask(name)
+        self.assertFalse(broker.mayLook())
+        self.assertEqual(broker.backlog, 7)
+        looks = 0
+        while broker.untilLook() is not None:
+            looks += 1
+            broker.now = broker._throttle.due
+            while broker.mayLook():
+                bench.ask(b"1")
+        self.assertEqual(broker.backlog, 1004)
+        # At the end they were rare: all of it took longer than any job should.
+        self.assertGreater(broker.now, 300)
+        bench.ready(b"A", credit=64)
+        self.assertIsNotNone(broker.untilLook())
+
+    def test_rejects(self) -> None:
+        """With the policy C{reject} a plain client is refused beyond its share, too, and everything is read."""
+        bench = Bench(backlog=8, backlogPolicy="reject")
+        bench.ask(*[b"F"] * 6)
+        self.assertEqual((bench.broker.wantsMore(), bench.broker.tally.failed), (True, {Code.BUSY: 2}))
+
+    def test_retryKeepsItsPlace(self) -> None:
+        """A native request that is sent again while it waits keeps its place."""
+        bench = Bench()
+        bench.askNatively(b"1", b"2", b"3")
+        bench.askNatively(b"1")
+        bench.ready(b"A", credit=3)
+        self.assertEqual(bench.sent(), [(b"A", b"1"), (b"A", b"2"), (b"A", b"3")])
+
+    def test_withdrawn(self) -> None:
+        """A native request whose client has gone is not run, and is not known any more."""
+        bench = Bench()
+        (one,) = bench.askNatively(b"1")
+        bench.broker.withdraw(one)
+        bench.check()
+        bench.ready(b"A")
+        self.assertEqual((bench.sent(), bench.broker.tally.withdrawn), ([], 1))
+        bench.askNatively(b"1")
+        self.assertEqual(bench.sent(), [(b"A", b"1")])
+
+
 class CreditTests(SynchronousTestCase):
     """How many requests a worker may hold."""
 
@@ -1202,7 +1327,7 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual((bench.sent(), bench.broker.backlog), ([(b"B", b"1")], 1))
 
     def test_severalNames(self) -> None:
-        """A worker of several takes whoever has waited longest, and is busy for all of them."""
+        """A worker of several takes from them in turn, and is busy for all of them."""
         bench = Bench()
         bench.ready(b"A", services=("a", "b", ""))
         (zero,) = bench.ask(b"0", service="b")
@@ -1210,9 +1335,9 @@ class ServiceTests(SynchronousTestCase):
         (two,) = bench.ask(b"2", service="a")
         (three,) = bench.ask(b"3")
         (four,) = bench.ask(b"4", service="b")
-        for request in (zero, one, two, three, four):
+        for request in (zero, two, one, three, four):
             bench.reply(b"A", request)
-        self.assertEqual([name for _, name in bench.sent()], [b"0", b"1", b"2", b"3", b"4"])
+        self.assertEqual([name for _, name in bench.sent()], [b"0", b"2", b"1", b"3", b"4"])
 
     def test_sharedWorkers(self) -> None:
         """Workers may share some names: the least used of those that serve it gets a request."""

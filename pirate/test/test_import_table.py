@@ -38,10 +38,11 @@ ALLOWED = {
     "memory": "tally wire.words",
     "answers": "memory tally wire",
     "services": "wire.frontend",
+    "throttle": "",
     "timetable": "limits services wire.frontend",
     "ledger": "answers limits services tally timetable wire",
     "dispatch": "answers ledger limits services tally wire",
-    "broker": "answers dispatch limits memory services tally wire",
+    "broker": "answers dispatch limits memory services tally throttle wire",
     "waiting": "wire.frontend",
     "quota": "",
     "gate": "hooks limits quota waiting wire.frontend wire.words",
@@ -157,9 +158,9 @@ ALLOWED = {
 
 #: The modules without sockets, processes, files, threads and clocks, and all of the standard library that they need.
 PURE = (
-    "wire wire.words wire.frontend wire.backend tally memory answers services timetable ledger dispatch broker waiting "
-    "quota gate hooks endpoints addresses access admission kinds rows limits settings child backoff reloading "
-    "recycling spares pool credit hand"
+    "wire wire.words wire.frontend wire.backend tally memory answers services throttle timetable ledger dispatch "
+    "broker waiting quota gate hooks endpoints addresses access admission kinds rows limits settings child backoff "
+    "reloading recycling spares pool credit hand"
 )
 #: Modules that may know how to do what nothing from the wire may lead to.
 DANGEROUS_ON_PURPOSE = {"serving": {"subprocess"}, "client.pickles": {"pickle"}, "pickled": {"pickle"}}

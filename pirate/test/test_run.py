@@ -186,18 +186,22 @@ class DemandTests(ServerCase):
         self.assertEqual(taken[:3], taken[3:])
 
     def test_full(self) -> None:
-        """With a full backlog the frontend is not read: what waits there is read when there is room again."""
+        """
+        With too much waiting the frontend is looked at once in a hundredth of a second, and nothing is lost.
+
+        One client fills no more than half of the backlog.  What it has sent beyond that is read when there is room.
+        """
         self.stage.answering = False
         server = self.serve(limits=Limits(minServers=1, maxServers=1, maxRequests=0))
         frontend = self.stage.transports[0].frontend
         for number in range(10_200):
             frontend.receive(b"c", b"", b"%d" % number)
         self.settle()
-        self.assertLess(server.stats()["received"], 10_100)
-        self.assertGreater(len(frontend.waiting), 100)
-        turns = self.stage.transports[0].turns
+        self.assertTrue(5_000 <= server.stats()["received"] < 5_300, server.stats()["received"])
+        turns, before = self.stage.transports[0].turns, server.stats()["received"]
         self.settle(1)
-        self.assertEqual(self.stage.transports[0].turns, turns)
+        self.assertTrue(1 <= self.stage.transports[0].turns - turns <= 210)
+        self.assertTrue(1 <= server.stats()["received"] - before <= 101)
         self.stage.workers[0].answering = True
         self.stage.workers[0].answer()
         self.settle()

@@ -128,7 +128,7 @@ class WaitingTests(SynchronousTestCase):
         one, two = makeRequest(1), makeRequest(2)
         services.put(two, 0.0)
         service = services.put(one, 0.0, front=True)
-        self.assertEqual(list(service.backlog), [one, two])
+        self.assertIs(service.head(), one)
         self.assertEqual(services.queued(), [one, two])
 
     def test_head(self) -> None:
@@ -143,15 +143,132 @@ class WaitingTests(SynchronousTestCase):
         two.state = State.DONE
         self.assertIsNone(service.head())
 
-    def test_oldest(self) -> None:
-        """A worker of several names serves whoever came first."""
+    def test_inTurn(self) -> None:
+        """A worker of several names serves them in turn, however much waits for each."""
         services = Services()
         worker = makeWorker(services=("a", "b", "c"))
         services.enroll(worker)
-        self.assertIsNone(services.oldest(worker))
-        services.put(makeRequest(2, "a"), 0.0)
-        services.put(makeRequest(1, "b"), 0.0)
-        self.assertIs(services.oldest(worker), services.get("b"))
+        self.assertIsNone(services.nextFor(worker))
+        for number in range(3):
+            services.put(makeRequest(number, "a"), 0.0)
+        services.put(makeRequest(3, "b"), 0.0)
+        served: list[str] = []
+        while (service := services.nextFor(worker)) is not None:
+            request = service.head()
+            assert request is not None
+            services.leave(request, service)
+            served.append(request.service)
+        self.assertEqual(served, ["a", "b", "a", "a"])
+
+
+class TurnTests(SynchronousTestCase):
+    """Clients that wait for the same service."""
+
+    def setUp(self) -> None:
+        """Nobody waits."""
+        self.services = Services(most=4, mostBytes=100)
+        self.number = 0
+
+    def put(self, *clients: bytes, front: bool = False, user: str | None = None) -> list[Request]:
+        """Each client sends a request."""
+        requests = []
+        for client in clients:
+            self.number += 1
+            request = Request([client, b""], [b"x"])
+            request.id = self.number.to_bytes(8, "big")
+            request.user = user
+            self.services.put(request, 0.0, front)
+            requests.append(request)
+        return requests
+
+    def serve(self, most: int = 1000) -> bytes:
+        """Serve what waits, as many as are told: the clients in the order in which they are served."""
+        served: list[bytes] = []
+        service = self.services.get("")
+        assert service is not None
+        while len(served) < most and (request := service.head()) is not None:
+            self.services.leave(request, service)
+            request.state = State.HELD
+            served.append(request.route[0])
+        return b"".join(served)
+
+    def give(self, request: Request) -> None:
+        """Give up a request that waits."""
+        self.services.leave(request)
+        request.state = State.DONE
+
+    def test_inTurn(self) -> None:
+        """Each client that has something waiting is served one request in turn, whoever came first."""
+        self.put(*[b"F"] * 5, b"a", b"b", b"a")
+        self.assertEqual(self.serve(), b"FabFaFFF")
+
+    def test_newcomer(self) -> None:
+        """One that comes later waits for one request of each that waits, and no more, however often they come back."""
+        self.put(*[b"F"] * 5, b"a", b"b")
+        self.assertEqual(self.serve(1), b"F")
+        self.put(b"n")
+        self.assertEqual(self.serve(1), b"a")
+        self.put(b"a")
+        self.assertEqual(self.serve(), b"bFnaFFF")
+
+    def test_inOrder(self) -> None:
+        """Those of one client are served in the order in which they came."""
+        requests = self.put(*[b"F"] * 4)
+        service = self.services.get("")
+        assert service is not None
+        for request in requests:
+            self.assertIs(service.head(), request)
+            self.services.leave(request, service)
+
+    def test_keepsItsTurn(self) -> None:
+        """One that gives up a request and sends another does not go to the end of the line."""
+        (given,) = self.put(b"a")
+        self.put(*[b"b", b"c"], *[b"F"] * 3)
+        self.put(b"a")
+        self.give(given)
+        self.assertEqual(self.serve(), b"abcFFF")
+
+    def test_returned(self) -> None:
+        """What comes back from a lost worker is served before all others, and takes nobody's turn."""
+        self.put(b"F", b"F", b"a")
+        self.put(b"r", front=True)
+        self.put(b"s", front=True)
+        self.assertEqual(self.serve(), b"srFaF")
+
+    def test_user(self) -> None:
+        """One that has proved who it is is one client, by however many connections it comes."""
+        self.put(b"1", b"2", b"3", user="mary")
+        self.put(b"4")
+        self.assertEqual(self.serve(), b"1423")
+        self.put(*[b"5", b"6", b"7"] * 2, user="mary")
+        self.assertEqual(self.put(b"8", user="mary")[0].share.waiting, 7)
+
+    def test_over(self) -> None:
+        """Who has more than its share is counted until it has not."""
+        requests = self.put(*[b"F"] * 6)
+        self.services.note(requests[0].share)
+        self.services.note(requests[0].share)
+        self.assertEqual(self.services.over, 1)
+        self.serve(1)
+        self.assertEqual(self.services.over, 1)
+        self.give(requests[3])
+        self.assertEqual((self.services.over, requests[0].share.waiting), (0, 4))
+
+    def test_notesOfTheGivenUp(self) -> None:
+        """What is kept does not grow with the requests that were given up, nor with the clients that have been."""
+        for _ in range(5000):
+            (request,) = self.put(b"a")
+            self.give(request)
+        self.put(b"a", b"a")
+        for number in range(5000):
+            (request,) = self.put(b"c%d" % number)
+            self.give(request)
+        service = self.services.get("")
+        assert service is not None
+        (queue,) = (each for each in service.ring if each.first is not None and each.first.route[0] == b"a")
+        self.assertLess(len(queue.rest or ()), 1100)
+        self.assertLess(max(len(service.ring), len(service.queues)), 2100)
+        self.assertEqual((self.serve(), self.services.waiting, self.services.waitingBytes), (b"aa", 0, 0))
 
 
 class NameTests(SynchronousTestCase):
@@ -187,7 +304,7 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(services.dismiss(worker), [service])
         other = makeWorker(services=("a",))
         services.enroll(other)
-        self.assertIs(services.oldest(other), service)
+        self.assertIs(services.nextFor(other), service)
 
     def test_forgottenMeanwhile(self) -> None:
         """A request for a name that was forgotten a moment ago waits for the next worker all the same."""

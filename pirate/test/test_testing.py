@@ -170,6 +170,8 @@ class Recorder:
         self.fromWorker = read.append
         self.turning = self.turned = lambda: None
         self.wanted = lambda: True
+        self.mayLook = lambda: False
+        self.untilLook = lambda: None
 
 
 class MemoryTransportTests(SynchronousTestCase):

@@ -45,6 +45,8 @@ class Listener:
         self.fromWorker = case._workerSent
         self.turned = case._turned
         self.wanted = lambda: case.wanted
+        self.mayLook = lambda: False
+        self.untilLook = lambda: None
         self.turning = lambda: case.late
         self.undelivered = lambda: None
         self.clientRevoked = lambda frames: None

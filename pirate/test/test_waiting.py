@@ -1,12 +1,12 @@
 # -*- test-case-name: pirate.test.test_waiting -*-
-"""Plain clients that wait, and those that do so no more."""
+"""Clients that wait, and those that do so no more."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.waiting import MOST, Waiting
-from pirate.wire.frontend import Request, State
+from pirate.wire.frontend import NativeRequest, Request, State
 
 
 class Peer:
@@ -20,6 +20,7 @@ class Peer:
         self.number = number
         self.req = req
         self.asked = 0
+        self.isGoneFor = False
 
     def address(self) -> str | None:
         """Nowhere."""
@@ -28,6 +29,12 @@ class Peer:
     def userId(self) -> str | None:
         """Nobody."""
         return None
+
+    known = True
+
+    def isGone(self) -> bool:
+        """Whether its connection is closed."""
+        return self.isGoneFor
 
     def connection(self) -> int | None:
         """Its number."""
@@ -45,12 +52,15 @@ class WaitingTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Nobody waits."""
         self.withdrawn: list[Request] = []
+        self._number = 0
         self.waiting = Waiting(self.withdrawn.append)
 
     def wait(self, name: bytes, peer: Peer) -> Request:
         """A request begins to wait."""
         request = Request([name, b""], [b"x"])
         request.state = State.QUEUED
+        self._number += 1
+        request.id = self._number.to_bytes(8, "big")
         self.waiting.add(request, peer)
         return request
 
@@ -121,6 +131,67 @@ class WaitingTests(SynchronousTestCase):
         """Of one whose connection is not known, nothing is kept."""
         self.wait(b"\0one", Peer(None))
         self.assertEqual(len(self.waiting), 0)
+
+    def test_goneBefore(self) -> None:
+        """What is read of a client after its connection was closed is not taken, if that is known for certain."""
+        gone = Peer(None)
+        gone.isGoneFor = True
+        request = Request([b"\0\0\0\0\1", b""], [b"x"])
+        self.assertFalse(self.waiting.add(request, gone))
+        self.assertTrue(self.waiting.add(request, Peer(None)))
+
+    def test_numberPassedOn(self) -> None:
+        """A client whose connection's number has passed on to another is known by its name, which is older."""
+        old, new, third = b"\0\xff\xff\xff\xff", b"\0\0\0\0\0", b"\0\0\0\0\1"
+        self.wait(old, Peer(7))
+        self.waiting.gone(7)
+        self.assertEqual(len(self.withdrawn), 1)
+        # Nobody else has been seen with the number yet.
+        self.assertFalse(self.waiting.add(Request([old, b""], [b"x"]), Peer(7)))
+        self.wait(third, Peer(7))
+        self.assertFalse(self.waiting.add(Request([new, b""], [b"x"]), Peer(7)))
+        self.assertEqual((len(self.withdrawn), len(self.waiting)), (1, 1))
+        # The new owner of a number replaces one that has gone unseen.
+        self.wait(b"\0\0\0\0\2", Peer(7))
+        self.assertEqual((len(self.withdrawn), len(self.waiting)), (2, 1))
+
+    def waitNatively(self, name: bytes, number: int) -> NativeRequest:
+        """A native request begins to wait."""
+        request = NativeRequest([name, b"PIR1" + bytes(16), b""], [b"x"], bytes(16), {})
+        request.state = State.QUEUED
+        self._number += 1
+        request.id = self._number.to_bytes(8, "big")
+        self.waiting.add(request, Peer(number))
+        return request
+
+    def test_native(self) -> None:
+        """A native request is withdrawn as well when its client goes away."""
+        request = self.waitNatively(b"\0one", 1)
+        self.waiting.gone(1)
+        self.assertEqual(self.withdrawn, [request])
+
+    def test_nativeOfTwo(self) -> None:
+        """One that was sent again by another connection is withdrawn when the last of both is closed."""
+        for order in ((1, 2), (2, 1)):
+            one, two = b"\0one%d" % order[0], b"\0two%d" % order[0]
+            request = self.waitNatively(one, 1)
+            again = NativeRequest([two, b"PIR1" + bytes(16), b""], [], bytes(16), {})
+            request.joined.append(again)
+            self.waiting.add(request, Peer(2), two)
+            self.waiting.gone(order[0])
+            self.assertEqual(self.withdrawn, [])
+            self.waiting.gone(order[1])
+            self.assertEqual(self.withdrawn, [request])
+            self.withdrawn.clear()
+
+    def test_sentAgain(self) -> None:
+        """One that is sent again and again by the same connection is noted once."""
+        request = self.waitNatively(b"\0one", 1)
+        for _ in range(100):
+            self.waiting.add(request, Peer(1), b"\0one")
+        self.assertEqual(len(self.waiting), 1)
+        self.waiting.gone(1)
+        self.assertEqual(self.withdrawn, [request])
 
     def test_many(self) -> None:
         """What is kept of a client does not grow with the number of its requests that have been answered."""

@@ -50,6 +50,7 @@ class Request:
     :ivar alone: true if it must not share a worker's hand: it may have killed one, or may be tried only once.
     :ivar holders: the identities of the workers that have died with it in hand.
     :ivar holder: the identity of the worker that holds it, or held it last.
+    :ivar share: what is counted of the requests of the same client that wait, once it has waited.
     :ivar state: where it is: new, queued, held by a worker, or done, which is answered or given up.
     :ivar since: when it began to wait, on the broker's clock.
     :ivar deadline: when it is not worth starting any more, on the broker's clock.
@@ -71,6 +72,7 @@ class Request:
         "peer",
         "route",
         "service",
+        "share",
         "since",
         "state",
         "suspected",
@@ -84,6 +86,7 @@ class Request:
         self.peer = peer
         self.user: str | None = None
         self.account: Any = None
+        self.share: Any = None
         self.id = b""
         self.attempts = 0
         self.suspected = 0
