@@ -191,12 +191,13 @@ class Broker(Dispatcher):
             self._dispatch(self._wait(request))
         else:
             return
-        share, services = request.share, self._services
-        if share.waiting > services.most or share.bytes > services.mostBytes or services.waiting > self._most:
+        services = self._services
+        # With less than one client's share of the backlog in it, nobody has more than that.
+        if services.waiting > services.most or services.waitingBytes > services.mostBytes:
             self._crowd(request)
 
     def _crowd(self, request: Request) -> None:
-        """A request waits that is too much for its client's share, or for the backlog."""
+        """See whether a request that waits is too much for its client's share, or for the backlog."""
         share, services = request.share, self._services
         if share.waiting == 1 or request.state is not State.QUEUED:
             # Everybody's first request is welcome.
@@ -206,7 +207,9 @@ class Broker(Dispatcher):
                 self._fail(request, Code.BUSY, f"{share.waiting - 1} requests of this client are waiting")
                 return
             services.note(share)
-        self._crowding += 1
+            self._crowding += 1
+        elif self.isFull():
+            self._crowding += 1
 
     def refuse(self, request: Request, code: Code, message: str) -> None:
         """A request is not to be accepted: count it, and tell its client, if that can be told."""

@@ -300,7 +300,7 @@ class Dispatcher(Ledger):
         assert request is not None
         if request.deadline <= self.now:
             # It is given up with all the others whose time is over.
-            service.removeHead()
+            service.skipHead()
             return True
         if not self._give(worker, request):
             return False

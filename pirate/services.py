@@ -197,17 +197,17 @@ class Service:
                 ring.popleft()
         return None
 
-    def removeHead(self) -> None:
-        """Remove the request that is next; its client has its next turn after all others."""
+    def skipHead(self) -> None:
+        """Pass over the request that is next, although it waits; its client keeps its turn."""
         if self.returned:
             self.returned.popleft()
             return
-        queue = self.ring.popleft()
+        queue = self.ring[0]
         if queue.rest:
             queue.first = queue.rest.popleft()
-            self.ring.append(queue)
         else:
             queue.first = None
+            self.ring.popleft()
 
     def queued(self) -> Iterator[Request]:
         """Return all that wait."""
@@ -315,7 +315,7 @@ class Services:
         if queue is None:
             queue = self._enter(service, client)
         request.share = share = queue.share
-        weight = request.weight()
+        request.waitingBytes = weight = request.weight()
         self.waiting += 1
         self.waitingBytes += weight
         share.waiting += 1
@@ -337,11 +337,20 @@ class Services:
         """
         A request that waited waits no more.
 
-        :param head: the service whose next request it is, from which it is to be removed.
+        :param head: the service whose next request it is, from which it is removed; its client has its next turn after
+            all others.
         """
         if head is not None:
-            head.removeHead()
-        weight = request.weight()
+            if head.returned:
+                head.returned.popleft()
+            else:
+                queue = head.ring.popleft()
+                if queue.rest:
+                    queue.first = queue.rest.popleft()
+                    head.ring.append(queue)
+                else:
+                    queue.first = None
+        weight = request.waitingBytes
         self.waiting -= 1
         self.waitingBytes -= weight
         share = request.share

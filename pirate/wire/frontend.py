@@ -52,6 +52,7 @@ class Request:
     :ivar holder: the identity of the worker that holds it, or held it last.
     :ivar share: what is counted of the requests of the same client that wait, once it has waited.
     :ivar state: where it is: new, queued, held by a worker, or done, which is answered or given up.
+    :ivar waitingBytes: the bytes of all that is kept of it, once it has waited.
     :ivar since: when it began to wait, on the broker's clock.
     :ivar deadline: when it is not worth starting any more, on the broker's clock.
     :ivar parts: the parts of its answer so far, each one or more frames; C{None} before the first.
@@ -77,6 +78,7 @@ class Request:
         "state",
         "suspected",
         "user",
+        "waitingBytes",
     )
 
     def __init__(self, route: list[bytes], body: list[bytes], service: str = "", peer: str | None = None) -> None:
@@ -87,6 +89,7 @@ class Request:
         self.user: str | None = None
         self.account: Any = None
         self.share: Any = None
+        self.waitingBytes = 0
         self.id = b""
         self.attempts = 0
         self.suspected = 0
@@ -116,7 +119,7 @@ class Request:
 
     def weight(self) -> int:
         """The bytes of all that is kept of it: of its envelope, too."""
-        return self.size() + sum(map(len, self.route))
+        return sum(map(len, self.body)) + sum(map(len, self.route))
 
     def reply(self, body: Frames) -> list[bytes]:
         """
