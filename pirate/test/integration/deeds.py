@@ -24,6 +24,12 @@ def record(payload: bytes) -> bytes:
     return payload
 
 
+def brief(payload: bytes) -> bytes:
+    """Take a millisecond."""
+    time.sleep(0.001)
+    return payload
+
+
 def recordAndMeet(payload: bytes, path: bytes) -> object:
     """Put it on record, then wait at a gate."""
     note(payload.decode())

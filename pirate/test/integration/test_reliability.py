@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThread
 
 from pirate.service import JobServer
 from pirate.settings import Terms
+from pirate.test.integration.flood import Flood
 from pirate.test.integration.gate import PATIENCE, Guest
 from pirate.test.integration.support import ServerCase, executions
 from pirate.wire.frontend import header, parseHeader
@@ -408,12 +409,11 @@ class BacklogTests(ReliabilityCase):
         self.assertEqual(executions(self.record), ["first", "second"])
 
     async def test_wait(self) -> None:
-        """With the policy C{wait}, no more is read than may wait, and in the end everything is answered, in order."""
+        """With the policy C{wait} a plain client is held back, and in the end everything is answered, in order."""
         server = await self.start("record", backlog=2)
-        caller = self.caller(server)
-        for number in range(500):
-            caller.send(b"%d" % number, b"%d" % number)
-        self.assertEqual([(await caller.next())[0] for _ in range(500)], [b"%d" % number for number in range(500)])
+        flood = Flood(server, 500)
+        self.addCleanup(flood.close)
+        self.assertEqual(await deferToThread(flood.receive, 500), [b"%d" % number for number in range(500)])
 
 
 class WearTests(ReliabilityCase):

@@ -1,0 +1,70 @@
+# -*- test-case-name: pirate.test.integration.test_fair -*-
+"""One client's flood beside the requests of others, over real sockets."""
+
+from __future__ import annotations
+
+from twisted.internet.threads import deferToThread
+
+from pirate.service import JobServer
+from pirate.settings import Terms
+from pirate.test.integration.flood import Flood
+from pirate.test.integration.load import NativeClient
+from pirate.test.integration.support import ServerCase, executions
+
+DEEDS = "pirate.test.integration.deeds"
+
+
+class FairTests(ServerCase):
+    """A server with one worker, and a flood."""
+
+    def flood(self, server: JobServer, requests: int, *more: bytes) -> Flood:
+        """Start a flood that ends with the test."""
+        flood = Flood(server, requests, *more)
+        self.addCleanup(flood.close)
+        return flood
+
+    async def start(self, app: str, **terms: object) -> JobServer:
+        """Start a server whose C{idle} hook is called often, so that C{until} sees its counters."""
+        return await self.serve(f"{DEEDS}.{app}", terms=Terms(**terms), checkForWaiting=0.02)  # type: ignore[arg-type]
+
+    async def test_others(self) -> None:
+        """Another client waits for some of the requests of a flood, and not for the thousands that came before."""
+        server = await self.start("brief")
+        self.flood(server, 4000)
+        await self.until(lambda: server.stats()["backlog"] > 2000)
+        before = server.stats()["replied"]
+        await self.ask(server, b"x")
+        self.assertLess(server.stats()["replied"] - before, 1000)
+
+    async def test_heldBack(self) -> None:
+        """While a flood is held back, pings are answered, and other clients' requests are taken and run in their turn."""
+        server = await self.start("recordAndMeet", backlog=10)
+        self.flood(server, 200, self.gate.path)
+        guest = await deferToThread(self.gate.next)
+        await self.until(lambda: server.stats()["backlog"] > 5)
+        client = NativeClient(server.endpoints.frontend[0])
+        self.addCleanup(client.close)
+        self.assertGreater(await deferToThread(client.backlog), 5)
+        key = client.send(b"other", self.gate.path)
+        await deferToThread(client.backlog)
+        for _ in range(2):
+            guest.close()
+            guest = await deferToThread(self.gate.next)
+        self.assertIn("other", executions(self.record))
+        guest.close()
+        (await deferToThread(self.gate.next)).close()
+        await deferToThread(client.receive, key)
+        self.assertLess(server.stats()["received"], 180)
+
+    async def test_gone(self) -> None:
+        """What waits of a flood is dropped when its client goes away, what has not been read of it included."""
+        server = await self.start("recordAndMeet", backlog=100)
+        flood = self.flood(server, 500, self.gate.path)
+        guest = await deferToThread(self.gate.next)
+        await self.until(lambda: server.stats()["backlog"] >= 50)
+        await deferToThread(flood.close)
+        await self.until(lambda: server.stats()["withdrawn"] == 499)
+        self.assertEqual((server.stats()["backlog"], server.stats()["in_hand"]), (0, 1))
+        guest.close()
+        await self.until(lambda: server.stats()["in_hand"] == 0)
+        self.assertEqual(executions(self.record), ["0"])
