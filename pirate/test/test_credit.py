@@ -176,7 +176,7 @@ class Worker(Execution):
     def _reply(self, frames: list[bytes]) -> None:
         self.said.append("answer")
         self.held.popleft()
-        self._broker.replyReceived(self._identity, frames[1], frames[3:])
+        self._broker.replyReceived(self._identity, frames[0], frames[1:])
 
 
 class WorkerTests(SynchronousTestCase):

@@ -10,6 +10,7 @@ from pirate.settings import Terms
 from pirate.test.integration.flood import Flood
 from pirate.test.integration.load import NativeClient
 from pirate.test.integration.support import ServerCase, executions
+from pirate.zmtp import RawPeer, message
 
 DEEDS = "pirate.test.integration.deeds"
 
@@ -37,7 +38,7 @@ class FairTests(ServerCase):
         self.assertLess(server.stats()["replied"] - before, 1000)
 
     async def test_heldBack(self) -> None:
-        """While a flood is held back, pings are answered, and other clients' requests are taken and run in their turn."""
+        """While a flood is held back, pings are answered, and the requests of other clients run in their turn."""
         server = await self.start("recordAndMeet", backlog=10)
         self.flood(server, 200, self.gate.path)
         guest = await deferToThread(self.gate.next)
@@ -59,10 +60,13 @@ class FairTests(ServerCase):
     async def test_gone(self) -> None:
         """What waits of a flood is dropped when its client goes away, what has not been read of it included."""
         server = await self.start("recordAndMeet", backlog=100)
-        flood = self.flood(server, 500, self.gate.path)
+        peer = RawPeer(server.endpoints.frontend[0])
+        self.addCleanup(peer.close)
+        self.assertTrue(await deferToThread(peer.handshake))
+        peer.send(b"".join(message(b"", b"%d" % number, self.gate.path) for number in range(500)))
         guest = await deferToThread(self.gate.next)
         await self.until(lambda: server.stats()["backlog"] >= 50)
-        await deferToThread(flood.close)
+        peer.close()
         await self.until(lambda: server.stats()["withdrawn"] == 499)
         self.assertEqual((server.stats()["backlog"], server.stats()["in_hand"]), (0, 1))
         guest.close()
