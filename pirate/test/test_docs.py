@@ -257,9 +257,11 @@ class NameTests(SynchronousTestCase):
             self.assertTrue(hasattr(tests, method), name)
 
     def test_backOff(self) -> None:
-        """The page on operation gives the pauses between starts as they are."""
+        """The pages give the pauses between starts as they are."""
         text = " ".join(read("docs/howto/operate.rst").split())
         self.assertIn(f"a pause that grows from {FIRST_DELAY:g} to {LONGEST_DELAY:g} seconds", text)
+        text = " ".join(read("docs/topics/design.rst").split())
+        self.assertIn(f"{FIRST_DELAY:g} seconds, then twice as long each time, up to {LONGEST_DELAY:g} seconds", text)
 
     def test_countsNamed(self) -> None:
         """What the pages say that ``stats()`` returns, it returns, and every number that it has is named somewhere."""
