@@ -98,7 +98,7 @@ class ServerProcess(MultiService):
                 f"chroot is {self._change.chroot}, but must hold {sys.executable}, pyzmq and pirate: workers "
                 "are new Python processes"
             )
-        allowDescriptors(self._settings.limits)
+        allowDescriptors(self._settings.limits, self._settings.bounds.maxConnections)
         hooks = self._hooks()
         self._early.check()
         server = JobServer.fromSettings(reactor, self._settings, hooks, self._change.uid)

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 import pirate
 from pirate.broker import Broker
+from pirate.connections import WorkerConnections
 from pirate.gate import Gate
 from pirate.logs import Noted
 from pirate.member import Doubt
@@ -36,6 +37,7 @@ class Exchange:
     :param toClient: sends frames to a client.
     :param externalWorkers: whether workers that are not ours are admitted.
     :param condition: how the server is, for the answer to a ping.
+    :param connections: is told which worker speaks on which.
     :param gate: whether a client may ask what it asks; C{None}: it may.
     :ivar waiting: the clients whose requests wait.
     :ivar dropped: messages that meant nothing or came from nobody we know, by reason.
@@ -50,6 +52,7 @@ class Exchange:
         toClient: Callable[[list[bytes]], bool],
         externalWorkers: bool,
         condition: Callable[[], dict[str, Any]],
+        connections: WorkerConnections,
         gate: Gate | None = None,
     ) -> None:
         self._broker = broker
@@ -57,6 +60,7 @@ class Exchange:
         self._toClient = toClient
         self._externalWorkers = externalWorkers
         self._condition = condition
+        self._connections = connections
         self._gate = gate
         self.waiting = Waiting(broker.withdraw)
         self.dropped = Noted(clock, log, "messages dropped")
@@ -162,10 +166,13 @@ class Exchange:
         """A worker's word about itself: of one of ours, of one that is let in, or of one that is not."""
         doubt = self._crew.announced(status)
         if doubt is None:
+            if status.info is not None:
+                self._connections.announced(status.worker, own=True)
             return
         if doubt is not Doubt.STRANGER or not self._externalWorkers:
             self.dropped.count(doubt.value)
         elif status.word == WAITING:
+            self._connections.announced(status.worker, own=False)
             self._broker.workerReady(status.worker, status.info)
         elif status.word == EXITING:
             self._broker.workerGone(status.worker, "leaving", died=False)

@@ -142,6 +142,16 @@ class MemoryTransport:
         """The address that the worker's message has come from that is being read: that of every worker."""
         return self.address
 
+    def workerConnection(self) -> int | None:
+        """Return the number of the connection of the worker's message that is being read: there are none."""
+        return None
+
+    def keepWorker(self, connection: int, own: bool) -> None:
+        """Keep a connection of the backend."""
+
+    def dropWorker(self, connection: int) -> None:
+        """Close a connection of the backend."""
+
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """Bind both sides.  :raise BindError: if an endpoint is to be refused; nothing stays bound."""
         for name, endpoint in [("frontend", each) for each in frontend] + [("backend", each) for each in backend]:

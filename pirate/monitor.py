@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from contextlib import suppress
-from socket import SHUT_RDWR, socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from socket import AF_UNIX, SHUT_RDWR, SOL_SOCKET, socket
 from struct import Struct
 from typing import Any
 
@@ -23,6 +23,10 @@ _HANDSHAKE_FAILED = int(
 )
 #: The first frame of a monitor's event: its kind, and the file descriptor.
 _MONITOR_EVENT = Struct("=HI").unpack
+#: What a UNIX socket tells of its peer: process, user, group.
+_CREDENTIALS = Struct("3i")
+if sys.platform.startswith("linux"):
+    from socket import SO_PEERCRED
 
 
 class Monitor(ZmqConnection):
@@ -30,18 +34,24 @@ class Monitor(ZmqConnection):
     Tells of a socket's connections, and closes those that are too many.
 
     :param watched: the socket, which must not be bound yet: to bind one waits until its monitor listens.
-    :ivar most: how many connections there may be.
+    :param isOwn: tells, by the number of a new connection, whether it is one that is never too much.
+    :ivar most: how many connections there may be, beside those.
     :ivar closed: called with the number of each connection that is closed, which is that of its file descriptor.
     :ivar counts: C{accepted}, C{closed}, C{refused} (too many), C{cut-off} (by L{cutOff}) and C{handshake-failed}.
     """
 
     socketType = zmq.PAIR
 
-    def __init__(self, factory: ZmqFactory, watched: Any) -> None:
+    def __init__(self, factory: ZmqFactory, watched: Any, isOwn: Callable[[int], bool] | None = None) -> None:
         self.closed: Callable[[int], None] = lambda connection: None
         self.most = 1 << 31
         self.counts = {"accepted": 0, "closed": 0, "refused": 0, "cut-off": 0, "handshake-failed": 0}
-        self._open: set[int] = set()
+        self._isOwn = isOwn
+        # In the order in which they came.
+        self._open: dict[int, None] = {}
+        self._own: set[int] = set()
+        self._kept: set[int] = set()
+        self._cutting: set[int] = set()
         self._watched = watched
         self._get: Callable[[int], int] = lambda option: 0
         super().__init__(factory)
@@ -65,23 +75,51 @@ class Monitor(ZmqConnection):
 
     def doRead(self) -> None:
         """Read every event that there is: they come no faster than connections can be made."""
-        excess = []
         while self.factory is not None and self._get(_EVENTS) & _POLLIN:
             kind, value = _MONITOR_EVENT(self._receive(_NOBLOCK))
             self._receive(_NOBLOCK)
             if kind == _ACCEPTED:
-                self._open.add(value)
+                self._forget(value)
+                self._open[value] = None
                 self.counts["accepted"] += 1
-                if len(self._open) > self.most:
-                    excess.append(value)
+                if self._isOwn is not None and self._isOwn(value):
+                    self._own.add(value)
             elif kind == _DISCONNECTED:
-                self._open.discard(value)
+                self._forget(value)
                 self.counts["closed"] += 1
                 self.closed(value)
             else:
                 self.counts["handshake-failed"] += 1
-        for connection in excess:
-            self._cut(connection, "refused")
+        while len(self._open) - len(self._own | self._cutting) > self.most:
+            self._cut(self._excess(), "refused")
+
+    def keep(self, connection: int, own: bool) -> None:
+        """
+        Close others before this connection if there are too many.
+
+        :param own: whether it does not count at all.
+        """
+        if connection in self._open:
+            self._kept.add(connection)
+            if own:
+                self._own.add(connection)
+
+    def _forget(self, connection: int) -> None:
+        self._open.pop(connection, None)
+        for some in (self._own, self._kept, self._cutting):
+            some.discard(connection)
+
+    def _excess(self) -> int:
+        """
+        Choose the connection that is too much.
+
+        The last that has come; but where some are kept, the one that has been there longest without a reason to be:
+        one that has just come may still give it.
+        """
+        spared = self._own | self._cutting
+        order = reversed(self._open) if self._isOwn is None else iter(self._open)
+        candidates = [each for each in order if each not in spared]
+        return next((each for each in candidates if each not in self._kept), candidates[-1])
 
     def cutOff(self, connection: int) -> None:
         """Close a connection, as if its peer had."""
@@ -89,10 +127,10 @@ class Monitor(ZmqConnection):
         self._cut(connection, "cut-off")
 
     def _cut(self, connection: int, reason: str) -> None:
-        if connection in self._open:
+        if connection in self._open and connection not in self._cutting:
             self.counts[reason] += 1
-            # ZeroMQ closes the descriptor itself, when it sees the end.
-            with suppress(OSError), socket(fileno=os.dup(connection)) as peer:
+            self._cutting.add(connection)
+            with suppress(OSError), borrowed(connection) as peer:
                 peer.shutdown(SHUT_RDWR)
 
     def shutdown(self) -> None:
@@ -100,6 +138,36 @@ class Monitor(ZmqConnection):
         if self.factory is not None:
             self._watched.disable_monitor()
             super().shutdown()
+
+
+@contextmanager
+def borrowed(connection: int) -> Iterator[socket]:
+    """
+    Lend the socket of a descriptor that is ZeroMQ's, and stays so: ZeroMQ closes it when it sees the connection's end.
+
+    This takes no descriptor, of which there may be none when connections have to be closed.
+
+    :raise OSError: if it is closed already.
+    """
+    peer = socket(fileno=connection)
+    try:
+        yield peer
+    finally:
+        peer.detach()
+
+
+def processOf(connection: int) -> int:
+    """Return the process id of a connection's peer on a UNIX socket; 0 if it is not known."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    try:
+        with borrowed(connection) as peer:
+            if peer.family != AF_UNIX:
+                return 0
+            pid: int = _CREDENTIALS.unpack(peer.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))[0]
+            return pid
+    except OSError:
+        return 0
 
 
 class FrameSender:

@@ -14,6 +14,8 @@ from twisted.logger import Logger
 
 from pirate.broker import Broker
 from pirate.child import ChildState
+from pirate.connections import WorkerConnections
+from pirate.descriptors import openFiles, sharePlaces
 from pirate.endpoints import hostOf, portOf
 from pirate.exchange import Exchange
 from pirate.gate import makeGate
@@ -83,6 +85,10 @@ class Run:
         self._broker = self._makeBroker()
         self.pool = Pool(settings.limits, Random())
         self.crew = self._makeCrew(watched)
+        self.places = sharePlaces(openFiles(), settings.limits, settings.bounds.maxConnections)
+        connections = self._connections = WorkerConnections(reactor, self._broker, self.crew, transport)
+        self.crew.ended = connections.ended
+        self.workerDisconnected = connections.closed
         gate = makeGate(settings.bounds, allow)
         self._exchange = Exchange(
             reactor,
@@ -92,6 +98,7 @@ class Run:
             transport.toClient,
             settings.externalWorkers,
             self.condition,
+            connections,
             gate,
         )
         self._look: Callable[[], None] = lambda: None
@@ -134,6 +141,7 @@ class Run:
         self.fromClient = self._exchange.fromClient
         self.clientRevoked = self._exchange.clientRevoked
         self.fromWorker = self._exchange.fromWorker
+        self.isChild = self.crew.isChild
         self.missed = self._broker.missed
         self.wanted = self._broker.wantsMore
         self.mayLook, self.untilLook = self._broker.mayLook, self._broker.untilLook
@@ -259,6 +267,7 @@ class Run:
 
     def _close(self) -> Deferred[None]:
         self._setTimer(float("inf"))
+        self._connections.stop()
         closed: Deferred[None] = self._transport.close()
         return closed
 

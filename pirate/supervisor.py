@@ -48,6 +48,7 @@ class Supervisor:
     :ivar introduce: called with a child's identity before it starts; gives the keys that the backend will ask it for.
     :ivar forget: called with these when it has ended.
     :ivar speaker: the address that the message being read has come from.
+    :ivar ended: called with the identity of a worker whose process has ended, when its last answers have been read.
     :ivar asked: called after the pool was looked at.
     :ivar cutOff: called when the time for stopping is over.
     :ivar reloaded: called with the error, or C{None}, when a reload has ended.
@@ -73,6 +74,7 @@ class Supervisor:
         self.introduce: Callable[[bytes], dict[str, str]] = lambda identity: {}
         self.forget: Callable[[dict[str, str]], None] = lambda keys: None
         self.speaker: Callable[[], str | None] = lambda: None
+        self.ended: Callable[[bytes], None] = lambda identity: None
         self.asked: Callable[[], None] = lambda: None
         self.cutOff: Callable[[], None] = lambda: None
         self.reloaded: Callable[[str | None], None] = lambda error: None
@@ -139,6 +141,10 @@ class Supervisor:
             return self._broker.isSpare(member.identity)
         # One that has said that it is leaving is not known to the broker any more.
         return not self._broker.knows(member.identity) or self._broker.isIdle(member.identity)
+
+    def isChild(self, pid: int) -> bool:
+        """Tell whether a process is a worker of this server."""
+        return any(member.process.pid == pid for member in self._members.values())
 
     def readyCount(self) -> int:
         """How many workers are ready."""
@@ -223,6 +229,22 @@ class Supervisor:
         if member is not None and isStopped(member.process.pid):
             self._broker.workerGone(identity, "being stopped by a signal")
             self._lost(identity, "it has been stopped by a signal")
+
+    def disconnected(self, identity: bytes, why: str) -> bool:
+        """
+        Move what a worker holds whose connection has been closed, and stop it.
+
+        :return: ``False`` if it is not one of ours.
+        """
+        member = self._byIdentity.get(identity)
+        if member is None:
+            return False
+        # One whose process has ended, or that has said that it is leaving, comes to its end otherwise.
+        if member.child.key in self._members and not member.left and member.child.kind is Kind.WORKER:
+            self._log.warn("worker {pid}: {why}", pid=member.process.pid, why=why, verbosity=1)
+            self._broker.workerGone(identity, why)
+            self._lost(identity, why)
+        return True
 
     def _unreachable(self, identity: bytes) -> bool:
         # It may be leaving, and its last answers may be there, unread: what it holds is not for others yet.
@@ -309,6 +331,7 @@ class Supervisor:
         member.burial = None
         self._byIdentity.pop(member.identity, None)
         self._broker.workerGone(member.identity, cause)
+        self.ended(member.identity)
         self._tellGone()
 
     def _streamsClosed(self, process: WorkerProcess) -> None:

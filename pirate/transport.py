@@ -9,7 +9,6 @@ descriptor of ZeroMQ tells of new events once, so whatever stops early, or sends
 from __future__ import annotations
 
 import os
-import resource
 import sys
 from collections.abc import Callable, Sequence, Set
 from secrets import token_hex
@@ -26,9 +25,10 @@ from txzmq import ZmqFactory
 from pirate.admission import BACKEND, FRONTEND, Door
 from pirate.binding import Binding
 from pirate.chance import seedLibrary
+from pirate.descriptors import Places
 from pirate.errors import BindError
 from pirate.limits import Bounds
-from pirate.monitor import FrameSender, KnownSender, Monitor
+from pirate.monitor import FrameSender, KnownSender, Monitor, processOf
 from pirate.outbox import Outbox
 from pirate.router import Router
 from pirate.waiting import Sender
@@ -52,9 +52,11 @@ class TransportOwner(Protocol):
     Whom a transport serves.
 
     :ivar bounds: what peers may send.
+    :ivar places: how many connections there may be.
     """
 
     bounds: Bounds
+    places: Places
 
     def turning(self) -> bool:
         """A turn begins.  :return: whether something is due, so that everything that has come should be read before."""
@@ -70,6 +72,12 @@ class TransportOwner(Protocol):
 
     def clientGone(self, connection: int) -> None:
         """A client's connection has been closed."""
+
+    def isChild(self, pid: int) -> bool:
+        """Tell whether a process is one of the server's own workers."""
+
+    def workerDisconnected(self, connection: int) -> None:
+        """Hear that a connection of the backend has been closed."""
 
     def fromWorker(self, frames: list[bytes]) -> None:
         """A message has come from the backend."""
@@ -131,7 +139,7 @@ class Transport:
         self._last: Any = None
         self._sender: type[FrameSender] = FrameSender
         self._revoked: Set[str] = frozenset()
-        self._backendMonitor = Monitor(self._factory, self._backend.socket)
+        self._backendMonitor = Monitor(self._factory, self._backend.socket, self._isChild)
         self._frontend.refused, self._backend.refused = self._frontendRefused, self._backendRefused
         self._frontend.flooded = lambda frame: self._cutOff(self._monitor, frame)
         self._backend.flooded = lambda frame: self._cutOff(self._backendMonitor, frame)
@@ -152,9 +160,26 @@ class Transport:
             # Not often, because each costs libzmq a search through the timers of all connections.
             options.update({zmq.HEARTBEAT_IVL: beats, zmq.HEARTBEAT_TIMEOUT: max(beats // 2, 1)})
         self._frontend.limit(size, bounds.maxMessageFrames, total, options)
-        files = _openFiles()
-        self._monitor.most = bounds.maxConnections or files * 3 // 4
-        self._backendMonitor.most = bounds.maxConnections or files // 4
+        self._backendMonitor.closed = owner.workerDisconnected
+        self._monitor.most, self._backendMonitor.most = owner.places.frontend, owner.places.backend
+
+    def workerConnection(self) -> int | None:
+        """See :class:`pirate.connections.BackendConnections`."""
+        if self._last is None:
+            return None
+        return FrameSender(self._last, self._backendMonitor).connection()
+
+    def keepWorker(self, connection: int, own: bool) -> None:
+        """See :class:`pirate.connections.BackendConnections`."""
+        self._backendMonitor.keep(connection, own)
+
+    def dropWorker(self, connection: int) -> None:
+        """See :class:`pirate.connections.BackendConnections`."""
+        self._backendMonitor.cutOff(connection)
+
+    def _isChild(self, connection: int) -> bool:
+        pid = processOf(connection)
+        return pid > 0 and self._owner.isChild(pid)
 
     def connections(self) -> dict[str, dict[str, int]]:
         """Each socket's counts of connections, and how many are C{open} now."""
@@ -435,9 +460,3 @@ class Transport:
         connection = FrameSender(frame, monitor).connection()
         if connection is not None:
             monitor.cutOff(connection)
-
-
-def _openFiles() -> int:
-    """How many files this process may have open."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if soft == resource.RLIM_INFINITY else soft

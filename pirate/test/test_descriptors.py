@@ -7,7 +7,7 @@ import resource
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.descriptors import allowDescriptors
+from pirate.descriptors import FOR_SERVER, FOR_WORKER, Places, allowDescriptors, sharePlaces, workersOf
 from pirate.errors import ConfigurationError
 from pirate.settings import Limits
 
@@ -46,10 +46,10 @@ class AllowTests(SynchronousTestCase):
         error = self.assertRaises(ConfigurationError, allowDescriptors, Limits(maxServers=100))
         self.assertEqual(
             str(error),
-            "max-servers (100) needs 464 file descriptors, but 256 are allowed: "
+            "max-servers (100) needs 474 file descriptors, but 256 are allowed: "
             "raise that limit (ulimit -Hn), or lower max-servers",
         )
-        self.assertEqual(allowDescriptors(Limits(maxServers=48)), 256)
+        self.assertEqual(allowDescriptors(Limits(maxServers=45)), 256)
 
     def test_refused(self) -> None:
         """A system that does not do what it said is believed in what it does."""
@@ -60,3 +60,38 @@ class AllowTests(SynchronousTestCase):
         """No limit is enough for anything."""
         self.limit(resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         self.assertEqual(allowDescriptors(Limits(maxServers=10**6)), resource.RLIM_INFINITY)
+
+
+class ShareTests(SynchronousTestCase):
+    """How many connections each socket may have."""
+
+    def test_sums(self) -> None:
+        """At every limit the server, its workers and both sockets fit into what is allowed, with some left."""
+        for files in (100, 160, 300, 1024, 20_000):
+            workers = min((files - FOR_SERVER) // FOR_WORKER // 2, 50)
+            places = sharePlaces(files, Limits(minServers=workers, maxServers=workers), 0)
+            used = FOR_SERVER + FOR_WORKER * workers + places.frontend + places.backend
+            self.assertLess(used, files)
+            self.assertGreater(used, files * 3 // 4)
+            self.assertGreaterEqual(places.frontend, 3 * places.backend)
+            self.assertGreater(places.backend, 0)
+
+    def test_given(self) -> None:
+        """What was asked for is given on the frontend; the backend gets as much if there is so much."""
+        limits = Limits(minServers=4, maxServers=4)
+        self.assertEqual(sharePlaces(1024, limits, 100), Places(100, 100))
+        self.assertEqual(sharePlaces(160, limits, 60), Places(60, 10))
+
+    def test_tooMuch(self) -> None:
+        """What cannot be given is refused in a line with both numbers."""
+        error = self.assertRaises(ConfigurationError, sharePlaces, 160, Limits(minServers=4, maxServers=4), 100)
+        self.assertEqual(
+            str(error),
+            "max-connections (100) is too much: of 160 file descriptors 68 are left for clients; raise that limit "
+            "(ulimit -Hn), or lower max-connections or max-servers",
+        )
+
+    def test_dequeue(self) -> None:
+        """The workers that run the dequeue callable count."""
+        self.assertEqual(workersOf(Limits(maxServers=7, checkForDequeue=1, maxDequeue=2)), 9)
+        self.assertEqual(workersOf(Limits(maxServers=7, maxDequeue=2)), 7)

@@ -86,11 +86,14 @@ ALLOWED = {
     "router": "admission discard txzmq zmq",
     "monitor": "txzmq zmq",
     "outbox": "router twisted",
-    "transport": "admission binding chance errors limits monitor outbox router twisted txzmq waiting zap zmq",
+    "transport": "admission binding chance descriptors errors limits monitor outbox router twisted txzmq waiting zap"
+    " zmq",
     "member": "child process twisted wire.backend",
     "supervisor": "broker child logs member pool process twisted wire.backend wire.words",
-    "exchange": ". broker gate logs member supervisor twisted waiting wire",
-    "run": "broker child endpoints exchange gate guard hooks logs pool settings supervisor twisted wire",
+    "connections": "broker supervisor twisted",
+    "exchange": ". broker connections gate logs member supervisor twisted waiting wire",
+    "run": "broker child connections descriptors endpoints exchange gate guard hooks logs pool settings supervisor"
+    " twisted wire",
     "hooks": "",
     "service": "errors guard hooks imports logs process run settings twisted",
     "signals": "errors service twisted",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import TestCase
 
+from pirate.descriptors import Places
 from pirate.errors import BindError
 from pirate.settings import Bounds
 from pirate.testing import MemoryRouter, MemoryTransport, ProcessReactor
@@ -51,6 +52,9 @@ class Listener:
         self.undelivered = lambda: None
         self.clientRevoked = lambda frames: None
         self.bounds = case.bounds
+        self.places = case.places
+        self.isChild = lambda pid: False
+        self.workerDisconnected = case.workersGone.append
         self.clientGone = case.gone.append
         self.clientRefused = lambda frames, sender, reason: case.refused.append((frames, reason))
         self.workerRefused = lambda frames, reason: case.refused.append((frames, reason))
@@ -62,6 +66,7 @@ class TransportCase(Case):
     """A transport that is written down.  A provider gives it and its peers, and lets time pass."""
 
     bounds = Bounds()
+    places = Places(1000, 1000)
 
     def makeTransport(self) -> Any:
         """A transport that is not started."""
@@ -86,6 +91,7 @@ class TransportCase(Case):
         self.addresses: list[str | None] = []
         self.order: list[str] = []
         self.gone: list[int] = []
+        self.workersGone: list[int] = []
         self.missed: list[list[bytes]] = []
         self.refused: list[tuple[list[bytes], str]] = []
         self.senders: list[Sender] = []

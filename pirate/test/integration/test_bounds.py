@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import zmq
@@ -141,6 +143,34 @@ class BoundsTests(ServerCase):
         self.assertEqual(await deferToThread(peers[0].receive), [b"", b"x", b"1"])
         peers[1].close()
         self.assertEqual(await self.ask(server, b"y"), [b"y", b"1"])
+
+    async def test_ownPlaces(self) -> None:
+        """While strangers hold every place of the backend, and come again, a killed worker is replaced and serves."""
+        server = await self.serveWithin(maxConnections=3)
+        strangers = [await self.raw(server, "backend") for _ in range(6)]
+        [pid] = server.workers
+        os.kill(pid, signal.SIGKILL)
+        await self.until(lambda: list(server.workers.values()) == ["waiting"] and pid not in server.workers)
+        self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
+        counts = server.stats()["connections"]["backend"]
+        self.assertEqual((counts["refused"], counts["open"] <= 4), (3, True))
+        # Those that have been there longest without a word have made room.
+        self.assertEqual([await deferToThread(each.awaitEnd, 0.01) for each in strangers], [True] * 3 + [False] * 3)
+
+    async def test_cutOff(self) -> None:
+        """What a worker holds whose connection is cut off is answered by another at once, and it is replaced."""
+        server = await self.serve("perform", 2)
+        asked = self.ask(server, b"meet", self.gate.path)
+        first = await deferToThread(self.gate.next)
+        assert server._run is not None
+        [busy] = [each for each, worker in server._run._broker._workers.items() if worker.held]
+        server._run._transport.dropWorker(server._run._connections._numbers[busy])
+        second = await deferToThread(self.gate.next)
+        first.close()
+        second.close()
+        await asked
+        self.assertEqual(server.stats()["redispatched"], 1)
+        await self.until(lambda: list(server.workers.values()) == ["waiting"] * 2)
 
     async def test_handshake(self) -> None:
         """A peer that says nothing is not waited for any longer than it may take."""
