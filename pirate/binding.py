@@ -62,7 +62,6 @@ class Binding:
                 path.unlink()
 
     def _refused(self, reason: str) -> BindError:
-        # Short, because twistd shows no more than a hundred bytes of it when it starts a daemon.
         return BindError(f"{self._name} {self.endpoint}: {reason}")
 
     def _path(self) -> Path | None:

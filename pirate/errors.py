@@ -54,6 +54,5 @@ class Fatal(SystemExit, PirateError):
     """
     The process cannot go on: one line for the terminal, and exit status 1, or a status without a word.
 
-    It is a C{SystemExit}, so that no traceback is shown, and an C{Exception}, so that twistd reports it to the terminal
-    that a daemon was started from.
+    It is a C{SystemExit}, so that no traceback is shown, and an C{Exception}, so that twistd removes its pid file.
     """

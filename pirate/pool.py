@@ -154,7 +154,7 @@ class Pool:
         if stillborn and not self.everReady and (how.hopeless or self._backoff.failures >= HOPELESS):
             if not self._gaveUp:
                 self._gaveUp = True
-                self._urgent.append(GiveUp(child.verdict or str(how)))
+                self._urgent.append(GiveUp(_whyNotReady(child, how)))
         elif stillborn and self._reload.concerns(child):
             self._urgent.append(self._endReload(f"a new worker could not start: {child.verdict or how}"))
 
@@ -397,3 +397,10 @@ class Pool:
             children,
             key=lambda child: (child.state is not ChildState.STARTING, child.key not in load.idle, child.born),
         )
+
+
+def _whyNotReady(child: Child, how: Exit) -> str:
+    """Tell why a child never was ready, to somebody who knows of no others."""
+    if child.verdict:
+        return f"a worker was killed: {child.verdict}"
+    return how.words or f"a worker ended before it was ready: {how.cause}"

@@ -67,7 +67,7 @@ class Supervisor:
         self.identities: Container[bytes] = self._byIdentity.keys()
         self._streams: set[WorkerProcess] = set()
         self._wake: IDelayedCall | None = None
-        self._asking = self._hopeless = False
+        self._asking = False
         self._gone: list[Deferred[None]] = []
         self.spawns = 0
         self.exits: dict[str, int] = {}
@@ -87,7 +87,7 @@ class Supervisor:
             Sweep: lambda action: sweep(),
             CutOff: lambda action: self.cutOff(),
             Reloaded: lambda action: self.reloaded(action.error),
-            GiveUp: self._giveUp,
+            GiveUp: lambda action: self.gaveUp(action.reason),
         }
         broker.halved = self._lifetimeHalved
         broker.retired = self._lifetimeOver
@@ -295,14 +295,10 @@ class Supervisor:
                 pid=member.process.pid,
                 name=action.name,
                 why=action.why,
-                verbosity=DETAIL if action.name == "TERM" or self._hopeless else 1,
+                # Before any has been ready, the server itself tells why there are none, once.
+                verbosity=1 if self._pool.everReady and action.name != "TERM" else DETAIL,
             )
             member.process.signal(action.name)
-
-    def _giveUp(self, action: GiveUp) -> None:
-        # From now on only the reason counts: that the others are killed over it is no news.
-        self._hopeless = True
-        self.gaveUp(action.reason)
 
     # --- how children end
 

@@ -793,6 +793,13 @@ class GiveUpTests(SynchronousTestCase):
         yard.gone(yard.spawned(1.0), CRASHED)
         self.assertEqual(yard.ask(), [GiveUp("cannot use it")])
 
+    def test_silent(self) -> None:
+        """One that ends without a word is told by how it ended."""
+        yard = Yard(minServers=1)
+        for _ in range(3):
+            yard.gone(yard.spawned(1.0), Exit("signal SIGSEGV"))
+        self.assertEqual(yard.ask(), [GiveUp("a worker ended before it was ready: signal SIGSEGV")])
+
     def test_killed(self) -> None:
         """So is one that is killed, or not ready in time."""
         yard = Yard(minServers=1, startTimeout=5)
@@ -800,7 +807,7 @@ class GiveUpTests(SynchronousTestCase):
             children = yard.spawned(1.0)
             yard.signals(5.0)
             yard.gone(children)
-        self.assertEqual(yard.ask(), [GiveUp("it did not become ready in time")])
+        self.assertEqual(yard.ask(), [GiveUp("a worker was killed: it did not become ready in time")])
 
     def test_notAfterReady(self) -> None:
         """One that was ready in the first round proves that it can be done."""
