@@ -147,6 +147,9 @@ class Broker(Dispatcher):
 
     def _doWhatIsDue(self) -> None:
         self._expire(self._timetable.expired(self.now))
+        for worker, request in self._timetable.overtaken(self._workers.values(), self.now):
+            self._fail(request, Code.EXPIRED, "its time was over before it was begun")
+            self._postToWorker([worker.identity, b"", CANCEL, request.id])
         for worker, why in self._timetable.overdue(self._workers.values(), self.now):
             self._stop(worker, why)
         for worker in self._timetable.silent(self._workers.values(), self.now):

@@ -208,6 +208,8 @@ class Dispatcher(Ledger):
         # One who has nothing to do does not wait for others to get theirs.
         if held:
             self._postToWorker(frames)
+            if request.deadline < self._timetable.look:
+                self._timetable.note(request.deadline)
         elif not self._toWorker(frames):
             self._outOfReach(worker)
             return False

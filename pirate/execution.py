@@ -15,6 +15,8 @@ from pirate.imports import describe
 from pirate.startup import showTraceback
 from pirate.wire.words import ERROR, PARTIAL, Code
 
+#: Seconds after which a job has taken long, so that those which wait behind it may have been cancelled meanwhile.
+LONG = 0.001
 _Generator = type(_ for _ in ())
 
 
@@ -38,6 +40,7 @@ class Execution:
         self._cancelled: set[bytes] = set()
         self._inMessage = False
         self._late = False
+        self._tookLong = False
 
     def _reply(self, frames: list[bytes]) -> None:
         """Send frames, without a routing id, to the broker."""
@@ -70,8 +73,10 @@ class Execution:
             self.failed(error)
             answer = failure(request, error)
         self._cancelled.discard(request)
+        took = perf_counter() - began
+        self._tookLong = took > LONG
         credit = self._credit
-        if credit is not None and credit.note(perf_counter() - began):
+        if credit is not None and credit.note(took):
             # Before the answer, which the broker takes for a request to fill the hand again.
             credit.announced = credit.earned
             self._announceCredit(credit.announced)

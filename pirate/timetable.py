@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from heapq import heapify, heappop, heappush
+from itertools import islice
 
 from pirate.limits import Terms
 from pirate.services import Worker
@@ -12,6 +13,9 @@ from pirate.wire.frontend import Request, State
 NEVER = float("inf")
 #: Requests that are given up at a time because their time is over.
 MOST = 200
+
+#: Seconds between two looks for the sake of deadlines of requests that workers hold, at least.
+GRAIN = 0.01
 
 
 class Timetable:
@@ -22,6 +26,7 @@ class Timetable:
     no more often than once in the shortest of the time limits.
 
     :ivar due: when to look.
+    :ivar look: when workers are to be looked through.
     """
 
     def __init__(self, terms: Terms) -> None:
@@ -29,18 +34,18 @@ class Timetable:
         self._shortest = min(terms.deliveryTimeout, terms.jobTimeout or NEVER)
         self._deadlines: list[tuple[float, bytes, Request]] = []
         self._most = 1000
-        self._look = NEVER
+        self.look = NEVER
         self.due = NEVER
 
     def began(self, now: float) -> None:
         """A worker has begun a job."""
-        if self._look == NEVER:
+        if self.look == NEVER:
             self.note(now + self._shortest)
 
     def note(self, time: float) -> None:
         """Workers are to be looked through at this time, if not before."""
-        if time < self._look:
-            self._look = time
+        if time < self.look:
+            self.look = time
             self._reckon()
 
     def waits(self, request: Request) -> None:
@@ -77,13 +82,28 @@ class Timetable:
         """The workers that are to be stopped, and why."""
         found = []
         limit = self._terms.jobTimeout or NEVER
-        if now >= self._look:
+        if now >= self.look:
             for worker in workers:
                 if worker.held and worker.began + limit <= now:
                     found.append((worker, f"the job took longer than {limit:g} seconds"))
                 elif worker.doomed <= now:
                     found.append((worker, "a cancelled job did not end"))
         return found
+
+    def overtaken(self, workers: Collection[Worker], now: float) -> list[tuple[Worker, Request]]:
+        """
+        Return the requests whose time is over while another is being executed by the worker that holds them.
+
+        A worker with a concurrency executes all that it holds, and a plain one holds one.
+        """
+        if now < self.look:
+            return []
+        return [
+            (worker, request)
+            for worker in workers
+            for request in _behind(worker)
+            if request.deadline <= now and request.state is State.HELD
+        ]
 
     def late(self, worker: Worker, now: float) -> list[Request]:
         """Of what an overdue worker holds, what it has begun too long ago: the first, or as many as it executes."""
@@ -94,7 +114,7 @@ class Timetable:
 
     def silent(self, workers: Collection[Worker], now: float) -> list[Worker]:
         """The workers that have held something for long without a sign of life; those that can answer are asked."""
-        if now < self._look:
+        if now < self.look:
             return []
         found = []
         look = NEVER
@@ -102,6 +122,10 @@ class Timetable:
             if not worker.held:
                 continue
             look = min(look, worker.began + (self._terms.jobTimeout or NEVER), worker.doomed)
+            for request in _behind(worker):
+                # Not each deadline is worth a look of its own.
+                if request.deadline < look and request.state is State.HELD:
+                    look = max(request.deadline, now + GRAIN)
             if worker.plain:
                 continue
             if worker.heard + self._terms.deliveryTimeout <= now:
@@ -109,9 +133,15 @@ class Timetable:
                 look = min(look, now + self._terms.deliveryTimeout)
             else:
                 look = min(look, worker.heard + self._terms.deliveryTimeout)
-        self._look = max(look, now)
+        self.look = max(look, now)
         self._reckon()
         return found
 
     def _reckon(self) -> None:
-        self.due = min(self._look, self._deadlines[0][0] if self._deadlines else NEVER)
+        self.due = min(self.look, self._deadlines[0][0] if self._deadlines else NEVER)
+
+
+def _behind(worker: Worker) -> Iterator[Request]:
+    """What a worker holds and does not execute yet: all but the first, if it executes one after the other."""
+    if len(worker.held) > 1 and worker.concurrency == 1:
+        yield from islice(worker.held.values(), 1, None)

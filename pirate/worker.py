@@ -130,7 +130,8 @@ class Worker(Execution):
                 frames = waiting.popleft() if waiting else self._next(0)
                 self._busy = True
                 if len(frames) > 3:
-                    if self._looksAhead and self._isCancelled(frames[1]):
+                    # To look takes a microsecond, which tiny jobs do without.
+                    if (self._tookLong or self._looksAhead or self._cancelled) and self._isCancelled(frames[1]):
                         self._cancelled.discard(frames[1])
                         self._reply([b"", frames[1], ERROR, Code.CANCELLED.encode(), b"it was cancelled"])
                     else:
@@ -174,7 +175,9 @@ class Worker(Execution):
         while self._get(_EVENTS) & _POLLIN:
             frames = self._next(_NOBLOCK)
             if len(frames) == 3 and frames[1] == CANCEL:
-                self._cancelled.add(frames[2])
+                # One that has been answered already will not be asked about.
+                if frames[2] == request or any(each[1] == frames[2] for each in self._waiting):
+                    self._cancelled.add(frames[2])
             else:
                 self._waiting.append(frames)
         self._leaveMessage()

@@ -922,6 +922,51 @@ class EndedTests(SynchronousTestCase):
         ((_, told),) = bench.told()
         self.assertEqual((told["code"], bench.sent()), ("expired", []))
 
+    def test_behindAnother(self) -> None:
+        """
+        A request whose time is over while its worker executes another is given up then, and the worker told.
+
+        The one that is being executed is not, whatever its time, nor is one that has time left.
+        """
+        bench = Bench()
+        bench.ready(b"A", credit=4)
+        one, two = bench.askNatively(b"1", b"2", timeout_ms=1000)
+        (three,) = bench.askNatively(b"3", timeout_ms=5000)
+        bench.ask(b"4")
+        bench.sent()
+        self.assertEqual(bench.broker.due, 1.0)
+        bench.broker.tick(0.99)
+        self.assertEqual(bench.told(), [])
+        self.assertEqual(bench.broker.tick(1.0), 5.0)
+        self.assertEqual([(client, told["code"]) for client, told in bench.told()], [(b"2", "expired")])
+        self.assertEqual(bench.sent(), [(b"A", two.id)])
+        bench.reply(b"A", one)
+        bench.fail(b"A", two)
+        bench.broker.tick(5.0)
+        bench.reply(b"A", three)
+        self.assertEqual(bench.answers(), [(b"1", b"1"), (b"3", b"3")])
+
+    def test_behindAnotherOften(self) -> None:
+        """However many deadlines there are, the workers are looked through at most once in a hundredth of a second."""
+        bench = Bench()
+        bench.ready(b"A", credit=64)
+        for number in range(60):
+            bench.askNatively(b"%d" % number, timeout_ms=1000 + number)
+        ticks = 0
+        while bench.broker.due < 2.0:
+            bench.broker.tick(bench.broker.due)
+            ticks += 1
+        self.assertEqual((len(bench.told()), bench.broker.inHand), (59, 1))
+        self.assertLess(ticks, 10)
+
+    def test_atTheSameTime(self) -> None:
+        """A worker that executes all that it holds has begun it: nothing expires there."""
+        bench = Bench()
+        bench.broker.workerReady(b"A", Info(1, "", 4, False, concurrency=4))
+        bench.askNatively(b"1", b"2", timeout_ms=1000)
+        bench.broker.tick(1.0)
+        self.assertEqual((bench.told(), bench.broker.inHand), ([], 2))
+
 
 class PlainWorkerTests(SynchronousTestCase):
     """Workers that never announce themselves, and say C{waiting} before each request."""

@@ -7,16 +7,22 @@ import functools
 import importlib
 import io
 import os
+import signal
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.app import App, Context, isAsync, toFrames
+from pirate import execution
+from pirate.app import App, Context, isAsync, prepare, toFrames
 from pirate.errors import LAST_WORDS, ConfigurationError, ExitCode
+from pirate.execution import Execution
 from pirate.imports import describe
+from pirate.wire.words import CANCEL, RETIRE
 from pirate.worker import Worker
 
 
@@ -358,3 +364,77 @@ class LoadTests(SynchronousTestCase):
         written = self.load("1 / 0\n", traceback=True)
         self.assertTrue(written.startswith("Traceback"))
         self.assertTrue(written.splitlines()[-1].startswith(LAST_WORDS))
+
+
+class LookingWorker(Worker):
+    """
+    A worker whose messages have all come already.
+
+    :ivar looks: how often it has looked whether something has come.
+    :ivar answers: what it has sent.
+    """
+
+    def __init__(self, messages: list[list[bytes]], clock: list[float]) -> None:
+        Execution.__init__(self)
+        self._messages = deque(messages)
+        self._waiting = deque()
+        self._looksAhead = self._leaving = False
+        self._get = self._look
+        self._clock = clock
+        self.looks = 0
+        self.answers: list[list[bytes]] = []
+
+    def serve(self) -> None:
+        """Answer all that has come."""
+        self._answer(prepare(self._work))
+
+    def _work(self, seconds: bytes) -> bytes:
+        self._clock[0] += float(seconds)
+        return seconds
+
+    def _look(self, option: int) -> int:
+        self.looks += 1
+        return int(zmq.POLLIN) if self._messages else 0
+
+    def _next(self, flags: int) -> list[bytes]:
+        return self._messages.popleft()
+
+    def _reply(self, frames: list[bytes]) -> None:
+        self.answers.append(frames)
+
+
+class CancelledTests(SynchronousTestCase):
+    """Requests that wait behind another in a worker's hand."""
+
+    def serve(self, *durations: bytes, cancelled: int) -> LookingWorker:
+        """Have a worker execute jobs of so many seconds, one of which was cancelled."""
+        clock = [0.0]
+        self.patch(execution, "perf_counter", lambda: clock[0])
+        self.patch(signal, "signal", lambda number, action: None)
+        ids = [bytes([0x80, *[0] * 6, number]) for number in range(len(durations))]
+        requests = [[b"", each, b"", duration] for each, duration in zip(ids, durations, strict=True)]
+        worker = LookingWorker([*requests, [b"", CANCEL, ids[cancelled]], [b"", RETIRE]], clock)
+        worker.serve()
+        return worker
+
+    def answersOf(self, worker: LookingWorker) -> list[bytes]:
+        """Return the last frame of each answer."""
+        return [frames[-1] for frames in worker.answers]
+
+    def test_afterLongJob(self) -> None:
+        """What has been cancelled while the job before it took long is not begun; the others are."""
+        for cancelled in (1, 2):
+            answers = [b"0.5", b"0.0001", b"0.0002", b"0.0003"]
+            worker = self.serve(*answers, cancelled=cancelled)
+            answers[cancelled] = b"it was cancelled"
+            self.assertEqual(self.answersOf(worker), answers)
+
+    def test_afterTinyJob(self) -> None:
+        """Between tiny jobs a worker does not look, which would take as long as they do."""
+        worker = self.serve(b"0.0001", b"0.0001", b"0.0001", cancelled=1)
+        self.assertEqual((self.answersOf(worker), worker.looks), ([b"0.0001"] * 3, 0))
+
+    def test_tooLate(self) -> None:
+        """A worker keeps no note of a cancelled request that it has answered already."""
+        worker = self.serve(b"0.5", b"0.5", cancelled=0)
+        self.assertEqual((self.answersOf(worker), worker._cancelled), ([b"0.5"] * 2, set()))

@@ -168,6 +168,22 @@ class TimeTests(ReliabilityCase):
         await caller.answer(b"a")
         self.assertEqual(executions(self.record), ["first"])
 
+    async def test_expiresInHand(self) -> None:
+        """The same for a request that waits behind another in a worker's hand."""
+        server = await self.start("recordAndMeet", prefetch=2)
+        caller = self.caller(server)
+        caller.send(b"a", b"first", self.gate.path)
+        guest = await self.guest()
+        caller.send(b"b", b"second", self.gate.path, timeout_ms=50)
+        told, _ = await caller.answer(b"b")
+        self.assertEqual((told["code"], told["attempts"]), ("expired", 0))
+        guest.close()
+        await caller.answer(b"a")
+        caller.send(b"c", b"third", self.gate.path)
+        (await self.guest()).close()
+        await caller.answer(b"c")
+        self.assertEqual(executions(self.record), ["first", "third"])
+
     async def test_knowsWhatIsLeft(self) -> None:
         """The app is told what is left of the caller's budget, and the caller's trace."""
         server = await self.start("told")
