@@ -37,6 +37,7 @@ class Member:
     :ivar keys: those that the backend asks it for; empty if it asks for none.
     :ivar told: the state that the hooks were last told of.
     :ivar left: whether it has said that it is leaving.
+    :ivar again: when its start is tried again, if there were no file descriptors left.
     :ivar burial: when what it held is given to others, if its last answers may still come.
     """
 
@@ -48,6 +49,7 @@ class Member:
         self.keys: dict[str, str] = {}
         self.told = child.state
         self.left = False
+        self.again: IDelayedCall | None = None
         self.burial: IDelayedCall | None = None
 
     def spawn(self, reactor: Any, job: dict[str, Any], introduce: Callable[[bytes], dict[str, str]]) -> None:

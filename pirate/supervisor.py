@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Container
 from typing import Any
 
@@ -31,6 +32,8 @@ from pirate.process import WorkerProcess, isStopped, residentMemory, sweep
 from pirate.wire.backend import Status
 from pirate.wire.words import DEQUEUE, EXITING, HEARTBEAT, WAITING
 
+#: Times that the start of a process is tried when there are no file descriptors left, and seconds between two.
+SPAWN_TRIES, SPAWN_AGAIN = 40, 0.05
 #: Seconds that a dead worker's last answers have to arrive before what it held is given to others.
 LAST_ANSWERS = 0.005
 #: The same for a worker that left as it was asked to, and so has answered all that it held.
@@ -264,15 +267,29 @@ class Supervisor:
 
     def _spawn(self, action: Spawn) -> None:
         member = self._members[action.child.key] = Member(action.child)
-        process = member.process = WorkerProcess(
+        member.process = WorkerProcess(
             self._reactor,
             lambda line, stream: self._said(member, line, stream),
             lambda how: self._exited(member, how),
         )
         self.spawns += 1
+        self._start(member, SPAWN_TRIES)
+
+    def _start(self, member: Member, tries: int) -> None:
+        """
+        Start a child's process.
+
+        :param tries: how often it may still be tried while there are no descriptors left: it may be that connections
+            which are too many have been accepted, and are about to be closed.
+        """
+        member.again = None
+        process = member.process
         try:
             member.spawn(self._reactor, self.job, self.introduce)
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE) and tries > 1:
+                member.again = self._reactor.callLater(SPAWN_AGAIN, self._start, member, tries - 1)
+                return
             self._exited(member, Exit("not spawned", words=f"cannot start a process: {error.strerror}"))
             return
         self._byIdentity[member.identity] = member
@@ -289,7 +306,11 @@ class Supervisor:
 
     def _signal(self, action: Signal) -> None:
         member = self._members.get(action.child.key)
-        if member is not None:
+        if member is not None and member.again is not None:
+            member.again.cancel()
+            member.again = None
+            self._exited(member, Exit("not spawned", words=action.why))
+        elif member is not None:
             self._log.info(
                 "worker {pid} gets SIG{name}: {why}",
                 pid=member.process.pid,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 from twisted.logger import LogLevel
@@ -10,7 +11,7 @@ from twisted.logger import LogLevel
 from pirate import supervisor
 from pirate.pool import LAST_GRACE
 from pirate.settings import Limits, Terms
-from pirate.supervisor import LAST_ANSWERS
+from pirate.supervisor import LAST_ANSWERS, SPAWN_AGAIN, SPAWN_TRIES
 from pirate.test.test_service import ServerCase
 from pirate.wire.words import DEQUEUE, EXITING, WAITING
 
@@ -167,6 +168,31 @@ class DeathTests(ServerCase):
 
 class SlowTests(ServerCase):
     """Workers that do not do what they are asked to in time."""
+
+    def test_noDescriptors(self) -> None:
+        """Without file descriptors it is tried again very soon, and that is no failure; many times it is one."""
+        server = self.serve(2)
+        self.reactor.refusal = OSError(errno.EMFILE, "Too many open files")
+        self.stage.living()[0].process.ends(signal="KILL")
+        self.settle(3 * SPAWN_AGAIN)
+        self.assertNotIn("could not start", "".join(self.log()))
+        self.reactor.refusal = None
+        self.settle(SPAWN_AGAIN)
+        self.assertEqual(server.stats()["workers"], {"waiting": 2})
+        self.reactor.refusal = OSError(errno.EMFILE, "Too many open files")
+        self.stage.living()[0].process.ends(signal="KILL")
+        self.settle((SPAWN_TRIES + 1) * SPAWN_AGAIN, SPAWN_TRIES + 1)
+        self.assertIn("worker 0 could not start: cannot start a process: Too many open files", self.log())
+
+    def test_stopWithoutDescriptors(self) -> None:
+        """A server that is stopped at that moment stops."""
+        server = self.serve(2)
+        self.reactor.refusal = OSError(errno.EMFILE, "Too many open files")
+        self.stage.living()[0].process.ends(signal="KILL")
+        self.settle(SPAWN_AGAIN)
+        stopped = server.abort()
+        self.settle()
+        self.successResultOf(stopped)
 
     def test_startTimeout(self) -> None:
         """A worker that does not become ready in time is killed, and another one is tried."""
