@@ -24,10 +24,12 @@ from pirate.client.errors import (
     Overtime,
     Stopping,
     Timeout,
+    TooLarge,
     Unavailable,
     UnknownService,
     WorkerLost,
 )
+from pirate.client.outage import Outage
 from pirate.client.pong import Pong
 
 if TYPE_CHECKING:
@@ -49,10 +51,12 @@ __all__ = [
     "Expired",
     "Malformed",
     "MisuseError",
+    "Outage",
     "Overtime",
     "Pong",
     "Stopping",
     "Timeout",
+    "TooLarge",
     "TwistedClient",
     "Unavailable",
     "UnknownService",

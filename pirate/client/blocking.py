@@ -56,6 +56,8 @@ class Client:
     :param before: called with each ``Call`` before it is sent, by the thread that makes it.  It may return a W3C
         traceparent, which the app finds in its context.
     :param after: called with each ``Call`` when its caller learns how it ended: then it has its ``error``, or ``None``.
+    :param outage: called with an ``Outage`` when a connection was lost with calls under way, when calls have waited for
+        a connection for a second, and when there is one again.  It must return soon; what it raises becomes a warning.
     :raise ConfigurationError: if one of these is not right.
     :ivar endpoint: the endpoint, the first if there are several.
     :ivar endpoints: all of them.

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pirate.client.errors import CallError, Denied, Timeout, Unavailable, failure
+from pirate.client.errors import CallError, Denied, Timeout, TooLarge, Unavailable, failure
 from pirate.wire.frontend import Answer, header
 from pirate.wire.words import MAGIC
 
@@ -20,6 +20,9 @@ _NEVER = float("inf")
 #: The share of a call's time that a server is told less, with its bounds in seconds; and the most of a short call.
 MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.05, 0.05, 1.0
 MOST_OF_SHORT = 0.25
+#: A request with more bytes, or with more frames, is looked at before it is sent: a server may not take it.
+LARGE, MANY = 64 << 10, 256
+_LOOK = "look at the server, and repeat only what may run twice"
 _nothing: dict[str, Any] = {}
 
 
@@ -43,6 +46,8 @@ class Call:
     :ivar attempts: how many times it may be sent.
     :ivar endpoint: the server that it was sent to last; before that, all that it may be sent to.
     :ivar route: where the session has sent it; ``None`` while it waits for a connection.
+    :ivar large: whether it is so large that a server may have closed a connection because of it.
+    :ivar doubted: whether it has lost its last attempt with a connection, and is looked at because of that.
     :ivar others: where it was sent before, and may still be running.
     :ivar refused: the connections whose servers have refused it.
     :ivar finished: whether it has ended.
@@ -56,9 +61,9 @@ class Call:
     """
 
     __slots__ = (
-        *("answer", "attempts", "began", "body", "command", "deadline", "done", "endpoint", "error", "expiry"),
-        *("finished", "key", "next", "others", "part", "parts", "refused", "route", "sent", "sentAt", "service"),
-        *("strange", "trace", "waiter"),
+        *("answer", "attempts", "began", "body", "command", "deadline", "done", "doubted", "endpoint", "error"),
+        *("expiry", "finished", "key", "large", "next", "others", "part", "parts", "refused", "route", "sent"),
+        *("sentAt", "service", "strange", "trace", "waiter"),
     )
 
     def __init__(
@@ -87,6 +92,8 @@ class Call:
         self.next = now
         self.sent = 0
         self.sentAt = now
+        self.large = len(body[0]) > LARGE if len(body) == 1 else len(body) > MANY or sum(map(len, body)) > LARGE
+        self.doubted = False
         self.route: Any = None
         self.others: tuple[Any, ...] = ()
         self.refused: tuple[Any, ...] = ()
@@ -106,8 +113,8 @@ class Call:
 
     @property
     def mayMove(self) -> bool:
-        """Whether it may be sent again without its being known that it was not run."""
-        return self.attempts > 1 and not self.parts
+        """Whether it may be sent again, though it may have been run.  What was refused does not count."""
+        return self.sent - len(self.refused) < self.attempts and not self.parts
 
     def frames(self, now: float) -> list[bytes]:
         """The next try, as a DEALER sends it, or a REQ if it is plain."""
@@ -158,8 +165,12 @@ class Call:
         error.tries = self.sent
         return error
 
-    def timedOut(self) -> Timeout:
-        """The error for a call whose deadline has passed."""
+    def timedOut(self, connected: bool = True) -> Timeout:
+        """
+        Make the error for a call whose deadline has passed.
+
+        :param connected: whether the server that it was sent to could still be reached.
+        """
         seconds = f"{self.deadline - self.began:g} s"
         if self.strange:
             return self._timeout(
@@ -168,14 +179,26 @@ class Call:
         if not self.sent:
             why = f"nobody answers at {self.endpoint}, nothing was sent in {seconds}: "
             return self._timeout(Unavailable, why + "start the server there, or correct the endpoint")
+        if self.command == "ping":
+            why = f"{self.endpoint} does not answer a ping within {seconds}: look at the server"
+            return self._timeout(Timeout, why)
         times = "1 attempt" if self.sent == 1 else f"{self.sent} attempts"
+        if not connected:
+            why = f"the connection to {self.endpoint} was lost and did not come back within {seconds} ({times})"
+            return self._timeout(Unavailable, f"{why}, the job may have run: {_LOOK}")
         why = f"no reply from {self.endpoint} within {seconds} ({times}), the job may have run: "
         return self._timeout(Timeout, why + "allow more time, or look at the server")
 
     def cutOff(self) -> Timeout:
-        """The error for a call that lost its connection, and that may not be sent again."""
-        why = f"the connection to {self.endpoint} was lost before the answer came, the job may have run: "
-        return self._timeout(Unavailable, why + "look at the server, and repeat only what may run twice")
+        """Make the error for a call that lost its connection, and that may not be sent again."""
+        times = "" if self.sent < 2 else f" ({self.sent} attempts)"
+        why = f"the connection to {self.endpoint} was lost before the answer came{times}"
+        ran = "" if self.command == "ping" else ", the job may have run"
+        return self._timeout(Unavailable, f"{why}{ran}: {_LOOK}")
+
+    def tooLarge(self, what: str) -> TooLarge:
+        """Make the error for a call that a server does not take.  :param what: what is too much."""
+        return TooLarge(f"the request for {self.endpoint} has {what}", self.endpoint, self.key)
 
     def denied(self) -> Denied:
         """The error for a call that no server lets in."""

@@ -66,7 +66,7 @@ def _run(argv: list[str], stdin: BinaryIO | None, stdout: BinaryIO | None, stder
         return Exit.OK
     frames = [] if options.ping else _request(options, stdin)
     report = Report(Random())
-    with _client(options, report) as client:
+    with _client(options, report, stderr) as client:
         if options.ping:
             return _ping(client, options, out)
         elif options.count:
@@ -80,7 +80,7 @@ def _run(argv: list[str], stdin: BinaryIO | None, stdout: BinaryIO | None, stder
     return report.status if options.count else Exit.OK
 
 
-def _client(options: argparse.Namespace, report: Report) -> Client:
+def _client(options: argparse.Namespace, report: Report, stderr: TextIO | None) -> Client:
     more: dict[str, Any] = {}
     if options.curve_server:
         more["curve"] = (options.curve_server, options.curve_secret)
@@ -92,6 +92,7 @@ def _client(options: argparse.Namespace, report: Report) -> Client:
         attempts=options.attempts,
         identity=None if options.identity is None else os.fsencode(options.identity),
         plain=options.plain,
+        outage=lambda outage: streams.tell(stderr, str(outage)),
         **more,
     )
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pirate.errors import PirateError
 from pirate.wire.words import Code
 
+#: How a server begins what it tells a client that calls its backend.
+BACKEND = "this is the backend"
+
 
 class MisuseError(PirateError):
     """The client was used after it was closed, or out of its order: make a new one, or wait for what is under way."""
@@ -62,8 +65,9 @@ class Timeout(CallError):
 
 class Unavailable(Timeout):
     """
-    No endpoint could be reached in the time given; then nothing was sent, and ``tries`` is 0.  Or the connection was
-    lost under a request that may not be sent again, and the job may have run.  Start a server, or correct the endpoint.
+    No endpoint could be reached in the time given: start a server, or correct the endpoint.  If ``tries`` is 0 nothing
+    was sent.  Otherwise the connection was lost before the answer came, and did not come back in time or the request
+    may not be sent again: the job may have run.
     """
 
 
@@ -116,6 +120,13 @@ class Denied(CallError):
     _says = "the server at {endpoint} does not allow this request"
 
 
+class TooLarge(Denied):
+    """
+    The request is larger than the server takes, and was not executed: send less, or raise the server's limit.  If
+    ``tries`` is 0 nothing was sent.
+    """
+
+
 class Malformed(CallError):
     """The server does not understand the request's header: use a client and a server of matching versions."""
 
@@ -155,7 +166,10 @@ def failure(code: str, detail: str, endpoint: str = "", request: bytes = b"") ->
     """
     kind = _BY_CODE.get(code, CallError)
     says = kind._says.format(endpoint=endpoint)
-    known = detail or (code if kind is CallError else "")
+    if kind is Malformed and detail.startswith(BACKEND):
+        says, known = f"{endpoint} is a server's backend, where its workers connect: call its frontend", ""
+    else:
+        known = detail or (code if kind is CallError else "")
     error = kind(f"{says}: {known}" if known else says, endpoint, request)
     error.code = code
     error.detail = detail

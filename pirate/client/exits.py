@@ -43,6 +43,8 @@ class Exit(IntEnum):
     NOT_JSON = 14
     #: The server answers a ping, but is not ready for requests.
     NOT_READY = 15
+    #: No server could be reached, or the connection was lost before the reply came.
+    UNAVAILABLE = 16
     #: Ctrl-C: 128 and the signal's number, as a shell has it.
     INTERRUPTED = 130
     #: The reader of standard output went away: likewise.
@@ -55,6 +57,7 @@ _EXITS: tuple[tuple[type[BaseException], Exit], ...] = (
     (errors.AppError, Exit.APP_ERROR),
     (errors.Expired, Exit.EXPIRED),
     (errors.Overtime, Exit.OVERTIME),
+    (errors.Unavailable, Exit.UNAVAILABLE),
     (errors.Timeout, Exit.TIMEOUT),
     (errors.WorkerLost, Exit.WORKER_LOST),
     (errors.Busy, Exit.BUSY),

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from pirate.client.call import Call
 from pirate.client.codecs import Codec
+from pirate.client.outage import Outage
 from pirate.client.terms import Curve, Terms
 
 
@@ -21,6 +22,7 @@ class Given(TypedDict, total=False):
     codec: str | Codec
     before: Callable[[Call], str | None] | None
     after: Callable[[Call], object] | None
+    outage: Callable[[Outage], object] | None
 
 
 class Shown:

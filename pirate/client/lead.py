@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from pirate.client.arrivals import wake
 from pirate.client.call import Call
 from pirate.client.link import Link
+from pirate.client.outage import Outage
 from pirate.client.session import Session
 from pirate.client.terms import Terms, addresses
 from pirate.client.watch import Watch
@@ -58,7 +59,8 @@ class Lead:
 
     def __init__(self, terms: Terms) -> None:
         self._dialer = terms.dialer()
-        self.session = Session(terms.plain, Random(), lambda: os.urandom(16))
+        self._tellOutage = terms.tellOutage
+        self.session = Session(terms.plain, Random(), lambda: os.urandom(16), self._noteOutage)
         self.session.routes.widen = self._dial
         self._lead = threading.Lock()
         self._leader = 0
@@ -275,6 +277,9 @@ class Lead:
                 self._layDown()
 
     # --- connections
+
+    def _noteOutage(self, outage: Outage) -> None:
+        self.afterwards(self._tellOutage, outage)
 
     def _dial(self, endpoint: str) -> None:
         self._links.append(Link(self._dialer, self.session, endpoint, self._changed))

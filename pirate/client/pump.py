@@ -42,7 +42,7 @@ class Pump:
     def __init__(self, terms: Terms, loop: Loop) -> None:
         self._loop = loop
         self._dialer = terms.dialer()
-        self.session = Session(terms.plain, Random(), lambda: os.urandom(16))
+        self.session = Session(terms.plain, Random(), lambda: os.urandom(16), terms.tellOutage)
         self.session.routes.widen = self._dial
         self._links: list[Link] = []
         self._cancelTurn: Callable[[], object] | None = None

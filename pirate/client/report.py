@@ -47,7 +47,7 @@ class Report:
         """
         self.ended += 1
         silent = type(error) in (Timeout, Unavailable)
-        unsent = isinstance(error, CallError) and (silent or type(error) is Denied) and not error.tries
+        unsent = isinstance(error, CallError) and (silent or isinstance(error, Denied)) and not error.tries
         self._answered = self._answered or not (silent or unsent)
         self.hopeless = unsent or (type(error) is Timeout and not self._answered)
         if error is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from pirate.client.call import Call
+from pirate.client.sizes import SizeLimits
 from pirate.wire.words import Frames
 
 
@@ -24,6 +25,7 @@ class Route:
 
     :ivar endpoint: its address.
     :ivar connection: what sends.
+    :ivar connected: whether there is a connection to the server.
     :ivar ready: whether it takes messages, as far as is known.
     :ivar inHand: how many calls were sent there and not answered yet.
     :ivar heard: when a message came last.
@@ -33,16 +35,19 @@ class Route:
     :ivar stopping: whether its server has said that it takes no more.
     :ivar denied: whether its server does not let it in.
     :ivar call: the call that was sent there last, and is in hand if it is a plain one.
+    :ivar limits: how large a message its server takes; ``None`` if that is not known.
+    :ivar held: the calls that wait until it is.
     """
 
     __slots__ = (
-        *("call", "connection", "denied", "endpoint", "heard", "inHand", "pinged", "ready", "silent", "stopping"),
-        "suspect",
+        *("call", "connected", "connection", "denied", "endpoint", "heard", "held", "inHand", "limits", "pinged"),
+        *("ready", "silent", "stopping", "suspect"),
     )
 
     def __init__(self, endpoint: str, connection: Connection) -> None:
         self.endpoint = endpoint
         self.connection = connection
+        self.connected = False
         self.ready = False
         self.inHand = 0
         self.heard = -float("inf")
@@ -52,3 +57,5 @@ class Route:
         self.stopping = False
         self.denied = False
         self.call: Call | None = None
+        self.limits: SizeLimits | None = None
+        self.held: dict[Call, None] = {}

@@ -41,6 +41,11 @@ class Routes(list[Route]):
         """Whether no server lets us in."""
         return bool(self) and all(route.denied for route in self)
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to any server."""
+        return any(route.connected for route in self)
+
     def choose(self, call: Call, but: Route | None = None) -> Route | None:
         """
         The best connection for a call; one that was silent is replaced first, and not ready then.
@@ -68,7 +73,8 @@ class Routes(list[Route]):
 
     def replace(self, route: Route) -> None:
         """Have a connection opened anew: ZeroMQ does not try again by itself where it was not let in."""
-        route.ready = route.silent = route.denied = False
+        route.ready = route.connected = route.silent = route.denied = False
+        route.limits = None
         route.connection.reopen()
 
     def makeRoom(self, waiting: int) -> None:

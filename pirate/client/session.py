@@ -11,8 +11,10 @@ The rules:
 - A call goes to a connection that takes it: one that answers before one that is silent, then the one with the fewest
   calls in hand.  Where there is none the call waits, in the order of its coming, for as long as it has time.
 - A try whose share of the time is over is followed by another with the same id, elsewhere if there is an elsewhere.
-- A lost connection's calls go elsewhere at once, or wait for the next connection.  A call that may be sent only once,
-  or of whose answer there were parts, fails instead.
+- A lost connection's calls go elsewhere at once, or wait for the next connection.  A call that has been sent as often
+  as it may be, or of whose answer there were parts, fails instead.
+- A large call is sent where the server has told, in the answer to a ping, that it takes so much.  A very large one
+  waits for that answer from the start, others once a connection was lost with them, as they may be the reason.
 - What a server refuses, being busy or about to stop, another is asked.  When all have refused it, so it is.
 - Where there are several endpoints, one that is silent with calls in hand is pinged; if it does not answer that either,
   its calls go elsewhere.
@@ -25,16 +27,26 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
-from pirate.client.call import Call, isRefusal
+from pirate.client.call import MANY, Call, isRefusal
 from pirate.client.errors import CallError, Cancelled
 from pirate.client.health import Health
+from pirate.client.outage import Outage
 from pirate.client.route import Connection, Route
 from pirate.client.routes import Routes
 from pirate.client.schedule import Schedule
+from pirate.client.sizes import SizeLimits, sizeLimits
 from pirate.wire.frontend import Answer, header, parseAnswer
 from pirate.wire.words import MAGIC, Frames
 
 _NEVER = float("inf")
+#: Seconds without a connection after which the caller is told that calls wait for one.
+NOTICE_AFTER = 1.0
+#: A request with more bytes is not sent before its server has told how much it takes.
+ASK_ABOVE = 1 << 20
+#: Seconds that a server has to tell that.
+ASK_PATIENCE = 1.0
+#: Seconds that a call which has lost its last attempt waits for a connection, to learn whether it was too large.
+DOUBT_PATIENCE = 2.0
 #: A mark of the errors that say that a request was not run: from an earlier try they mean nothing.
 _NOT_RUN = frozenset({"busy", "stopping", "expired", "cancelled"})
 
@@ -46,16 +58,24 @@ class Session:
     :param plain: whether the calls have no header: then a connection has one call in hand at a time.
     :param random: for jitter.
     :param newId: makes the id of a ping, 16 bytes.
+    :param tell: called when calls wait for a connection, and when they need not any more.
     :ivar routes: the connections.
     :ivar nextWake: when ``wake`` is to be called at the latest; infinite if there is nothing to wait for.
     """
 
-    def __init__(self, plain: bool, random: Random, newId: Callable[[], bytes]) -> None:
+    def __init__(
+        self, plain: bool, random: Random, newId: Callable[[], bytes], tell: Callable[[Outage], object]
+    ) -> None:
         self._plain = plain
+        self._newId = newId
+        self._tellCaller = tell
         self._random = random.random
         self.routes = Routes(plain, random)
         self.nextWake = _NEVER
         self._closed = False
+        self._now = 0.0
+        self._noticeAt = _NEVER
+        self._told = False
         self._open: dict[object, Call] = {}
         self._waiting: deque[Call] = deque()
         self._schedule = Schedule()
@@ -79,7 +99,7 @@ class Session:
             self._shut(call)
             return
         if self._waiting or not self._send(call, now):
-            self._waiting.append(call)
+            self._wait(call, now)
             self._flush(now)
         self._plan(call, now)
 
@@ -91,7 +111,7 @@ class Session:
     def cancel(self, call: Call, now: float) -> None:
         """A caller does not want the answer any more; the servers are told."""
         if not call.finished:
-            where = () if call.route is None else (call.route,)
+            where = () if call.route is None or not call.sent else (call.route,)
             call.others = (*call.others, *where)
             self._finish(call, error=Cancelled("the request was cancelled by its caller", call.endpoint, call.key))
 
@@ -120,6 +140,7 @@ class Session:
 
     def received(self, route: Route, frames: Frames, now: float) -> None:
         """A message has come."""
+        self._now = now
         self._health.heard(route, now)
         if self._plain:
             if route.call is not None:
@@ -139,9 +160,14 @@ class Session:
 
     def connected(self, route: Route, now: float) -> None:
         """A connection takes messages again."""
-        route.ready = True
+        self._now = now
+        route.ready = route.connected = True
         route.stopping = route.denied = False
+        self._noticeAt = _NEVER
+        told, self._told = self._told, False
         self._flush(now)
+        if told:
+            self._tellCaller(Outage("connected", route.endpoint, len(self._waiting)))
 
     def denied(self, route: Route) -> None:
         """A server does not let a connection in; if none does, what waits has nothing to wait for."""
@@ -153,18 +179,31 @@ class Session:
 
     def lost(self, route: Route, now: float) -> None:
         """A connection is gone, with what was sent there; it will be tried again."""
-        route.ready = route.stopping = False
-        for call in [each for each in self._open.values() if each.route is route]:
+        self._now = now
+        route.ready = route.connected = route.stopping = False
+        route.limits = None
+        lost = [each for each in self._open.values() if each.route is route]
+        for call in lost:
             if call.route is not route:
                 continue
             self._takeBack(call)
             if call.mayMove:
                 self._again(call, now)
+            elif call.large and not call.parts and not self._plain:
+                call.doubted = True
+                call.deadline = min(call.deadline, now + DOUBT_PATIENCE)
+                self._again(call, now)
             else:
                 self._finish(call, error=call.cutOff())
+        waiting = sum(not call.finished and call.route is None for call in lost)
+        if waiting and not self.routes.connected:
+            self._told = True
+            self._noticeAt = _NEVER
+            self._tellCaller(Outage("lost", route.endpoint, waiting))
 
     def wake(self, now: float) -> None:
         """Time has passed."""
+        self._now = now
         while (call := self._schedule.due(now)) is not None:
             if now >= call.deadline:
                 self._expire(call)
@@ -175,7 +214,9 @@ class Session:
         if now >= self._health.next:
             for route in self._health.examine(self._open.values(), now):
                 self._evacuate(route, now)
-        self.nextWake = min(self._schedule.next, self._health.next)
+        if now >= self._noticeAt:
+            self._notice()
+        self.nextWake = min(self._schedule.next, self._health.next, self._noticeAt)
 
     # --- where to
 
@@ -186,6 +227,10 @@ class Session:
         :param but: where to send it only if there is nowhere else.
         """
         while (route := self.routes.choose(call, but)) is not None:
+            if call.large and not self._plain and not self._fits(call, route, now):
+                if call.finished or call.route is not None:
+                    return True
+                continue
             # Noted first: whatever interrupts the sending finds it so.
             call.route = route
             route.inHand += 1
@@ -204,14 +249,83 @@ class Session:
         """Send what waits, as far as it is taken."""
         waiting = self._waiting
         while waiting:
-            call = waiting[0]
+            # Taken first: a call may end here, and what is told of that may begin another.
+            call = waiting.popleft()
             if not call.finished and call.route is None:
                 if not self._send(call, now):
+                    waiting.appendleft(call)
                     if self._plain:
                         self.routes.makeRoom(len(self._waiting))
                     return
                 self._plan(call, now)
-            waiting.popleft()
+
+    def _wait(self, call: Call, now: float) -> None:
+        """Let a call wait for a connection."""
+        self._waiting.append(call)
+        if self._noticeAt == _NEVER and not self._told and not self.routes.connected:
+            self._noticeAt = now + NOTICE_AFTER
+
+    def _notice(self) -> None:
+        """Tell the caller that calls have waited long."""
+        self._noticeAt = _NEVER
+        waiting = [each for each in self._waiting if not each.finished and each.route is None]
+        if waiting and not self.routes.connected:
+            self._told = True
+            self._tellCaller(Outage("unreachable", waiting[0].endpoint, len(waiting)))
+
+    # --- how much a server takes
+
+    def _fits(self, call: Call, route: Route, now: float) -> bool:
+        """
+        Return whether a large call may be sent to a server now.  If not it has ended, or is held until the server has
+        told its limits; or the connection takes nothing, and is not ready any more.
+        """
+        if route.limits is None:
+            if not (call.sent or len(call.body) > MANY or sum(map(len, call.body)) > ASK_ABOVE):
+                return True
+            if route.held or self._askLimits(route, now):
+                route.held[call] = None
+                route.inHand += 1
+                call.route = route
+                call.endpoint = route.endpoint
+                call.next = _NEVER
+            else:
+                route.ready = False
+            return False
+        call.endpoint = route.endpoint
+        excess = route.limits.exceeded(call.frames(now))
+        if excess:
+            self._finish(call, error=call.tooLarge(excess))
+        elif call.doubted:
+            self._finish(call, error=call.cutOff())
+        return not call.finished
+
+    def _askLimits(self, route: Route, now: float) -> bool:
+        """Ping a server.  :return: false if its connection does not take that now."""
+        ask = Call(
+            [b""], now=now, timeout=ASK_PATIENCE, attempts=1, endpoint=route.endpoint, key=self._newId(), command="ping"
+        )
+        if not route.connection.send(ask.frames(now)):
+            return False
+        ask.done = lambda ask: self._learned(route, ask)
+        ask.route = route
+        route.inHand += 1
+        ask.wasSent(now)
+        self._open[ask.key] = ask
+        self._plan(ask, now)
+        return True
+
+    def _learned(self, route: Route, ask: Call) -> None:
+        """A server has told its limits, or has not: send what is held."""
+        held, route.held = route.held, {}
+        if self._closed:
+            return
+        if route.ready:
+            route.limits = SizeLimits() if ask.answer is None else sizeLimits(ask.answer.options)
+        for call in held:
+            if not call.finished and call.route is route:
+                self._takeBack(call)
+                self._again(call, self._now)
 
     # --- how a call goes on, and ends
 
@@ -254,7 +368,7 @@ class Session:
         """Send a call once more, or let it wait for a connection."""
         call.refused = ()
         if self._waiting or not self._send(call, now):
-            self._waiting.append(call)
+            self._wait(call, now)
             self._flush(now)
         self._plan(call, now)
 
@@ -270,7 +384,7 @@ class Session:
             if call.route is not route:
                 call.others = (*call.others, route)
         else:
-            self._waiting.append(call)
+            self._wait(call, now)
 
     def _takeBack(self, call: Call) -> None:
         route = call.route
@@ -278,12 +392,19 @@ class Session:
             route.inHand -= 1
             route.call = None
             call.route = None
+            route.held.pop(call, None)
 
     def _expire(self, call: Call) -> None:
         route = call.route
-        if route is not None and route.heard < call.sentAt:
+        # A server that does not tell its limits may still answer.
+        if route is not None and not route.held and route.heard < call.sentAt:
             route.silent = True
-        self._finish(call, error=call.denied() if route is None and self.routes.denied else call.timedOut())
+        if call.doubted:
+            self._finish(call, error=call.cutOff())
+        elif route is None and self.routes.denied:
+            self._finish(call, error=call.denied())
+        else:
+            self._finish(call, error=call.timedOut(route is not None or self.routes.connected))
 
     def _finish(self, call: Call, answer: Answer | None = None, error: CallError | None = None) -> None:
         del self._open[call.key or call]
@@ -315,7 +436,7 @@ class Session:
     def _plan(self, call: Call, now: float) -> None:
         """Note when a call is next to be looked at."""
         self._schedule.plan(call, now, len(self._open))
-        self.nextWake = min(self._schedule.next, self._health.next)
+        self.nextWake = min(self._schedule.next, self._health.next, self._noticeAt)
 
     def _evacuate(self, route: Route, now: float) -> None:
         """Send a connection's calls elsewhere, if there is an elsewhere that answers."""
@@ -326,4 +447,4 @@ class Session:
                     call.others = (*call.others, route)
                     self._plan(call, now)
                 else:
-                    self._waiting.append(call)
+                    self._wait(call, now)

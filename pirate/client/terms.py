@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
@@ -12,6 +13,7 @@ from pirate.client import arguments
 from pirate.client.call import Call
 from pirate.client.codecs import Codec, codec
 from pirate.client.link import Dialer
+from pirate.client.outage import Outage
 from pirate.errors import ConfigurationError
 
 #: Seconds that a call may take, unless it is told otherwise.
@@ -45,6 +47,7 @@ class Terms:
         codec: str | Codec = "bytes",
         before: Callable[[Call], str | None] | None = None,
         after: Callable[[Call], object] | None = None,
+        outage: Callable[[Outage], object] | None = None,
     ) -> None:
         self.endpoints = arguments.endpoints(endpoint)
         self.plain = plain
@@ -54,6 +57,7 @@ class Terms:
         self._identity = arguments.identity(identity)
         self._before = before
         self._after = after
+        self._outage = outage
         self.codec = _codec(codec)
         self._encode = self.codec.encode if isinstance(codec, str) else self._encodeWith(self.codec)
         self._decode = self.codec.decode
@@ -111,6 +115,15 @@ class Terms:
         if self.plain:
             raise ConfigurationError("a plain client cannot cancel by id: plain requests have none")
         return arguments.request(value)
+
+    def tellOutage(self, outage: Outage) -> None:
+        """Tell the user that calls wait for a connection, or need not any more."""
+        if self._outage is not None:
+            try:
+                self._outage(outage)
+            except Exception as error:
+                # It is called amid the work of other calls, which have nothing to do with it.
+                warnings.warn(f"the outage callback failed: {error!r}", RuntimeWarning, stacklevel=2)
 
     def conclude(self, call: Call) -> Any:
         """

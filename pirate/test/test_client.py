@@ -51,7 +51,7 @@ def parsed(call: Call, now: float = 100.0) -> NativeRequest:
 
 def told(call: Call, *body: bytes, **options: Any) -> bytes | list[bytes]:
     """What the caller gets if that is the answer."""
-    session = Session(call.plain, Random(1), lambda: b"")
+    session = Session(call.plain, Random(1), lambda: b"", lambda outage: None)
     sent = session.add("E", Sink())
     session.connected(sent, 100.0)
     session.begin(call, 100.0)
@@ -209,6 +209,14 @@ class ErrorTests(SynchronousTestCase):
             self.assertIn(":", type(error).__doc__ or "")
         self.assertEqual(len(seen), len(Code))
         self.assertNotIn(errors.CallError, seen)
+
+    def test_backend(self) -> None:
+        """What calls the backend of a server is told so, and nothing about versions."""
+        call = makeCall()
+        told = "this is the backend: a client is calling the backend, where workers connect; call the frontend"
+        error = call.failure({"status": "error", "code": "malformed", "message": told})
+        self.assertEqual((type(error), error.code, error.detail), (errors.Malformed, "malformed", told))
+        self.assertEqual(str(error), "E is a server's backend, where its workers connect: call its frontend")
 
     def test_unknownCode(self) -> None:
         """A code of a later version still ends the call, with the code in the message."""

@@ -19,6 +19,7 @@ from pirate import __version__
 from pirate.client import command, errors
 from pirate.client.call import Call
 from pirate.client.command import Exit, main
+from pirate.client.outage import Outage
 from pirate.client.pong import Pong
 from pirate.errors import ConfigurationError
 from pirate.wire.words import Code
@@ -35,8 +36,10 @@ class FakeClient:
         self.service = ""
         self.always = False
         self.state = "ready"
+        self.outage: Any = None
 
     def __call__(self, endpoint: list[str], **made: Any) -> FakeClient:
+        self.outage = made.pop("outage")
         self.made = {"endpoint": endpoint, **made}
         return self
 
@@ -197,6 +200,18 @@ class CommandTests(SynchronousTestCase):
             status, out, err = self.run_("--ping", "--json")
             self.assertEqual((status, err, json.loads(out)["state"]), (15, "", self.client.state))
 
+    def test_outage(self) -> None:
+        """While a call waits for a connection that is told, a line for each change, on standard error."""
+
+        def call(*body: bytes, service: str = "") -> bytes:
+            for kind in ("lost", "connected", "unreachable"):
+                self.client.outage(Outage(kind, "tcp://h:1", 1))
+            return b"reply"
+
+        self.client.call = call  # type: ignore[method-assign]
+        lines = ("connection to tcp://h:1 lost, waiting", "connected to tcp://h:1", "waiting for tcp://h:1")
+        self.assertEqual(self.run_("a"), (0, b"reply\n", "".join(f"pirate-client: {line}\n" for line in lines)))
+
     def test_stream(self) -> None:
         """Parts are written as they come, also those before an error."""
         self.client.error = errors.failure(Code.WORKER_LOST, "")
@@ -226,11 +241,11 @@ class CommandTests(SynchronousTestCase):
         """When the first request finds nobody, the rest is not sent."""
         self.client.error, self.client.always = errors.Unavailable("nobody answers"), True
         status, out, err = self.run_("-n", "1000000", "a")
-        self.assertEqual((status, out), (4, b""))
+        self.assertEqual((status, out), (16, b""))
         self.assertIn("pirate-client: 0 of 1 replies in ", err)
         self.assertTrue(err.endswith("pirate-client: gave up: the other 999999 would wait in vain as well\n"))
         status, out, err = self.run_("-n", "1000000", "--json", "1")
-        self.assertEqual((status, json.loads(out)["requests"], err), (4, 1, ""))
+        self.assertEqual((status, json.loads(out)["requests"], err), (16, 1, ""))
 
     def test_countInterrupted(self) -> None:
         """Ctrl-C gives the summary so far."""
@@ -294,6 +309,8 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(seen, [3, 6, 7, 5, 8, 10, 12, 11, 13, 9])
         for error, status in (
             (errors.Timeout("late"), 4),
+            (errors.Unavailable("lost"), 16),
+            (errors.TooLarge("large"), 11),
             (errors.failure("new", ""), 1),
             (ConfigurationError("wrong"), 2),
             (OSError(errno.EMFILE, "too many open files"), 1),

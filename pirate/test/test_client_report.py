@@ -87,7 +87,7 @@ class ReportTests(SynchronousTestCase):
         report = Report(Random(7))
         report.add(0.1, errors.Unavailable("nobody answers"))
         self.assertEqual(report.lines(1.0, 9)[-1], "gave up: the other 8 would wait in vain as well")
-        self.assertIn("timeout: 1", report.lines(1.0, 1)[-1])
+        self.assertIn("unavailable: 1", report.lines(1.0, 1)[-1])
 
     def test_sample(self) -> None:
         """Of very many latencies a fair sample is kept, whatever their order; the count and the longest are exact."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -13,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.client import errors
 from pirate.client.call import Call
+from pirate.client.outage import Outage
 from pirate.client.route import Route
-from pirate.client.session import Session
+from pirate.client.session import ASK_PATIENCE, DOUBT_PATIENCE, Session
 from pirate.test.test_client import steady
 from pirate.wire.frontend import NativeRequest, header, parseRequest
 from pirate.wire.words import Code
@@ -61,6 +63,7 @@ class SessionCase(SynchronousTestCase):
     """
     A session with connections that are fakes.
 
+    :ivar told: what the caller was told while calls waited.
     :ivar ended: the calls that have ended, by the first byte of their ids.
     """
 
@@ -68,7 +71,8 @@ class SessionCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make the session."""
-        self.session = Session(self.plain, Random(1), lambda: b"p" * 16)
+        self.told: list[Outage] = []
+        self.session = Session(self.plain, Random(1), lambda: b"p" * 16, self.told.append)
         self.links: list[FakeConnection] = []
         self.routes: list[Route] = []
         self.ended: list[str] = []
@@ -216,15 +220,30 @@ class RetryTests(SessionCase):
         self.assertEqual(self.inHand(), [0, 0])
 
     def test_lostAgain(self) -> None:
-        """That costs no try: a server may be lost as often as there is time."""
+        """What is sent again after a loss counts: a call is never sent more often than it may be."""
         self.connect("A")
-        call = self.begin("a")
-        for now in (1.0, 2.0, 3.0):
+        call = self.begin("a", attempts=3)
+        for now in (1.0, 2.0, 3.0, 4.0):
             self.session.lost(self.routes[0], now)
             self.session.connected(self.routes[0], now + 0.5)
-        self.assertEqual((call.sent, self.inHand()), (4, [1]))
+        self.assertEqual((call.sent, self.inHand(), self.ended), (3, [0], ["a"]))
+        self.assertIsInstance(call.error, errors.Unavailable)
+        self.assertIn("(3 attempts)", str(call.error))
+
+    def test_lostForGood(self) -> None:
+        """A call whose connection does not come back ends as Unavailable; one that nobody answers there, as Timeout."""
+        self.connect("A")
+        lost = self.begin("a")
+        self.session.lost(self.routes[0], 1.0)
         self.session.wake(10.0)
-        self.assertIsInstance(call.error, errors.Timeout)
+        self.assertIsInstance(lost.error, errors.Unavailable)
+        self.assertIn("did not come back within 10 s (1 attempt), the job may have run", str(lost.error))
+        self.session.connected(self.routes[0], 11.0)
+        silent = self.begin("b", 11.0)
+        self.session.lost(self.routes[0], 12.0)
+        self.session.connected(self.routes[0], 13.0)
+        self.session.wake(21.0)
+        self.assertEqual((silent.sent, type(silent.error)), (2, errors.Timeout))
 
     def test_parts(self) -> None:
         """A call of whose answer there were parts is not sent again: they would come twice."""
@@ -305,6 +324,186 @@ class RefusalTests(SessionCase):
         self.session.denied(self.routes[1])
         for call in (first, second):
             self.assertIsInstance(call.error, errors.Denied)
+
+
+class OutageTests(SessionCase):
+    """What the caller is told while calls wait for a connection."""
+
+    def test_lost(self) -> None:
+        """A connection that is lost with calls under way is told at once, and its return, too; each once."""
+        self.connect("A")
+        self.begin("a")
+        self.begin("b")
+        self.session.lost(self.routes[0], 1.0)
+        self.session.wake(5.0)
+        self.assertEqual(self.told, [Outage("lost", "A", 2)])
+        self.assertEqual(str(self.told[0]), "connection to A lost, waiting")
+        self.session.connected(self.routes[0], 6.0)
+        self.session.connected(self.routes[0], 7.0)
+        self.assertEqual(self.told[1:], [Outage("connected", "A", 0)])
+        self.assertEqual(self.links[0].requests(), [("request", b"a"), ("request", b"b")] * 2)
+
+    def test_unreachable(self) -> None:
+        """Where there is no connection the caller is told after a second, and when there is one."""
+        self.add("A")
+        self.begin("a")
+        self.assertEqual(self.session.nextWake, 1.0)
+        self.session.wake(0.9)
+        self.assertEqual(self.told, [])
+        self.session.wake(1.0)
+        self.session.wake(2.0)
+        self.begin("b", 2.0)
+        self.session.wake(4.0)
+        self.assertEqual((self.told, str(self.told[0])), ([Outage("unreachable", "any", 1)], "waiting for any"))
+        self.session.connected(self.routes[0], 5.0)
+        self.assertEqual(str(self.told[1]), "connected to A")
+
+    def test_nothingToTell(self) -> None:
+        """Nothing is told of a connection that is lost idle, of calls that go elsewhere, or that end in time."""
+        self.connect("A", "B")
+        call = self.begin("a")
+        at = self.routes.index(call.route)
+        self.session.lost(self.routes[at], 1.0)
+        self.answer(1 - at, call, 2.0)
+        self.session.lost(self.routes[1 - at], 2.0)
+        late = self.begin("b", 3.0)
+        self.session.cancel(late, 3.5)
+        self.session.wake(4.0)
+        self.assertEqual(self.told, [])
+
+
+class SizeTests(SessionCase):
+    """Requests that are larger than a server takes."""
+
+    def setUp(self) -> None:
+        """Each ping has an id of its own."""
+        super().setUp()
+        ids = count()
+        self.session = Session(False, Random(1), lambda: b"p%015d" % next(ids), self.told.append)
+
+    def ask(self, size: int, now: float = 0.0, attempts: int = 2, frames: int = 1) -> Call:
+        """Begin a call of so many bytes in each of some frames."""
+        call = Call([bytes(size)] * frames, now=now, timeout=10.0, attempts=attempts, endpoint="any", key=b"l" * 16)
+        call.done = lambda call: self.ended.append("l")
+        self.session.begin(call, now)
+        return call
+
+    def limit(self, number: int = 0, now: float = 0.1, **limits: int) -> None:
+        """The server on a connection answers its last ping."""
+        key = self.links[number].sent[-1][0][4:20]
+        self.session.received(self.routes[number], [header(key, {"server": "pirate", **limits}), b"", b""], now)
+
+    def commands(self) -> list[str]:
+        """The commands that the first connection was sent."""
+        return [name for name, _ in self.links[0].requests()]
+
+    def test_asksFirst(self) -> None:
+        """A very large request waits until the server has told that it takes so much; the next does not wait."""
+        self.connect("A")
+        call = self.ask(2 << 20)
+        small = self.begin("s")
+        self.assertEqual(self.commands(), ["ping", "request"])
+        self.answer(0, small)
+        self.session.received(self.routes[0], [header(b"p%015d" % 0, {"max_message_size": 4 << 20}), b"", b""], 0.1)
+        self.assertEqual((self.commands(), call.sent, self.inHand()), (["ping", "request", "request"], 1, [1]))
+        self.answer(0, call)
+        again = self.ask(3 << 20)
+        self.assertEqual((again.sent, self.session.open, self.inHand()), (1, 1, [1]))
+
+    def test_refused(self) -> None:
+        """One that is larger is refused before it is sent, with both sizes; also the next, without a ping."""
+        for limits, words in (
+            ({"max_message_size": 1 << 20}, "2097152 bytes in one frame, and at most 1048576"),
+            ({"max_message_total": 1 << 20}, "bytes in all, and at most 1048576"),
+            ({"max_message_frames": 2}, "3 frames, and at most 2"),
+        ):
+            self.setUp()
+            self.connect("A")
+            call = self.ask(2 << 20)
+            self.limit(**limits)
+            again = self.ask(2 << 20)
+            for each in (call, again):
+                self.assertIsInstance(each.error, errors.TooLarge)
+                self.assertIn(words, str(each.error))
+                self.assertEqual(each.error and each.error.tries, 0)
+            self.assertEqual((self.commands(), self.inHand(), self.session.open), (["ping"], [0], 0))
+
+    def test_broken(self) -> None:
+        """A large request with which the connection was lost may be the reason: that is asked before it goes again."""
+        for attempts in (1, 2):
+            self.setUp()
+            self.connect("A")
+            call = self.ask(100 << 10, attempts=attempts)
+            self.session.lost(self.routes[0], 1.0)
+            self.session.connected(self.routes[0], 1.1)
+            self.assertEqual(self.commands(), ["request", "ping"])
+            self.limit(max_message_size=64 << 10)
+            self.assertIsInstance(call.error, errors.TooLarge)
+            self.assertEqual(call.error and call.error.tries, 1)
+
+    def test_brokenOtherwise(self) -> None:
+        """If it was not, it goes again; if it may not, it ends as it would have."""
+        self.connect("A")
+        call = self.ask(100 << 10)
+        once = self.begin("s", attempts=1)
+        self.session.lost(self.routes[0], 1.0)
+        self.assertIsInstance(once.error, errors.Unavailable)
+        self.session.connected(self.routes[0], 1.1)
+        self.limit(max_message_size=1 << 20)
+        self.assertEqual((self.commands(), call.sent), (["request", "request", "ping", "request"], 2))
+        self.session.lost(self.routes[0], 2.0)
+        self.session.connected(self.routes[0], 2.1)
+        self.limit(max_message_size=1 << 20)
+        self.assertIsInstance(call.error, errors.Unavailable)
+
+    def test_notToldInTime(self) -> None:
+        """A server that does not answer the ping, or does not tell, is sent the request."""
+        self.connect("A")
+        call = self.ask(2 << 20)
+        self.session.wake(ASK_PATIENCE)
+        self.assertEqual((self.commands(), call.sent), (["ping", "request"], 1))
+        self.setUp()
+        self.connect("A")
+        call = self.ask(2 << 20)
+        self.limit()
+        self.assertEqual(call.sent, 1)
+
+    def test_doubtEnds(self) -> None:
+        """A request that may not be sent again waits only for a moment to learn whether it was too large."""
+        self.connect("A")
+        call = self.ask(100 << 10, attempts=1)
+        self.session.lost(self.routes[0], 1.0)
+        self.session.wake(1.0 + DOUBT_PATIENCE)
+        self.assertIsInstance(call.error, errors.Unavailable)
+        self.assertIn("lost before the answer came", str(call.error))
+
+    def test_lostWhileHeld(self) -> None:
+        """A request that waits for the limits goes elsewhere when the connection is lost; a cancelled one nowhere."""
+        self.connect("A")
+        call = self.ask(2 << 20, attempts=1)
+        self.session.lost(self.routes[0], 0.5)
+        self.session.connected(self.routes[0], 0.6)
+        self.assertEqual((self.commands(), call.finished), (["ping", "ping"], False))
+        self.session.cancel(call, 0.7)
+        self.limit(now=0.8)
+        self.assertEqual((call.sent, self.ended, self.inHand()), (0, ["l"], [0]))
+
+    def test_full(self) -> None:
+        """Where the connection takes nothing, the request waits, as any would."""
+        self.connect("A")
+        self.links[0].full = True
+        call = self.ask(2 << 20)
+        self.assertEqual((self.commands(), self.inHand(), call.finished), ([], [0], False))
+        self.links[0].full = False
+        self.session.connected(self.routes[0], 1.0)
+        self.assertEqual(self.commands(), ["ping"])
+
+    def test_close(self) -> None:
+        """Closing ends what is held."""
+        self.connect("A")
+        call = self.ask(2 << 20)
+        self.session.close()
+        self.assertEqual((type(call.error), self.session.open), (errors.Cancelled, 0))
 
 
 class HealthTests(SessionCase):

@@ -111,20 +111,23 @@ ALLOWED = {
     "zap": "twisted txzmq zmq",
     # The client.
     "client.errors": "errors wire.words",
+    "client.sizes": "wire.words",
+    "client.outage": "wire.words",
     "client.call": "client.errors wire",
-    "client.route": "client.call wire.words",
+    "client.route": "client.call client.sizes wire.words",
     "client.schedule": "client.call",
     "client.routes": "client.call client.route",
     "client.health": "client.call client.route client.routes wire.frontend",
-    "client.session": "client.call client.errors client.health client.route client.routes client.schedule wire",
+    "client.session": "client.call client.errors client.health client.outage client.route client.routes "
+    "client.schedule client.sizes wire",
     "client.arguments": "errors wire.words",
     "client.codecs": "client.arguments errors",
     "client.link": "client.session errors wire.words zmq",
-    "client.terms": "client.arguments client.call client.codecs client.link errors",
-    "client.given": "client.call client.codecs client.terms",
+    "client.terms": "client.arguments client.call client.codecs client.link client.outage errors",
+    "client.given": "client.call client.codecs client.outage client.terms",
     "client.arrivals": "",
     "client.watch": "",
-    "client.lead": "client.arrivals client.call client.link client.session client.terms client.watch",
+    "client.lead": "client.arrivals client.call client.link client.outage client.session client.terms client.watch",
     "client.pong": "client.call client.errors wire.words",
     "client.batch": "client.arrivals client.call client.errors client.lead client.terms errors",
     "client.stream": "client.arrivals client.call client.lead client.terms",
@@ -168,7 +171,7 @@ PURE = (
 #: Modules that may know how to do what nothing from the wire may lead to.
 DANGEROUS_ON_PURPOSE = {"serving": {"subprocess"}, "client.pickles": {"pickle"}, "pickled": {"pickle"}}
 #: The same of the client; only their package, which a client has anyway, loads ZeroMQ.
-PURE_CLIENT = "client.errors client.call client.route client.routes client.health client.schedule client.session"
+PURE_CLIENT = "client.errors client.call client.route client.routes client.health client.schedule client.sizes client.outage client.session"
 PURE_LIBRARY = {
     "collections",
     "dataclasses",

@@ -6,14 +6,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from time import monotonic
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from pirate.client import AppError, Busy, Cancelled, Client, Stopping, Timeout, Unavailable
+from pirate.client import AppError, Busy, Cancelled, Client, Outage, Stopping, Timeout, Unavailable
 from pirate.service import JobServer
 from pirate.settings import Terms
 from pirate.test.integration.faces import FACES, Face
@@ -115,6 +115,31 @@ class ConformanceTests(FaceCase):
 
         await self.each(broker.endpoint, act, timeout=0.2)
         await self.each(self.path(), nobody, timeout=0.05)
+
+    async def test_outage(self) -> None:
+        """A connection that is lost under a call is told at once; when it is back the same request is sent again."""
+
+        def restart(kind: type[Any]) -> None:
+            told: list[Outage] = []
+            first = self.broker(silent)
+
+            def act(face: Face) -> None:
+                with ThreadPoolExecutor(1) as threads:
+                    reply = threads.submit(face.call, b"x")
+                    lost = native(first.next())
+                    first.close()
+                    self.await_(lambda: bool(told))
+                    self.assertEqual(told, [Outage("lost", first.endpoint, 1)])
+                    second = self.broker(echo, first.endpoint)
+                    self.assertEqual(reply.result(PATIENCE), b"x")
+                    again = native(second.next())
+                    self.assertEqual((again.key, again.body), (lost.key, lost.body))
+                self.assertEqual(told[1:], [Outage("connected", first.endpoint, 0)])
+
+            self.face(kind, first.endpoint, act, outage=told.append)
+
+        for kind in FACES:
+            await deferToThread(restart, kind)
 
     async def test_strays(self) -> None:
         """Answers that nobody waits for, which come at any moment, do not hide those that somebody does."""

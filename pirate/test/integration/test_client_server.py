@@ -10,9 +10,10 @@ from typing import Any
 
 from twisted.internet.threads import deferToThread
 
-from pirate.client import Client, Expired
+from pirate.client import Client, Expired, TooLarge
 from pirate.client.command import Exit, main
 from pirate.service import JobServer
+from pirate.settings import Bounds
 from pirate.test.integration.gate import Guest
 from pirate.test.integration.support import ServerCase
 
@@ -69,3 +70,27 @@ class PingTests(ServerCase):
         status, out, err = await deferToThread(command, *ping)
         self.assertEqual((status, err), (Exit.NOT_READY, ""))
         self.assertIn(b": no-workers, workers 0, busy 0, idle 0, backlog 0, ", out)
+
+
+class SizeTests(ServerCase):
+    """Requests that are larger than the server takes."""
+
+    async def test_tooLarge(self) -> None:
+        """Each ends as TooLarge at once, after one attempt at most, and the small ones beside it are answered."""
+        bounds = Bounds(maxMessageSize=0.25, maxMessageTotal=3, maxMessageFrames=300)
+        server = await self.serve("several", bounds=bounds)
+
+        def calls() -> list[Any]:
+            with Client(server.endpoints.frontend[0], timeout=30, attempts=3) as client:
+                beside = client.submit(b"small")
+                large = [bytes(300 << 10)], [bytes(2 << 20)], [bytes(200 << 10)] * 16, [b""] * 400
+                found = [client.submit(*body).exception() for body in large]
+                return [*found, beside.result(), client.call(bytes(200 << 10), b"")[-1]]
+
+        *errors, beside, last = await deferToThread(calls)
+        self.assertEqual([type(each) for each in errors], [TooLarge] * 4)
+        # Only the first was sent, and a frame over the limit is found out by its first bytes.
+        self.assertEqual([each.tries for each in errors], [1, 0, 0, 0])
+        self.assertIn("307200 bytes in one frame, and at most 262144 are allowed there", str(errors[0]))
+        self.assertIn("max-message-frames", str(errors[3]))
+        self.assertEqual((beside[0], last), (b"small", b"2"))
