@@ -126,6 +126,8 @@ class TooLarge(Denied):
     ``tries`` is 0 nothing was sent.
     """
 
+    _says = "the server at {endpoint} does not take so large a request"
+
 
 class Malformed(CallError):
     """The server does not understand the request's header: use a client and a server of matching versions."""
@@ -165,6 +167,8 @@ def failure(code: str, detail: str, endpoint: str = "", request: bytes = b"") ->
     :param detail: what the server added in its own words; may be empty.
     """
     kind = _BY_CODE.get(code, CallError)
+    if kind is Denied and "max-message-" in detail:
+        kind = TooLarge
     says = kind._says.format(endpoint=endpoint)
     if kind is Malformed and detail.startswith(BACKEND):
         says, known = f"{endpoint} is a server's backend, where its workers connect: call its frontend", ""

@@ -218,6 +218,12 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual((type(error), error.code, error.detail), (errors.Malformed, "malformed", told))
         self.assertEqual(str(error), "E is a server's backend, where its workers connect: call its frontend")
 
+    def test_tooLarge(self) -> None:
+        """What the server denies because of its size is a TooLarge, with the server's own code."""
+        error = errors.failure("denied", "it has more frames than max-message-frames allows", "E")
+        self.assertEqual((type(error), error.code), (errors.TooLarge, "denied"))
+        self.assertIs(type(errors.failure("denied", "not you", "E")), errors.Denied)
+
     def test_unknownCode(self) -> None:
         """A code of a later version still ends the call, with the code in the message."""
         error = self.error(code="too-late")

@@ -171,7 +171,10 @@ PURE = (
 #: Modules that may know how to do what nothing from the wire may lead to.
 DANGEROUS_ON_PURPOSE = {"serving": {"subprocess"}, "client.pickles": {"pickle"}, "pickled": {"pickle"}}
 #: The same of the client; only their package, which a client has anyway, loads ZeroMQ.
-PURE_CLIENT = "client.errors client.call client.route client.routes client.health client.schedule client.sizes client.outage client.session"
+PURE_CLIENT = (
+    "client.errors client.call client.route client.routes client.health client.schedule "
+    "client.sizes client.outage client.session"
+)
 PURE_LIBRARY = {
     "collections",
     "dataclasses",

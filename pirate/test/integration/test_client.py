@@ -23,7 +23,7 @@ import zmq
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import pirate
-from pirate.client import Busy, Client, Timeout
+from pirate.client import Busy, Client, Timeout, TooLarge, Unavailable
 from pirate.wire.frontend import NativeRequest, header, parseRequest
 from pirate.wire.words import Code
 
@@ -118,9 +118,11 @@ def native(frames: list[bytes]) -> NativeRequest:
 class ClientCase(SynchronousTestCase):
     """Brokers and clients that are closed when the test ends."""
 
-    def broker(self, script: Script, endpoint: str = "tcp://127.0.0.1:*") -> ScriptedBroker:
+    def broker(
+        self, script: Script, endpoint: str = "tcp://127.0.0.1:*", options: dict[int, int | bytes] | None = None
+    ) -> ScriptedBroker:
         """A broker that follows a script."""
-        broker = ScriptedBroker(script, endpoint)
+        broker = ScriptedBroker(script, endpoint, options)
         self.addCleanup(broker.close)
         return broker
 
@@ -277,6 +279,30 @@ class NativeTests(ClientCase):
         second = self.broker(echo, first.endpoint)
         self.assertEqual(client.call(b"y"), b"y")
         self.assertEqual(native(second.next()).body, [b"y"])
+
+    def test_cutOff(self) -> None:
+        """A request whose frame has the connection closed is sent once, and then compared with the server's limit."""
+        limits = {"server": "pirate", "max_message_size": 64 << 10}
+
+        def limited(frames: list[bytes]) -> list[list[bytes]]:
+            return [native(frames).pong(limits) if native(frames).command == "ping" else frames]
+
+        broker = self.broker(limited, options={zmq.MAXMSGSIZE: 64 << 10})
+        for attempts in (1, 5):
+            client = self.client(broker.endpoint, attempts=attempts)
+            error: TooLarge = self.assertRaises(TooLarge, client.call, bytes(100 << 10))
+            self.assertEqual(error.tries, 1)
+            self.assertIn("102400 bytes in one frame, and at most 65536 are allowed there", str(error))
+            self.assertEqual(native(broker.next()).command, "ping")
+            self.assertEqual(client.call(b"small"), b"small")
+            self.assertEqual(native(broker.next()).body, [b"small"])
+
+    def test_neverMoreOften(self) -> None:
+        """A request that breaks its connection each time is sent as often as it may be, and not for all its time."""
+        options: dict[int, int | bytes] = {zmq.MAXMSGSIZE: 32 << 10}
+        client = self.client(self.broker(silent, options=options).endpoint, attempts=3)
+        error: Unavailable = self.assertRaises(Unavailable, client.call, bytes(48 << 10))
+        self.assertEqual(error.tries, 3)
 
     def test_newConnection(self) -> None:
         """After a call in silence the next one has a connection, and a name, of its own."""

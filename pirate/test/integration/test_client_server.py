@@ -89,8 +89,9 @@ class SizeTests(ServerCase):
 
         *errors, beside, last = await deferToThread(calls)
         self.assertEqual([type(each) for each in errors], [TooLarge] * 4)
-        # Only the first was sent, and a frame over the limit is found out by its first bytes.
+        # Only the first was sent: it is not so large that the client asks before.
         self.assertEqual([each.tries for each in errors], [1, 0, 0, 0])
-        self.assertIn("307200 bytes in one frame, and at most 262144 are allowed there", str(errors[0]))
+        self.assertIn("max-message-size", str(errors[0]))
+        self.assertIn("2097152 bytes in one frame, and at most 262144 are allowed there", str(errors[1]))
         self.assertIn("max-message-frames", str(errors[3]))
         self.assertEqual((beside[0], last), (b"small", b"2"))
