@@ -75,12 +75,14 @@ class Monitor(ZmqConnection):
 
     def doRead(self) -> None:
         """Read every event that there is: they come no faster than connections can be made."""
+        came = False
         while self.factory is not None and self._get(_EVENTS) & _POLLIN:
             kind, value = _MONITOR_EVENT(self._receive(_NOBLOCK))
             self._receive(_NOBLOCK)
             if kind == _ACCEPTED:
                 self._forget(value)
                 self._open[value] = None
+                came = True
                 self.counts["accepted"] += 1
                 if self._isOwn is not None and self._isOwn(value):
                     self._own.add(value)
@@ -90,7 +92,7 @@ class Monitor(ZmqConnection):
                 self.closed(value)
             else:
                 self.counts["handshake-failed"] += 1
-        while len(self._open) - len(self._own | self._cutting) > self.most:
+        while came and len(self._open) - len(self._own | self._cutting) > self.most:
             self._cut(self._excess(), "refused")
 
     def keep(self, connection: int, own: bool) -> None:
@@ -116,10 +118,11 @@ class Monitor(ZmqConnection):
         The last that has come; but where some are kept, the one that has been there longest without a reason to be:
         one that has just come may still give it.
         """
-        spared = self._own | self._cutting
-        order = reversed(self._open) if self._isOwn is None else iter(self._open)
-        candidates = [each for each in order if each not in spared]
-        return next((each for each in candidates if each not in self._kept), candidates[-1])
+        if self._isOwn is not None:
+            for each in self._open:
+                if each not in self._kept and each not in self._own and each not in self._cutting:
+                    return each
+        return next(each for each in reversed(self._open) if each not in self._own and each not in self._cutting)
 
     def cutOff(self, connection: int) -> None:
         """Close a connection, as if its peer had."""
