@@ -6,6 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+#: The signals that a pool has sent: leave after this request, or at once the second time; show the stack and end; end.
+TERM, ABRT, KILL = "TERM", "ABRT", "KILL"
+
 
 class Kind(Enum):
     """What a child is for."""
@@ -56,8 +59,8 @@ class Child:
         was ready.
     :ivar ending: whether another is to take its place, and it works on until then.
     :ivar killAt: when it is to be sent the next signal, if it is still there.
+    :ivar killBy: which signals these are, one after the other; the last one again and again.
     :ivar verdict: why it was sent a signal, if it was late.
-    :ivar killBy: which signal that is: C{KILL}, or a C{TERM} before.
     """
 
     __slots__ = (
@@ -83,13 +86,17 @@ class Child:
         self.generation = generation
         self.born = born
         self.killAt: float | None = killAt
-        self.killBy = "KILL"
+        self.killBy: tuple[str, ...] = (KILL,)
         self.verdict = ""
         self.oldAt = float("inf")
         self.halved = born
         self.ending = False
         self.ready: float | None = None
         self.state = ChildState.STARTING
+
+    def doom(self, at: float, *signals: str) -> None:
+        """Plan to stop it.  :param at: when it is sent the first of the signals, if it is still there."""
+        self.killAt, self.killBy = at, signals
 
     def become(self, state: ChildState) -> None:
         """Move to another state.  :raise ValueError: if the table has no such step."""
@@ -124,12 +131,14 @@ class Exit:
     :ivar words: what it said about it itself, in one line.
     :ivar clean: whether it ended with exit code 0.
     :ivar hopeless: whether another one would end the same way: its app cannot be loaded.
+    :ivar outside: whether it was ended by a signal that comes from outside, and not from a fault of its own.
     """
 
     cause: str
     words: str = ""
     clean: bool = False
     hopeless: bool = False
+    outside: bool = False
 
     def __str__(self) -> str:
         return self.words or self.cause

@@ -51,7 +51,11 @@ class Limits:
     checkForDead: float = setting(30.0, INTERVAL, "time between sweeps for workers that died unnoticed")
     checkForDequeue: float = setting(0.0, SECONDS, "time between runs of the dequeue callable; 0: never")
     maxDequeue: int = setting(1, SOME, "dequeue workers alive at most")
+    dequeueTimeout: float = setting(3600.0, SECONDS, "time after which a dequeue worker is stopped; 0: never")
     startTimeout: float = setting(30.0, SOME_SECONDS, "time in which a new worker must be ready, or is killed")
+    reloadTimeout: float = setting(
+        300.0, SECONDS, "grace of a worker that is replaced for what it holds; then TERM, ABRT, KILL; 0: for ever"
+    )
     stopTimeout: float = setting(30.0, SECONDS, "grace for the work in hand when stopping; then TERM, then KILL")
 
     def __post_init__(self) -> None:

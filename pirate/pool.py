@@ -3,7 +3,8 @@ How many workers live: Net::Server::PreFork's algorithm, without processes, reac
 
 The rules, in the order in which they are applied whenever the pool is asked:
 
-1. What was due is done: a child that never said C{waiting} is killed, a signalled one that is still there is killed.
+1. What was due is done: a child that never said C{waiting} is killed, a signalled one that is still there is killed,
+   and one that was asked to leave and does not is sent TERM, ABRT, which shows its stack, and KILL.
 2. A reload goes on: one old child is retired for each new one that is ready.
 3. Fewer than C{min-servers}: the difference is started at once.
 4. Fewer idle than C{min-spare-servers}, or requests waiting with nobody idle, and fewer than C{max-servers}: more
@@ -16,9 +17,12 @@ The rules, in the order in which they are applied whenever the pool is asked:
    counted no more, so that another takes its place; it goes on meanwhile, and is retired when nobody is missing.
 8. A dequeue child is started when one is due.
 
+Those that are on their way out make room for others within C{max-servers}; but there are never more than twice
+C{max-servers} in all, so that workers which hang when they should leave do not pile up.
+
 A child that fails to start, or dies within a second of being ready and without a request, makes the next start wait,
-twice as long each time.  If no child has ever been ready, and the app cannot be loaded or three rounds have failed, the
-pool gives up.
+twice as long each time; one that a signal from outside ends does not, unless that is all that happens.  If no child has
+ever been ready, and the app cannot be loaded or three rounds have failed, the pool gives up.
 """
 
 from __future__ import annotations
@@ -29,6 +33,9 @@ from random import Random
 
 from pirate.backoff import STABLE, Backoff
 from pirate.child import (
+    ABRT,
+    KILL,
+    TERM,
     Action,
     Child,
     ChildState,
@@ -55,6 +62,10 @@ MEMORY_INTERVAL = 1.0
 #: Seconds between TERM, which lets a worker finish its request, and a second TERM, which does not; then KILL.
 SECOND_TERM = 0.2
 LAST_GRACE = 0.8
+#: What becomes of a child that was asked to leave and is still there when its time is over.
+LADDER = (TERM, ABRT, KILL)
+#: How many times C{max-servers} workers there may be, with those that are on their way out.
+MOST = 2
 
 
 class Mode(Enum):
@@ -84,6 +95,7 @@ class Pool:
         self.mode = Mode.RUNNING
         self._random = random
         self._children: dict[int, Child] = {}
+        self._retiring = 0
         self._keys = 0
         self._reload = Reloading()
         self._recycling = Recycling(random)
@@ -110,8 +122,11 @@ class Pool:
         child.become(ChildState.WAITING if child.kind is Kind.WORKER else ChildState.DEQUEUE)
         child.ready = now
         child.killAt = None
+        if child.kind is Kind.DEQUEUE and self.limits.dequeueTimeout:
+            child.doom(now + self.limits.dequeueTimeout, *LADDER)
         if child.kind is Kind.WORKER:
             self.everReady = True
+            self._backoff.noteReady()
             self._reload.ready(child)
             self._recycling.ready(child, now)
 
@@ -127,15 +142,19 @@ class Pool:
         child.oldAt = min(child.oldAt, now + LINGER)
         return True
 
-    def leaving(self, child: Child) -> None:
-        """A child is on its way out, asked or of its own will: it counts no more."""
-        if child.state not in (ChildState.RETIRING, ChildState.GONE):
-            child.become(ChildState.RETIRING)
+    def leaving(self, child: Child, now: float) -> None:
+        """Let another take the place of a child that is on its way out, asked or of its own will."""
+        if child.state in (ChildState.RETIRING, ChildState.GONE):
+            return
+        child.become(ChildState.RETIRING)
+        self._retiring += 1
+        child.ending = False
+        child.doom(now + (self.limits.reloadTimeout or float("inf")), *LADDER)
 
     def unreachable(self, child: Child, now: float) -> None:
-        """A child takes no messages: it has a moment to end by itself."""
-        if child.killAt is None:
-            child.killAt = now + LAST_GRACE
+        """Give a child that takes no messages a moment to end by itself."""
+        if child.killAt is None or child.killAt > now + LAST_GRACE:
+            child.doom(now + LAST_GRACE, KILL)
 
     def exited(self, child: Child, how: Exit, now: float, worked: bool = False) -> None:
         """
@@ -146,24 +165,33 @@ class Pool:
         state = child.state
         child.become(ChildState.GONE)
         self._children.pop(child.key, None)
+        if state is ChildState.RETIRING:
+            self._retiring -= 1
         if child.kind is Kind.DEQUEUE or state is ChildState.RETIRING:
             return
-        stillborn = child.ready is None
-        if child.ready is None or (not worked and now - child.ready < STABLE):
+        if child.ready is not None:
+            if not worked and now - child.ready < STABLE and not how.outside:
+                self._backoff.failed(child, now)
+            return
+        failed = True
+        if how.outside and not child.verdict:
+            failed = self._backoff.killed(child, now)
+        else:
             self._backoff.failed(child, now)
-        if stillborn and not self.everReady and (how.hopeless or self._backoff.failures >= HOPELESS):
+        rounds = self._backoff.failures + self._backoff.kills
+        if not self.everReady and (how.hopeless or rounds >= HOPELESS):
             if not self._gaveUp:
                 self._gaveUp = True
                 self._urgent.append(GiveUp(_whyNotReady(child, how)))
-        elif stillborn and self._reload.concerns(child):
+        elif failed and self._reload.concerns(child):
             self._urgent.append(self._endReload(f"a new worker could not start: {child.verdict or how}"))
 
     def condemn(self, child: Child, now: float, why: str) -> None:
-        """A child is of no use any more: it is stopped by a signal that makes it show its stack, then killed."""
+        """Stop a child that is of no use any more by a signal that makes it show its stack, then kill it."""
         if child.state is not ChildState.GONE:
-            self.leaving(child)
-            child.killAt, child.killBy = now + LAST_GRACE, "KILL"
-            self._urgent.append(Signal(child, "ABRT", why))
+            self.leaving(child, now)
+            child.doom(now + LAST_GRACE, KILL)
+            self._urgent.append(Signal(child, ABRT, why))
 
     # --- commands
 
@@ -200,8 +228,8 @@ class Pool:
         """Kill every child."""
         self.mode = Mode.CLOSING
         for child in self._children.values():
-            self.leaving(child)
-            self._urgent.append(Signal(child, "KILL", "the server is to stop at once"))
+            self.leaving(child, now)
+            self._urgent.append(Signal(child, KILL, "the server is to stop at once"))
 
     # --- decisions
 
@@ -247,7 +275,8 @@ class Pool:
             self.mode is Mode.RUNNING
             and now >= self._spares.nextBatch
             and now >= self._backoff.until
-            and len(self._children) < self.limits.maxServers
+            and len(self._children) - self._retiring < self.limits.maxServers
+            and len(self._children) < MOST * self.limits.maxServers
         )
 
     def isFailing(self, now: float) -> bool:
@@ -264,17 +293,29 @@ class Pool:
             self.mode = Mode.CLOSING
             yield CutOff()
             for child in self._children.values():
-                self.leaving(child)
-                child.killAt, child.killBy = now + SECOND_TERM, "TERM"
-                yield Signal(child, "TERM", "the time for stopping is over")
+                self.leaving(child, now)
+                child.doom(now + SECOND_TERM, TERM, KILL)
+                yield Signal(child, TERM, "the time for stopping is over")
         for child in self._children.values():
-            if child.state is ChildState.RETIRING and child.killAt is None and child.key in load.idle:
-                child.killAt = now + max(self.limits.stopTimeout, LAST_GRACE)
-            elif child.killAt is not None and now >= child.killAt:
-                late = "it did not become ready" if child.state is ChildState.STARTING else "it did not leave"
-                child.verdict = f"{late} in time"
-                yield Signal(child, child.killBy, child.verdict)
-                child.killAt, child.killBy = now + LAST_GRACE, "KILL"
+            if child.state is ChildState.RETIRING and child.killBy == LADDER and child.key in load.idle:
+                # It has nothing to do any more but to leave.
+                soon = now + max(self.limits.stopTimeout, LAST_GRACE)
+                child.doom(soon if child.killAt is None else min(child.killAt, soon), *LADDER)
+            if child.killAt is not None and now >= child.killAt:
+                yield self._late(child, now)
+
+    def _late(self, child: Child, now: float) -> Action:
+        """Send a child the next signal, because its time is over."""
+        if child.state is ChildState.STARTING:
+            child.verdict = "it did not become ready in time"
+        elif child.state is ChildState.DEQUEUE:
+            child.verdict = f"it took longer than dequeue-timeout ({self.limits.dequeueTimeout:g} seconds)"
+            self.leaving(child, now)
+        elif not child.verdict:
+            child.verdict = "it did not leave in time"
+        name, *others = child.killBy
+        child.doom(now + LAST_GRACE, *(others or [name]))
+        return Signal(child, name, child.verdict)
 
     # --- rule 2
 
@@ -291,7 +332,11 @@ class Pool:
                 return actions
             actions += [self._retire(child, now) for child in ending]
             return [*actions, self._endReload(None)]
-        return [*actions, *self._start(self._reload.toStart(len(old) - len(going), self._live()), now)]
+        places = self._places()
+        if places <= 0:
+            # Until those are gone that should leave: otherwise each reload would add to them.
+            return actions
+        return [*actions, *self._start(min(self._reload.toStart(len(old) - len(going), self._live()), places), now)]
 
     def _endReload(self, error: str | None) -> Action:
         self._reload.end(self._children.values())
@@ -304,15 +349,15 @@ class Pool:
         live = self._live()
         starting = sum(child.state is ChildState.STARTING for child in live)
         self._backoff.noteSuccess(live, now)
-        room = self.limits.maxServers - len(live)
-        missing = max(self.limits.minServers - len(live), min(self._extra, room))
+        room = min(self.limits.maxServers - len(live), self._places())
+        missing = min(max(self.limits.minServers - len(live), min(self._extra, room)), self._places())
         if self.mode is Mode.DRAINING:
             missing = min(max(missing, 0 if live else 1), room, load.backlog - starting)
         elif missing <= 0:
             missing = self._spares.toStart(self.limits, load, len(self._idle(load)), starting, room, now)
         if missing <= 0 or now < self._backoff.until:
             return 0
-        if self._backoff.failures > 1:
+        if self._backoff.wary:
             return 0 if starting else 1
         return missing
 
@@ -357,10 +402,10 @@ class Pool:
 
     def _retire(self, child: Child, now: float) -> Action:
         if child.state is ChildState.STARTING:
-            child.killAt = now + LAST_GRACE
-            self.leaving(child)
-            return Signal(child, "TERM", "it is not needed any more")
-        self.leaving(child)
+            self.leaving(child, now)
+            child.doom(now + LAST_GRACE, KILL)
+            return Signal(child, TERM, "it is not needed any more")
+        self.leaving(child, now)
         return Retire(child)
 
     # --- rule 8
@@ -374,6 +419,11 @@ class Pool:
             yield from self._start(1, now, Kind.DEQUEUE)
 
     # --- who there is
+
+    def _places(self) -> int:
+        """How many more workers there may be, if those count that were asked to leave and are still there."""
+        there = [child for child in self._children.values() if child.kind is Kind.WORKER and not child.ending]
+        return MOST * self.limits.maxServers - len(there)
 
     def _serving(self) -> list[Child]:
         """Workers that have not been asked to leave."""

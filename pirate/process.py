@@ -22,6 +22,10 @@ from pirate.startup import FROM_TERMINAL
 
 #: Seconds that the streams of an ended process stay open for those who inherited them.
 STREAMS_GRACE = 1.0
+#: Signals that somebody sends, the kernel that has no memory left among them; a fault of the process itself has others.
+OUTSIDE = frozenset(
+    (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+)
 #: The longest line that is kept together, in bytes.
 MAX_LINE = 16384
 
@@ -141,7 +145,7 @@ def howItEnded(reason: Failure, lastWords: str) -> Exit:
         return Exit("exit code 0", clean=True)
     error: Any = reason.value
     if error.signal is not None:
-        return Exit(f"signal {_signalName(error.signal)}")
+        return Exit(f"signal {_signalName(error.signal)}", outside=error.signal in OUTSIDE)
     hopeless = error.exitCode == ExitCode.APP_NOT_LOADED
     return Exit(f"exit code {error.exitCode}", words=lastWords, hopeless=hopeless)
 

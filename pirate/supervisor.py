@@ -199,7 +199,7 @@ class Supervisor:
     def _leaving(self, member: Member) -> None:
         """All that it had to say has arrived."""
         member.left = True
-        self._pool.leaving(member.child)
+        self._pool.leaving(member.child, self._reactor.seconds())
         self._changed(member, member.child.state)
         self._broker.workerGone(member.identity, "leaving", died=False)
         if member.burial is not None:
@@ -214,7 +214,7 @@ class Supervisor:
     def _lifetimeOver(self, identity: bytes) -> None:
         member = self._byIdentity.get(identity)
         if member is not None:
-            self._pool.leaving(member.child)
+            self._pool.leaving(member.child, self._reactor.seconds())
             self._changed(member, member.child.state)
             self._reactor.callLater(0, self.ask)
 

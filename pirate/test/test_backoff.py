@@ -7,7 +7,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.backoff import FIRST_DELAY, LONGEST_DELAY, STABLE, Backoff
+from pirate.backoff import FIRST_DELAY, KILLS, LONGEST_DELAY, LONGEST_KILLED, STABLE, Backoff
 from pirate.child import Child, Kind
 
 
@@ -94,11 +94,54 @@ class BackoffTests(SynchronousTestCase):
         self.assertEqual(round(backoff.until - 4.0, 6), FIRST_DELAY)
 
     def test_noSuccess(self) -> None:
-        """One that was ready before, or never, proves nothing about the next."""
+        """One that was started before the failures began, or has never been ready, proves nothing about the next."""
         backoff = Backoff(Middle())
         backoff.failed(makeChild(0.0), 5.0)
-        backoff.noteSuccess([makeChild(0.0, ready=1.0), makeChild(5.0)], 100.0)
+        backoff.noteSuccess([makeChild(-0.1, ready=1.0), makeChild(5.0)], 100.0)
         self.assertEqual(backoff.failures, 1)
+
+    def test_siblings(self) -> None:
+        """While some of a round succeed the failures are forgotten, though others of it fail later; once lived."""
+        backoff = Backoff(Middle())
+        backoff.failed(makeChild(1.0), 1.5)
+        backoff.failed(makeChild(2.0), 2.5)
+        backoff.noteSuccess([makeChild(1.0, ready=1.4)], 1.4 + STABLE)
+        self.assertEqual((backoff.failures, backoff.wary), (0, False))
+        backoff.failed(makeChild(3.0), 3.5)
+        backoff.noteSuccess([makeChild(1.0, ready=1.4)], 100.0)
+        self.assertEqual(backoff.failures, 1)
+
+    def test_killed(self) -> None:
+        """Children that something outside kills while they start are no failures."""
+        backoff = Backoff(Middle())
+        for now in range(1, KILLS):
+            self.assertFalse(backoff.killed(makeChild(now), now + 0.5))
+        self.assertEqual((backoff.failures, backoff.until, backoff.wary), (0, float("-inf"), False))
+
+    def test_killedTogether(self) -> None:
+        """Those of one round count once."""
+        backoff = Backoff(Middle())
+        self.assertEqual([backoff.killed(makeChild(1.0), 2.0 + number / 10) for number in range(9)], [False] * 9)
+
+    def test_alwaysKilled(self) -> None:
+        """If all are killed, round after round, the next start waits a little, up to a second: there is no storm."""
+        backoff, now, delays = Backoff(Middle()), 1.0, []
+        for _ in range(KILLS + 8):
+            backoff.killed(makeChild(now), now + 0.1)
+            delays.append(max(backoff.until - now - 0.1, 0))
+            now = max(now + 0.2, backoff.until)
+        self.assertEqual([round(delay, 6) for delay in delays[: KILLS + 2]], [0, 0, 0.1, 0.2, 0.4])
+        self.assertEqual(round(max(delays), 6), LONGEST_KILLED)
+        self.assertTrue(backoff.wary)
+
+    def test_readyBetweenKills(self) -> None:
+        """One that becomes ready in between proves that it can be done."""
+        backoff = Backoff(Middle())
+        for now in range(1, 50):
+            self.assertFalse(backoff.killed(makeChild(now), now + 0.5))
+            if not now % (KILLS - 1):
+                backoff.noteReady()
+        self.assertFalse(backoff.wary)
 
     def test_timeZero(self) -> None:
         """A clock may begin at 0, or below."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -31,7 +31,7 @@ from pirate.recycling import LINGER
 from pirate.settings import Limits
 from pirate.spares import MAX_BATCH, QUIET
 
-KILLED = Exit("signal SIGKILL")
+KILLED = Exit("signal SIGKILL", outside=True)
 CRASHED = Exit("exit code 1", "cannot use it")
 HOPELESS = Exit("exit code 4", "cannot load 'mod.fn'", hopeless=True)
 LEFT = Exit("exit code 0", clean=True)
@@ -98,6 +98,10 @@ class Yard:
             self.pool.ready(child, self.now)
         return several
 
+    def left(self) -> None:
+        """Let the children that were asked to leave do so."""
+        self.gone([child for child in self.pool.children if child.state is ChildState.RETIRING], LEFT)
+
     def gone(self, children: Iterable[Child], how: Exit = KILLED) -> None:
         """Children have ended."""
         for child in children:
@@ -143,7 +147,7 @@ class StartTests(SynchronousTestCase):
         """One that is on its way out counts no more: its successor need not wait for its end."""
         yard = Yard()
         child = yard.started()[2]
-        yard.pool.leaving(child)
+        yard.pool.leaving(child, yard.now)
         self.assertEqual(len(yard.spawned()), 1)
         yard.gone([child], LEFT)
         self.assertEqual(yard.spawned(), [])
@@ -469,17 +473,20 @@ class TimeoutTests(SynchronousTestCase):
         self.assertEqual([yard.ask(1000.0) for _ in range(3)], [[]] * 3)
 
     def test_leaving(self) -> None:
-        """One that was asked to leave, holds nothing and does not go, is killed after C{stop-timeout}."""
+        """One that was asked to leave, holds nothing and does not go, is stopped after C{stop-timeout}."""
         yard = Yard(minServers=2, maxServers=2, stopTimeout=12)
         yard.started()
         yard.pool.shrink()
         (child,) = yard.retired()
         self.assertEqual(yard.signals(11.9), [])
-        self.assertEqual(yard.signals(0.1), [(child.key, "KILL")])
+        self.assertEqual(yard.signals(0.1), [(child.key, "TERM")])
+        self.assertEqual(yard.signals(LAST_GRACE), [(child.key, "ABRT")])
+        for _ in range(2):
+            self.assertEqual(yard.signals(LAST_GRACE), [(child.key, "KILL")])
 
     def test_leavingBusy(self) -> None:
-        """That time begins when it holds nothing any more."""
-        yard = Yard(minServers=2, maxServers=2, stopTimeout=12)
+        """That time begins when it holds nothing any more; without a C{reload-timeout}, nothing ends it before."""
+        yard = Yard(minServers=2, maxServers=2, stopTimeout=12, reloadTimeout=0)
         yard.busy = set(keys(yard.started()))
         yard.pool.shrink()
         (child,) = yard.retired()
@@ -487,7 +494,7 @@ class TimeoutTests(SynchronousTestCase):
         yard.busy.clear()
         self.assertEqual(yard.signals(), [])
         self.assertEqual(yard.signals(11.9), [])
-        self.assertEqual(yard.signals(0.1), [(child.key, "KILL")])
+        self.assertEqual(yard.signals(0.1), [(child.key, "TERM")])
 
     def test_noTimeToLeave(self) -> None:
         """Even a C{stop-timeout} of 0 leaves it the time that leaving takes."""
@@ -553,6 +560,7 @@ class AgeTests(SynchronousTestCase):
                 self.assertLessEqual(yard.pool.nextWake(yard.now), yard.now + 1)
                 [new] = yard.ready(yard.spawned(0.1))
                 self.assertEqual(yard.retired(), [old])
+                yard.left()
                 old = new
 
     def test_surplus(self) -> None:
@@ -605,7 +613,7 @@ class LastRequestsTests(SynchronousTestCase):
         self.halved(yard, child, 5)
         yard.ready(yard.spawned())
         self.assertEqual(yard.ask(), [])
-        yard.pool.leaving(child)
+        yard.pool.leaving(child, yard.now)
         self.assertEqual(yard.ask(), [])
         yard.gone([child], LEFT)
         self.assertEqual(yard.ask(), [])
@@ -627,7 +635,7 @@ class LastRequestsTests(SynchronousTestCase):
     def test_slowStarts(self) -> None:
         """A start that was slow, as one is while the machine is busy, counts for some time."""
         yard, [child] = self.yard(minServers=1, maxServers=1)
-        yard.pool.leaving(child)
+        yard.pool.leaving(child, yard.now)
         [quick] = yard.ready(yard.spawned())
         self.assertFalse(self.halved(yard, quick, 5))
         self.assertTrue(self.halved(yard, quick, 4))
@@ -737,7 +745,7 @@ class BackoffTests(SynchronousTestCase):
         self.assertEqual(len(third), 1)
         self.assertEqual(len(yard.spawned(1.0)), 2)
         yard.ready(yard.pool.children)
-        yard.gone(list(yard.pool.children))
+        yard.gone(list(yard.pool.children), CRASHED)
         self.assertEqual(yard.ask(), [])
 
     def test_isFailing(self) -> None:
@@ -755,21 +763,154 @@ class BackoffTests(SynchronousTestCase):
         yard = Yard(minServers=1)
         yard.started()
         for age, count in ((1.0, 1), (0.9, 0)):
-            yard.gone(list(yard.pool.children))
+            yard.gone(list(yard.pool.children), CRASHED)
             yard.ready(yard.spawned(100.0))
             yard.now += age
-            yard.gone(list(yard.pool.children))
+            yard.gone(list(yard.pool.children), CRASHED)
             self.assertEqual(len(yard.spawned()), count)
 
     def test_retiredYoung(self) -> None:
         """To leave young because one was asked to is none."""
         yard = Yard(minServers=1)
         (child,) = yard.ready(yard.spawned())
-        yard.pool.leaving(child)
+        yard.pool.leaving(child, yard.now)
         yard.ready(yard.spawned())
         yard.gone([child], LEFT)
-        yard.gone(list(yard.pool.children))
+        yard.gone(list(yard.pool.children), CRASHED)
         self.assertEqual(yard.spawned(), [])
+
+
+class OutsideTests(SynchronousTestCase):
+    """Workers that something outside kills, again and again."""
+
+    def simulate(self, yard: Yard, seconds: float, kill: Callable[[list[Child]], Child | None]) -> list[int]:
+        """
+        Let time pass in steps of a sixtieth of a second; a worker takes 0.3 seconds to become ready.
+
+        :param kill: called six times a second with all children for the one that is killed.
+        :return: how many were ready at each step.
+        """
+        counts = []
+        for step in range(int(seconds * 60)):
+            if step % 10 == 0:
+                victim = kill(list(yard.pool.children))
+                yard.gone([] if victim is None else [victim])
+            yard.ready(child for child in yard.pool.children if yard.now - child.born >= 0.3)
+            yard.ask(1 / 60)
+            counts.append(sum(child.ready is not None for child in yard.pool.children))
+        return counts
+
+    def test_anyone(self) -> None:
+        """Six kills a second, those of workers that are starting among them, leave a pool of ten near ten."""
+        yard = Yard(minServers=10, maxServers=10)
+        yard.started()
+        counts = self.simulate(yard, 60, Random(1).choice)
+        self.assertGreater(sum(counts) / len(counts), 7.5)
+        self.assertGreaterEqual(min(counts), 5)
+
+    def test_thoseThatStart(self) -> None:
+        """If it is always a worker that is starting which is killed, the pool still fills."""
+        yard = Yard(minServers=10, maxServers=10)
+        yard.gone(yard.started())
+        counts = self.simulate(
+            yard, 20, lambda children: next((child for child in children if child.ready is None), None)
+        )
+        self.assertGreaterEqual(counts[-1], 8)
+
+    def test_all(self) -> None:
+        """If every start ends so, as when there is no memory, they come one at a time and a second apart."""
+        yard = Yard(minServers=10, maxServers=10)
+        yard.gone(yard.started())
+        starts = 0
+        for _ in range(600):
+            children = yard.spawned(0.1)
+            starts += len(children)
+            yard.gone(children)
+        self.assertLess(starts, 3 * 10 + 60 / 0.7)
+
+    def test_reload(self) -> None:
+        """A new worker that is killed does not end a reload; three rounds of them do."""
+        yard = Yard(minServers=2, maxServers=2)
+        yard.started()
+        yard.pool.reload()
+        for _ in range(2):
+            yard.gone(yard.spawned(1.0))
+        yard.gone(yard.spawned(1.0))
+        self.assertEqual([type(action) for action in yard.ask(1.0)], [Reloaded])
+
+    def test_crashSignal(self) -> None:
+        """A signal that the app brings upon itself is a failure to start."""
+        yard = Yard(minServers=1)
+        yard.gone(yard.started())
+        yard.gone(yard.spawned(), Exit("signal SIGSEGV"))
+        self.assertEqual(yard.spawned(), [])
+
+
+class RetiredTests(SynchronousTestCase):
+    """Workers that were asked to leave, and hang."""
+
+    def hang(self, yard: Yard) -> list[Child]:
+        """Let every worker that is there, and every one that comes, be busy for ever."""
+        yard.busy = set(range(1000))
+        return yard.started()
+
+    def test_ladder(self) -> None:
+        """After C{reload-timeout} it is sent TERM, then ABRT, which shows its stack, then KILL."""
+        yard = Yard(minServers=2, maxServers=2, reloadTimeout=20)
+        self.hang(yard)
+        yard.pool.shrink()
+        (child,) = yard.retired()
+        self.assertEqual(yard.signals(19.9), [])
+        self.assertEqual(yard.signals(0.1), [(child.key, "TERM")])
+        self.assertEqual(yard.signals(LAST_GRACE), [(child.key, "ABRT")])
+        self.assertEqual(yard.signals(LAST_GRACE), [(child.key, "KILL")])
+
+    def test_everyRetirement(self) -> None:
+        """The same holds for reloads, for age, and for those that leave after their last request or by themselves."""
+        for cause in ("reload", "age", "leaves"):
+            yard = Yard(minServers=1, maxServers=1, reloadTimeout=20, maxAge=100 if cause == "age" else 0)
+            (child,) = self.hang(yard)
+            if cause == "reload":
+                yard.pool.reload()
+            elif cause == "leaves":
+                yard.pool.leaving(child, yard.now)
+            yard.ready(yard.spawned(60 if cause == "age" else 0))
+            yard.ask()
+            self.assertIs(child.state, ChildState.RETIRING, cause)
+            self.assertEqual(yard.signals(20), [(child.key, "TERM")], cause)
+
+    def test_manyReloads(self) -> None:
+        """However often it is reloaded, there are no more than twice C{max-servers}; the reload goes on later."""
+        yard = Yard(minServers=4, maxServers=4, reloadTimeout=20)
+        self.hang(yard)
+        most = 0
+        for _ in range(10):
+            yard.pool.reload()
+            for _ in range(10):
+                yard.ready(action.child for action in yard.ask(0.01) if isinstance(action, Spawn))
+                most = max(most, len(yard.pool.children))
+        self.assertEqual(most, 8)
+        yard.left()
+        for _ in range(10):
+            actions = yard.ask(0.01)
+            yard.ready(action.child for action in actions if isinstance(action, Spawn))
+            if Reloaded(None) in actions:
+                return
+        self.fail("the reload did not end")
+
+    def test_recycling(self) -> None:
+        """Nor do those pile up that hang in their last request."""
+        yard = Yard(minServers=2, maxServers=2, reloadTimeout=20)
+        self.hang(yard)
+        for _ in range(10):
+            for child in list(yard.pool.children):
+                if child.ready is not None:
+                    yard.pool.leaving(child, yard.now)
+            yard.backlog = 100
+            yard.ready(action.child for action in yard.ask(0.1) if isinstance(action, Spawn))
+        self.assertEqual(len(yard.pool.children), 4)
+        yard.left()
+        self.assertEqual(len(yard.spawned(0.1)), 2)
 
 
 class GiveUpTests(SynchronousTestCase):
@@ -845,6 +986,8 @@ class ReloadTests(SynchronousTestCase):
             batches.append(len(batch))
             retired += [action.child.key for action in actions if isinstance(action, Retire)]
             words = [action for action in actions if isinstance(action, Reloaded)]
+            if not actions:
+                yard.left()
         return batches, retired, words
 
     def test_batches(self) -> None:
@@ -922,6 +1065,7 @@ class ReloadTests(SynchronousTestCase):
         yard.ask()
         before = {child.key for child in yard.pool.children if child.state is ChildState.WAITING}
         self.assertEqual(len(before), 3)
+        yard.left()
         yard.now += 60
         self.assertEqual(set(self.reload(yard)[1]), before)
 
@@ -932,6 +1076,7 @@ class ReloadTests(SynchronousTestCase):
         yard.pool.reload()
         yard.ready(yard.spawned())
         yard.ready(action.child for action in yard.ask() if isinstance(action, Spawn))
+        yard.left()
         last = max(child.key for child in yard.pool.children)
         self.assertEqual(self.reload(yard)[2], [Reloaded(None)])
         left = [child.key for child in yard.pool.children if child.state is ChildState.WAITING]

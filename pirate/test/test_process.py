@@ -102,7 +102,7 @@ class EndTests(WorkerProcessCase):
         """The exit of a ready worker is told at once, while a child of its own still holds its streams."""
         self.worker.becameReady()
         self.process.exits(signal="KILL")
-        self.assertEqual(self.exits, [Exit("signal SIGKILL")])
+        self.assertEqual(self.exits, [Exit("signal SIGKILL", outside=True)])
         self.process.closesStreams()
         self.assertEqual(len(self.exits), 1)
 

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.child import Action, Child, ChildState, CutOff, Exit, GiveUp, Kind, Reloaded, Retire, Signal, Spawn
-from pirate.pool import Mode
+from pirate.pool import MOST, Mode
 from pirate.spares import MAX_BATCH
 from pirate.test.test_broker import Bench
 from pirate.test.test_pool import Yard
@@ -425,6 +425,7 @@ class Yards(Yard):
         self.reloads = 0
         self.reloading = False
         self.most = 0
+        self.highest = self.pool.limits.maxServers
         self.failed = False
         self.deadline: float | None = None
 
@@ -437,6 +438,7 @@ class Yards(Yard):
         mode = self.pool.mode
         getattr(self, name)(*details)
         limits = self.pool.limits
+        self.highest = max(self.highest, limits.maxServers)
         self.most = max(self.most, limits.maxServers) if self.reloading else limits.maxServers
         for action in self.ask():
             self.words[type(action)] += 1
@@ -446,9 +448,13 @@ class Yards(Yard):
         stay = [child for child in live if not child.ending]
         # When the server stops, those that a reload has started stay with the others.
         assert len(stay) <= max(self.most, limits.maxServers) + room or self.pool.mode is not Mode.RUNNING, "too many"
-        if not self.failed and self.pool.mode is Mode.RUNNING and not self.reloading:
+        workers = sum(child.kind is Kind.WORKER and not child.ending for child in self.pool.children)
+        # Those that do not leave keep others from coming, or there would be ever more.
+        assert workers <= MOST * max(self.most, limits.maxServers) or limits.maxServers < self.highest, "piled up"
+        crowded = workers >= MOST * limits.maxServers
+        if not self.failed and self.pool.mode is Mode.RUNNING and not self.reloading and not crowded:
             assert len(stay) >= limits.minServers, "no successors"
-        if not self.failed and self.pool.mode is Mode.RUNNING:
+        if not self.failed and self.pool.mode is Mode.RUNNING and not crowded:
             assert len(live) >= limits.minServers, "too few"
         dequeues = sum(child.kind is Kind.DEQUEUE for child in self.pool.children)
         assert dequeues <= limits.maxDequeue, "too many dequeue children"
@@ -467,7 +473,7 @@ class Yards(Yard):
             self.asked.add(action.child.key)
         elif isinstance(action, Signal):
             assert action.child in self.pool.children, "a signal for one that is gone"
-            assert action.name in ("TERM", "KILL")
+            assert action.name in ("TERM", "ABRT", "KILL")
         elif isinstance(action, GiveUp):
             assert not any(child.ready for child in self.children(*ChildState) if child.kind is Kind.WORKER)
         elif isinstance(action, Reloaded):
@@ -505,7 +511,7 @@ class Yards(Yard):
         """A child is on its way out of its own will."""
         children = self.children(ChildState.WAITING)
         if children:
-            self.pool.leaving(children[which % len(children)])
+            self.pool.leaving(children[which % len(children)], self.now)
 
     def work(self, count: int, backlog: int) -> None:
         """So many children are busy, so many requests wait."""
@@ -575,7 +581,12 @@ class PoolTests(SynchronousTestCase):
         """
         number = st.integers(0, 9)
         ends = st.sampled_from(
-            [Exit("signal SIGKILL"), Exit("exit code 1"), Exit("exit code 4", hopeless=True), Exit("0", clean=True)]
+            [
+                Exit("signal SIGKILL", outside=True),
+                Exit("exit code 1"),
+                Exit("exit code 4", hopeless=True),
+                Exit("0", clean=True),
+            ]
         )
         event = st.one_of(
             st.tuples(st.just("wait"), st.sampled_from([0.05, 0.3, 1.0, 2.5, 11.0, 31.0])),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import json
+from signal import SIGABRT
 
 from twisted.logger import LogLevel
 
@@ -209,11 +210,48 @@ class SlowTests(ServerCase):
 
     def test_hangsWhenIdle(self) -> None:
         """A worker that was asked to leave and does not is killed after stop-timeout."""
-        self.assertEqual(self.hang(busy=False), ["KILL"])
+        self.assertEqual(self.hang(busy=False), ["TERM", SIGABRT, "KILL"])
 
     def test_hangsAfterGoodbye(self) -> None:
         """So is one that has said that it is leaving, after its last answer, and whose process stays."""
-        self.assertEqual(self.hang(busy=True), ["KILL"])
+        self.assertEqual(self.hang(busy=True), ["TERM", SIGABRT, "KILL"])
+
+    def test_hangsBusy(self) -> None:
+        """One that is retired and hangs in a job is stopped after reload-timeout; its request goes to another."""
+        self.stage.answering = False
+        limits = Limits(minServers=1, maxServers=1, minSpareServers=0, reloadTimeout=7.0)
+        server = self.serve(limits=limits)
+        self.stage.ask(b"c", b"x")
+        stuck = self.busy()
+        stuck.process.termDelay = None
+        server.reload()
+        self.settle(6.9, steps=10)
+        self.assertEqual((stuck.process.signals, server.workers[stuck.process.pid]), ([], "retiring"))
+        self.settle(3 * LAST_GRACE, steps=30)
+        self.assertEqual(stuck.process.signals, ["TERM", SIGABRT, "KILL"])
+        self.settle(1, steps=10)
+        self.busy().answer()
+        self.settle()
+        self.assertEqual(self.stage.transports[0].frontend.sent, [[b"c", b"", b"x"]])
+        self.assertEqual((server.stats()["redispatched"], len(self.stage.living())), (1, 1))
+
+    def test_hangsInDequeue(self) -> None:
+        """A dequeue worker is stopped after dequeue-timeout, and the next one comes."""
+        limits = Limits(minServers=1, maxServers=1, checkForDequeue=10.0, dequeueTimeout=15.0)
+        self.serve(limits=limits, dequeue="mod.dequeue")
+        self.stage.announcing = False
+        self.settle(10)
+        _, dequeue = self.stage.workers
+        dequeue.process.termDelay = None
+        dequeue.announce(DEQUEUE)
+        self.settle()
+        self.settle(14, steps=14)
+        self.assertEqual((dequeue.process.signals, len(self.stage.workers)), ([], 2))
+        self.settle(1 + 3 * LAST_GRACE, steps=30)
+        self.assertEqual(dequeue.process.signals, ["TERM", SIGABRT, "KILL"])
+        self.assertTrue(any("it took longer than dequeue-timeout (15 seconds)" in line for line in self.log()))
+        self.settle(10, steps=10)
+        self.assertEqual(len(self.stage.workers), 3)
 
     def hang(self, busy: bool) -> list[str]:
         """The signals that a worker got which was retired and stays."""
@@ -221,6 +259,7 @@ class SlowTests(ServerCase):
         limits = Limits(minServers=1, maxServers=1, minSpareServers=0, stopTimeout=3.0)
         server = self.serve(limits=limits)
         [stuck] = self.stage.workers
+        stuck.process.termDelay = None
         if busy:
             self.stage.ask(b"c", b"x")
         self.stage.transports[0].backend.connect(stuck.identity)
@@ -233,7 +272,7 @@ class SlowTests(ServerCase):
             stuck.say(EXITING)
         self.settle(2.5)
         before = list(stuck.process.signals)
-        self.settle(3 + LAST_GRACE, steps=20)
+        self.settle(3 + 3 * LAST_GRACE, steps=30)
         self.assertEqual(before, [])
         self.assertEqual(len(self.stage.living()), 1)
         return stuck.process.signals

@@ -66,7 +66,9 @@ class ReliabilityCase(ServerCase):
 
     async def start(self, app: str, workers: int = 1, **terms: Any) -> JobServer:
         """A server with terms of its own, whose C{idle} hook is called often, so that L{until} sees its counters."""
-        given = {name: terms.pop(name) for name in ("prefetch", "maxMemory", "maxAge") if name in terms}
+        given = {
+            name: terms.pop(name) for name in ("prefetch", "maxMemory", "maxAge", "reloadTimeout") if name in terms
+        }
         return await self.serve(f"{DEEDS}.{app}", workers, terms=Terms(**terms), checkForWaiting=0.02, **given)
 
     def caller(self, server: JobServer) -> Caller:
@@ -433,7 +435,21 @@ class BacklogTests(ReliabilityCase):
 
 
 class WearTests(ReliabilityCase):
-    """Workers that are replaced for their age or their size."""
+    """Workers that are replaced for their age or their size, or because the server is reloaded."""
+
+    async def test_hangs(self) -> None:
+        """One that hangs when it is replaced shows its stack and is stopped, and its client is told."""
+        server = await self.start("endure", reloadTimeout=0.1)
+        (pid,) = server.workers
+        caller = self.caller(server)
+        caller.send(b"a", b"hang", attempts=1)
+        await self.until(lambda: server.workers[pid] == "processing")
+        await server.reload()
+        told, _ = await caller.answer(b"a")
+        self.assertEqual(told["code"], "worker-lost")
+        self.assertTrue(self.logged(f"worker {pid} gets SIGABRT: it did not leave in time"))
+        self.assertTrue(self.logged(f"worker {pid} stderr: .*in endure"))
+        self.assertNotIn(pid, server.workers)
 
     async def test_memory(self) -> None:
         """A worker that has more memory than it may is replaced, and no request is lost over it."""
