@@ -423,7 +423,9 @@ class Pool:
     def _places(self) -> int:
         """How many more workers there may be, if those count that were asked to leave and are still there."""
         there = [child for child in self._children.values() if child.kind is Kind.WORKER and not child.ending]
-        return MOST * self.limits.maxServers - len(there)
+        places = MOST * self.limits.maxServers - len(there)
+        # A second reload finds the new workers of the first beside the old: nobody leaves before there is another.
+        return places if any(child.state is ChildState.RETIRING for child in there) else max(places, 1)
 
     def _serving(self) -> list[Child]:
         """Workers that have not been asked to leave."""
