@@ -34,7 +34,9 @@ def output(trial: Trial, *, quiet: bool = False) -> Verdict:
 
     :param quiet: whether the server is to log errors only.
     """
-    server = Server(trial.stage, 3, "--max-requests=0", *(["--log-level=0"] if quiet else []))
+    # One that prints may be held back for as long as it likes to print: there is a worker for each, and one more.
+    workers = sum(map(len, PRINTING)) + 1
+    server = Server(trial.stage, workers, "--max-requests=0", *(["--log-level=0"] if quiet else []))
     neighbours = Neighbours(trial.stage, server)
     memory = server.memory()
     began = monotonic()
