@@ -180,6 +180,7 @@ PURE_LIBRARY = {
     "dataclasses",
     "enum",
     "heapq",
+    "itertools",
     "ipaddress",
     "json",
     "pathlib",
