@@ -17,6 +17,7 @@ from pirate.settings import Bounds
 from pirate.test.integration.load import askNative
 from pirate.test.integration.support import ServerCase
 from pirate.test.integration.visitor import Visitor
+from pirate.transport import Transport
 from pirate.zmtp import RawPeer, frame, message
 
 #: KiB, as a setting.
@@ -152,10 +153,29 @@ class BoundsTests(ServerCase):
         os.kill(pid, signal.SIGKILL)
         await self.until(lambda: list(server.workers.values()) == ["waiting"] and pid not in server.workers)
         self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
-        counts = server.stats()["connections"]["backend"]
-        self.assertEqual((counts["refused"], counts["open"] <= 4), (3, True))
         # Those that have been there longest without a word have made room.
-        self.assertEqual([await deferToThread(each.awaitEnd, 0.01) for each in strangers], [True] * 3 + [False] * 3)
+        await self.assertCut(strangers[:3], strangers[3:])
+        self.assertEqual(server.stats()["connections"]["backend"]["refused"], 3)
+
+    async def assertCut(self, cut: list[RawPeer], left: list[RawPeer]) -> None:
+        """Some connections are closed by the server, and others are not."""
+        for each in cut:
+            self.assertTrue(await deferToThread(each.awaitEnd, 30))
+        for each in left:
+            self.assertFalse(await deferToThread(each.awaitEnd, 0.01))
+
+    async def test_ownPlacesOverTcp(self) -> None:
+        """Where workers come over TCP they are strangers too, until they have said who they are; then they stay."""
+        self.patch(Transport, "bindOwn", lambda transport: None)
+        strangers: list[RawPeer] = []
+        server = self.server("several", bounds=Bounds(maxConnections=3), checkForWaiting=0.02)
+        server.startService()
+        strangers += [await self.raw(server, "backend") for _ in range(3)]
+        await server.whenReady()
+        strangers += [await self.raw(server, "backend") for _ in range(6)]
+        self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
+        self.assertEqual(server.stats()["exits"], {})
+        await self.assertCut(strangers[:6], strangers[6:])
 
     async def test_cutOff(self) -> None:
         """What a worker holds whose connection is cut off is answered by another at once, and it is replaced."""
