@@ -278,6 +278,12 @@ class Broker(Dispatcher):
                 self.answers.withdrawn(request)
             self.tally.withdrawn += 1
 
+    def noteDeparted(self, request: Request) -> None:
+        """Count a message of a client whose connection had been closed before it was read."""
+        if not isinstance(request, NativeRequest) or request.command == "request":
+            self.tally.received += 1
+            self.tally.withdrawn += 1
+
     def refuseRequests(self, message: str) -> None:
         """Accept no more requests: the server is stopping.  :param message: what clients are told."""
         self._refusal = message

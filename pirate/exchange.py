@@ -77,6 +77,9 @@ class Exchange:
         """A message has come from the frontend.  :param sender: what the transport knows of who sent it."""
         request = parseRequest(frames)
         if isinstance(request, Request):
+            if request.route[0] in self.waiting.departed and self.waiting.hasDeparted(request.route[0], sender):
+                self._broker.noteDeparted(request)
+                return
             if self._gate is not None:
                 refusal = self._gate.refusal(request, sender, self._broker.now)
                 if refusal is not None:
@@ -108,6 +111,10 @@ class Exchange:
         self.waiting.gone(connection)
         if self._gate is not None:
             self._gate.gone(connection)
+
+    def clientHungUp(self, connection: int) -> None:
+        """A client has closed its connection, although what it has sent before has not all been read."""
+        self.waiting.hungUp(connection)
 
     def clientRefused(self, frames: list[bytes], sender: Sender, reason: str) -> None:
         """A client's message is more than may be.  :param frames: its beginning.  :param reason: what is too much."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from socket import AF_UNIX, SHUT_RDWR, SOL_SOCKET, socket
 from struct import Struct
@@ -171,6 +172,20 @@ def processOf(connection: int) -> int:
             return pid
     except OSError:
         return 0
+
+
+def hungUp(connections: Iterable[int]) -> list[int]:
+    """
+    Return those connections that their peers have closed, although ZeroMQ has not read all that came before.
+
+    It reads no more of a peer than there is room for, and so learns late of the end.
+    """
+    if not hasattr(select, "POLLRDHUP"):
+        return []
+    poll = select.poll()
+    for connection in connections:
+        poll.register(connection, select.POLLRDHUP)
+    return [connection for connection, events in poll.poll(0) if events & (select.POLLRDHUP | select.POLLHUP)]
 
 
 class FrameSender:

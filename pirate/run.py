@@ -144,6 +144,7 @@ class Run:
         self.isChild = self.crew.isChild
         self.missed = self._broker.missed
         self.wanted = self._broker.wantsMore
+        self.heldBack, self.clientHungUp = self._exchange.waiting.heldBack, self._exchange.clientHungUp
         self.mayLook, self.untilLook = self._broker.mayLook, self._broker.untilLook
         self._transport.start(self)
 

@@ -28,7 +28,7 @@ from pirate.chance import seedLibrary
 from pirate.descriptors import Places
 from pirate.errors import BindError
 from pirate.limits import Bounds
-from pirate.monitor import FrameSender, KnownSender, Monitor, processOf
+from pirate.monitor import FrameSender, KnownSender, Monitor, hungUp, processOf
 from pirate.outbox import Outbox
 from pirate.router import Router
 from pirate.waiting import Sender
@@ -53,9 +53,11 @@ class TransportOwner(Protocol):
 
     :ivar bounds: what peers may send.
     :ivar places: how many connections there may be.
+    :ivar heldBack: the connections of clients that should be read less from than from others.
     """
 
     bounds: Bounds
+    heldBack: set[int]
     places: Places
 
     def turning(self) -> bool:
@@ -72,6 +74,9 @@ class TransportOwner(Protocol):
 
     def clientGone(self, connection: int) -> None:
         """A client's connection has been closed."""
+
+    def clientHungUp(self, connection: int) -> None:
+        """A client has closed its connection, although what it has sent before has not all been read."""
 
     def isChild(self, pid: int) -> bool:
         """Tell whether a process is one of the server's own workers."""
@@ -378,8 +383,13 @@ class Transport:
 
     def _look(self) -> None:
         """Read a few messages although no more requests are wanted: what else clients say, and the first of others."""
-        frontend = self._frontend
-        while not frontend.armed and frontend.factory is not None and self._owner.mayLook():
+        frontend, owner = self._frontend, self._owner
+        if owner.heldBack:
+            self._monitor.doRead()
+            for connection in hungUp(owner.heldBack):
+                owner.clientHungUp(connection)
+            owner.heldBack.clear()
+        while not frontend.armed and frontend.factory is not None and owner.mayLook():
             frontend.read(self._frontendReceived, sure=False, most=1)
 
     def _lookLater(self) -> None:

@@ -77,6 +77,8 @@ class Waiting:
     A native request may be waited for by several clients, if it was sent again: it is withdrawn when the last has gone.
 
     :param withdraw: called with a request that nobody waits for any more.
+    :ivar departed: clients that have gone, each with its connection, which is another's by now perhaps.
+    :ivar heldBack: the connections of clients from which more has come than their share of the backlog.
     :ivar orphans: requests of clients that have gone which are to be withdrawn.
     """
 
@@ -84,7 +86,9 @@ class Waiting:
         self._withdraw = withdraw
         self._byConnection: dict[int, _Client] = {}
         self._byName: dict[bytes, _Client] = {}
-        self._gone: OrderedDict[bytes, int] = OrderedDict()
+        self.departed: OrderedDict[bytes, int] = OrderedDict()
+        self.heldBack: set[int] = set()
+        self._hungUp: dict[int, bytes] = {}
         self.orphans: deque[Request] = deque()
 
     def __len__(self) -> int:
@@ -115,22 +119,32 @@ class Waiting:
             client.requests = requests = {key: each for key, each in requests.items() if each.state is State.QUEUED}
             client.most = max(2 * len(requests), FEW)
         requests[request.id] = request
+        if request.share is not None and request.share.over:
+            self.heldBack.add(client.connection)
         return True
 
     def gone(self, connection: int) -> None:
         """A connection has been closed.  If much waits that came by it, that is for L{withdraw}."""
+        name = self._hungUp.pop(connection, None)
+        if name is not None and name[0] != _MADE:
+            # It may come back under its name.
+            self.departed.pop(name, None)
         client = self._byConnection.pop(connection, None)
         if client is not None:
-            if self._byName.get(client.name) is client:
-                del self._byName[client.name]
-            if client.name[0] == _MADE:
-                self._gone[client.name] = connection
-                if len(self._gone) > NAMES:
-                    self._gone.popitem(last=False)
-            if len(client.requests) > FEW:
-                self.orphans.extend(client.requests.values())
-            else:
-                self._giveUp(client)
+            self._leave(client)
+
+    def hungUp(self, connection: int) -> None:
+        """A client has closed its connection, although what it has sent before has not all been read."""
+        client = self._byConnection.pop(connection, None)
+        if client is not None:
+            self._hungUp[connection] = client.name
+            self.departed[client.name] = connection
+            self._leave(client)
+
+    def hasDeparted(self, name: bytes, sender: Sender) -> bool:
+        """Whether a message that has just been read is one of a client in ``departed``."""
+        connection = sender.connection()
+        return self.departed.get(name) == connection if connection is not None else sender.isGone()
 
     def withdraw(self) -> None:
         """Withdraw some of the orphans, the oldest first."""
@@ -138,9 +152,22 @@ class Waiting:
         for _ in range(min(len(orphans), MOST)):
             self._drop(orphans.popleft())
 
+    def _leave(self, client: _Client) -> None:
+        self.heldBack.discard(client.connection)
+        if self._byName.get(client.name) is client:
+            del self._byName[client.name]
+        if client.name[0] == _MADE:
+            self.departed[client.name] = client.connection
+            if len(self.departed) > NAMES:
+                self.departed.popitem(last=False)
+        if len(client.requests) > FEW:
+            self.orphans.extend(client.requests.values())
+        else:
+            self._giveUp(client)
+
     def _isStale(self, name: bytes, connection: int) -> bool:
         """Whether a connection's number has passed on to a client that came after this one."""
-        if self._gone.get(name) == connection:
+        if self.departed.get(name) == connection:
             return True
         holder = self._byConnection.get(connection)
         return holder is not None and _isOlder(name, holder.name)

@@ -171,6 +171,7 @@ class Recorder:
         self.turning = self.turned = lambda: None
         self.wanted = lambda: True
         self.mayLook = lambda: False
+        self.heldBack: set[int] = set()
         self.untilLook = lambda: None
 
 

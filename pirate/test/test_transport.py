@@ -47,6 +47,8 @@ class Listener:
         self.turned = case._turned
         self.wanted = lambda: case.wanted
         self.mayLook = lambda: False
+        self.heldBack: set[int] = set()
+        self.clientHungUp = case.gone.append
         self.untilLook = lambda: None
         self.turning = lambda: case.late
         self.undelivered = lambda: None

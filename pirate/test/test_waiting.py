@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from pirate.services import Share
 from pirate.waiting import MOST, Waiting
 from pirate.wire.frontend import NativeRequest, Request, State
 
@@ -154,6 +155,32 @@ class WaitingTests(SynchronousTestCase):
         # The new owner of a number replaces one that has gone unseen.
         self.wait(b"\0\0\0\0\2", Peer(7))
         self.assertEqual((len(self.withdrawn), len(self.waiting)), (2, 1))
+
+    def test_hungUp(self) -> None:
+        """What waits of a client that has hung up is withdrawn, and what is read of it later is known to be its."""
+        for name in (b"\0\0\0\0\7", b"name"):
+            self.withdrawn.clear()
+            request = self.wait(name, Peer(7))
+            self.waiting.hungUp(7)
+            self.assertEqual(self.withdrawn, [request])
+            self.assertTrue(name in self.waiting.departed and self.waiting.hasDeparted(name, Peer(7)))
+            self.assertFalse(self.waiting.add(Request([name, b""], [b"x"]), Peer(7)))
+            self.waiting.gone(7)
+        # One with a name of its own may come back, by the same number.
+        self.assertNotIn(b"name", self.waiting.departed)
+        self.wait(b"name", Peer(7))
+        self.assertEqual((len(self.waiting), len(self.withdrawn)), (1, 1))
+
+    def test_heldBack(self) -> None:
+        """The connection of a client with more than its share is noted, until it has gone."""
+        for over in (False, True):
+            request = Request([b"\0one", b""], [b"x"])
+            request.share = Share()
+            request.share.over = over
+            self.waiting.add(request, Peer(1))
+            self.assertEqual(self.waiting.heldBack, {1} if over else set())
+        self.waiting.gone(1)
+        self.assertEqual(self.waiting.heldBack, set())
 
     def waitNatively(self, name: bytes, number: int) -> NativeRequest:
         """A native request begins to wait."""

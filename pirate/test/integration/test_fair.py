@@ -57,6 +57,23 @@ class FairTests(ServerCase):
         await deferToThread(client.receive, key)
         self.assertLess(server.stats()["received"], 180)
 
+    async def test_hungUp(self) -> None:
+        """The same if ZeroMQ itself has not read all of it, and so does not know that the client has gone."""
+        server = await self.start("recordAndMeet", backlog=100)
+        peer = RawPeer(server.endpoints.frontend[0])
+        self.addCleanup(peer.close)
+        self.assertTrue(await deferToThread(peer.handshake))
+        peer.send(message(b"", b"0", self.gate.path))
+        guest = await deferToThread(self.gate.next)
+        peer.send(b"".join(message(b"", b"%d" % number, b"") for number in range(1, 2500)))
+        await self.until(lambda: server.stats()["backlog"] >= 50)
+        peer.close()
+        await self.until(lambda: server.stats()["withdrawn"] == 2499)
+        self.assertEqual((server.stats()["backlog"], server.stats()["in_hand"]), (0, 1))
+        guest.close()
+        await self.until(lambda: server.stats()["in_hand"] == 0)
+        self.assertEqual(executions(self.record), ["0"])
+
     async def test_gone(self) -> None:
         """What waits of a flood is dropped when its client goes away, what has not been read of it included."""
         server = await self.start("recordAndMeet", backlog=100)
