@@ -76,7 +76,9 @@ class WorkerProcess(ProcessProtocol):
 
         :param job: what L{pirate.worker.Worker} is to do.
         """
-        self.transport.write(json.dumps({**job, "pythonpath": os.environ.get("PYTHONPATH")}).encode() + b"\n")
+        self.transport.write(
+            json.dumps({**job, "parent": os.getpid(), "pythonpath": os.environ.get("PYTHONPATH")}).encode() + b"\n"
+        )
 
     def signal(self, name: str) -> None:
         """Send it a signal; one that has ended already is left alone.  :param name: such as C{TERM}."""

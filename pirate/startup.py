@@ -6,12 +6,17 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
 from pirate.errors import LAST_WORDS, ExitCode
 
 #: What a terminal sends to all processes that run in it: it is the server that decides.
 FROM_TERMINAL = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+#: The number of this in Linux's ``prctl``.
+_PR_SET_PDEATHSIG = 1
 
 
 def ignoreTerminal() -> None:
@@ -58,6 +63,60 @@ def endWithParent() -> int:
     if poll.poll(0):
         os._exit(ExitCode.CLEAN)
     return lifeline
+
+
+def dieWithParent(parent: int) -> None:
+    """
+    Have the kernel kill this process when its parent ends, even while a signal has stopped it.
+
+    Only Linux can do that.  A change of the user undoes it, so the user must have been changed before.
+
+    :param parent: the process id of the parent, which may have ended already.
+    """
+    if sys.platform != "linux":
+        return
+    # Without it there is still the lifeline.
+    with suppress(ImportError, OSError, AttributeError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(ExitCode.CLEAN)
+
+
+def closeInForks(backend: str) -> None:
+    """
+    Close the connection to the backend in each process that the app forks, or it would outlive this process.
+
+    ZeroMQ's sockets are left alone: a forked process has none of the threads that they belong to.
+
+    :param backend: the endpoint.
+    """
+    os.register_at_fork(after_in_child=partial(_closeConnections, peerAddress(backend)))
+
+
+def peerAddress(endpoint: str) -> str | bytes | tuple[str, int]:
+    """Return what the system calls the other end of a connection to an endpoint of ZeroMQ."""
+    kind, _, name = endpoint.partition("://")
+    if kind == "ipc":
+        return f"\0{name[1:]}".encode() if name.startswith("@") else name
+    host, _, port = name.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _closeConnections(address: str | bytes | tuple[str, int]) -> None:
+    from _socket import socket
+
+    for name in os.listdir("/dev/fd"):
+        # The descriptor that the list was read from is closed by now; others are no sockets, or not connected.
+        with suppress(OSError):
+            peer = socket(fileno=int(name))
+            try:
+                other = peer.getpeername()
+            finally:
+                peer.detach()
+            if (other[:2] if isinstance(other, tuple) else other) == address:
+                os.close(int(name))
 
 
 def readJob() -> dict[str, Any]:

@@ -25,7 +25,16 @@ from pirate.duty import Duty
 from pirate.errors import ConfigurationError, ExitCode
 from pirate.execution import Execution, Leave
 from pirate.imports import describe, load, place
-from pirate.startup import endWithParent, fail, ignoreTerminal, readJob, settle, showTraceback
+from pirate.startup import (
+    closeInForks,
+    dieWithParent,
+    endWithParent,
+    fail,
+    ignoreTerminal,
+    readJob,
+    settle,
+    showTraceback,
+)
 from pirate.wire.backend import Info, announcement
 from pirate.wire.words import CANCEL, DEQUEUE, ERROR, EXITING, FIRST_ID, HEARTBEAT, RETIRE, WAITING, Code
 
@@ -257,6 +266,8 @@ def main() -> NoReturn:
     faulthandler.enable()
     job = readJob()
     lifeline = endWithParent()
+    dieWithParent(job["parent"])
+    closeInForks(job["backend"])
     settle(job)
     try:
         Worker(job).run()

@@ -198,7 +198,8 @@ class SpawnTests(WorkerProcessCase):
             self.worker.begin({"app": "mod.fn"})
             self.assertEqual(self.process.stdin.count(b"\n"), 1)
             self.assertTrue(self.process.stdin.endswith(b"\n"))
-            self.assertEqual(json.loads(self.process.stdin), {"app": "mod.fn", "pythonpath": expected})
+            told = {"app": "mod.fn", "parent": os.getpid(), "pythonpath": expected}
+            self.assertEqual(json.loads(self.process.stdin), told)
 
     def test_refused(self) -> None:
         """When the system refuses to start a process, the caller learns it."""

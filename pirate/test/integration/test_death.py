@@ -49,6 +49,13 @@ class ParentTests(ProgramCase):
         # The socket files that it left are no obstacle for the next.
         self.assertEqual(ask(self.twistd("upper", *endpoints, "--workers=1").ready().frontend, b"x"), [b"X"])
 
+    def test_killedWhileStopped(self) -> None:
+        """Nor does one that a signal has stopped, which notices nothing before it is continued."""
+        server = self.twistd("upper", "--workers=2").ready()
+        for pid in server.workers():
+            os.kill(pid, signal.SIGSTOP)
+        self.assertAllGo(server.pid)
+
     def test_killedWhileStarting(self) -> None:
         """Nor does one that is not ready yet."""
         server = self.twistd("Stuck", "--workers=3", "--log-level=3")
@@ -69,6 +76,13 @@ def parentOf(pid: int) -> int:
     """A process's parent."""
     with open(f"/proc/{pid}/stat") as stat:
         return int(stat.read().rpartition(")")[2].split()[1])
+
+
+def socketsOf(pid: int) -> set[str]:
+    """The sockets that a process has open, by the kernel's names of them."""
+    folder = f"/proc/{pid}/fd"
+    links = {os.readlink(f"{folder}/{each}") for each in os.listdir(folder)}
+    return {each for each in links if each.startswith("socket:")}
 
 
 class WorkerTests(ServerCase):
@@ -148,6 +162,22 @@ class WorkerTests(ServerCase):
         await server.stopService()
         self.assertLess(monotonic() - started, PATIENCE / 4)
         self.assertEqual(remaining([grandchild], 0), [grandchild])
+
+    async def test_fork(self) -> None:
+        """A process that an app has forked does not keep its worker's connection, nor the place that it takes."""
+        for backend in ("*", f"ipc://{self.folder}/backend"):
+            server = await self.serve(workers=1, backend=backend)
+            (pid,) = server.workers
+            child = int((await self.ask(server, b"fork"))[0])
+            self.addCleanup(self.end, child)
+            self.assertTrue(socketsOf(pid))
+            self.assertEqual(socketsOf(pid) & socketsOf(child), set())
+            self.assertEqual(await self.ask(server, b"pid"), [b"%d" % pid])
+            os.kill(pid, signal.SIGKILL)
+            self.assertNotEqual(await self.ask(server, b"pid"), [b"%d" % pid])
+            self.assertEqual(server.stats()["connections"]["backend"]["open"], 1)
+            self.assertEqual(remaining([child], 0), [child])
+            await server.stopService()
 
     def end(self, pid: int) -> None:
         """End a process that may have ended."""
