@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from pirate.client import routes
+from pirate.client.route import Route
 from pirate.errors import ConfigurationError
-from pirate.test.integration.test_client import ClientCase, echo, inTurn, perl, silent
+from pirate.test.integration.test_client import PATIENCE, ClientCase, echo, inTurn, perl, silent
+from pirate.wire.words import Frames
 
 
 class PlainTests(ClientCase):
@@ -61,3 +64,18 @@ class PlainTests(ClientCase):
         """A plain request has no place for the name of a service."""
         client = self.client(self.refused(), plain=True)
         self.assertRaises(ConfigurationError, client.call, b"x", service="resize")
+
+    def test_quickReplies(self) -> None:
+        """A REQ is not read beyond its one reply, however quickly the next comes."""
+        self.patch(routes, "MAX_LANES", 1)
+        client = self.client(self.broker(echo).endpoint, plain=True)
+        lead = client._lead
+        received = lead.session.received
+
+        def patient(route: Route, frames: Frames, now: float) -> None:
+            received(route, frames, now)
+            if lead.session.open:
+                self.assertTrue(lead._links[0]._socket.poll(int(PATIENCE * 1000)))
+
+        lead.session.received = patient  # type: ignore[method-assign]
+        self.assertEqual(list(client.map([b"a", b"b"])), [b"a", b"b"])
