@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pirate.service import JobServer
-from pirate.settings import Limits, Terms
+from pirate.settings import Bounds, Limits, Terms
+
+#: The settings that are grouped, by the name of their group in L{pirate.settings.Settings}.
+_GROUPS: dict[str, Any] = {"limits": Limits, "terms": Terms, "bounds": Bounds}
 
 
 class ServerMixin:
@@ -29,14 +32,16 @@ class ServerMixin:
 
         :param app: an import path.
         :param workers: how many, unless C{minServers} and C{maxServers} say so.
-        :param settings: any others, those of C{Limits} and C{Terms} among them.
+        :param settings: any others of the table, those of ``Limits``, ``Terms`` and ``Bounds`` among them.
         :raise StartError: if the workers cannot start.
         """
         if not {"minServers", "maxServers"} & set(settings):
             settings |= {"minServers": workers, "maxServers": workers}
-        limits = Limits(**{name: settings.pop(name) for name in list(settings) if name in Limits.__dataclass_fields__})
-        terms = Terms(**{name: settings.pop(name) for name in list(settings) if name in Terms.__dataclass_fields__})
-        given = {"frontend": "*", "backend": "*", "limits": limits, "terms": terms, **settings}
+        groups = {
+            group: kind(**{name: settings.pop(name) for name in list(settings) if name in kind.__dataclass_fields__})
+            for group, kind in _GROUPS.items()
+        }
+        given = {"frontend": "*", "backend": "*", **groups, **settings}
         server = JobServer(reactor, app=app, **given)
         self.addCleanup(server.stopService)
         server.startService()

@@ -9,12 +9,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import fields
 from types import TracebackType
 from typing import IO, Any
 
 from pirate.errors import ConfigurationError, StartError
-from pirate.settings import Limits, Settings, Terms, optionName
+from pirate.settings import Bounds, Limits, Settings, Terms, optionName, table
 
 #: Seconds that a server has to end, beyond its own C{stopTimeout}, before it is killed.
 GRACE = 10.0
@@ -31,7 +30,7 @@ from twisted.scripts.twistd import run
 run()
 """
 
-_DETAILS = {each.name for owner in (Limits, Terms, Settings) for each in fields(owner) if "kind" in each.metadata}
+_DETAILS = {each.attribute for owner in (Limits, Terms, Bounds, Settings) for each in table(owner)}
 
 
 class Serving:
@@ -149,7 +148,8 @@ def serving(
     :param workers: how many, unless C{minServers} and C{maxServers} say so.
     :param folder: the server's working directory; C{None}: this process's own.
     :param within: seconds in which it must be ready.
-    :param settings: any others, by their names in Python: C{concurrency=100}, C{jobTimeout=2}, C{errorReply=True}.
+    :param settings: any others of the table, by their names in Python: ``concurrency=100``, ``jobTimeout=2``,
+        ``errorReply=True``, ``maxMessageFrames=8``.
     :raise StartError: with the line in which the server says why it cannot start.
     :raise ConfigurationError: if there is no setting of a name.
     """

@@ -12,9 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from pirate import serving as module
 from pirate.errors import ConfigurationError, StartError
 from pirate.service import JobServer
 from pirate.serving import serving
+from pirate.settings import Bounds, Limits, Settings, Terms, table
 from pirate.test.integration import apps
 from pirate.test.integration.gate import PATIENCE
 from pirate.test.integration.load import ask
@@ -84,6 +86,24 @@ class ServingTests(ProgramCase):
 class SettingsTests(SynchronousTestCase):
     """What is refused before anything is started."""
 
+    def test_everySetting(self) -> None:
+        """Every row of the table can be given, by its name in Python."""
+        commands: list[list[str]] = []
+
+        class Started:
+            def __init__(self, command: list[str], *others: Any) -> None:
+                commands.append(command)
+
+            def awaitReady(self, within: float) -> None:
+                pass
+
+        self.patch(module, "Serving", Started)
+        for owner in (Limits, Terms, Bounds, Settings):
+            for each in table(owner):
+                given: dict[str, Any] = {"app": "pirate.echo.echo", each.attribute: "3" if each.name == "app" else 3}
+                serving(**given)
+                self.assertIn(f"--{each.name}=3", commands[-1])
+
     def test_unknown(self) -> None:
         """A setting that there is not, and an app that no worker could import."""
         error = self.assertRaises(ConfigurationError, serving, "pirate.echo.echo", max_requests=5)
@@ -99,8 +119,11 @@ class MixinTests(ServerMixin, TestCase):
 
     async def test_serves(self) -> None:
         """It serves, with settings of every kind, and is stopped by the test."""
-        server = await self.startServer(reactor, "pirate.echo.echo", workers=2, jobTimeout=5, errorReply=True)
-        self.assertEqual((len(server.workers), server.settings.terms.jobTimeout), (2, 5))
+        given: dict[str, Any] = {"jobTimeout": 5, "maxMessageFrames": 7, "logLevel": 1}
+        server = await self.startServer(reactor, "pirate.echo.echo", workers=2, **given)
+        settings = server.settings
+        self.assertEqual((len(server.workers), settings.limits.maxServers), (2, 2))
+        self.assertEqual((settings.terms.jobTimeout, settings.bounds.maxMessageFrames, settings.logLevel), (5, 7, 1))
         self.assertEqual(await deferToThread(ask, server.endpoints.frontend[0], b"ahoy"), [b"ahoy"])
 
     async def test_cannotStart(self) -> None:
