@@ -12,7 +12,6 @@ from pirate.app import App, Context, isAwaitable
 from pirate.duty import Duty
 from pirate.execution import failure, overtime
 from pirate.hand import Hand, Job, cancelled
-from pirate.startup import showTraceback
 from pirate.wire.words import PARTIAL
 
 _Generator = type(_ for _ in ())
@@ -26,9 +25,9 @@ class Awaiting:
 
     :param softTimeout: seconds after which a job is cancelled; 0: never.
     :param post: sends frames, without a routing id, to the broker.
+    :param failed: called with each error that is an answer, while it is being handled.
     :ivar app: the app, once it is there.
     :ivar hand: what is being executed.
-    :ivar failed: called with each error that is an answer, while it is being handled.
     :ivar exits: called with the exception by which an app ends the process.
     """
 
@@ -37,12 +36,17 @@ class Awaiting:
     #: Whether Deferreds can be waited for.
     takesDeferreds = False
 
-    def __init__(self, softTimeout: float, post: Callable[[list[bytes]], None]) -> None:
+    def __init__(
+        self,
+        softTimeout: float,
+        post: Callable[[list[bytes]], None],
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> None:
         self._softTimeout = softTimeout
         self._post = post
+        self._failed = failed
         self.app: App
         self.hand = Hand(self._begin, self._interrupt, self._answered)
-        self.failed: Callable[[BaseException], None] = lambda error: showTraceback()
         self.exits: Callable[[SystemExit], None] = lambda error: None
         self._silent = False
 
@@ -128,12 +132,13 @@ class Awaiting:
     def _failure(self, job: Job, error: BaseException) -> list[bytes]:
         if self._silent:
             return []
-        if isinstance(error, self.cancellation):
+        if issubclass(type(error), self.cancellation):
             if job.cancelled:
                 return cancelled(job.request)
             if job.late:
-                error = overtime(self._softTimeout)
-        self.failed(error)
+                error = overtime(self._softTimeout).with_traceback(error.__traceback__)
+        if self._failed is not None:
+            self._failed(error)
         return failure(job.request, error)
 
     async def _run(self, job: Job) -> list[bytes]:

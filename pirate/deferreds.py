@@ -30,6 +30,7 @@ class Deferreds(Awaiting):
     Runs an app whose answers the reactor waits for: Deferreds, and what can wait for Deferreds.
 
     :param drained: called for a Deferred that fires when all that was posted has been sent; C{None}: it has been.
+    :param failed: see L{pirate.awaiting.Awaiting}.
     """
 
     cancellation = CancelledError
@@ -41,8 +42,9 @@ class Deferreds(Awaiting):
         softTimeout: float,
         post: Callable[[list[bytes]], None],
         drained: Callable[[], Deferred[None] | None] = lambda: None,
+        failed: Callable[[BaseException], None] | None = None,
     ) -> None:
-        super().__init__(softTimeout, post)
+        super().__init__(softTimeout, post, failed)
         self._reactor = reactor
         self._drained = drained
 

@@ -11,8 +11,7 @@ from typing import Any
 from pirate.app import App, Context
 from pirate.credit import Credit
 from pirate.errors import JobTimeout
-from pirate.imports import describe
-from pirate.startup import showTraceback
+from pirate.imports import describe, trail
 from pirate.wire.words import ERROR, PARTIAL, Code
 
 #: Seconds after which a job has taken long, so that those which wait behind it may have been cancelled meanwhile.
@@ -30,13 +29,18 @@ class Execution:
 
     :param softTimeout: seconds after which L{JobTimeout} is raised in the app, by SIGALRM; 0: never.
     :param credit: measures how many requests may be held; C{None}: their number is fixed.
-    :ivar failed: called with each error that is an answer, while it is being handled.
+    :param failed: called with each error that is an answer, while it is being handled.
     """
 
-    def __init__(self, softTimeout: float = 0.0, credit: Credit | None = None) -> None:
+    def __init__(
+        self,
+        softTimeout: float = 0.0,
+        credit: Credit | None = None,
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> None:
         self._softTimeout = softTimeout
         self._credit = credit
-        self.failed: Callable[[BaseException], None] = lambda error: showTraceback()
+        self._failed = failed
         self._cancelled: set[bytes] = set()
         self._inMessage = False
         self._late = False
@@ -70,7 +74,8 @@ class Execution:
         except (SystemExit, Leave):
             raise
         except BaseException as error:
-            self.failed(error)
+            if self._failed is not None:
+                self._failed(error)
             answer = failure(request, error)
         self._cancelled.discard(request)
         took = perf_counter() - began
@@ -132,6 +137,8 @@ def overtime(seconds: float) -> JobTimeout:
 
 
 def failure(request: bytes, error: BaseException) -> list[bytes]:
-    """The frames that tell the broker that the app has ended a request with an error."""
-    code = Code.TIMEOUT if isinstance(error, JobTimeout) else Code.APP_ERROR
-    return [b"", request, ERROR, code.encode(), describe(error).encode(errors="replace")]
+    """Make the frames that tell the broker that the app has ended a request with an error.  This cannot fail."""
+    code = Code.TIMEOUT if issubclass(type(error), JobTimeout) else Code.APP_ERROR
+    frames = [b"", request, ERROR, code.encode(), describe(error).encode()]
+    lines = trail(error)
+    return [*frames, lines.encode()] if lines else frames

@@ -115,9 +115,8 @@ class OneByOne(Execution):
     """An app that is not async, run as L{pirate.worker} does."""
 
     def __init__(self, target: Any, softTimeout: float, said: Said, failed: Failed) -> None:
-        super().__init__(softTimeout, Credit())
+        super().__init__(softTimeout, Credit(), failed)
         self._said = said
-        self.failed = failed
         self._toldOff: set[bytes] = set()
         self.app = prepare(target)
 
@@ -154,8 +153,7 @@ class OnLoop:
     """An async app, on an asyncio loop of its own."""
 
     def __init__(self, target: Any, softTimeout: float, said: Said, failed: Failed) -> None:
-        self._tasks = Tasks(softTimeout, said)
-        self._tasks.failed = failed
+        self._tasks = Tasks(softTimeout, said, failed=failed)
         self._runner = asyncio.Runner()
         try:
             self._do(self._tasks.prepare, target)
@@ -201,8 +199,7 @@ class OnReactor:
         from pirate.deferreds import Deferreds
 
         self._Deferred = Deferred
-        self._deferreds = Deferreds(reactor, softTimeout, said)
-        self._deferreds.failed = failed
+        self._deferreds = Deferreds(reactor, softTimeout, said, failed=failed)
         self._now(self._deferreds.prepare(target), "setup")
         self.app = self._deferreds.app
 

@@ -27,17 +27,25 @@ def ignoreTerminal() -> None:
 
 
 def showTraceback() -> None:
-    """Write the error that is being handled to the standard error."""
+    """Write the traceback of the error that is being handled to the standard error, if it has one that can be shown."""
     import traceback
 
-    # In one piece: there may be other threads that write.
-    sys.stderr.write(traceback.format_exc())
+    # The error's own code may do anything, and the app may have closed the stream.  In one piece: there may be other
+    # threads that write.
+    with suppress(BaseException):
+        sys.stderr.write(traceback.format_exc())
 
 
 def fail(code: ExitCode, reason: str) -> NoReturn:
-    """End this process, with one line for the parent."""
-    sys.stdout.flush()
-    print(f"{LAST_WORDS}{reason}", file=sys.stderr, flush=True)
+    """End this process, with one line for the parent, whatever the app has made of the standard streams."""
+    line = f"{LAST_WORDS}{reason}\n"
+    with suppress(BaseException):
+        sys.stdout.flush()
+    try:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+    except BaseException:
+        os.write(2, line.encode(errors="replace"))
     os._exit(code)
 
 

@@ -18,6 +18,7 @@ class Tasks(Awaiting):
     Runs an app whose answers asyncio waits for.
 
     :param drained: called for a future that is done when all that was posted has been sent; C{None}: it is, always.
+    :param failed: see L{Awaiting}.
     """
 
     cancellation = asyncio.CancelledError
@@ -27,8 +28,9 @@ class Tasks(Awaiting):
         softTimeout: float,
         post: Callable[[list[bytes]], None],
         drained: Callable[[], asyncio.Future[None] | None] = lambda: None,
+        failed: Callable[[BaseException], None] | None = None,
     ) -> None:
-        super().__init__(softTimeout, post)
+        super().__init__(softTimeout, post, failed)
         self._drained = drained
 
     def _start(self, job: Job) -> asyncio.Task[None]:

@@ -19,7 +19,6 @@ from pirate.duty import Duty
 from pirate.execution import failure
 from pirate.hand import Hand, Job
 from pirate.line import TURN, Line
-from pirate.startup import showTraceback
 from pirate.wire.words import PARTIAL
 
 #: Parts of one answer that may wait to be sent, before its generator has to wait.
@@ -86,7 +85,6 @@ class Threads:
                 self._say(_raiser(ended))
                 return
             except BaseException as error:
-                showTraceback()
                 answer = failure(job.request, error)
             self._say(self._ender(job, answer))
 

@@ -16,7 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from pirate.app import Context
 from pirate.client import AppError, Cancelled, Overtime, WorkerLost
 from pirate.errors import JobTimeout
+from pirate.test import hostile
 from pirate.testing import AppHarness, Streamed
+from pirate.wire.words import MAX_TEXT
 
 
 def told(*words: bytes, context: Context) -> list[str]:
@@ -400,3 +402,28 @@ class TwistedTests(HarnessCase):
         result = self.begin(lambda body: deferLater(self.clock, 1, leave, body), b"3")
         self.clock.advance(1)
         self.assertIn("exit code 3", str(self.failureResultOf(result, WorkerLost).value))
+
+
+class HostileTests(SynchronousTestCase):
+    """Errors whose own code fails are answers like any other, however the app is run."""
+
+    def assertAnswered(self, app: Any, **how: Any) -> None:
+        """Each of them is an answer, and the next request is answered, too."""
+        with AppHarness(app, **how) as harness:
+            for name in hostile.HOSTILE:
+                error = self.assertRaises(AppError, harness.call, name.encode())
+                self.assertLessEqual(len(error.detail.encode()), MAX_TEXT, name)
+
+    def test_plain(self) -> None:
+        """Of a function, and of a generator."""
+        self.assertAnswered(hostile.raising)
+        self.assertAnswered(hostile.yielding)
+
+    def test_async(self) -> None:
+        """Of a coroutine, and of an asynchronous generator."""
+        self.assertAnswered(hostile.awaiting)
+        self.assertAnswered(hostile.streaming)
+
+    def test_deferred(self) -> None:
+        """Of a Deferred."""
+        self.assertAnswered(hostile.deferring, loop="twisted", reactor=Clock())

@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import importlib
-import os.path
+import json
+import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.errors import ConfigurationError
-from pirate.imports import load
+from pirate.imports import MAX_CAUSES, MAX_LINES, describe, load, trail
+from pirate.test.hostile import HOSTILE
+from pirate.wire.words import MAX_TEXT
 
 #: The modules of the package that the tests import from, and their text.
 FILES = {
@@ -109,3 +114,102 @@ class LoadTests(SynchronousTestCase):
             error = self.assertRaises(ModuleNotFoundError, load, path)
             self.assertEqual(error.name, "cargo_that_nobody_has")
         self.assertEqual(self.assertRaises(ModuleNotFoundError, load, "cargo.needier:fn").name, "cargo.missing")
+
+
+class DescribeTests(SynchronousTestCase):
+    """An error in one line, whatever the error is."""
+
+    def test_common(self) -> None:
+        """Its type and its text, in one line; one of our own speaks for itself."""
+        self.assertEqual(describe(ValueError("only\n digits")), "ValueError: only digits")
+        self.assertEqual(describe(KeyError()), "KeyError")
+        self.assertEqual(describe(ConfigurationError("x is wrong")), "x is wrong")
+
+    def test_hostile(self) -> None:
+        """No error can make this fail, nor give more than there may be, nor what cannot be encoded."""
+        for name, error in HOSTILE.items():
+            text = describe(error)
+            self.assertLessEqual(len(text.encode()), MAX_TEXT, name)
+            self.assertTrue(text, name)
+        self.assertEqual(describe(HOSTILE["raises"]), "Raises: (no text: its __str__ raised ZeroDivisionError)")
+        self.assertEqual(describe(HOSTILE["exits"]), "Exits: (no text: its __str__ raised SystemExit)")
+        self.assertEqual(describe(HOSTILE["surrogates"]), "ValueError: a?b")
+        self.assertEqual(describe(HOSTILE["nameless"]), "Nameless: x")
+        self.assertTrue(describe(HOSTILE["huge"]).endswith("xxx..."))
+
+
+class TrailTests(SynchronousTestCase):
+    """Where in the app an error came from."""
+
+    def caught(self, call: Callable[[], object]) -> BaseException:
+        """The error with which a call ends."""
+        try:
+            call()
+        except BaseException as error:
+            return error
+        raise AssertionError("no error")
+
+    def here(self, call: Callable[..., object], line: int = 1) -> str:
+        """What names a line of a function of this file."""
+        code = call.__code__
+        return f"{__file__}:{code.co_firstlineno + line} in {code.co_name}"
+
+    def test_lines(self) -> None:
+        """The innermost line comes first; those of libraries are left out, but for the very last."""
+
+        def outer() -> object:
+            return list(map(inner, [b"{"]))
+
+        def inner(text: bytes) -> object:
+            return json.loads(text)
+
+        first, *rest = trail(self.caught(outer)).split(", from ")
+        self.assertRegex(first, r"/json/decoder\.py:\d+ in \w+$")
+        self.assertEqual(rest[:2], [self.here(inner), self.here(outer)])
+
+    def test_causes(self) -> None:
+        """What led to it is told, with its own line."""
+
+        def app() -> None:
+            try:
+                os.environ["X OF NOBODY"]
+            except KeyError as error:
+                raise ValueError("no") from error
+
+        told = trail(self.caught(app))
+        self.assertTrue(told.startswith(self.here(app, 4)), told)
+        cause = told.partition("; caused by KeyError: 'X OF NOBODY' at ")[2]
+        self.assertEqual(cause, self.here(app, 2))
+
+    def test_group(self) -> None:
+        """So is what is in a group."""
+        told = trail(self.caught(lambda: self.fling(ExceptionGroup("two", [ValueError("a"), TypeError("b")]))))
+        self.assertTrue(told.endswith("; caused by ValueError: a; caused by TypeError: b"), told)
+
+    def fling(self, error: BaseException) -> None:
+        """Raise an error."""
+        raise error
+
+    def test_bounded(self) -> None:
+        """Of a deep trace and a long chain little is told."""
+
+        def deep() -> None:
+            deep()
+
+        self.assertEqual(trail(self.caught(deep)).count(self.here(deep)), MAX_LINES)
+        error: BaseException = ValueError(0)
+        for number in range(10):
+            following = ValueError(number)
+            following.__cause__ = error
+            error = following
+        self.assertEqual(trail(error).count("caused by"), MAX_CAUSES)
+
+    def test_none(self) -> None:
+        """An error that was never raised has no lines."""
+        self.assertEqual(trail(ValueError("x")), "")
+
+    def test_hostile(self) -> None:
+        """No error can make this fail."""
+        for name, error in HOSTILE.items():
+            told = trail(self.caught(partial(self.fling, error)))
+            self.assertLessEqual(len(told.encode()), MAX_TEXT, name)

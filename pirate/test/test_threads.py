@@ -10,8 +10,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate import threads
 from pirate.app import App, Context
+from pirate.test import hostile
 from pirate.threads import PARTS, Threads
 from pirate.wire.words import CANCEL, ERROR, PARTIAL, RETIRE, encode
 
@@ -23,8 +23,7 @@ class ThreadsTests(SynchronousTestCase):
     """Requests in, answers out; the test is the main thread."""
 
     def setUp(self) -> None:
-        """Lists for the socket, and no tracebacks."""
-        self.patch(threads, "showTraceback", lambda: None)
+        """Lists for the socket."""
         self.said: list[list[bytes]] = []
         self.woken: SimpleQueue[None] = SimpleQueue()
         self.left: list[bool] = []
@@ -63,6 +62,14 @@ class ThreadsTests(SynchronousTestCase):
         crew.hand.received([b"", b"1", b"", b"x"])
         self.until(crew, 1)
         self.assertEqual(self.said[0][:4], [b"", b"1", ERROR, b"app-error"])
+
+    def test_hostile(self) -> None:
+        """So is one whose own code fails: the thread lives on."""
+        crew = self.crew(hostile.raising, 1)
+        for count, name in enumerate(hostile.HOSTILE, 1):
+            crew.hand.received([b"", b"1", b"", name.encode()])
+            self.until(crew, count)
+            self.assertEqual(self.said[-1][2:4], [ERROR, b"app-error"])
 
     def test_exit(self) -> None:
         """An app that ends the process does so in the main thread."""

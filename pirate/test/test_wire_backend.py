@@ -20,7 +20,7 @@ from pirate.wire.backend import (
     requestFrames,
 )
 from pirate.wire.frontend import Request
-from pirate.wire.words import MAX_CONCURRENCY, MAX_CREDIT, MAX_SERVICE, WORDS, Malformed
+from pirate.wire.words import MAX_CONCURRENCY, MAX_CREDIT, MAX_SERVICE, MAX_TEXT, WORDS, Malformed
 
 ID = b"\x80" + bytes(7)
 
@@ -147,9 +147,20 @@ class AnswerTests(SynchronousTestCase):
         """The app failed: a code and a text."""
         self.assertEqual(parse(b"", ID, b"error", b"app-error", b"E: x"), Failure(b"w", ID, b"app-error", b"E: x"))
 
+    def test_trail(self) -> None:
+        """It may say where in the app the error arose."""
+        told = parse(b"", ID, b"error", b"app-error", b"E: x", b"/app.py:1 in app")
+        self.assertEqual(told, Failure(b"w", ID, b"app-error", b"E: x", b"/app.py:1 in app"))
+
+    def test_largeFailure(self) -> None:
+        """No more of all that is kept than is read."""
+        told = parse(b"", ID, b"error", *([b"x" * 1_000_000] * 3))
+        assert isinstance(told, Failure)
+        self.assertEqual([len(each) for each in (told.code, told.text, told.trail)], [MAX_TEXT + 1] * 3)
+
     def test_failureOfOtherLengths(self) -> None:
-        """A failure has both, and nothing else."""
-        for rest in ([b"app-error"], [b"app-error", b"text", b"more"]):
+        """A failure has a code and a text, and nothing but the place."""
+        for rest in ([b"app-error"], [b"app-error", b"text", b"place", b"more"]):
             self.assertEqual(parse(b"", ID, b"error", *rest), Malformed("unknown-answer"))
 
     def test_unknownKind(self) -> None:

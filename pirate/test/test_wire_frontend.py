@@ -178,6 +178,15 @@ class NativeTests(SynchronousTestCase):
         """A native client is told of errors whether or not plain ones are."""
         self.assertEqual(native().error(Code.BUSY, "m", False), native().error(Code.BUSY, "m", True))
 
+    def test_largeError(self) -> None:
+        """Whatever a message is, a client can read the header, and the beginning of the message."""
+        for message in ("x" * 1_000_000, "\0" * 10_000, "\U0001f600" * 10_000, "\udcff" * 10_000):
+            frames = native().error(Code.APP_ERROR, message)
+            self.assertLess(len(frames[1]), MAX_JSON)
+            parsed = parseHeader(frames[1])
+            assert parsed is not None
+            self.assertTrue(parsed[1]["message"].endswith("..."))
+
     def test_pong(self) -> None:
         """A ping is answered by facts in the header."""
         facts = {"server": "pirate", "version": "1", "waiting": 2, "backlog": 0}

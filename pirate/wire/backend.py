@@ -11,6 +11,7 @@ from pirate.wire.words import (
     MAX_CONCURRENCY,
     MAX_CREDIT,
     MAX_SERVICE,
+    MAX_TEXT,
     PARTIAL,
     WORDS,
     Frames,
@@ -86,15 +87,21 @@ class Part(Reply):
 
 
 class Failure(Value):
-    """The app failed.  :ivar text: the error's type and message."""
+    """
+    The app failed.
 
-    __slots__ = ("code", "request", "text", "worker")
+    :ivar text: the error's type and message, cut to little more than ``MAX_TEXT`` bytes.
+    :ivar trail: the lines of the app that the error came from, cut likewise; empty if the worker did not say.
+    """
 
-    def __init__(self, worker: bytes, request: bytes, code: bytes, text: bytes) -> None:
+    __slots__ = ("code", "request", "text", "trail", "worker")
+
+    def __init__(self, worker: bytes, request: bytes, code: bytes, text: bytes, trail: bytes = b"") -> None:
         self.worker = worker
         self.request = request
         self.code = code
         self.text = text
+        self.trail = trail
 
 
 WorkerMessage = Status | Reply | Part | Failure
@@ -122,8 +129,9 @@ def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
             return Reply(frames[0], frames[2], frames[4:])
         if kind == PARTIAL:
             return Part(frames[0], frames[2], frames[4:])
-        if kind == ERROR and count == 6:
-            return Failure(frames[0], frames[2], bytes(frames[4]), bytes(frames[5]))
+        if kind == ERROR and count in (6, 7):
+            code, text, *trail = (_cut(each) for each in frames[4:])
+            return Failure(frames[0], frames[2], code, text, *trail)
         return Malformed("unknown-answer")
     return None if count == 2 else _parseStatus(frames)
 
@@ -131,6 +139,11 @@ def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
 def _isId(frame: bytes) -> bool:
     """Tell whether a frame has the form of a request's id."""
     return len(frame) == ID_SIZE and frame[:1] >= FIRST_ID
+
+
+def _cut(frame: bytes) -> bytes:
+    """Copy no more of a frame than is read."""
+    return bytes(memoryview(frame)[: MAX_TEXT + 1])
 
 
 def _parseStatus(frames: Frames) -> Status | Malformed:

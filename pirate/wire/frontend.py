@@ -18,6 +18,7 @@ from pirate.wire.words import (
     Value,
     decodeObject,
     encode,
+    shorten,
 )
 
 _NEVER = float("inf")
@@ -143,7 +144,7 @@ class Request:
         """
         if not tellPlain:
             return None
-        told = {"pirate": "error", "code": code, "message": message, "attempts": self.attempts}
+        told = {"pirate": "error", "code": code, "message": shorten(message), "attempts": self.attempts}
         return [*self.route, encode(told)]
 
 
@@ -180,7 +181,7 @@ class NativeRequest(Request):
         return [*self.route[:-2], header(self.key, {"status": "partial"}), b"", *body]
 
     def error(self, code: Code, message: str, tellPlain: bool = True) -> list[bytes]:
-        told = {"status": "error", "code": code, "message": message, "attempts": self.attempts}
+        told = {"status": "error", "code": code, "message": shorten(message), "attempts": self.attempts}
         return [*self.route[:-2], header(self.key, told), b"", b""]
 
     def pong(self, facts: dict[str, Any]) -> list[bytes]:

@@ -27,6 +27,10 @@ MAX_SERVICE = 255
 #: The longest JSON object that is read, in bytes.
 MAX_JSON = 65536
 
+#: The longest text about an error, in bytes of UTF-8.  As JSON, which takes six bytes for some of them, it is still far
+#: below what a client reads.
+MAX_TEXT = 4096
+
 WAITING = b"waiting"
 PROCESSING = b"processing"
 DEQUEUE = b"dequeue"
@@ -102,6 +106,17 @@ class Malformed(Value):
     def __init__(self, reason: str, reply: list[bytes] | None = None) -> None:
         self.reason = reason
         self.reply = reply
+
+
+def shorten(text: str) -> str:
+    """Cut a text for people to ``MAX_TEXT`` bytes, and put a question mark for what UTF-8 cannot express."""
+    data = text[: MAX_TEXT + 1].encode(errors="replace")
+    return data.decode() if len(data) <= MAX_TEXT else data[: MAX_TEXT - 3].decode(errors="ignore") + "..."
+
+
+def readText(frame: bytes) -> str:
+    """Decode a frame that is a text for people, whatever is in it, cut to ``MAX_TEXT`` bytes."""
+    return shorten(bytes(memoryview(frame)[: MAX_TEXT + 1]).decode(errors="replace"))
 
 
 def encode(value: dict[str, Any]) -> bytes:
