@@ -179,11 +179,16 @@ class Dispatcher(Ledger):
             self._fail(request, Code.CANCELLED, refusal)
             self._postToWorker([identity, b"", CANCEL, requestId])
 
-    def failureReceived(self, identity: bytes, requestId: bytes, code: Code, message: str) -> None:
-        """A worker could not answer a request that it holds."""
+    def failureReceived(self, identity: bytes, requestId: bytes, code: Code, message: str) -> Request | None:
+        """
+        A worker could not answer a request that it holds.
+
+        :return: the request; ``None`` if the worker does not hold it, or nobody waits for the answer any more.
+        """
         request = self._release(identity, requestId)
         if request is not None:
             self.answers.gaveUp(request, code, message, self.now)
+        return request
 
     # --- the hand of a worker
 

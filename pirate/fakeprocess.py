@@ -28,6 +28,7 @@ class FakeProcess:
         self._reason: Failure | None = None
         self._streams = [0, 1, 2]
         self._reading = True
+        self._unread: list[tuple[int, bytes]] | None = None
         self._ended = False
         self.pid = pid
         self.arguments, self.environment, self.descriptors = arguments, environment, childFDs
@@ -45,7 +46,10 @@ class FakeProcess:
     def says(self, data: bytes, stream: int = 1) -> None:
         """It writes to its standard output or, with C{stream} 2, to its standard error, unless nobody reads that."""
         if stream in self._streams and self._reading:
-            self._protocol.childDataReceived(stream, data)
+            if self._unread is None:
+                self._protocol.childDataReceived(stream, data)
+            else:
+                self._unread.append((stream, data))
 
     def exits(self, code: int = 0, *, signal: str = "") -> None:
         """It is gone, by an exit code or a signal; its streams stay open, as if a child of its own held them."""
@@ -85,6 +89,21 @@ class FakeProcess:
             self.endsSoon(signal="KILL")
         elif name == "TERM" and self.termDelay is not None:
             self._reactor.callLater(self.termDelay, lambda: self.alive and self.terminated())
+
+    @property
+    def paused(self) -> bool:
+        """Whether what it writes is not read for now."""
+        return self._unread is not None
+
+    def pauseProducing(self) -> None:
+        """Read nothing more of what it writes, until L{resumeProducing}."""
+        self._unread = self._unread or []
+
+    def resumeProducing(self) -> None:
+        """Read again, first what it has written meanwhile."""
+        unread, self._unread = self._unread or [], None
+        for stream, data in unread:
+            self.says(data, stream)
 
     def loseConnection(self) -> None:
         """Close its streams; nothing of what it says from now on is read."""

@@ -152,6 +152,10 @@ class MemoryTransport:
     def dropWorker(self, connection: int) -> None:
         """Close a connection of the backend."""
 
+    def workerSender(self) -> MemorySender:
+        """Return what is known of who sent the worker's message that is being read."""
+        return MemorySender(self.address, b"", self.req)
+
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """Bind both sides.  :raise BindError: if an endpoint is to be refused; nothing stays bound."""
         for name, endpoint in [("frontend", each) for each in frontend] + [("backend", each) for each in backend]:

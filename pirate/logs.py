@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import (
     FilteringLogObserver,
     ILogFilterPredicate,
@@ -55,25 +55,39 @@ def _shown(value: Any) -> Any:
     return escaped(str(value)) if isinstance(value, str | Exception) else value
 
 
-def serverLog(level: int | Callable[[], int]) -> Logger:
+class ServerLog(Logger):
     """
-    A logger that drops what is above a C{log-level}, and escapes what is not fit for a line.
+    Logs to Twisted's log, drops what is above a ``log-level``, and escapes what is not fit for a line.
 
     :param level: 0 errors, 1 warnings, 2 notices, 3 info, 4 debug, or what gives it as things stand.
     """
 
-    @provider(ILogFilterPredicate)
-    def shown(event: dict[str, Any]) -> Any:
-        most = level() if callable(level) else level
-        wanted = event.get("verbosity", VERBOSITY[event["log_level"]]) <= most
-        return PredicateResult.maybe if wanted else PredicateResult.no
+    def __init__(self, level: int | Callable[[], int]) -> None:
+        self._level = level
 
-    return Logger(namespace="pirate", observer=FilteringLogObserver(Escaping(), [shown]))
+        @provider(ILogFilterPredicate)
+        def shown(event: dict[str, Any]) -> Any:
+            wanted = self.shows(event.get("verbosity", VERBOSITY[event["log_level"]]))
+            return PredicateResult.maybe if wanted else PredicateResult.no
+
+        super().__init__(namespace="pirate", observer=FilteringLogObserver(Escaping(), [shown]))
+
+    def shows(self, verbosity: int) -> bool:
+        """Return whether an event of this verbosity is logged: what is not need not be put into words."""
+        return verbosity <= (self._level() if callable(self._level) else self._level)
+
+
+def serverLog(level: int | Callable[[], int]) -> ServerLog:
+    """Make a log.  :param level: see :class:`ServerLog`."""
+    return ServerLog(level)
 
 
 class Noted:
     """
     Things that may happen very often: counted by reason, and logged at most once a second.
+
+    The first is logged at once.  What follows within a second is logged when it is over, so there is a timer only while
+    there is something to say.
 
     :param what: what they are, for the log.
     """
@@ -84,16 +98,38 @@ class Noted:
         self._what = what
         self._next = float("-inf")
         self._unsaid: Counter[str] = Counter()
+        self._detail = ""
+        self._timer: IDelayedCall | None = None
         self.counts: Counter[str] = Counter()
 
     def count(self, reason: str, detail: str = "") -> None:
-        """It has happened once more.  :param reason: a fixed word.  :param detail: more about this one, for the log."""
+        """
+        Count one more.
+
+        :param reason: a fixed word.
+        :param detail: more about this one, for the log, which tells that of the last one.
+        """
         self.counts[reason] += 1
         self._unsaid[reason] += 1
-        now = self._clock.seconds()
-        if now >= self._next:
-            self._next = now + 1
-            reasons = ", ".join(f"{reason} ({count})" for reason, count in self._unsaid.items())
-            self._unsaid.clear()
-            more = detail and f"; {detail}"
-            self._log.warn("{what}: {reasons}{more}", what=self._what, reasons=reasons, more=more)
+        self._detail = detail
+        if self._timer is None:
+            now = self._clock.seconds()
+            if now >= self._next:
+                self._say()
+            else:
+                self._timer = self._clock.callLater(self._next - now, self._say)
+
+    def stop(self) -> None:
+        """Log what has not been logged yet, now."""
+        if self._unsaid:
+            self._say()
+
+    def _say(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        self._next = self._clock.seconds() + 1
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in self._unsaid.items())
+        self._unsaid.clear()
+        more = self._detail and f"; {self._detail}"
+        self._log.warn("{what}: {reasons}{more}", what=self._what, reasons=reasons, more=more)

@@ -17,7 +17,8 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from pirate.child import Exit
-from pirate.errors import LAST_WORDS, ConfigurationError, ExitCode
+from pirate.errors import ConfigurationError, ExitCode
+from pirate.output import Output, OutputLog
 from pirate.startup import FROM_TERMINAL
 
 #: Seconds that the streams of an ended process stay open for those who inherited them.
@@ -26,8 +27,6 @@ STREAMS_GRACE = 1.0
 OUTSIDE = frozenset(
     (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 )
-#: The longest line that is kept together, in bytes.
-MAX_LINE = 16384
 
 
 class WorkerProcess(ProcessProtocol):
@@ -35,19 +34,17 @@ class WorkerProcess(ProcessProtocol):
     One worker process.
 
     :param reactor: which also keeps time.
-    :param said: called with each line that it writes, without the line's end, and the stream's name.
+    :param output: the log of what it writes.
     :param exited: called once with how it ended: at once if it was ready, and otherwise when it has said all that it
         had to say, or a second later.
     """
 
     transport: Any
 
-    def __init__(self, reactor: Any, said: Callable[[str, str], None], exited: Callable[[Exit], None]) -> None:
+    def __init__(self, reactor: Any, output: OutputLog, exited: Callable[[Exit], None]) -> None:
         self._clock: IReactorTime = reactor
-        self._said = said
+        self._output = Output(output)
         self._exited: Callable[[Exit], None] | None = exited
-        self._partial = {1: b"", 2: b""}
-        self._lastWords = ""
         self._ready = False
         self._closing: IDelayedCall | None = None
         self._reason: Failure | None = None
@@ -69,6 +66,7 @@ class WorkerProcess(ProcessProtocol):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.pid = self.transport.pid
+        self._output.begin(self.pid, self.transport)
 
     def begin(self, job: dict[str, Any]) -> None:
         """
@@ -82,6 +80,7 @@ class WorkerProcess(ProcessProtocol):
 
     def signal(self, name: str) -> None:
         """Send it a signal; one that has ended already is left alone.  :param name: such as C{TERM}."""
+        self._output.resume()
         known = name in ("HUP", "STOP", "INT", "KILL", "TERM")
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess(name if known else getattr(signal, f"SIG{name}"))
@@ -91,24 +90,18 @@ class WorkerProcess(ProcessProtocol):
         self._ready = True
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """Split what it says into lines."""
-        *lines, rest = (self._partial[childFD] + data).split(b"\n")
-        if len(rest) > MAX_LINE:
-            lines.append(rest)
-            rest = b""
-        self._partial[childFD] = rest
-        for line in lines:
-            self._line(childFD, line)
+        """Log what it writes, within limits."""
+        self._output.received(childFD, data)
 
     def childConnectionLost(self, childFD: int) -> None:
         """The last line may have no end."""
-        rest, self._partial[childFD] = self._partial.get(childFD, b""), b""
-        if rest:
-            self._line(childFD, rest)
+        if childFD:
+            self._output.closed(childFD)
 
     def processExited(self, reason: Failure) -> None:
         """The process is gone; its streams may be open still."""
         self._reason = reason
+        self._output.exited()
         self._closing = self._clock.callLater(STREAMS_GRACE, self.closeStreams)
         if self._ready:
             self._tell()
@@ -117,6 +110,7 @@ class WorkerProcess(ProcessProtocol):
         """The process is gone, and all has been read that it wrote."""
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
+        self._output.close()
         self._tell()
         self.ended()
 
@@ -127,14 +121,7 @@ class WorkerProcess(ProcessProtocol):
     def _tell(self) -> None:
         exited, self._exited = self._exited, None
         if exited is not None and self._reason is not None:
-            exited(howItEnded(self._reason, self._lastWords))
-
-    def _line(self, childFD: int, line: bytes) -> None:
-        text = line.decode(errors="backslashreplace").rstrip("\r")
-        if childFD == 2 and text.startswith(LAST_WORDS):
-            self._lastWords = text.removeprefix(LAST_WORDS)
-        else:
-            self._said(text, "stdout" if childFD == 1 else "stderr")
+            exited(howItEnded(self._reason, self._output.lastWords))
 
 
 def howItEnded(reason: Failure, lastWords: str) -> Exit:

@@ -10,7 +10,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 
 from pirate.broker import Broker
 from pirate.child import ChildState
@@ -21,7 +20,7 @@ from pirate.exchange import Exchange
 from pirate.gate import makeGate
 from pirate.guard import Guard
 from pirate.hooks import RequestContext
-from pirate.logs import DETAIL, Noted
+from pirate.logs import DETAIL, Noted, ServerLog
 from pirate.pool import Mode, Pool
 from pirate.settings import Settings
 from pirate.supervisor import Supervisor
@@ -63,7 +62,7 @@ class Run:
     def __init__(
         self,
         reactor: Any,
-        log: Logger,
+        log: ServerLog,
         settings: Settings,
         transport: Any,
         guard: Guard,
@@ -82,6 +81,7 @@ class Run:
         self._importPath = importPath
         self._life = life
         self._givenUp = Noted(reactor, log, "requests given up")
+        self._undelivered = Noted(reactor, log, "answers not delivered")
         self._broker = self._makeBroker()
         self.pool = Pool(settings.limits, Random())
         self.crew = self._makeCrew(watched)
@@ -96,6 +96,8 @@ class Run:
             self._broker,
             self.crew,
             transport.toClient,
+            transport.toWorker,
+            transport.workerSender,
             settings.externalWorkers,
             self.condition,
             connections,
@@ -118,8 +120,7 @@ class Run:
             tellPlain=settings.errorReply,
             firstId=secrets.randbits(62),
         )
-        undelivered = Noted(self._reactor, self._log, "answers not delivered")
-        broker.answers.undelivered = lambda: undelivered.count("their client is gone, or does not take them")
+        broker.answers.undelivered = self._noteUndelivered
         broker.answers.failed = self._requestFailed
         return broker
 
@@ -205,7 +206,7 @@ class Run:
         return {
             **{name: getattr(tally, name) for name in tally.__slots__ if name != "failed"},
             "failed": {str(code): count for code, count in tally.failed.items()},
-            "dropped": dict(self._exchange.dropped.counts),
+            "dropped": self._exchange.droppedCounts(),
             "refused": dict(self._guard.refused.counts),
             "backlog": self._broker.backlog,
             "backlog_bytes": self._broker.backlogBytes,
@@ -269,6 +270,8 @@ class Run:
     def _close(self) -> Deferred[None]:
         self._setTimer(float("inf"))
         self._connections.stop()
+        for each in (self._exchange, self._givenUp, self._undelivered, self._guard.refused):
+            each.stop()
         closed: Deferred[None] = self._transport.close()
         return closed
 
@@ -343,6 +346,9 @@ class Run:
             self._log.warn(
                 "stopped with {held} requests in hand and {waiting} waiting, unanswered", held=held, waiting=waiting
             )
+
+    def _noteUndelivered(self) -> None:
+        self._undelivered.count("their client is gone, or does not take them")
 
     def _requestFailed(self, request: Request, code: Code, message: str) -> None:
         if code not in _USUAL:

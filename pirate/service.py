@@ -320,6 +320,7 @@ class JobServer(Service):
         self._run = None
         self._endpoints = Endpoints()
         self._become(ServerState.STOPPED)
+        self._failures.stop()
         self._sayEnd("stopped")
         self._hook("serverStopped")
         _settle(self._stops, None)

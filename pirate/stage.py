@@ -54,9 +54,9 @@ class FakeWorker:
         self.say(request, b"", *(body or rest[rest.index(b"") + 1 :]))
         self._leaveIfDone()
 
-    def fail(self, text: bytes) -> None:
-        """The app has raised on the oldest request."""
-        self.say(self.held.pop(0)[0], ERROR, Code.APP_ERROR.encode(), text)
+    def fail(self, text: bytes, *trail: bytes) -> None:
+        """The app has raised on the oldest request.  :param trail: where in it, if that is told."""
+        self.say(self.held.pop(0)[0], ERROR, Code.APP_ERROR.encode(), text, *trail)
         self._leaveIfDone()
 
     def cannotStart(self, words: str, code: int = 4) -> None:

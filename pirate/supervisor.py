@@ -8,7 +8,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 
 from pirate.broker import Broker
 from pirate.child import (
@@ -25,8 +24,9 @@ from pirate.child import (
     Spawn,
     Sweep,
 )
-from pirate.logs import DETAIL
+from pirate.logs import DETAIL, ServerLog
 from pirate.member import Doubt, Member
+from pirate.output import OutputLog
 from pirate.pool import Mode, Pool
 from pirate.process import WorkerProcess, isStopped, residentMemory, sweep
 from pirate.wire.backend import Status
@@ -59,9 +59,10 @@ class Supervisor:
     :ivar watch: the hooks: called with a hook's name and its arguments.
     """
 
-    def __init__(self, reactor: Any, log: Logger, pool: Pool, broker: Broker) -> None:
+    def __init__(self, reactor: Any, log: ServerLog, pool: Pool, broker: Broker) -> None:
         self._reactor = reactor
         self._log = log
+        self._output = OutputLog(reactor, log)
         self._pool = pool
         self._broker = broker
         self.job: dict[str, Any] = {}
@@ -269,7 +270,7 @@ class Supervisor:
         member = self._members[action.child.key] = Member(action.child)
         member.process = WorkerProcess(
             self._reactor,
-            lambda line, stream: self._said(member, line, stream),
+            self._output,
             lambda how: self._exited(member, how),
         )
         self.spawns += 1
@@ -381,13 +382,6 @@ class Supervisor:
         member = self._byIdentity.get(identity)
         if member is not None and member.child.state is ChildState.WAITING:
             self._changed(member, ChildState.PROCESSING if busy else ChildState.WAITING)
-
-    def _said(self, member: Member, line: str, stream: str) -> None:
-        # An error of the app is shown at every level.
-        verbosity = 0 if stream == "stderr" else 2
-        self._log.info(
-            "worker {pid} {stream}: {line}", pid=member.process.pid, stream=stream, line=line, verbosity=verbosity
-        )
 
     def _logExit(self, member: Member, how: Exit, asked: bool) -> None:
         """Loudly, unless it had been asked to leave, or is one of the first, whose failure the server tells itself."""

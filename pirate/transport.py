@@ -211,6 +211,10 @@ class Transport:
         """The address that the worker's message has come from that is being read."""
         return FrameSender(self._last, self._backendMonitor).address()
 
+    def workerSender(self) -> Sender:
+        """Return what is known of who sent the worker's message that is being read."""
+        return FrameSender(self._last, self._backendMonitor)
+
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """
         Bind both sockets.
@@ -461,10 +465,13 @@ class Transport:
             self._log.failure("a message of a client was dropped")
 
     def _backendRefused(self, frames: list[bytes], last: Any, reason: str) -> None:
+        self._last = last
         try:
             self._owner.workerRefused(frames, reason)
         except Exception:
             self._log.failure("a message of a worker was dropped")
+        finally:
+            self._last = None
 
     def _cutOff(self, monitor: Monitor, frame: Any) -> None:
         connection = FrameSender(frame, monitor).connection()

@@ -6,13 +6,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from twisted.logger import capturedLogs
+
 import pirate
+from pirate.errorlog import KINDS, ErrorLog
+from pirate.errorlog import MOST as ERRORS
+from pirate.logs import serverLog
 from pirate.settings import Bounds, Limits
 from pirate.test.test_service import ServerCase
 from pirate.testing import MemorySender
 from pirate.waiting import MOST
-from pirate.wire.frontend import header, parseHeader
-from pirate.wire.words import ERROR, EXITING, HEARTBEAT, PARTIAL, PROCESSING, WAITING
+from pirate.wire.frontend import Request, header, parseHeader
+from pirate.wire.words import ERROR, EXITING, HEARTBEAT, MAX_JSON, PARTIAL, PROCESSING, WAITING
 
 KEY = bytes(range(16))
 
@@ -326,6 +331,193 @@ class WorkerTests(ExchangeCase):
         self.settle()
         self.assertEqual(self.dropped(), {"no-delimiter": 1000})
         self.assertEqual(len([line for line in self.log() if "dropped" in line]), 1)
+
+
+class ErrorTests(ExchangeCase):
+    """What the log says of errors of the app."""
+
+    def failed(self, client: bytes = b"c", text: bytes = b"ValueError: no", *trail: bytes) -> None:
+        """A plain client's request fails."""
+        self.stage.ask(client, b"x")
+        self.busy().fail(text, *trail)
+        self.settle()
+
+    def errors(self) -> list[str]:
+        """The lines about them."""
+        return [line for line in self.log() if line.startswith("app error")]
+
+    def test_event(self) -> None:
+        """One event has all: the error, where, the request, the service, the client, also at log-level 0."""
+        self.begin(logLevel=0)
+        self.native({})
+        request = self.busy().held[0][0].hex()
+        self.busy().fail(b"ValueError: no", b"/app.py:3 in app, from /app.py:9 in main")
+        self.settle()
+        [event] = [event for event in self.events if "error" in event]
+        self.assertEqual((event["type"], event["text"], event["service"]), ("ValueError", "no", ""))
+        lines = "/app.py:3 in app, from /app.py:9 in main"
+        told = f"app error: ValueError: no, at {lines}; request {request} ({KEY.hex()}), client {b'n'.hex()}"
+        self.assertEqual(self.log()[-1:], [told])
+
+    def test_client(self) -> None:
+        """A client is known by who it is and by its address, as far as these are known."""
+        self.stage.transports[-1].users[b"c"] = "alice"
+        self.failed()
+        self.assertTrue(self.errors()[0].endswith("client alice"), self.errors())
+        request = Request([b"c", b""], [b"x"], "sums", "192.0.2.7")
+        ErrorLog(self.reactor, serverLog(0)).report(request, "ValueError: no", "")
+        self.assertTrue(self.errors()[1].endswith(", service 'sums', client 192.0.2.7"), self.errors())
+
+    def test_many(self) -> None:
+        """Of one type at one place a few are logged in a second, and how many more there were; others do not suffer."""
+        for _ in range(100):
+            self.failed(b"c", b"ValueError: no", b"/app.py:3 in app, from /app.py:9 in main")
+        self.failed(b"c", b"ValueError: no", b"/app.py:4 in app")
+        self.failed(b"c", b"TypeError: no", b"/app.py:3 in app")
+        self.assertEqual(len(self.errors()), ERRORS + 2)
+        self.settle(1)
+        self.assertEqual(
+            self.errors()[ERRORS + 2 :],
+            [f"app error: ValueError, at /app.py:3 in app: {100 - ERRORS} more within a second"],
+        )
+        self.failed(b"c", b"ValueError: no", b"/app.py:3 in app")
+        self.assertEqual(len(self.errors()), ERRORS + 4)
+
+    def test_kinds(self) -> None:
+        """Types and places without number, of a worker that makes them up, are counted together."""
+        for number in range(KINDS + 100):
+            self.failed(b"c", b"E%d: no" % number)
+        self.assertEqual(len(self.errors()), KINDS + ERRORS)
+        self.settle(1)
+        told = f"app error: errors of other types or places: {100 - ERRORS} more within a second"
+        self.assertEqual(self.errors()[-1], told)
+
+    def test_stop(self) -> None:
+        """What was counted is told when the server stops, and nothing is left to happen."""
+        for _ in range(ERRORS + 1):
+            self.failed()
+        self.server.stopService()
+        self.settle()
+        self.assertTrue(self.errors()[-1].endswith(": 1 more within a second"))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_notTheApp(self) -> None:
+        """What was cancelled is no error of the app; nor is an answer that nobody waits for."""
+        self.native({})
+        worker = self.busy()
+        request = worker.held.pop()[0]
+        worker.say(request, ERROR, b"cancelled", b"it was")
+        worker.say(request, ERROR, b"app-error", b"E: late")
+        self.settle()
+        self.assertEqual(self.errors(), [])
+
+    def test_large(self) -> None:
+        """However much text a worker sends, what is told of it is short, and a client can read it."""
+        self.native({})
+        self.busy().fail(b"E: " + b"\0" * 100_000, b"x" * 100_000)
+        self.settle()
+        self.assertEqual(self.told()["code"], "app-error")
+        self.assertTrue(self.told()["message"].endswith("..."))
+        self.assertLess(len(self.frontend.sentTo(b"n")[-1][0]), MAX_JSON)
+
+
+class ForeignTests(ExchangeCase):
+    """Those who have come to the wrong place, or speak something else, are named in the log."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.transport = self.stage.transports[-1]
+
+    def line(self) -> str:
+        """The one line about what was dropped."""
+        self.settle()
+        [line] = [line for line in self.log() if line.startswith("messages")]
+        return line
+
+    def assertDropped(self, socket: str, reason: str, who: str) -> None:
+        """One message was dropped for a reason, and the log says who has sent it."""
+        self.assertEqual(
+            self.line(), f"messages dropped at the {socket}: {reason} (1); the last one from 127.0.0.1{who}"
+        )
+        self.assertEqual(self.dropped(), {reason: 1})
+
+    def test_address(self) -> None:
+        """The log names the socket, and the address of the last one."""
+        self.frontend.receive(b"c", b"x")
+        self.settle()
+        self.assertDropped("frontend", "no-delimiter", "")
+
+    def test_backend(self) -> None:
+        """Of a worker, too."""
+        self.backend.receive(b"w", b"", b"dance")
+        self.settle()
+        self.assertDropped("backend", "unknown-word", "")
+
+    def test_workers(self) -> None:
+        """Workers of the guide's other patterns, by each of their messages."""
+        unknown = "; this server does not speak that protocol"
+        for reason, who, *frames in (
+            ("majordomo-worker", "a Majordomo worker", b"", b"MDPW01", b"\x01", b"echo"),
+            ("majordomo-worker", "a Majordomo worker", b"", b"MDPW02", b"\x04"),
+            ("majordomo-client", "a Majordomo client", b"", b"MDPC01", b"echo", b"x"),
+            ("paranoid-pirate", "a Paranoid Pirate worker", b"\x01"),
+            ("paranoid-pirate", "a Paranoid Pirate worker", b"\x02"),
+            ("simple-pirate", "a Simple Pirate worker of the guide", b"", b"\x01"),
+            ("hashmap-client", "a client of the Clustered Hashmap Protocol", b"HUGZ"),
+        ):
+            self.tearDownServer()
+            self.backend.receive(b"w", *frames)
+            self.settle()
+            self.assertDropped("backend", reason, f": {who} is calling the backend{unknown}")
+
+    def tearDownServer(self) -> None:
+        """Begin with a new server, and an empty log."""
+        self.server.stopService()
+        self.settle(1)
+        self.events = self.enterContext(capturedLogs())
+        self.begin()
+
+    def test_hashmapClient(self) -> None:
+        """A client that asks for a snapshot of a map."""
+        self.frontend.receive(b"c", b"ICANHAZ?", b"")
+        self.settle()
+        who = "a client of the Clustered Hashmap Protocol is calling the frontend"
+        self.assertDropped("frontend", "hashmap-client", f": {who}; this server does not speak that protocol")
+
+    def test_majordomoClient(self) -> None:
+        """The log names a Majordomo client; its frames are a body like any other, which the app gets."""
+        self.stage.ask(b"c", b"MDPC01", b"echo", b"x")
+        self.assertEqual(self.busy().held[0][2:], [b"MDPC01", b"echo", b"x"])
+        self.assertEqual(
+            self.line(),
+            "messages of another protocol at the frontend: majordomo-client (1); the last one from 127.0.0.1: a "
+            "Majordomo client is calling the frontend; this server does not speak that protocol; the app gets its "
+            "frames as they are",
+        )
+        self.assertEqual(self.dropped(), {})
+
+    CLIENT = ": a client is calling the backend, where workers connect; clients call the frontend"
+
+    def test_nativeClient(self) -> None:
+        """A native client that calls the backend is told so."""
+        self.backend.receive(b"n", header(KEY, {}), b"", b"x")
+        self.settle()
+        [[frame, delimiter, body]] = self.backend.sentTo(b"n")
+        parsed = parseHeader(frame)
+        assert parsed is not None
+        self.assertEqual((parsed[0], parsed[1]["code"], delimiter, body), (KEY, "malformed", b"", b""))
+        self.assertIn("a client is calling the backend", parsed[1]["message"])
+        self.assertDropped("backend", "client-at-backend", self.CLIENT)
+
+    def test_req(self) -> None:
+        """So is, in the log, a REQ socket, whatever it sends that no worker would."""
+        self.transport.req = True
+        for frames in ([b"", b"hello"], [b"", b"a", b"b", b"c"], [b"\0\0\0\1", b"", b"x"]):
+            self.backend.receive(b"c", *frames)
+        self.settle(1)
+        self.assertEqual(self.dropped(), {"client-at-backend": 3})
+        self.assertEqual(self.backend.sentTo(b"c"), [])
+        self.assertIn(f"client-at-backend (1); the last one from 127.0.0.1{self.CLIENT}", "".join(self.log()))
 
 
 class ExternalTests(ExchangeCase):

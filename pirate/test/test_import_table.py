@@ -31,6 +31,7 @@ ALLOWED = {
     # The wire.
     "wire": "",
     "wire.words": "",
+    "wire.foreign": "wire.words",
     "wire.frontend": "wire.words",
     "wire.backend": "wire.words",
     # Who gets which request.
@@ -62,24 +63,26 @@ ALLOWED = {
     "pool": "backoff child limits recycling reloading spares",
     # The child's program.
     "credit": "wire.words",
-    "imports": "errors",
+    "imports": "errors wire.words",
     "echo": "",
     "app": "",
     "startup": "errors",
-    "execution": "app credit errors imports startup wire.words",
+    "execution": "app credit errors imports wire.words",
     "worker": "app credit duty errors execution imports startup wire.backend wire.words zmq",
     # The same for several requests at once.
     "hand": "wire.words",
     "line": "zmq",
     "duty": "wire.words",
     "loopline": "line",
-    "awaiting": "app duty execution hand startup wire.words",
+    "awaiting": "app duty execution hand wire.words",
     "tasks": "awaiting duty hand line loopline",
     "deferreds": "awaiting duty hand line loopline twisted",
-    "threads": "app duty execution hand line startup wire.words zmq",
+    "threads": "app duty execution hand line wire.words zmq",
     # The edges.
     "logs": "twisted zope",
-    "process": "child errors startup twisted",
+    "errorlog": "twisted wire.frontend",
+    "output": "errors logs twisted",
+    "process": "child errors output startup twisted",
     "binding": "errors zmq",
     "chance": "",
     "discard": "zmq",
@@ -89,9 +92,9 @@ ALLOWED = {
     "transport": "admission binding chance descriptors errors limits monitor outbox router twisted txzmq waiting zap"
     " zmq",
     "member": "child process twisted wire.backend",
-    "supervisor": "broker child logs member pool process twisted wire.backend wire.words",
+    "supervisor": "broker child logs member output pool process twisted wire.backend wire.words",
     "connections": "broker supervisor twisted",
-    "exchange": ". broker connections gate logs member supervisor twisted waiting wire",
+    "exchange": ". broker connections errorlog gate logs member supervisor twisted waiting wire",
     "run": "broker child connections descriptors endpoints exchange gate guard hooks logs pool settings supervisor"
     " twisted wire",
     "hooks": "",
@@ -164,7 +167,8 @@ ALLOWED = {
 
 #: The modules without sockets, processes, files, threads and clocks, and all of the standard library that they need.
 PURE = (
-    "wire wire.words wire.frontend wire.backend tally memory answers services throttle timetable ledger dispatch "
+    "wire wire.words wire.foreign wire.frontend wire.backend tally memory answers services throttle timetable ledger "
+    "dispatch "
     "broker waiting quota gate hooks endpoints addresses access admission kinds rows limits settings child backoff "
     "reloading recycling spares pool credit hand"
 )

@@ -77,16 +77,41 @@ class DroppedTests(SynchronousTestCase):
         self.assertIs(self.events[0]["log_level"], LogLevel.warn)
 
     def test_many(self) -> None:
-        """A flood is counted in full and logged once; a second later the next line tells of all that was not told."""
-        for _ in range(1000):
-            self.dropped.count("bad-info")
+        """A flood is counted in full and logged once; the rest of it is told when the second is over, without more."""
+        for number in range(1000):
+            self.dropped.count("bad-info", f"the last one from {number}")
         self.clock.advance(0.9)
-        self.dropped.count("no-delimiter")
+        self.dropped.count("no-delimiter", "the last one from 7")
         self.assertEqual(len(self.lines()), 1)
         self.clock.advance(0.1)
-        self.dropped.count("no-delimiter")
-        self.assertEqual(self.lines()[1:], ["messages dropped: bad-info (999), no-delimiter (2)"])
-        self.assertEqual(self.dropped.counts, {"bad-info": 1000, "no-delimiter": 2})
+        told = "messages dropped: bad-info (999), no-delimiter (1); the last one from 7"
+        self.assertEqual(self.lines()[1:], [told])
+        self.assertEqual(self.dropped.counts, {"bad-info": 1000, "no-delimiter": 1})
+        self.dropped.count("bad-info")
+        self.clock.advance(1)
+        self.assertEqual(self.lines()[2:], ["messages dropped: bad-info (1)"])
+
+    def test_timer(self) -> None:
+        """There is a timer only while something has not been told."""
+        self.dropped.count("x")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.dropped.count("x")
+        self.dropped.count("x")
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.advance(1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop(self) -> None:
+        """At the end all is told that was not yet, at once, and no timer is left."""
+        self.dropped.stop()
+        self.dropped.count("x")
+        self.dropped.count("y")
+        self.dropped.stop()
+        self.assertEqual(self.lines(), ["messages dropped: x (1)", "messages dropped: y (1)"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.clock.advance(1)
+        self.dropped.stop()
+        self.assertEqual(len(self.lines()), 2)
 
     def test_notTwice(self) -> None:
         """What was told is not told again."""

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.test_process -*-
-"""A worker process as its parent sees it: its lines, its end, its command line."""
+"""A worker process as its parent sees it: its end, and its command line."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 import pirate
 from pirate.child import Exit
 from pirate.errors import LAST_WORDS
-from pirate.process import MAX_LINE, STREAMS_GRACE, WorkerProcess, importPath
+from pirate.logs import serverLog
+from pirate.output import OutputLog
+from pirate.process import STREAMS_GRACE, WorkerProcess, importPath
 from pirate.testing import FakeProcess, ProcessReactor
 
 
@@ -23,76 +26,31 @@ class WorkerProcessCase(SynchronousTestCase):
     """A process that has been spawned on a fake reactor, with its job."""
 
     def setUp(self) -> None:
+        self.events = self.enterContext(capturedLogs())
         self.anew()
 
     def anew(self) -> None:
         """Begin with a new one."""
         self.reactor = ProcessReactor()
-        self.lines: list[tuple[str, str]] = []
         self.exits: list[Exit] = []
         self.ended: list[bool] = []
         self.worker = WorkerProcess(
             self.reactor,
-            lambda line, stream: self.lines.append((line, stream)),
+            OutputLog(self.reactor, serverLog(2)),
             self.exits.append,
         )
         self.worker.ended = lambda: self.ended.append(True)
         self.spawn()
 
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """What it has written, as far as it was logged, each line with its stream."""
+        return [(event["line"], event["stream"]) for event in self.events if "line" in event]
+
     def spawn(self) -> None:
         """Start it."""
         self.worker.spawn(self.reactor)  # type: ignore[arg-type]
         self.process: FakeProcess = self.reactor.processes[-1]
-
-
-class LineTests(WorkerProcessCase):
-    """What a worker writes arrives line by line."""
-
-    def test_lines(self) -> None:
-        """Each line is told once it is whole, with the name of its stream and without its end."""
-        self.process.says(b"one\ntwo\r\nthr")
-        self.process.says(b"error\n", 2)
-        self.assertEqual(self.lines, [("one", "stdout"), ("two", "stdout"), ("error", "stderr")])
-        self.process.says(b"ee\n")
-        self.assertEqual(self.lines[-1], ("three", "stdout"))
-
-    def test_mixed(self) -> None:
-        """Half a line on one stream does not run into the other's."""
-        self.process.says(b"out", 1)
-        self.process.says(b"err", 2)
-        self.process.says(b"put\n", 1)
-        self.process.says(b"or\n", 2)
-        self.assertEqual(self.lines, [("output", "stdout"), ("error", "stderr")])
-
-    def test_noEnd(self) -> None:
-        """A last line without an end is told when the stream closes; one that is whole is not told twice."""
-        self.process.says(b"whole\nhalf")
-        self.process.says(b"whole\n", 2)
-        self.process.ends()
-        self.assertEqual(self.lines, [("whole", "stdout"), ("whole", "stderr"), ("half", "stdout")])
-
-    def test_long(self) -> None:
-        """A line without end does not grow in memory: it is told in pieces, and nothing is lost or made up."""
-        piece = b"x" * 1000
-        for _ in range(100):
-            self.process.says(piece)
-        self.assertGreaterEqual(len(self.lines), 5)
-        self.process.says(b"\nnext\n")
-        *pieces, last = self.lines
-        self.assertEqual("".join(line for line, _ in pieces), "x" * 100_000)
-        self.assertEqual(last, ("next", "stdout"))
-        self.assertLessEqual(max(len(line) for line, _ in pieces), MAX_LINE + len(piece))
-
-    def test_notText(self) -> None:
-        """Bytes that are no UTF-8 are shown as escapes, and what is around them is kept."""
-        self.process.says("gr\u00fc\u00df ".encode() + b"\xff\xfe!\n")
-        self.assertEqual(self.lines, [("gr\u00fc\u00df \\xff\\xfe!", "stdout")])
-
-    def test_empty(self) -> None:
-        """An empty line is a line; nothing is none."""
-        self.process.says(b"\n")
-        self.process.ends()
-        self.assertEqual(self.lines, [("", "stdout")])
 
 
 class EndTests(WorkerProcessCase):

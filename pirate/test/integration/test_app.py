@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 
 from twisted.internet.threads import deferToThread
 
-from pirate.test.integration.load import askNative
+from pirate.output import LINES
+from pirate.test.hostile import HOSTILE
+from pirate.test.integration.load import NativeClient, askNative
 from pirate.test.integration.processes import remaining
 from pirate.test.integration.support import ServerCase, executions
 
@@ -55,6 +58,15 @@ class AnswersTests(ServerCase):
         self.assertEqual(len(self.logged(f"worker {pid} stdout: (one|two)$")), 2)
         self.assertEqual(len(self.logged(f"worker {pid} stderr: three$")), 1)
 
+    async def test_noise(self) -> None:
+        """Of a worker that writes and writes, little is logged, and how much more there was; it goes on working."""
+        server = await self.serve()
+        pid = next(iter(server.workers))
+        await self.ask(server, b"say", b"\n" * 20_000, b"\n" * 100_000)
+        await self.until(lambda: len(self.logged(rf"worker {pid} stderr: ... and \d+ more lines \(\d+ bytes\)")) > 0)
+        self.assertLess(len(self.logged(" std(out|err): ")), 10 * LINES)
+        self.assertEqual(await self.ask(server, b"pid"), [b"%d" % pid])
+
 
 class ErrorsTests(ServerCase):
     """Apps that fail."""
@@ -69,9 +81,21 @@ class ErrorsTests(ServerCase):
         self.assertEqual(body, [b""])
         self.assertEqual(await plain, [])
         self.assertEqual(await self.ask(server, b"pid"), [b"%d" % pid])
-        await self.until(lambda: len(self.logged(f"worker {pid} stderr: ValueError: (boom|no channel)$")) == 2)
-        self.assertEqual(len(self.logged("stderr: Traceback")), 2)
+        lines = r"at \S+/apps.py:\d+ in fail, from \S+/apps.py:\d+ in perform"
+        event = f"#error. app error: ValueError: (boom|no channel), {lines}; request "
+        await self.until(lambda: len(self.logged(event)) == 2)
+        self.assertEqual(self.logged(" stderr: |Traceback"), [])
         self.assertEqual(server.stats()["failed"], {"app-error": 2})
+
+    async def test_hostile(self) -> None:
+        """An error whose own code fails, or whose text is no text, is an answer like any other, and costs no worker."""
+        server = await self.serve("pirate.test.hostile.raising")
+        workers = list(server.workers)
+        with closing(NativeClient(server.endpoints.frontend[0])) as client:
+            for name in HOSTILE:
+                told, _ = await deferToThread(lambda key: client.receive(key), client.send(name.encode()))
+                self.assertEqual((told["code"], told["attempts"]), ("app-error", 0), name)
+        self.assertEqual((list(server.workers), server.stats()["exits"]), (workers, {}))
 
     async def test_errorReply(self) -> None:
         """A plain client is told, if the server is asked to, by one JSON object."""
