@@ -10,11 +10,11 @@ from typing import Any
 
 from twisted.internet.threads import deferToThread
 
-from pirate.client import Client, Expired, TooLarge
+from pirate.client import Client, Expired, Malformed, TooLarge
 from pirate.client.command import Exit, main
 from pirate.service import JobServer
 from pirate.settings import Bounds
-from pirate.test.integration.gate import Guest
+from pirate.test.integration.gate import PATIENCE, Guest
 from pirate.test.integration.support import ServerCase
 
 
@@ -95,3 +95,17 @@ class SizeTests(ServerCase):
         self.assertIn("2097152 bytes in one frame, and at most 262144 are allowed there", str(errors[1]))
         self.assertIn("max-message-frames", str(errors[3]))
         self.assertEqual((beside[0], last), (b"small", b"2"))
+
+
+class BackendTests(ServerCase):
+    """A client that calls the socket of the workers."""
+
+    async def test_backend(self) -> None:
+        """It is told so at once, in Python and by the command."""
+        server = await self.serve()
+        backend = server.endpoints.backend[0]
+        [error] = await deferToThread(outcomes, backend, 1, PATIENCE)
+        told = f"{backend} is a server's backend, where its workers connect: call its frontend"
+        self.assertEqual((type(error), str(error)), (Malformed, told))
+        status, _, err = await deferToThread(command, "-e", backend, "-t", str(PATIENCE), "x")
+        self.assertEqual((status, err), (Exit.MALFORMED, f"pirate-client: {told}\n"))
