@@ -139,7 +139,7 @@ class Neighbours:
         What its server has waited for a processor meanwhile is left out.
         """
         waits = self.here.waits(window)
-        return max((took - self._queueing.within((began, began + took)) for began, took in waits), default=0.0)
+        return max([0.0, *(took - self._queueing.within((began, began + took)) for began, took in waits)])
 
     def noise(self) -> float:
         """The longest that the client whose server is left alone has waited, in seconds."""
