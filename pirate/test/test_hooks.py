@@ -80,7 +80,7 @@ class ChildHookTests(ServerCase):
         self.settle()
         server.shrink()
         self.settle()
-        self.assertEqual(told.exited[0], (first.process.pid, Exit("signal SIGKILL")))
+        self.assertEqual(told.exited[0], (first.process.pid, Exit("signal SIGKILL", outside=True)))
         self.assertEqual(told.exited[1], (second.process.pid, Exit("exit code 0", clean=True)))
 
     def test_idle(self) -> None:
