@@ -1,7 +1,7 @@
 """
-Measure the faces of the client beside a bare socket and the load generator: C{python benchmarks/clients.py}.
+Measure the faces of the client beside a bare socket and the load generator: ``python benchmarks/clients.py``.
 
-All of them ask the same server, one after the other, again and again; see C{README.rst}, in this folder.
+All of them ask the same server, one after the other, again and again; see ``README.rst``, in this folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from speed import describe
 from suite.contestants import Contestant, Running, pirate
 from suite.measure import Load, measure
 from suite.scenario import Case, Figures, Scenario, Target
-from suite.stage import PATIENCE, Failed, Stage
+from suite.stage import PATIENCE, Failed, TestBed
 from suite.table import render
 
 #: Workers of the server.
@@ -26,13 +26,13 @@ WORKERS = 2
 SEVERAL = 64
 
 #: Asks a server that runs.
-Ask = Callable[[Stage, Running, Namespace], Figures]
+Ask = Callable[[TestBed, Running, Namespace], Figures]
 
 
 def caller(kind: str, several: int) -> Ask:
-    """One kind of client; see C{programs/caller.py}."""
+    """One kind of client; see ``programs/caller.py``."""
 
-    def ask(stage: Stage, running: Running, options: Namespace) -> Figures:
+    def ask(stage: TestBed, running: Running, options: Namespace) -> Figures:
         given = ("--count", options.calls, "--several", several)
         program = stage.python("caller", kind, running.frontend, *given)
         figures: Figures = json.loads(program.until("{", within=PATIENCE + options.calls / 100))
@@ -41,7 +41,7 @@ def caller(kind: str, several: int) -> Ask:
     return ask
 
 
-def generator(stage: Stage, running: Running, options: Namespace) -> Figures:
+def generator(stage: TestBed, running: Running, options: Namespace) -> Figures:
     """The load generator of the other benchmarks, with as many requests under way."""
     return measure(stage, running, Load(clients=SEVERAL, outstanding=SEVERAL), options.calls / 10_000)
 
@@ -82,7 +82,11 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line says.  :return: 1 if something could not be measured."""
+    """
+    Do what the command line says.
+
+    :return: 1 if something could not be measured.
+    """
     options = parse(arguments)
     options.seconds = 0
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -104,7 +108,7 @@ def main(arguments: Sequence[str]) -> int:
 def measureAll(kinds: dict[str, Ask], options: Namespace) -> dict[str, list[Figures]]:
     """Let every kind ask the same server, then every kind again, and so on."""
     runs: dict[str, list[Figures]] = {name: [] for name in kinds}
-    with Stage(options.ipc) as stage:
+    with TestBed(options.ipc) as stage:
         running = pirate(stage, WORKERS)
         for _ in range(options.runs):
             for name, ask in kinds.items():
@@ -113,7 +117,7 @@ def measureAll(kinds: dict[str, Ask], options: Namespace) -> dict[str, list[Figu
     return runs
 
 
-def _never(stage: Stage, seconds: float) -> Figures:
+def _never(stage: TestBed, seconds: float) -> Figures:
     raise AssertionError("these are not measured one by one")
 
 

@@ -16,7 +16,7 @@ from time import monotonic, sleep
 
 import zmq
 
-from suite.stage import Failed, Stage
+from suite.stage import Failed, TestBed
 from trials.served import LOOK, PATIENCE, Server
 
 #: The server's workers.
@@ -24,7 +24,11 @@ WORKERS = 3
 
 
 def failover(server: Server, log: Path, number: int) -> float:
-    """Kill the worker of one request, with all others idle.  :return: seconds until another began it."""
+    """
+    Kill the worker of one request, with all others idle.
+
+    :return: seconds until another began it.
+    """
     if not server.until(lambda stats: list(stats["pids"].values()) == ["waiting"] * WORKERS):
         raise Failed("the workers that were killed have not been replaced")
     with zmq.Context() as context, context.socket(zmq.REQ) as req:
@@ -41,7 +45,11 @@ def failover(server: Server, log: Path, number: int) -> float:
 
 
 def _attempt(log: Path, number: int, which: int) -> list[str]:
-    """Wait for an attempt at a request.  :return: its number, the process id, and when it was begun."""
+    """
+    Wait for an attempt at a request.
+
+    :return: its number, the process id, and when it was begun.
+    """
     deadline = monotonic() + PATIENCE
     while monotonic() < deadline:
         lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
@@ -57,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=50, help="workers to kill")
     options = parser.parse_args()
-    with Stage() as stage:
+    with TestBed() as stage:
         log = stage.path("begun")
         environment = {"PIRATE_TRIAL_LOG": str(log)}
         server = Server(stage, WORKERS, "--app=held.begin", "--max-requests=0", environment=environment).running()

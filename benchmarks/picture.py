@@ -1,7 +1,7 @@
 """
-Draw the scenario C{tiny} of a result: C{python benchmarks/picture.py result.json picture.svg}.
+Draw the scenario ``tiny`` of a result: ``python benchmarks/picture.py result.json picture.svg``.
 
-The result is what C{speed.py} wrote to its C{--json} file.
+The result is what ``speed.py`` wrote to its ``--json`` file.
 """
 
 from __future__ import annotations
@@ -49,7 +49,11 @@ def _panel(
     title: str,
     show: Callable[[float], str],
 ) -> int:
-    """One group of bars.  :return: where it ends."""
+    """
+    One group of bars.
+
+    :return: where it ends.
+    """
     parts.append(f'<text x="10" y="{top + 14}" font-weight="bold">{escape(title)}</text>')
     top += _ROW
     most = max(each[figure] for each in medians.values()) or 1

@@ -1,5 +1,5 @@
 """
-Where the broker's time goes under a load of tiny jobs: C{python benchmarks/profile.py}.
+Where the broker's time goes under a load of tiny jobs: ``python benchmarks/profile.py``.
 
 With py-spy, which looks at the broker from outside 500 times a second and costs it little, if it is installed; else
 with cProfile, which makes every call of a Python function look longer than it is.
@@ -18,7 +18,7 @@ from typing import Any
 
 from suite.contestants import Running, pirate
 from suite.measure import Load, measure
-from suite.stage import Failed, Stage
+from suite.stage import Failed, TestBed
 from suite.table import layOut
 
 #: How long a broker has to write its profile when it ends, seconds.
@@ -34,7 +34,7 @@ def spy() -> str | None:
     return str(beside) if beside.exists() else shutil.which("py-spy")
 
 
-def withSpy(stage: Stage, running: Running, load: Load, seconds: float, program: str) -> list[Row]:
+def withSpy(stage: TestBed, running: Running, load: Load, seconds: float, program: str) -> list[Row]:
     """The profile by py-spy."""
     samples = stage.path("samples")
     command = [program, "record", "--pid", str(running.broker.pid), "--duration", str(max(int(seconds), 1))]
@@ -60,7 +60,7 @@ def fromSamples(lines: list[str]) -> list[Row]:
     return [(name, count / whole, cumulative[name] / whole) for name, count in own.most_common()]
 
 
-def withProfiler(stage: Stage, load: Load, options: Namespace) -> list[Row]:
+def withProfiler(stage: TestBed, load: Load, options: Namespace) -> list[Row]:
     """The profile by cProfile, within the broker."""
     dump = stage.path("profile")
     before = ("--profile", str(dump), "--profiler", "cprofile", "--savestats")
@@ -82,7 +82,7 @@ def fromStats(stats: Any) -> list[Row]:
     ]
 
 
-def _load(stage: Stage, running: Running, load: Load, seconds: float) -> None:
+def _load(stage: TestBed, running: Running, load: Load, seconds: float) -> None:
     figures = measure(stage, running, load, seconds)
     print(f"{figures['rate']:,.0f} requests/s, {figures['cpu']:.4f} s of broker CPU for 1,000 requests\n")
 
@@ -110,7 +110,7 @@ def main() -> int:
     load = Load(options.clients, options.outstanding)
     program = spy()
     try:
-        with Stage() as stage:
+        with TestBed() as stage:
             if options.profiler == "cprofile":
                 rows = withProfiler(stage, load, options)
             elif program is None:

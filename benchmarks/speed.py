@@ -1,7 +1,7 @@
 """
-Measure pirate beside others, in one run: C{python benchmarks/speed.py}.
+Measure pirate beside others, in one run: ``python benchmarks/speed.py``.
 
-See C{README.rst}, in this folder.
+See ``README.rst``, in this folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import zmq
 from suite import growth, life, rates
 from suite.contestants import CONTESTANTS, CURVE, LISTED
 from suite.scenario import Case, Figures, Scenario
-from suite.stage import Failed, Stage
+from suite.stage import Failed, TestBed
 from suite.table import render, toObject
 
 SCENARIOS = (
@@ -50,7 +50,11 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line says.  :return: 1 if something could not be measured."""
+    """
+    Do what the command line says.
+
+    :return: 1 if something could not be measured.
+    """
     options = parse(arguments)
     chosen = [_only(each, options.contestant) for each in SCENARIOS if each.name in options.scenario]
     if options.list:
@@ -92,7 +96,7 @@ def measure(scenario: Scenario, options: Namespace) -> tuple[dict[str, list[Figu
 
 def _once(case: Case, options: Namespace) -> Figures | None:
     try:
-        with Stage(options.ipc) as stage:
+        with TestBed(options.ipc) as stage:
             return case.run(stage, options.seconds)
     except (Failed, subprocess.TimeoutExpired) as error:
         print(f"failed: {error}", file=sys.stderr, flush=True)

@@ -42,11 +42,11 @@ class StopError(PirateError):
     """The server was stopped before what was asked could be done."""
 
 
-class JobTimeout(PirateError):
+class SoftTimeout(PirateError):
     """
-    Raised in the app when a job has taken C{job-soft-timeout}: put things in order and return, or let it pass.
+    Raised in the app when a job has taken ``job-soft-timeout``: put things in order and return, or let it pass.
 
-    One that is let through is the client's answer, with the code C{timeout}.
+    One that is let through is the client's answer, with the code ``timeout``.
     """
 
 
@@ -54,5 +54,5 @@ class Fatal(SystemExit, PirateError):
     """
     The process cannot go on: one line for the terminal, and exit status 1, or a status without a word.
 
-    It is a C{SystemExit}, so that no traceback is shown, and an C{Exception}, so that twistd removes its pid file.
+    It is a ``SystemExit``, so that no traceback is shown, and an ``Exception``, so that twistd removes its pid file.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pirate.child import ChildState, Exit
+    from pirate.pool.child import ChildExit, ChildState
     from pirate.service import JobServer
 
 
@@ -15,9 +15,9 @@ class RequestContext:
     """
     What is known of a request before it is accepted.
 
-    :ivar client: the client's address, or C{None} where it is not known; on a UNIX socket
-        C{localhost:uid:gid:pid} where ZeroMQ tells.
-    :ivar user: who the client is, by its key; C{None} without CURVE.
+    :ivar client: the client's address, or ``None`` where it is not known; on a UNIX socket
+        ``localhost:uid:gid:pid`` where ZeroMQ tells.
+    :ivar user: who the client is, by its key; ``None`` without CURVE.
     :ivar service: the name that is asked for; empty for the unnamed service.
     :ivar size: the bytes of its body.
     """
@@ -30,18 +30,19 @@ class RequestContext:
 
 class Hooks:
     """
-    Subclass this, and give the subclass as C{--hooks package.module.Class} or an instance to L{JobServer}.
+    Subclass this, and give the subclass as ``--hooks package.module.Class`` or an instance to
+    :class:`~pirate.service.JobServer`.
 
     Each method does nothing unless overridden.  They are called in the broker's process, in its reactor's thread, and
-    must not block.  An exception in one is logged, and breaks nothing.  C{docs/reference/hooks.rst} says which hook of
+    must not block.  An exception in one is logged, and breaks nothing.  ``docs/reference/hooks.rst`` says which hook of
     Net::Server each one follows.
     """
 
     def serverStarting(self, server: JobServer) -> None:
-        """Both sockets are bound; there are no workers yet.  C{server.endpoints} says where."""
+        """Both sockets are bound; there are no workers yet.  ``server.endpoints`` says where."""
 
     def serverStarted(self, server: JobServer) -> None:
-        """C{min-servers} workers are ready."""
+        """``min-servers`` workers are ready."""
 
     def serverStopping(self, server: JobServer) -> None:
         """No more requests are accepted; those that have been are still answered."""
@@ -55,8 +56,12 @@ class Hooks:
     def childStarted(self, server: JobServer, pid: int) -> None:
         """A worker's process is there; it is not ready yet."""
 
-    def childExited(self, server: JobServer, pid: int, how: Exit) -> None:
-        """A worker's process has ended.  :param how: why, in words, and whether it had been asked to."""
+    def childExited(self, server: JobServer, pid: int, how: ChildExit) -> None:
+        """
+        A worker's process has ended.
+
+        :param how: why, in words, and whether it had been asked to.
+        """
 
     def statusChanged(self, server: JobServer, pid: int, before: ChildState, after: ChildState) -> None:
         """
@@ -66,7 +71,7 @@ class Hooks:
         """
 
     def idle(self, server: JobServer) -> None:
-        """The pool has been looked at: after every event that concerns it, and at least every C{check-for-waiting}."""
+        """The pool has been looked at: after every event that concerns it, and at least every ``check-for-waiting``."""
 
     def allowRequest(self, context: RequestContext) -> bool | str | None:
         """
@@ -75,6 +80,6 @@ class Hooks:
         Overriding this has a price: it is called for every request, before anything else is done with it.  An exception
         in it refuses the request.
 
-        :return: C{False}, or a reason in words, to refuse it: a native client is told C{denied}, with the reason.
+        :return: ``False``, or a reason in words, to refuse it: a native client is told ``denied``, with the reason.
         """
         return True

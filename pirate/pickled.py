@@ -1,6 +1,6 @@
 """
-An app that calls the functions it is sent: C{--app pirate.pickled.app}, for L{pirate.client.Executor} with the codec
-C{pickle}.
+An app that calls the functions it is sent:  ``--app pirate.pickled.app``, for :class:`~pirate.client.executor.Executor`
+with the codec ``pickle``.
 
 Whoever can send it a request can run anything, as the user who runs the server.  It is safe where nobody else can: on a
 UNIX socket or the loopback interface of a machine of one's own, or under CURVE with a list of keys.
@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pirate.app import Context
+    from pirate.worker.app import Context
 
 #: The first frame of a request.
 CALL = b"pirate-pickle-1"

@@ -1,7 +1,7 @@
 """
 For pytest: servers that last as long as a test.
 
-Put C{pytest_plugins = ["pirate.pytestplugin"]} into the C{conftest.py} beside your tests' root.
+Put ``pytest_plugins = ["pirate.pytestplugin"]`` into the ``conftest.py`` beside your tests' root.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from pirate.serving import Serving, serving
+from pirate.testing.serving import Serving, serving
 
 
 @pytest.fixture
 def pirate_server() -> Iterator[Callable[..., Serving]]:
-    """Starts a server, with the arguments of L{pirate.testing.serving}; it is stopped when the test ends."""
+    """Starts a server, with the arguments of :mod:`pirate.testing.serving`; it is stopped when the test ends."""
     with ExitStack() as servers:
 
         def start(app: str | Callable[..., Any], **settings: Any) -> Serving:

@@ -14,23 +14,24 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
+from pirate.auth.policy import AccessPolicy
 from pirate.errors import ConfigurationError, ReloadError, StartError, StopError
-from pirate.guard import Guard
 from pirate.hooks import Hooks, RequestContext
-from pirate.imports import describe, place
-from pirate.logs import DETAIL, VERBOSITY, Noted, serverLog
-from pirate.process import importPath, requireMemory
-from pirate.run import Endpoints, Run
-from pirate.settings import Limits, Settings
+from pirate.server.logs import DETAIL, VERBOSITY, RateLimitedLog, serverLog
+from pirate.server.process import importPath, requireMemory
+from pirate.server.running import Endpoints, RunningServer
+from pirate.settings.limits import PoolLimits
+from pirate.settings.settings import Settings
+from pirate.worker.imports import describe, place
 
 
 class ServerState(Enum):
-    """Where a server is in its life; L{SERVER_TRANSITIONS} says what may follow what."""
+    """Where a server is in its life; ``SERVER_TRANSITIONS`` says what may follow what."""
 
     STOPPED = "stopped"
     #: The sockets are bound; there are no workers.
     BOUND = "bound"
-    #: Fewer than C{min-servers} workers have been ready.
+    #: Fewer than ``min-servers`` workers have been ready.
     STARTING = "starting"
     RUNNING = "running"
     #: Nothing more is accepted; what has been is answered, then the workers leave.
@@ -52,16 +53,17 @@ class JobServer(Service):
     A preforking ZeroMQ job server.
 
     It installs no signal handlers.  For children to be noticed at once when they end, the reactor must have its own
-    handler for SIGCHLD, as it has unless it was run with C{installSignalHandlers=False}; without, they are noticed
-    every C{check-for-dead} seconds.
+    handler for SIGCHLD, as it has unless it was run with ``installSignalHandlers=False``; without, they are noticed
+    every ``check-for-dead`` seconds.
 
     :param reactor: the reactor, which must also spawn processes.
     :param hooks: who is told of the server's moments.
-    :param transport: makes the sockets, given the reactor; C{None}: those of L{pirate.transport.Transport}.
-    :param given: the fields of L{Settings}: C{frontend} and C{backend} (a port, an endpoint, or several), C{app} (an
-        import path), C{limits}, C{terms}, C{bounds}, C{prefetch}, C{concurrency}, C{threads}, C{loop}, C{dequeue},
-        C{externalWorkers}, C{errorReply}, C{curveSecret}, C{curveClients}, C{curveWorkers} (paths), C{allow}, C{deny}
-        (networks), C{insecure}, C{logLevel}.
+    :param transport: makes the sockets, given the reactor; ``None``: those of
+        :class:`~pirate.transport.sockets.Transport`.
+    :param given: the fields of :class:`~pirate.settings.settings.Settings`:  ``frontend`` and ``backend`` (a port, an
+        endpoint, or several), ``app`` (an import path), ``limits``, ``policy``, ``peerLimits``, ``prefetch``,
+        ``concurrency``, ``threads``, ``loop``, ``dequeue``, ``externalWorkers``, ``errorReply``, ``curveSecret``,
+        ``curveClients``, ``curveWorkers`` (paths), ``allow``, ``deny`` (networks), ``insecure``, ``logLevel``.
     :ivar gaveUp: called with the reason when no worker could ever start, before the server stops; it gives whether the
         user has been told, and the log need not.
     :raise ConfigurationError: if a setting is wrong.
@@ -80,12 +82,12 @@ class JobServer(Service):
         self._hooks = hooks or Hooks()
         self._makeTransport = transport or _realTransport
         self._log = serverLog(lambda: self.settings.logLevel)
-        self._failures = Noted(IReactorTime(reactor), self._log, "hooks that failed")
+        self._failures = RateLimitedLog(IReactorTime(reactor), self._log, "hooks that failed")
         self._importPath = importPath()
         self._state = ServerState.STOPPED
         self._hopeless = False
         self._endpoints = Endpoints()
-        self._run: Run | None = None
+        self._run: RunningServer | None = None
         self.gaveUp: Callable[[str], object] = lambda reason: None
         self._readiness: list[Deferred[None]] = []
         self._reloads: list[Deferred[None]] = []
@@ -116,27 +118,27 @@ class JobServer(Service):
         return self._endpoints
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> PoolLimits:
         """How many workers, how long, as things stand."""
         return self.settings.limits if self._run is None else self._run.pool.limits
 
     @property
     def workers(self) -> dict[int, str]:
         """Each child's process id and state: starting, waiting, processing, dequeue or retiring."""
-        states = {} if self._run is None else self._run.crew.states()
+        states = {} if self._run is None else self._run.supervisor.states()
         return {pid: state.value for pid, state in states.items()}
 
     def stats(self) -> dict[str, Any]:
         """
         A snapshot of every count.
 
-        :return: C{received}, C{replied}, C{joined}, C{remembered}, C{withdrawn}, C{redispatched} (requests),
-            C{forgotten} (outcomes), C{late}, C{undeliverable} (answers),
-            C{failed} (requests, by code), C{dropped} (messages, by reason),
-            C{refused} (connections, by reason), C{backlog}, C{backlog_bytes} and C{backlog_oldest_seconds} (what waits
-            now), C{in_hand} (requests now), C{workers} (now, by state), C{spawns}, C{exits} (by cause),
-            C{connections} (of both sockets: how many are ``open`` now, and how many were ``accepted``, ``closed``,
-            ``refused``, ``cut-off`` and ``handshake-failed``); empty if the server is stopped.
+        :return: ``received``, ``replied``, ``joined``, ``remembered``, ``withdrawn``, ``redispatched`` (requests),
+            ``forgotten`` (outcomes), ``late``, ``undeliverable`` (answers),
+            ``failed`` (requests, by code), ``dropped`` (messages, by reason),
+            ``refused`` (connections, by reason), ``backlog``, ``backlog_bytes`` and ``backlog_oldest_seconds`` (what
+            waits now), ``in_flight`` (requests now), ``workers`` (now, by state), ``spawns``, ``exits`` (by cause),
+            ``connections`` (of each socket: how many are open now, and how many were accepted, closed, refused, cut off
+            and failed in their handshake); empty if the server is stopped.
         """
         return {} if self._run is None else self._run.stats()
 
@@ -152,8 +154,8 @@ class JobServer(Service):
         if self._state is not ServerState.STOPPED:
             return
         requireMemory(self.limits.maxMemory)
-        guard = Guard(self._reactor, self._log, self.settings)
-        run = Run(
+        guard = AccessPolicy(self._reactor, self._log, self.settings)
+        run = RunningServer(
             self._reactor,
             self._log,
             self.settings,
@@ -166,9 +168,9 @@ class JobServer(Service):
             lambda: self._state.value,
         )
         self._endpoints = run.bind()
-        run.crew.asked = self._noteReady
-        run.crew.reloaded = self._reloaded
-        run.crew.gaveUp = self._gaveUp
+        run.supervisor.asked = self._noteReady
+        run.supervisor.reloaded = self._reloaded
+        run.supervisor.gaveUp = self._gaveUp
         self._run = run
         self._hopeless = False
         self._become(ServerState.BOUND)
@@ -195,8 +197,8 @@ class JobServer(Service):
         """
         Wait for the server to be of use.
 
-        :return: fires when C{min-servers} workers are ready; fails with L{StartError} if they cannot start, and with
-            L{StopError} if the server is stopped before.
+        :return: fires when ``min-servers`` workers are ready; fails with :class:`~pirate.errors.StartError` if they
+            cannot start, and with :class:`~pirate.errors.StopError` if the server is stopped before.
         """
         ready: Deferred[None] = Deferred()
         self._readiness.append(ready)
@@ -209,14 +211,14 @@ class JobServer(Service):
         """
         Change how many workers live, how long, and what goes with it.
 
-        :param changes: fields of L{Limits}; C{workers}, short for C{minServers} and C{maxServers}; C{dequeue} and
-            C{logLevel}, as in L{Settings}.
+        :param changes: fields of :class:`~pirate.settings.limits.PoolLimits`; ``workers``, short for ``minServers`` and
+            ``maxServers``; ``dequeue`` and ``logLevel``, as in :class:`~pirate.settings.settings.Settings`.
         :raise ConfigurationError: if they are none of these, or contradict what holds already; then nothing is changed.
         """
         others = {name: changes.pop(name) for name in ("dequeue", "logLevel") if name in changes}
         if "workers" in changes:
             changes = {"minServers": changes["workers"], "maxServers": changes.pop("workers"), **changes}
-        unknown = changes.keys() - {field.name for field in fields(Limits)}
+        unknown = changes.keys() - {field.name for field in fields(PoolLimits)}
         if unknown:
             raise ConfigurationError(f"{', '.join(sorted(unknown))}: cannot be changed while the server runs")
         limits = self.limits.changed(changes)
@@ -224,16 +226,16 @@ class JobServer(Service):
         self.settings = replace(self.settings, limits=limits, **others)
         if self._run is not None:
             self._run.pool.limits = self.settings.limits
-            self._run.crew.job["dequeue"] = self.settings.dequeue
+            self._run.supervisor.job["dequeue"] = self.settings.dequeue
             self._ask()
 
     def grow(self) -> None:
-        """One worker more, at once: C{min-servers} and C{max-servers} rise by one."""
+        """One worker more, at once: ``min-servers`` and ``max-servers`` rise by one."""
         self._running().pool.grow()
         self._ask()
 
     def shrink(self) -> None:
-        """One worker fewer, at once: C{min-servers} (down to 0) and C{max-servers} (down to 1) fall by one."""
+        """One worker fewer, at once: ``min-servers`` (down to 0) and ``max-servers`` (down to 1) fall by one."""
         self._running().pool.shrink()
         self._ask()
 
@@ -242,7 +244,8 @@ class JobServer(Service):
         Replace every worker by a new one, which must be ready before an old one is retired; read the keys of those who
         may come in anew.
 
-        :return: fires when that is done; fails with L{ReloadError} if a new worker cannot start, and the old stay.
+        :return: fires when that is done; fails with :class:`~pirate.errors.ReloadError` if a new worker cannot start,
+            and the old stay.
         """
         run = self._running()
         done: Deferred[None] = Deferred()
@@ -257,7 +260,7 @@ class JobServer(Service):
 
     def stopService(self) -> Deferred[None]:
         """
-        Stop within C{stop-timeout}: accept nothing more, answer what has been accepted, retire the workers, close.
+        Stop within ``stop-timeout``: accept nothing more, answer what has been accepted, retire the workers, close.
 
         :return: fires when the last child is gone and the sockets are closed.
         """
@@ -267,7 +270,7 @@ class JobServer(Service):
         """
         The same with another grace.
 
-        :param grace: seconds for what has been accepted; C{None}: as long as it takes.  A server that is draining
+        :param grace: seconds for what has been accepted; ``None``: as long as it takes.  A server that is draining
             already keeps the grace that it has.
         """
         if self.running:
@@ -302,7 +305,7 @@ class JobServer(Service):
             raise StopError(f"the server cannot go from {self._state.value} to {state.value}")
         self._state = state
 
-    def _running(self) -> Run:
+    def _running(self) -> RunningServer:
         if self._run is None or self._state is ServerState.DRAINING:
             raise StopError("the server is not running")
         return self._run
@@ -332,7 +335,7 @@ class JobServer(Service):
     def _noteReady(self) -> None:
         if self._run is None:
             return
-        count = self._run.crew.readyCount()
+        count = self._run.supervisor.readyCount()
         if self._state is ServerState.STARTING and count >= self._run.pool.limits.minServers:
             self._become(ServerState.RUNNING)
             self._log.info("ready, with {count} workers", count=count)
@@ -388,6 +391,6 @@ def _settle(waiting: list[Deferred[None]], result: Failure | None) -> None:
 def _realTransport(reactor: Any, user: int | None = None) -> Any:
     # Its import installs a reactor and makes ZeroMQ known to this process, which must not happen before it has
     # become a daemon.
-    from pirate.transport import Transport
+    from pirate.transport.sockets import Transport
 
     return Transport(reactor, user)

@@ -1,4 +1,4 @@
-"""C{twistd pirate}: the command line, and the service that it makes."""
+"""``twistd pirate``: the command line, and the service that it makes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from twisted.python import usage
 
 import pirate
 from pirate.errors import ConfigurationError, Fatal
-from pirate.kinds import SWITCH
-from pirate.preflight import checkSurroundings
-from pirate.settings import Bounds, Limits, Setting, Settings, Terms, fromText, table
+from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
+from pirate.settings.settings import Settings, fromText
+from pirate.settings.table import Setting, table
+from pirate.settings.types import SWITCH
+from pirate.twistd.preflight import checkSurroundings
 
-_ROWS = [*table(Settings), *table(Limits), *table(Terms), *table(Bounds)]
+_ROWS = [*table(Settings), *table(PoolLimits), *table(RequestPolicy), *table(PeerLimits)]
 
 
 def _shown(setting: Setting) -> str:
@@ -35,7 +37,7 @@ def _shown(setting: Setting) -> str:
 
 
 class Options(usage.Options):
-    """The options of C{twistd pirate}, made from the table of settings.  Only those that were given have a value."""
+    """The options of ``twistd pirate``, made from the table of settings.  Only those that were given have a value."""
 
     synopsis = "[options]"
     longdesc = (
@@ -114,8 +116,8 @@ def makeService(options: Options) -> IService:
 
     :raise Fatal: if a key cannot be read.
     """
-    from pirate.daemon import Change, ServerProcess
-    from pirate.launch import terminalOf
+    from pirate.twistd.daemon import Change, ServerProcess
+    from pirate.twistd.launch import terminalOf
 
     # Twistd's own options; twist has none of these.  Under another root the paths are others, and what is wrong with
     # them is seen when the server starts.
@@ -132,10 +134,10 @@ def _tryKeys(settings: Settings) -> None:
     """Read the keys before anything else is done, and so with the privileges of whoever typed the command."""
     from twisted.internet.task import Clock
 
-    from pirate.guard import Guard
-    from pirate.logs import serverLog
+    from pirate.auth.policy import AccessPolicy
+    from pirate.server.logs import serverLog
 
     try:
-        Guard(Clock(), serverLog(0), settings)
+        AccessPolicy(Clock(), serverLog(0), settings)
     except ConfigurationError as error:
         raise Fatal(f"pirate: {error}") from None

@@ -1,8 +1,8 @@
 """
 One client of one kind, which asks a server so many times.
 
-It asks a few times to begin with, and then prints one line of JSON: C{rate} (requests a second), C{load} (seconds of
-CPU for 1,000 requests), and C{p50} (milliseconds a request, on average).
+It asks a few times to begin with, and then prints one line of JSON: ``rate`` (requests a second), ``load`` (seconds of
+CPU for 1,000 requests), and ``p50`` (milliseconds a request, on average).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def req(endpoint: str, count: int, several: int) -> dict[str, float]:
 
 
 def call(endpoint: str, count: int, several: int) -> dict[str, float]:
-    """C{Client.call}."""
+    """``Client.call``."""
     from pirate.client import Client
 
     with Client(endpoint) as client:
@@ -67,7 +67,7 @@ def call(endpoint: str, count: int, several: int) -> dict[str, float]:
 
 
 def batch(endpoint: str, count: int, several: int) -> dict[str, float]:
-    """C{Client.map}."""
+    """``Client.map``."""
     from pirate.client import Client
 
     with Client(endpoint) as client:
@@ -82,7 +82,7 @@ def batch(endpoint: str, count: int, several: int) -> dict[str, float]:
 
 
 def threads(endpoint: str, count: int, several: int) -> dict[str, float]:
-    """C{Client.call} in so many threads, which share one client."""
+    """``Client.call`` in so many threads, which share one client."""
     from pirate.client import Client
 
     with Client(endpoint) as client:
@@ -103,7 +103,7 @@ def threads(endpoint: str, count: int, several: int) -> dict[str, float]:
 
 
 def executor(endpoint: str, count: int, several: int) -> dict[str, float]:
-    """C{Executor}, so many futures at a time."""
+    """``Executor``, so many futures at a time."""
     from pirate.client import Executor
 
     with Executor(endpoint) as pool:
@@ -122,7 +122,7 @@ def shared(count: int) -> Iterator[int]:
 
 
 def coroutines(endpoint: str, count: int, several: int) -> dict[str, float]:
-    """C{AsyncClient.call} in so many tasks."""
+    """``AsyncClient.call`` in so many tasks."""
     from pirate.client import AsyncClient
 
     async def main() -> dict[str, float]:
@@ -146,7 +146,7 @@ def coroutines(endpoint: str, count: int, several: int) -> dict[str, float]:
 
 
 def deferreds(endpoint: str, count: int, several: int) -> dict[str, float]:
-    """C{TwistedClient.call}, so many Deferreds at a time."""
+    """``TwistedClient.call``, so many Deferreds at a time."""
     from twisted.internet.defer import Deferred, gatherResults
     from twisted.internet.task import react
 

@@ -1,7 +1,7 @@
 """
 Many plain workers in one process, each a connection of one ROUTER socket.
 
-They speak as Perl's workers do: C{processing}, the reply, C{waiting}.  The broker must admit workers of others.
+They speak as Perl's workers do: ``processing``, the reply, ``waiting``.  The broker must admit workers of others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A C{JobServer} in a program of its own: on another transport, or with somebody who watches the reactor."""
+"""A ``JobServer`` in a program of its own: on another transport, or with somebody who watches the reactor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from pirate.service import JobServer
-from pirate.settings import Limits
+from pirate.settings.limits import PoolLimits
 
 reactor: Any = _reactor
 
@@ -58,7 +58,7 @@ def makeServer(options: Namespace) -> JobServer:
         frontend=options.frontend,
         backend=options.backend,
         app="job.work",
-        limits=Limits(minServers=options.workers, maxServers=options.workers, maxRequests=0),
+        limits=PoolLimits(minServers=options.workers, maxServers=options.workers, maxRequests=0),
         transport=transport,
     )
 

@@ -18,7 +18,7 @@ def work(head: bytes, *rest: bytes) -> tuple[bytes, ...]:
 
     It sleeps, because two workers that compute would leave no core of a small machine to the broker.
 
-    :param head: the first frame: L{HEAD} and padding.
+    :param head: the first frame: ``HEAD`` and padding.
     :return: the same frames, with how long the job took by its own clock, if it was to take any time.
     """
     sent, wanted = HEAD.unpack_from(head)

@@ -5,9 +5,9 @@ All clients are connections of one ROUTER socket, each of which is a client of i
 block until something comes, so this process spends less on looking for replies than on the replies, even with 10,000
 clients.
 
-It connects, warms up, says C{measuring}, and then prints one line of JSON: C{requests}, C{seconds}, C{cpu} (seconds of
-this process), C{p50} and C{p99} (seconds, of the requests that were to take no time), C{busy} (seconds spent in jobs
-by all workers).
+It connects, warms up, says ``measuring``, and then prints one line of JSON:  ``requests``, ``seconds``, ``cpu``
+(seconds of this process), ``p50`` and ``p99`` (seconds, of the requests that were to take no time), ``busy`` (seconds
+spent in jobs by all workers).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 import zmq
 from job import HEAD, SIZE
 
-from pirate.keys import loadPair, loadPublic
+from pirate.auth.keys import loadPair, loadPublic
 
 _MORE = int(zmq.SNDMORE)
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -40,7 +40,7 @@ class Clients:
     Any number of clients on one socket.
 
     :param count: how many.
-    :param payload: what is sent as a second frame; C{None}: there is none.
+    :param payload: what is sent as a second frame; ``None``: there is none.
     :param jobs: how long each job is to take, in turn, without end; nanoseconds.
     :param keys: the folder with the client's keys and the server's; empty: there are none.
     :ivar now: when the last reply came.
@@ -83,7 +83,11 @@ class Clients:
             send(self._payload, 0, False)
 
     def take(self, flags: int = 0) -> bytes:
-        """One reply.  :return: whose it is."""
+        """
+        One reply.
+
+        :return: whose it is.
+        """
         receive = self._receive
         name: bytes = receive(flags)
         receive(0)

@@ -30,7 +30,7 @@ class StockRouter(ZmqConnection):
     """
     One ROUTER.
 
-    :ivar owner: who is told when reading begins and ends; C{None}: nobody yet.
+    :ivar owner: who is told when reading begins and ends; ``None``: nobody yet.
     :ivar received: called with each message.
     """
 
@@ -63,7 +63,7 @@ class StockRouter(ZmqConnection):
 
 
 class StockTransport:
-    """What C{JobServer} expects of a transport; see C{pirate.transport.Transport}."""
+    """What ``JobServer`` expects of a transport; see ``pirate.transport.sockets.Transport``."""
 
     def __init__(self, reactor: Any) -> None:
         self._factory = ZmqFactory()
@@ -86,7 +86,11 @@ class StockTransport:
         return None
 
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Bind both sockets.  :return: the endpoints."""
+        """
+        Bind both sockets.
+
+        :return: the endpoints.
+        """
         for router, endpoints in ((self._frontend, frontend), (self._backend, backend)):
             router.addEndpoints([ZmqEndpoint(ZmqEndpointType.bind, each) for each in endpoints])
         return list(frontend), list(backend)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pirate.keys import writePair
-from suite.stage import Program, Stage
+from pirate.auth.keys import writePair
+from suite.stage import Program, TestBed
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class Contestant:
 
     key: str
     name: str
-    start: Callable[[Stage, int], Running]
+    start: Callable[[TestBed, int], Running]
 
 
 def twistd() -> list[str]:
-    """The command C{twistd}: the one beside this interpreter, or else the one on the path."""
+    """The command ``twistd``: the one beside this interpreter, or else the one on the path."""
     beside = Path(sys.executable).with_name("twistd")
     found = str(beside) if beside.exists() else shutil.which("twistd")
     if found is None:
@@ -53,12 +53,12 @@ def twistd() -> list[str]:
     return [sys.executable, found]
 
 
-def launch(stage: Stage, workers: int, *options: str, before: tuple[str, ...] = ()) -> Running:
+def launch(stage: TestBed, workers: int, *options: str, before: tuple[str, ...] = ()) -> Running:
     """
-    Start C{twistd pirate}, and do not wait.
+    Start ``twistd pirate``, and do not wait.
 
-    :param options: of C{pirate}.
-    :param before: of C{twistd}.
+    :param options: of ``pirate``.
+    :param before: of ``twistd``.
     """
     frontend, backend = stage.endpoint(), stage.endpoint()
     command = [*twistd(), "--nodaemon", "--pidfile=", *before, "pirate"]
@@ -67,19 +67,19 @@ def launch(stage: Stage, workers: int, *options: str, before: tuple[str, ...] = 
     return Running(stage.start("pirate", *command), frontend, backend)
 
 
-def pirate(stage: Stage, workers: int, *options: str, before: tuple[str, ...] = ()) -> Running:
-    """C{twistd pirate}, as a user starts it."""
+def pirate(stage: TestBed, workers: int, *options: str, before: tuple[str, ...] = ()) -> Running:
+    """``twistd pirate``, as a user starts it."""
     running = launch(stage, workers, *options, before=before)
     running.broker.until("ready, with")
     return running
 
 
-def strict(stage: Stage, workers: int) -> Running:
+def strict(stage: TestBed, workers: int) -> Running:
     """The same, if no worker may ever hold two requests."""
     return pirate(stage, workers, "--prefetch", "1")
 
 
-def guarded(stage: Stage, workers: int) -> Running:
+def guarded(stage: TestBed, workers: int) -> Running:
     """The same, if it asks clients and workers for CURVE keys."""
     folder = stage.path("keys")
     folder.mkdir(exist_ok=True)
@@ -90,40 +90,40 @@ def guarded(stage: Stage, workers: int) -> Running:
     return replace(pirate(stage, workers, *curve), keys=str(folder))
 
 
-def listed(stage: Stage, workers: int) -> Running:
+def listed(stage: TestBed, workers: int) -> Running:
     """The same, if it asks clients where they come from."""
     return pirate(stage, workers, "--allow", "127.0.0.0/8")
 
 
-def concurrent(*options: str) -> Callable[[Stage, int], Running]:
+def concurrent(*options: str) -> Callable[[TestBed, int], Running]:
     """The same, if each worker runs many requests at once."""
     return lambda stage, workers: pirate(stage, workers, *options)
 
 
-def stock(stage: Stage, workers: int) -> Running:
-    """C{JobServer} on txZMQ's own reading and sending."""
+def stock(stage: TestBed, workers: int) -> Running:
+    """``JobServer`` on txZMQ's own reading and sending."""
     return embedded(stage, workers, "--stock")
 
 
-def embedded(stage: Stage, workers: int, *options: str) -> Running:
-    """C{JobServer} in a program of its own."""
+def embedded(stage: TestBed, workers: int, *options: str) -> Running:
+    """``JobServer`` in a program of its own."""
     frontend, backend = stage.endpoint(), stage.endpoint()
     broker = stage.python("embedded", frontend, backend, "--workers", workers, *options)
     broker.until("ready")
     return Running(broker, frontend, backend)
 
 
-def lruQueue(stage: Stage, workers: int) -> Running:
+def lruQueue(stage: TestBed, workers: int) -> Running:
     """The guide's queue in plain pyzmq, with REQ workers."""
     return _withWorkers(stage, "lruqueue", "lruworker", workers)
 
 
-def proxy(stage: Stage, workers: int) -> Running:
+def proxy(stage: TestBed, workers: int) -> Running:
     """libzmq's proxy, with REP workers."""
     return _withWorkers(stage, "proxy", "repworker", workers)
 
 
-def direct(stage: Stage, workers: int) -> Running:
+def direct(stage: TestBed, workers: int) -> Running:
     """No broker: the clients' requests are answered where they arrive, by one process."""
     frontend = stage.endpoint()
     broker = stage.python("direct", frontend)
@@ -131,7 +131,7 @@ def direct(stage: Stage, workers: int) -> Running:
     return Running(broker, frontend)
 
 
-def _withWorkers(stage: Stage, broker: str, worker: str, workers: int) -> Running:
+def _withWorkers(stage: TestBed, broker: str, worker: str, workers: int) -> Running:
     frontend, backend = stage.endpoint(), stage.endpoint()
     process = stage.python(broker, frontend, backend)
     process.until("ready")

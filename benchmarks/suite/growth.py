@@ -8,20 +8,25 @@ from time import monotonic, sleep
 
 import zmq
 
-from pirate.settings import Settings, table
+from pirate.settings.settings import Settings
+from pirate.settings.table import table
 from pirate.wire.frontend import header, parseHeader
 from suite.contestants import AUTO, PROXY, Contestant, Running, pirate
 from suite.measure import Load, loaded, measure
 from suite.processes import residentBytes
 from suite.scenario import Case, Figures, Scenario, Target
-from suite.stage import PATIENCE, Failed, Stage
+from suite.stage import PATIENCE, Failed, TestBed
 
 #: Descriptors that a process needs for other things than its clients.
 _OTHERS = 500
 
 
 def raiseLimit() -> int:
-    """Allow this process and its children as many descriptors as they may have.  :return: how many."""
+    """
+    Allow this process and its children as many descriptors as they may have.
+
+    :return: how many.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
@@ -63,7 +68,7 @@ class Asker:
         self.socket.connect(endpoint)
 
     def ping(self) -> dict[str, int]:
-        """What the broker says of itself: C{waiting} workers, C{backlog}."""
+        """What the broker says of itself: ``waiting`` workers, ``backlog``."""
         self.socket.send_multipart([header(os.urandom(16), {"command": "ping"}), b"", b""])
         if not self.socket.poll(int(PATIENCE * 1000)):
             raise Failed("the broker does not answer a ping")
@@ -83,13 +88,13 @@ class Asker:
         self._context.destroy(0)
 
 
-def _brokerOnly(stage: Stage, *options: str) -> tuple[Running, Asker]:
+def _brokerOnly(stage: TestBed, *options: str) -> tuple[Running, Asker]:
     running = pirate(stage, 0, *options)
     return running, Asker(running.frontend)
 
 
 def _manyWorkers(count: int) -> Case:
-    def run(stage: Stage, seconds: float) -> Figures:
+    def run(stage: TestBed, seconds: float) -> Figures:
         running, asker = _brokerOnly(stage, "--external-workers")
         stage.python("crowd", running.backend, count)
         asker.until("waiting", count)
@@ -118,7 +123,7 @@ def _waiting() -> tuple[int, list[str]]:
 _BODY = 32
 
 
-def _memory(stage: Stage, seconds: float) -> Figures:
+def _memory(stage: TestBed, seconds: float) -> Figures:
     count, options = _waiting()
     running, asker = _brokerOnly(stage, *options)
     asker.ping()

@@ -8,7 +8,7 @@ from time import monotonic, sleep
 from suite.contestants import AUTO, PROXY, QUEUE, STOCK, Contestant, Running, embedded, launch
 from suite.processes import cpuSeconds, family
 from suite.scenario import Case, Figures, Scenario, Target
-from suite.stage import Stage
+from suite.stage import TestBed
 
 #: How many workers are started.
 _WORKERS = 50
@@ -16,7 +16,7 @@ _WORKERS = 50
 BARE = Contestant("bare", 'bare python -c "import zmq"', lambda stage, workers: Running(stage.start("nothing"), ""))
 
 
-def _start(stage: Stage, seconds: float) -> Figures:
+def _start(stage: TestBed, seconds: float) -> Figures:
     broker = launch(stage, _WORKERS).broker
     broker.until("frontend: ")
     bound = monotonic()
@@ -25,7 +25,7 @@ def _start(stage: Stage, seconds: float) -> Figures:
     return {"start": ready - broker.started, "spawning": ready - bound}
 
 
-def _startBare(stage: Stage, seconds: float) -> Figures:
+def _startBare(stage: TestBed, seconds: float) -> Figures:
     began = monotonic()
     programs = [stage.start("bare", sys.executable, "-c", "import zmq") for _ in range(_WORKERS)]
     for each in programs:
@@ -44,7 +44,7 @@ START = Scenario(
 
 
 def _idle(contestant: Contestant) -> Case:
-    def run(stage: Stage, seconds: float) -> Figures:
+    def run(stage: TestBed, seconds: float) -> Figures:
         contestant.start(stage, 5)
         everybody = [pid for program in stage.programs for pid in family(program.pid)]
         sleep(seconds / 3)
@@ -66,7 +66,7 @@ IDLE = Scenario(
 
 
 def _flood(contestant: Contestant, *options: str) -> Case:
-    def run(stage: Stage, seconds: float) -> Figures:
+    def run(stage: TestBed, seconds: float) -> Figures:
         running = embedded(stage, 2, "--watch", *options)
         client = stage.python("flood", running.frontend, seconds)
         sent = float(client.until("sent").split()[-1])

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from suite.contestants import Contestant, Running
 from suite.processes import cpuSeconds
 from suite.scenario import Case, Figures
-from suite.stage import PATIENCE, Stage
+from suite.stage import PATIENCE, TestBed
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
     """
-    What the clients do; see C{programs/load.py}.
+    What the clients do; see ``programs/load.py``.
 
     :ivar clients: how many.
     :ivar outstanding: requests under way, of all clients together.
@@ -41,13 +41,13 @@ class Load:
         return [*given, f"--seconds={seconds}", f"--warm={seconds / 3}", *(["--rotate"] if self.rotate else [])]
 
 
-def measure(stage: Stage, running: Running, load: Load, seconds: float) -> Figures:
+def measure(stage: TestBed, running: Running, load: Load, seconds: float) -> Figures:
     """
     Let the clients ask.
 
-    :return: C{rate} (requests a second), C{cpu} and C{load} (CPU seconds of the broker and of the load for 1,000
-        requests), C{p50} and C{p99} (milliseconds, of the requests whose job takes no time), C{busy} (jobs at a time,
-        on average), C{mb} (megabytes of second frames a second, one way).
+    :return: ``rate`` (requests a second), ``cpu`` and ``load`` (CPU seconds of the broker and of the load for 1,000
+        requests), ``p50`` and ``p99`` (milliseconds, of the requests whose job takes no time), ``busy`` (jobs at a
+        time, on average), ``mb`` (megabytes of second frames a second, one way).
     """
     keys = [f"--keys={running.keys}"] if running.keys else []
     program = stage.python("load", running.frontend, *load.options(seconds), *keys)
@@ -71,11 +71,11 @@ def measure(stage: Stage, running: Running, load: Load, seconds: float) -> Figur
 def loaded(contestant: Contestant, workers: int, load: Load, what: str = "") -> Case:
     """A case in which a contestant with so many workers is under a load."""
 
-    def run(stage: Stage, seconds: float) -> Figures:
+    def run(stage: TestBed, seconds: float) -> Figures:
         figures = measure(stage, contestant.start(stage, workers), load, seconds)
         return {**figures, "efficiency": figures["busy"] / workers}
 
     return Case(contestant, what, run)
 
 
-Measurement = Callable[[Stage, float], Figures]
+Measurement = Callable[[TestBed, float], Figures]

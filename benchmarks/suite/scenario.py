@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from suite.contestants import Contestant
-from suite.stage import Stage
+from suite.stage import TestBed
 
-#: What one run of one case gives: figures by the names of L{suite.table.COLUMNS}.
+#: What one run of one case gives: figures by the names of ``suite.table.COLUMNS``.
 Figures = dict[str, float]
 
 
@@ -24,7 +24,7 @@ class Case:
 
     contestant: Contestant
     what: str
-    run: Callable[[Stage, float], Figures]
+    run: Callable[[TestBed, float], Figures]
 
     @property
     def label(self) -> str:
@@ -40,8 +40,8 @@ class Target:
     :ivar figure: its name.
     :ivar case: the row's label.
     :ivar over: the label of the row whose figure it is divided by; empty: it is not.
-    :ivar least: the bound from below, or C{None}.
-    :ivar most: the bound from above, or C{None}.
+    :ivar least: the bound from below, or ``None``.
+    :ivar most: the bound from above, or ``None``.
     """
 
     figure: str
@@ -51,7 +51,7 @@ class Target:
     most: float | None = None
 
     def value(self, medians: Mapping[str, Figures]) -> float | None:
-        """What it is; C{None} if one of its rows is missing."""
+        """What it is; ``None`` if one of its rows is missing."""
         if self.case not in medians or (self.over and self.over not in medians):
             return None
         value = medians[self.case][self.figure]

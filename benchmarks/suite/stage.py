@@ -121,7 +121,7 @@ class Program:
             self._process.wait()
 
 
-class Stage:
+class TestBed:
     """
     A context in which programs run; they have all ended when it is left, however it is left.
 
@@ -135,7 +135,7 @@ class Stage:
         self._ports = _freePorts()
         self.programs: list[Program] = []
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> TestBed:
         return self
 
     def __exit__(

@@ -20,7 +20,7 @@ from typing import Any
 import zmq
 
 from pirate.wire.frontend import header, parseHeader
-from suite.stage import Failed, Stage
+from suite.stage import Failed, TestBed
 from trials.case import Case, Trial, Verdict
 from trials.load import dealer
 from trials.served import Server
@@ -286,7 +286,7 @@ def judgeAccount(account: Account, executions: Counter[int], stats: dict[str, An
 
 def unaccounted(stats: dict[str, Any]) -> int:
     """Requests that are in no counter; 0 if the books are right."""
-    known = sum(stats[name] for name in ("replied", "joined", "remembered", "withdrawn", "backlog", "in_hand"))
+    known = sum(stats[name] for name in ("replied", "joined", "remembered", "withdrawn", "backlog", "in_flight"))
     return int(stats["received"] - known - sum(stats["failed"].values()))
 
 
@@ -318,7 +318,7 @@ def chaos(trial: Trial) -> Verdict:
     return verdict
 
 
-def _server(stage: Stage, log: Path) -> Server:
+def _server(stage: TestBed, log: Path) -> Server:
     return Server(
         stage,
         0,
@@ -362,7 +362,7 @@ def _whole(server: Server) -> dict[str, Any]:
     """Wait until the pool is what it should be, and nothing is under way."""
 
     def whole(stats: dict[str, Any]) -> bool:
-        busy = stats["backlog"] or stats["in_hand"] or set(stats["pids"].values()) != {"waiting"}
+        busy = stats["backlog"] or stats["in_flight"] or set(stats["pids"].values()) != {"waiting"}
         return not busy and len(stats["pids"]) >= LEAST
 
     if not server.until(whole, WHOLE):

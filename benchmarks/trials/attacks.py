@@ -8,8 +8,8 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pirate.testing.zmtp import COMMAND, GREETING, LONG, MORE, RawPeer, command, frame, message, ready
 from pirate.wire.frontend import header
-from pirate.zmtp import COMMAND, GREETING, LONG, MORE, RawPeer, command, frame, message, ready
 
 #: Frames of the message that is nothing but frames, and bytes of the one that never ends.
 MANY, ENDLESS = 200_000, 16 << 20

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from suite.stage import Failed, Stage
+from suite.stage import Failed, TestBed
 
 #: Seconds that a good client may wait longer than it must, beside what the machine makes everybody wait.
 STALL = 0.05
@@ -23,7 +23,7 @@ class Trial:
     :ivar stall: seconds that a good client may wait longer than it must.
     """
 
-    stage: Stage
+    stage: TestBed
     seconds: float
     stall: float = STALL
 
@@ -69,7 +69,7 @@ class Case:
 
 def judge(case: Case, seconds: float, stall: float) -> Verdict:
     """Run a case; what keeps it from being run to its end is a fault as well."""
-    with Stage() as stage:
+    with TestBed() as stage:
         try:
             return case.run(Trial(stage, seconds, stall))
         except (Failed, OSError) as error:

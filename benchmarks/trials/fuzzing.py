@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any
 
-from pirate.zmtp import RawPeer, frame
+from pirate.testing.zmtp import RawPeer, frame
 from trials.attacks import ATTACKS, MANY, Target
 from trials.case import Case, Trial, Verdict
 from trials.neighbour import NAME, Neighbours, Window
@@ -27,7 +27,11 @@ WORKERS = 2
 
 @dataclass
 class Kind:
-    """One way of attacking, and when it was tried.  :ivar messages: messages or connections of all its tries."""
+    """
+    One way of attacking, and when it was tried.
+
+    :ivar messages: messages or connections of all its tries.
+    """
 
     name: str
     tries: int = 0
@@ -144,7 +148,12 @@ def frames(trial: Trial) -> Verdict:
 
 
 def _sendFrames(server: Server, seconds: float, pause: float, verdict: Verdict) -> Window:
-    """Send such messages for some time.  :param pause: seconds after each.  :return: when that was."""
+    """
+    Send such messages for some time.
+
+    :param pause: seconds after each.
+    :return: when that was.
+    """
     whole = frame(b"", True) * MANY + frame(b"")
     began = monotonic()
     sent = kept = 0

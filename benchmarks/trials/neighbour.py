@@ -15,7 +15,7 @@ from statistics import median
 from threading import Event, Thread
 from time import monotonic
 
-from suite.stage import Failed, Program, Stage
+from suite.stage import Failed, Program, TestBed
 from trials.served import LOOK, Server
 
 #: What a good client calls itself; see ``programs/goodclient.py``.
@@ -33,13 +33,17 @@ class GoodClient:
     :ivar wrong: how many of them were answered wrongly.
     """
 
-    def __init__(self, stage: Stage, endpoint: str, deed: str) -> None:
+    def __init__(self, stage: TestBed, endpoint: str, deed: str) -> None:
         self._program: Program = stage.python("goodclient", endpoint, deed)
         self._waits: list[tuple[float, float]] = []
         self.asked = self.wrong = 0
 
     def ready(self) -> GoodClient:
-        """Wait for its first answer.  :return: this."""
+        """
+        Wait for its first answer.
+
+        :return: this.
+        """
         self._program.until("ready")
         return self
 
@@ -113,7 +117,7 @@ class Neighbours:
     :param deed: what both clients ask for.
     """
 
-    def __init__(self, stage: Stage, server: Server, deed: str = "echo") -> None:
+    def __init__(self, stage: TestBed, server: Server, deed: str = "echo") -> None:
         # One question at a time needs one worker.
         twin = Server(stage, 1, "--max-requests=0", counts=False)
         server.ready()

@@ -8,8 +8,8 @@ import socket
 from contextlib import suppress
 from time import monotonic, sleep
 
-from pirate.zmtp import GREETING, ready
-from suite.stage import Stage
+from pirate.testing.zmtp import GREETING, ready
+from suite.stage import TestBed
 from trials.case import Case, Trial, Verdict
 from trials.neighbour import Neighbours
 from trials.served import Server
@@ -34,7 +34,7 @@ def openFiles(trial: Trial) -> Verdict:
     return verdict
 
 
-def _atLimit(stage: Stage, limit: int, seconds: float, verdict: Verdict) -> None:
+def _atLimit(stage: TestBed, limit: int, seconds: float, verdict: Verdict) -> None:
     began = monotonic()
     server = Server(stage, WORKERS, "--max-requests=0", files=limit, counts=False)
     neighbours = Neighbours(stage, server)

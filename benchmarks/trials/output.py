@@ -59,7 +59,11 @@ def output(trial: Trial, *, quiet: bool = False) -> Verdict:
 
 
 def _while(server: Server, deeds: Sequence[bytes], seconds: float) -> Window:
-    """Ask for deeds, all at once, and wait for their ends, or for so many seconds.  :return: when that was."""
+    """
+    Ask for deeds, all at once, and wait for their ends, or for so many seconds.
+
+    :return: when that was.
+    """
     began = monotonic()
     threads = [Thread(target=partial(askOnce, server.frontend, deed, within=seconds)) for deed in deeds]
     for each in threads:

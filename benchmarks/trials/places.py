@@ -9,7 +9,7 @@ from contextlib import suppress
 from threading import Event, Thread
 from time import monotonic, sleep
 
-from pirate.zmtp import RawPeer
+from pirate.testing.zmtp import RawPeer
 from trials.case import Case, Trial, Verdict
 from trials.load import NativeLoad, askOnce
 from trials.served import PATIENCE, Server

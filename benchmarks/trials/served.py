@@ -13,7 +13,7 @@ from typing import Any
 
 from suite.contestants import twistd
 from suite.processes import cpuSeconds, family, residentBytes
-from suite.stage import Failed, Stage
+from suite.stage import Failed, TestBed
 from trials.load import askOnce
 
 #: Seconds after which something that is waited for will not happen, and after which a server should have started.
@@ -43,7 +43,7 @@ class Server:
 
     def __init__(
         self,
-        stage: Stage,
+        stage: TestBed,
         workers: int,
         *options: str,
         environment: Mapping[str, str] | None = None,
@@ -65,7 +65,11 @@ class Server:
         self.pid = self._program.pid
 
     def ready(self) -> Server:
-        """Wait until it answers, whatever it logs, and all its workers are ready.  :return: this."""
+        """
+        Wait until it answers, whatever it logs, and all its workers are ready.
+
+        :return: this.
+        """
         deadline = monotonic() + STARTING
         while askOnce(self.frontend, b"echo", within=LOOK * 50) is None:
             self.check()
@@ -76,7 +80,11 @@ class Server:
         return self
 
     def running(self) -> Server:
-        """Wait until it says that its workers are ready; for other apps than that of the trials.  :return: this."""
+        """
+        Wait until it says that its workers are ready; for other apps than that of the trials.
+
+        :return: this.
+        """
         self._program.until("ready, with")
         return self
 
@@ -97,7 +105,11 @@ class Server:
         raise Failed("the server does not tell its counts any more")
 
     def until(self, holds: Callable[[dict[str, Any]], bool], within: float = PATIENCE) -> bool:
-        """Wait until something holds of its counts.  :return: whether it did in time."""
+        """
+        Wait until something holds of its counts.
+
+        :return: whether it did in time.
+        """
         deadline = monotonic() + within
         while not holds(self.stats()):
             if monotonic() > deadline:
@@ -105,7 +117,11 @@ class Server:
         return True
 
     def check(self) -> None:
-        """Make sure that it runs.  :raise Failed: if it has ended."""
+        """
+        Make sure that it runs.
+
+        :raise Failed: if it has ended.
+        """
         status = self._program.ended()
         if status is not None:
             raise Failed(f"the server has ended with {status}")

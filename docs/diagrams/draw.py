@@ -13,8 +13,8 @@ from math import hypot
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from pirate.child import CHILD_TRANSITIONS, ChildState
-from pirate.limits import Terms
+from pirate.pool.child import CHILD_TRANSITIONS, ChildState
+from pirate.settings.limits import RequestPolicy
 
 HERE = Path(__file__).parent
 
@@ -235,7 +235,7 @@ def request() -> Drawing:
 
 def death() -> Drawing:
     """Draw what happens when a worker dies with a request in flight."""
-    attempts = Terms().maxAttempts
+    attempts = RequestPolicy().maxAttempts
     drawing = Drawing(
         "death",
         "What happens when a worker dies",

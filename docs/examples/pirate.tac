@@ -2,9 +2,9 @@ from twisted.application.service import Application
 from twisted.internet import reactor
 
 from pirate.service import JobServer
-from pirate.settings import Limits
+from pirate.settings import PoolLimits
 
 application = Application("jobs")
-limits = Limits(minServers=2, maxServers=8)
+limits = PoolLimits(minServers=2, maxServers=8)
 server = JobServer(reactor, frontend=6660, backend=6661, app="shout.shout", limits=limits)
 server.setServiceParent(application)

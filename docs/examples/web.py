@@ -8,7 +8,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from pirate.service import JobServer
-from pirate.settings import Limits
+from pirate.settings import PoolLimits
 
 
 class Jobs(Service):
@@ -65,7 +65,7 @@ def makeShop():
     """The whole service: job server, its client, web server."""
     from twisted.internet import reactor
 
-    limits = Limits(minServers=2, maxServers=8)
+    limits = PoolLimits(minServers=2, maxServers=8)
     server = JobServer(reactor, frontend=6660, backend=6661, app="shout.shout", limits=limits, errorReply=True)
     jobs = Jobs(server)
     web = StreamServerEndpointService(serverFromString(reactor, "tcp:8080:interface=127.0.0.1"), Site(Shout(jobs)))

@@ -1,4 +1,4 @@
-"""Docstrings in Sphinx's words: C{code} and L{name}, and fields that stand in the line of the text before them."""
+"""Docstrings in Sphinx's words: ``code`` and ``name``, and fields that stand in the line of the text before them."""
 
 import re
 from typing import Any
@@ -20,7 +20,10 @@ def translate(app: Sphinx, what: str, name: str, subject: Any, options: Any, lin
 def signature(
     app: Sphinx, what: str, name: str, subject: Any, options: Any, arguments: str | None, result: str | None
 ) -> tuple[str | None, str | None]:
-    """Show the defaults that L{Settings} makes anew each time, which Sphinx cannot read, as values."""
+    """
+    Show the defaults that :class:`~pirate.settings.settings.Settings` makes anew each time, which Sphinx cannot read,
+    as values.
+    """
     for each in ("Limits()", "Terms()", "Bounds()") if arguments else ():
         arguments = arguments.replace("<factory>", each, 1)
     return arguments, result

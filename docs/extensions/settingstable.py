@@ -1,7 +1,7 @@
 """
 The directive ``settings``: options of the command line, as pirate's own table of settings has them.
 
-``.. settings:: Limits``, ``Terms``, ``Bounds`` and ``Settings`` describe the fields of these classes,
+``.. settings:: Limits``, ``RequestPolicy``, ``PeerLimits`` and ``Settings`` describe the fields of these classes,
 ``.. settings:: others`` what the command line has beside them.
 """
 
@@ -12,14 +12,21 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from pirate.kinds import CLASS_PATH, ENDPOINTS, FILE, KEYS, LOOP, NETWORKS, PATH, POLICY, SWITCH, Kind
-from pirate.settings import Bounds, Limits, Movable, Setting, Settings, Terms, table
+from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
+from pirate.settings.settings import Settings
+from pirate.settings.table import AdjustableDefault, Setting, table
+from pirate.settings.types import CLASS_PATH, ENDPOINTS, FILE, KEYS, LOOP, NETWORKS, PATH, POLICY, SWITCH, SettingType
 from pirate.tap import Options
 
-_CLASSES: dict[str, Any] = {"Limits": Limits, "Terms": Terms, "Bounds": Bounds, "Settings": Settings}
+_CLASSES: dict[str, Any] = {
+    "PoolLimits": PoolLimits,
+    "RequestPolicy": RequestPolicy,
+    "PeerLimits": PeerLimits,
+    "Settings": Settings,
+}
 
 
-def _value(kind: Kind) -> str:
+def _value(kind: SettingType) -> str:
     """What stands for a value of this kind."""
     if kind is ENDPOINTS:
         return "ENDPOINT"
@@ -46,7 +53,7 @@ def _default(setting: Setting) -> str:
         return "auto" if setting.kind.words.startswith("auto") else "none"
     shown = f"{default:g}" if isinstance(default, float) else str(default)
     unit = f" {setting.kind.unit}" if setting.kind.unit else ""
-    moves = "; it moves out of the way of what is given" if isinstance(default, Movable) else ""
+    moves = "; it moves out of the way of what is given" if isinstance(default, AdjustableDefault) else ""
     return f"``{shown}``{unit}{moves}"
 
 

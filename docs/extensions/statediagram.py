@@ -1,8 +1,8 @@
 """
 The directive ``states``: a diagram of a table of transitions, drawn when the pages are built, and the table itself.
 
-``.. states:: pirate.child.CHILD_TRANSITIONS`` reads a dictionary from each state, a member of an enumeration, to the
-states that may follow it.
+``.. states:: pirate.pool.child.CHILD_TRANSITIONS`` reads a dictionary from each state, a member of an enumeration, to
+the states that may follow it.
 """
 
 from collections.abc import Iterator, Mapping

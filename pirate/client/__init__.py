@@ -19,9 +19,9 @@ from pirate.client.errors import (
     Cancelled,
     Denied,
     Expired,
+    JobTimedOut,
     Malformed,
     MisuseError,
-    Overtime,
     Stopping,
     Timeout,
     TooLarge,
@@ -30,12 +30,12 @@ from pirate.client.errors import (
     WorkerLost,
 )
 from pirate.client.outage import Outage
-from pirate.client.pong import Pong
+from pirate.client.ping import PingReply
 
 if TYPE_CHECKING:
-    from pirate.client.coroutines import AsyncClient
-    from pirate.client.deferreds import TwistedClient
+    from pirate.client.asyncclient import AsyncClient
     from pirate.client.executor import Executor
+    from pirate.client.twistedclient import TwistedClient
 
 __all__ = [
     "AppError",
@@ -49,11 +49,11 @@ __all__ = [
     "Denied",
     "Executor",
     "Expired",
+    "JobTimedOut",
     "Malformed",
     "MisuseError",
     "Outage",
-    "Overtime",
-    "Pong",
+    "PingReply",
     "Stopping",
     "Timeout",
     "TooLarge",
@@ -65,9 +65,9 @@ __all__ = [
 
 #: The faces that need something that is slow to import, and where they are.
 _LATER = {
-    "AsyncClient": "pirate.client.coroutines",
+    "AsyncClient": "pirate.client.asyncclient",
     "Executor": "pirate.client.executor",
-    "TwistedClient": "pirate.client.deferreds",
+    "TwistedClient": "pirate.client.twistedclient",
 }
 
 

@@ -8,7 +8,11 @@ from typing import Any
 
 
 def wake(want: Any) -> None:
-    """Let the thread that waits for something look again.  :param want: what it waits for, with a lock ``waiter``."""
+    """
+    Let the thread that waits for something look again.
+
+    :param want: what it waits for, with a lock ``waiter``.
+    """
     waiter = want.waiter
     if waiter is not None:
         want.waiter = None

@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 from pirate.client.call import Call
-from pirate.client.pump import Pump
+from pirate.client.loop import LoopDriver
+from pirate.client.options import ClientOptions
 from pirate.client.stream import isMore
-from pirate.client.terms import Terms
 
 
 async def ended(call: Call) -> None:
@@ -40,9 +40,9 @@ class AsyncStream:
     # Until it is made.
     _over = True
 
-    def __init__(self, pump: Pump, terms: Terms, call: Call) -> None:
-        self._pump = pump
-        self._terms = terms
+    def __init__(self, driver: LoopDriver, options: ClientOptions, call: Call) -> None:
+        self._driver = driver
+        self._options = options
         self._call = call
         self._parts: deque[list[bytes]] = deque()
         self._loop = asyncio.get_running_loop()
@@ -65,7 +65,7 @@ class AsyncStream:
         # At any moment, in any thread.
         if not self._over and not self._call.finished:
             with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._pump.cancel, self._call)
+                self._loop.call_soon_threadsafe(self._driver.cancel, self._call)
 
     async def __anext__(self) -> Any:
         """
@@ -82,9 +82,9 @@ class AsyncStream:
         if self._over:
             raise StopAsyncIteration
         if self._parts:
-            return self._terms.part(self._parts.popleft())
+            return self._options.part(self._parts.popleft())
         self._over = True
-        value = self._terms.conclude(self._call)
+        value = self._options.conclude(self._call)
         if isMore(self._call):
             return value
         raise StopAsyncIteration
@@ -92,7 +92,7 @@ class AsyncStream:
     async def aclose(self) -> None:
         """Take no more; the request is cancelled if it has not ended.  Twice does no harm."""
         self._over = True
-        self._pump.cancel(self._call)
+        self._driver.cancel(self._call)
 
 
 def _came(call: Call, parts: deque[list[bytes]], frames: list[bytes]) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 from pirate.client.arrivals import Arrivals
 from pirate.client.call import Call
 from pirate.client.errors import CallError
-from pirate.client.lead import Lead
-from pirate.client.terms import Terms
+from pirate.client.leader import Leader
+from pirate.client.options import ClientOptions
 from pirate.errors import ConfigurationError
 
 #: The most calls that may be under way at a time.
-MAX_CONCURRENCY = 100_000
+MAX_OUTSTANDING = 100_000
 #: How many replies may wait for an earlier one, for each call that may be under way.
 _AHEAD = 16
 
@@ -31,8 +31,8 @@ class Batch:
 
     def __init__(
         self,
-        lead: Lead,
-        terms: Terms,
+        leader: Leader,
+        options: ClientOptions,
         newCall: Callable[[Any], Call],
         payloads: Iterable[Any],
         concurrency: int,
@@ -42,8 +42,8 @@ class Batch:
     ) -> None:
         if isinstance(payloads, (bytes, bytearray, str)):
             raise TypeError("map takes several payloads: give a list of one for one")
-        self._lead = lead
-        self._terms = terms
+        self._leader = leader
+        self._options = options
         self._newCall = newCall
         self._payloads: Iterator[Any] | None = iter(payloads)
         self._concurrency = checked(concurrency)
@@ -68,7 +68,7 @@ class Batch:
         # At any moment, in any thread: nothing may be done here but to leave a wish.
         if not self._over:
             for call in (*self._order, *self._open):
-                self._lead.leave(self._lead.session.cancel, call)
+                self._leader.leave(self._leader.session.cancel, call)
 
     def __next__(self) -> Any:
         """
@@ -87,7 +87,7 @@ class Batch:
                     return self._conclude(call)
                 if not self._running:
                     raise StopIteration
-                self._lead.until(self._arrivals)
+                self._leader.until(self._arrivals)
         except BaseException:
             self.close()
             raise
@@ -99,7 +99,7 @@ class Batch:
             self._payloads = None
             for call in (*self._order, *self._open):
                 if not call.finished:
-                    self._lead.post(self._lead.session.cancel, call)
+                    self._leader.post(self._leader.session.cancel, call)
             self._order.clear()
             self._ready.clear()
 
@@ -111,7 +111,7 @@ class Batch:
 
     def _conclude(self, call: Call) -> Any:
         try:
-            return self._terms.conclude(call)
+            return self._options.conclude(call)
         except CallError as error:
             if self._returnExceptions:
                 return error
@@ -138,7 +138,7 @@ class Batch:
                 self._order.extend(fresh)
             else:
                 self._open.update(fresh)
-            self._lead.post(self._lead.session.beginAll, fresh)
+            self._leader.post(self._leader.session.beginAll, fresh)
 
     def _count(self) -> None:
         """Note what has ended since the last time."""
@@ -158,8 +158,8 @@ def checked(value: int) -> int:
     """
     How many calls may be under way at a time.
 
-    :raise ConfigurationError: if it is not 1 to ``MAX_CONCURRENCY``.
+    :raise ConfigurationError: if it is not 1 to ``MAX_OUTSTANDING``.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_CONCURRENCY:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_OUTSTANDING:
         return value
-    raise ConfigurationError(f"concurrency {value!r} is not right: give a number, 1 to {MAX_CONCURRENCY}")
+    raise ConfigurationError(f"concurrency {value!r} is not right: give a number, 1 to {MAX_OUTSTANDING}")

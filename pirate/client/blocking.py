@@ -12,11 +12,11 @@ from pirate.client.arrivals import wake
 from pirate.client.batch import Batch
 from pirate.client.call import Call
 from pirate.client.errors import MisuseError
-from pirate.client.given import Given, Shown
-from pirate.client.lead import Lead
-from pirate.client.pong import Pong, pong
+from pirate.client.given import OptionArguments, Shown
+from pirate.client.leader import Leader
+from pirate.client.options import ClientOptions
+from pirate.client.ping import PingReply, pingReply
 from pirate.client.stream import Stream
-from pirate.client.terms import Terms
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -68,17 +68,17 @@ class Client:
     def __init__(
         self,
         endpoint: str | int | Iterable[str | int] = arguments.DEFAULT_ENDPOINT,
-        **given: Unpack[Given],
+        **given: Unpack[OptionArguments],
     ) -> None:
-        self._terms = Terms(endpoint, **given)
-        self.endpoints = self._terms.endpoints
+        self._options = ClientOptions(endpoint, **given)
+        self.endpoints = self._options.endpoints
         self.endpoint = self.endpoints[0]
         self._pid = os.getpid()
-        self._lead = Lead(self._terms)
-        self._inherited: list[Lead] = []
+        self._leader = Leader(self._options)
+        self._inherited: list[Leader] = []
 
     def __repr__(self) -> str:
-        return f"<Client of {' or '.join(self.endpoints)}{', closed' if self._lead.closed else ''}>"
+        return f"<Client of {' or '.join(self.endpoints)}{', closed' if self._leader.closed else ''}>"
 
     def __enter__(self) -> Client:
         return self
@@ -95,7 +95,7 @@ class Client:
         Calls that are under way in other threads, and futures, end with ``Cancelled``.
         """
         if self._pid == os.getpid():
-            self._lead.close()
+            self._leader.close()
 
     def call(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> Any:
         """
@@ -109,9 +109,9 @@ class Client:
         :raise CallError: if there is no reply; its subclasses say why, ``Timeout`` and ``AppError`` first of all.
         :raise MisuseError: if the client is closed.
         """
-        call = self._terms.newCall(body, timeout, service, trace)
+        call = self._options.newCall(body, timeout, service, trace)
         self._perform(self._ready(), call)
-        return self._terms.conclude(call)
+        return self._options.conclude(call)
 
     def submit(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> CallFuture:
         """
@@ -124,7 +124,7 @@ class Client:
         """
         from pirate.client.futures import submit
 
-        return submit(self._ready(), self._terms, self._terms.newCall(body, timeout, service, trace))
+        return submit(self._ready(), self._options, self._options.newCall(body, timeout, service, trace))
 
     def map(
         self,
@@ -152,12 +152,12 @@ class Client:
         :param timeout: how many seconds each may take, from when it is sent; ``None`` for the client's own limit.
         :param service: the name of the service to ask; empty for the unnamed one.
         """
-        lead, terms = self._ready(), self._terms
+        leader, options = self._ready(), self._options
 
         def newCall(payload: Any) -> Call:
-            return terms.newCall(payload if isinstance(payload, tuple) else (payload,), timeout, service)
+            return options.newCall(payload if isinstance(payload, tuple) else (payload,), timeout, service)
 
-        return Batch(lead, terms, newCall, payloads, concurrency, ordered, return_exceptions, progress)
+        return Batch(leader, options, newCall, payloads, concurrency, ordered, return_exceptions, progress)
 
     @staticmethod
     def as_completed(futures: Iterable[Future[Any]], timeout: float | None = None) -> Iterator[Future[Any]]:
@@ -179,20 +179,20 @@ class Client:
         :return: an iterator of the parts, each as ``call`` gives a reply.  To close it before its end, which leaving
             a ``with`` block does, cancels the request.
         """
-        stream = Stream(self._ready(), self._terms, self._terms.newCall(body, timeout, service, trace))
+        stream = Stream(self._ready(), self._options, self._options.newCall(body, timeout, service, trace))
         stream.begin()
         return stream
 
-    def ping(self, timeout: float | None = None) -> Pong:
+    def ping(self, timeout: float | None = None) -> PingReply:
         """
         Ask a server how it is.  With several endpoints it is the one that would get the next request.
 
         :param timeout: how many seconds that may take.
         :raise Timeout: if nobody answers in time.
         """
-        call = self._terms.newPing(timeout)
+        call = self._options.newPing(timeout)
         self._perform(self._ready(), call)
-        return pong(call)
+        return pingReply(call)
 
     def cancel(self, request: bytes) -> None:
         """
@@ -201,25 +201,25 @@ class Client:
         :param request: its id: the ``request`` of its future or of its error, or the ``key`` of its ``Call``.
         :raise ConfigurationError: if it is none; in plain mode requests have none.
         """
-        lead = self._ready()
-        lead.post(lead.session.cancelId, self._terms.requestId(request))
+        leader = self._ready()
+        leader.post(leader.session.cancelId, self._options.requestId(request))
 
-    def _perform(self, lead: Lead, call: Call) -> None:
+    def _perform(self, leader: Leader, call: Call) -> None:
         call.done = wake
         try:
-            lead.perform(call)
+            leader.perform(call)
         except BaseException:
             if not call.finished:
-                lead.post(lead.session.cancel, call)
+                leader.post(leader.session.cancel, call)
             raise
 
-    def _ready(self) -> Lead:
+    def _ready(self) -> Leader:
         """The lead, of this process."""
         if self._pid != os.getpid():
             # Not let go of: it is the parent's, and nothing of it may be closed here.
-            self._inherited.append(self._lead)
+            self._inherited.append(self._leader)
             self._pid = os.getpid()
-            self._lead = Lead(self._terms)
-        if self._lead.closed:
+            self._leader = Leader(self._options)
+        if self._leader.closed:
             raise MisuseError("this client is closed: make a new Client")
-        return self._lead
+        return self._leader

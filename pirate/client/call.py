@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pirate.client.errors import CallError, Denied, Timeout, TooLarge, Unavailable, failure
-from pirate.wire.frontend import Answer, header
+from pirate.wire.frontend import ServerReply, header
 from pirate.wire.words import MAGIC
 
 _NEVER = float("inf")
@@ -45,7 +45,7 @@ class Call:
     :ivar sentAt: when it was sent last.
     :ivar attempts: how many times it may be sent.
     :ivar endpoint: the server that it was sent to last; before that, all that it may be sent to.
-    :ivar route: where the session has sent it; ``None`` while it waits for a connection.
+    :ivar peer: where the session has sent it; ``None`` while it waits for a connection.
     :ivar large: whether it is so large that a server may have closed a connection because of it.
     :ivar doubted: whether it has lost its last attempt with a connection, and is looked at because of that.
     :ivar others: where it was sent before, and may still be running.
@@ -62,7 +62,7 @@ class Call:
 
     __slots__ = (
         *("answer", "attempts", "began", "body", "command", "deadline", "done", "doubted", "endpoint", "error"),
-        *("expiry", "finished", "key", "large", "next", "others", "part", "parts", "refused", "route", "sent"),
+        *("expiry", "finished", "key", "large", "next", "others", "part", "parts", "refused", "peer", "sent"),
         *("sentAt", "service", "strange", "trace", "waiter"),
     )
 
@@ -94,11 +94,11 @@ class Call:
         self.sentAt = now
         self.large = len(body[0]) > LARGE if len(body) == 1 else len(body) > MANY or sum(map(len, body)) > LARGE
         self.doubted = False
-        self.route: Any = None
+        self.peer: Any = None
         self.others: tuple[Any, ...] = ()
         self.refused: tuple[Any, ...] = ()
         self.finished = False
-        self.answer: Answer | None = None
+        self.answer: ServerReply | None = None
         self.error: CallError | None = None
         self.done: Callable[[Call], None] = _ignore
         self.part: Callable[[list[bytes]], None] | None = None
@@ -197,7 +197,11 @@ class Call:
         return self._timeout(Unavailable, f"{why}{ran}: {_LOOK}")
 
     def tooLarge(self, what: str) -> TooLarge:
-        """Make the error for a call that a server does not take.  :param what: what is too much."""
+        """
+        Make the error for a call that a server does not take.
+
+        :param what: what is too much.
+        """
         return TooLarge(f"the request for {self.endpoint} has {what}", self.endpoint, self.key)
 
     def denied(self) -> Denied:
@@ -224,6 +228,6 @@ def margin(timeout: float) -> float:
     return less if less > LEAST_MARGIN else min(LEAST_MARGIN, timeout * MOST_OF_SHORT)
 
 
-def isRefusal(answer: Answer) -> bool:
+def isRefusal(answer: ServerReply) -> bool:
     """Whether a server says that it will not run a request, which another may."""
     return answer.options.get("code") in ("busy", "stopping")

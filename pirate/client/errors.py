@@ -78,7 +78,7 @@ class Expired(Timeout):
     _says = "the server at {endpoint} had no free worker in the time given, the job was not run: call again later"
 
 
-class Overtime(Timeout):
+class JobTimedOut(Timeout):
     """The job ran over the server's time limit and was stopped: give it less to do, or raise the server's limit."""
 
     code = Code.TIMEOUT
@@ -152,7 +152,7 @@ _BY_CODE: dict[str, type[CallError]] = {
         Denied,
         Expired,
         Malformed,
-        Overtime,
+        JobTimedOut,
         Stopping,
         UnknownService,
         WorkerLost,

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 from pirate.client import arguments
 from pirate.client.blocking import Client
-from pirate.client.given import Given, Shown
+from pirate.client.given import OptionArguments, Shown
 from pirate.client.pickles import Pickle
 from pirate.errors import ConfigurationError
 
@@ -47,7 +47,7 @@ class Executor(BaseExecutor):
     def __init__(
         self,
         endpoint: str | int | Iterable[str | int] = arguments.DEFAULT_ENDPOINT,
-        **given: Unpack[Given],
+        **given: Unpack[OptionArguments],
     ) -> None:
         given.setdefault("timeout", TIMEOUT)
         self._pickles = given.get("codec") == "pickle"

@@ -6,8 +6,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from pirate.client.call import Call
-from pirate.client.lead import Lead
-from pirate.client.terms import Terms
+from pirate.client.leader import Leader
+from pirate.client.options import ClientOptions
 
 
 class CallFuture(Future[Any]):
@@ -17,31 +17,39 @@ class CallFuture(Future[Any]):
     :ivar request: the id of its request.
     """
 
-    def __init__(self, lead: Lead, call: Call) -> None:
+    def __init__(self, leader: Leader, call: Call) -> None:
         super().__init__()
-        self._lead = lead
+        self._leader = leader
         self._call = call
         self.request = call.key
 
     def cancel(self) -> bool:
-        """Cancel the request, also if it is running.  :return: false if the reply is there already."""
+        """
+        Cancel the request, also if it is running.
+
+        :return: false if the reply is there already.
+        """
         if not super().cancel():
             return False
         if not self._call.finished:
-            self._lead.post(self._lead.session.cancel, self._call)
+            self._leader.post(self._leader.session.cancel, self._call)
         return True
 
 
-def submit(lead: Lead, terms: Terms, call: Call) -> CallFuture:
-    """Begin a call.  :return: the future of its reply."""
-    future = CallFuture(lead, call)
+def submit(leader: Leader, options: ClientOptions, call: Call) -> CallFuture:
+    """
+    Begin a call.
+
+    :return: the future of its reply.
+    """
+    future = CallFuture(leader, call)
 
     def fill(call: Call) -> None:
-        lead.busy -= 1
+        leader.busy -= 1
         # The future is told first, because it may have been cancelled.
         wanted = future.set_running_or_notify_cancel()
         try:
-            value = terms.conclude(call)
+            value = options.conclude(call)
         except BaseException as error:
             if wanted:
                 future.set_exception(error)
@@ -50,10 +58,10 @@ def submit(lead: Lead, terms: Terms, call: Call) -> CallFuture:
                 future.set_result(value)
 
     def begin(call: Call, now: float) -> None:
-        lead.busy += 1
-        lead.session.begin(call, now)
+        leader.busy += 1
+        leader.session.begin(call, now)
 
     # What waits for a future may do anything when it is done.
-    call.done = lambda call: lead.afterwards(fill, call)
-    lead.post(begin, call)
+    call.done = lambda call: leader.afterwards(fill, call)
+    leader.post(begin, call)
     return future

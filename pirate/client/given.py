@@ -7,12 +7,12 @@ from typing import Any, TypedDict
 
 from pirate.client.call import Call
 from pirate.client.codecs import Codec
+from pirate.client.options import ClientOptions, Curve
 from pirate.client.outage import Outage
-from pirate.client.terms import Curve, Terms
 
 
-class Given(TypedDict, total=False):
-    """The arguments of ``Terms`` that have names; ``Client`` tells what each means."""
+class OptionArguments(TypedDict, total=False):
+    """The arguments of ``ClientOptions`` that have names; ``Client`` tells what each means."""
 
     timeout: float
     attempts: int
@@ -29,7 +29,7 @@ class Shown:
     """
     The ``__signature__`` of a class that takes ``**given``: it has each of these in its place, with its default.
 
-    :param defaults: the defaults that are not those of ``Terms``.
+    :param defaults: the defaults that are not those of ``ClientOptions``.
     """
 
     def __init__(self, **defaults: Any) -> None:
@@ -40,13 +40,13 @@ class Shown:
         from inspect import Parameter, signature
 
         found = signature(owner.__init__)  # type: ignore[misc]
-        behind = signature(Terms, eval_str=True).parameters
+        behind = signature(ClientOptions, eval_str=True).parameters
         shown = []
         for each in list(found.parameters.values())[1:]:
             if each.kind is not Parameter.VAR_KEYWORD:
                 shown.append(each)
                 continue
-            for name in Given.__annotations__:
+            for name in OptionArguments.__annotations__:
                 parameter = behind[name]
                 shown.append(parameter.replace(default=self._defaults.get(name, parameter.default)))
         return found.replace(parameters=shown)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 
 from pirate.client.call import Call
-from pirate.client.route import Route
-from pirate.client.routes import Routes
+from pirate.client.peer import Peer
+from pirate.client.peers import PeerSet
 from pirate.wire.frontend import header
 
 #: Seconds of silence after which a connection with calls in hand is pinged, if there are others.
@@ -25,8 +25,8 @@ class Health:
     :ivar next: when ``examine`` is to be called; infinite if there is nothing to wait for.
     """
 
-    def __init__(self, routes: Routes, newId: Callable[[], bytes]) -> None:
-        self._routes = routes
+    def __init__(self, peers: PeerSet, newId: Callable[[], bytes]) -> None:
+        self._routes = peers
         self._newId = newId
         self.next = _NEVER
 
@@ -35,34 +35,34 @@ class Health:
         if self._routes.several and self.next == _NEVER:
             self.next = now + PING_PATIENCE
 
-    def heard(self, route: Route, now: float) -> None:
+    def heard(self, peer: Peer, now: float) -> None:
         """Something has come, which is as good as the answer to a ping."""
-        route.heard = now
-        if route.suspect or route.silent or route.pinged is not None:
-            route.suspect = route.silent = False
-            route.pinged = None
+        peer.heard = now
+        if peer.suspect or peer.silent or peer.pinged is not None:
+            peer.suspect = peer.silent = False
+            peer.pinged = None
 
-    def examine(self, calls: Collection[Call], now: float) -> Iterator[Route]:
+    def examine(self, calls: Collection[Call], now: float) -> Iterator[Peer]:
         """
         Look at the connections that are silent with calls in hand.
 
         :param calls: all that have not ended.
         :return: those that have become suspect, each to be relieved of its calls at once.
         """
-        for route in self._routes:
-            if not route.inHand or not route.ready:
+        for peer in self._routes:
+            if not peer.inFlight or not peer.ready:
                 continue
-            if route.pinged is not None and now >= route.pinged + PING_PATIENCE:
-                route.suspect = True
-                yield route
-                route.pinged = None
-            if route.pinged is None and now >= _quietSince(route, calls) + PING_AFTER:
-                route.pinged = now
-                route.connection.send([header(self._newId(), {"command": "ping"}), b"", b""])
+            if peer.pinged is not None and now >= peer.pinged + PING_PATIENCE:
+                peer.suspect = True
+                yield peer
+                peer.pinged = None
+            if peer.pinged is None and now >= _quietSince(peer, calls) + PING_AFTER:
+                peer.pinged = now
+                peer.connection.send([header(self._newId(), {"command": "ping"}), b"", b""])
         self.next = now + PING_PATIENCE / 2 if calls else _NEVER
 
 
-def _quietSince(route: Route, calls: Collection[Call]) -> float:
+def _quietSince(peer: Peer, calls: Collection[Call]) -> float:
     """Since when a connection has owed an answer."""
-    oldest = min((call.sentAt for call in calls if call.route is route), default=_NEVER)
-    return max(route.heard, oldest)
+    oldest = min((call.sentAt for call in calls if call.peer is peer), default=_NEVER)
+    return max(peer.heard, oldest)

@@ -38,7 +38,7 @@ class Schedule:
         """
         if call.finished:
             return
-        when = call.deadline if call.route is None or call.deadline < call.next else call.next
+        when = call.deadline if call.peer is None or call.deadline < call.next else call.next
         self._count += 1
         times = self._times
         heappush(times, (when if when > now else now, self._count, call))

@@ -43,7 +43,11 @@ class SizeLimits(Value):
 
 
 def sizeLimits(told: dict[str, Any]) -> SizeLimits:
-    """Return the limits that the answer to a ping tells of.  :param told: the JSON keys of its header."""
+    """
+    Return the limits that the answer to a ping tells of.
+
+    :param told: the JSON keys of its header.
+    """
     return SizeLimits(*(_limit(told, f"max_message_{name}") for name in ("size", "total", "frames")))
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from pirate.client.arrivals import Arrivals
 from pirate.client.call import Call
-from pirate.client.lead import Lead
-from pirate.client.terms import Terms
+from pirate.client.leader import Leader
+from pirate.client.options import ClientOptions
 
 
 def isMore(call: Call) -> bool:
@@ -25,9 +25,9 @@ class Stream:
     :ivar request: the id of the request.
     """
 
-    def __init__(self, lead: Lead, terms: Terms, call: Call) -> None:
-        self._lead = lead
-        self._terms = terms
+    def __init__(self, leader: Leader, options: ClientOptions, call: Call) -> None:
+        self._leader = leader
+        self._options = options
         self._call = call
         self._parts = Arrivals()
         self._over = False
@@ -37,7 +37,7 @@ class Stream:
 
     def begin(self) -> None:
         """Send the request."""
-        self._lead.post(self._lead.session.begin, self._call)
+        self._leader.post(self._leader.session.begin, self._call)
 
     def __iter__(self) -> Stream:
         return self
@@ -51,7 +51,7 @@ class Stream:
     def __del__(self) -> None:
         # At any moment, in any thread: nothing may be done here but to leave a wish.
         if not self._over:
-            self._lead.leave(self._lead.session.cancel, self._call)
+            self._leader.leave(self._leader.session.cancel, self._call)
 
     def __next__(self) -> Any:
         """
@@ -62,14 +62,14 @@ class Stream:
         if self._over:
             raise StopIteration
         try:
-            self._lead.until(self._parts)
+            self._leader.until(self._parts)
         except BaseException:
             self.close()
             raise
         if self._parts.items:
-            return self._terms.part(self._parts.items.popleft())
+            return self._options.part(self._parts.items.popleft())
         self._over = True
-        value = self._terms.conclude(self._call)
+        value = self._options.conclude(self._call)
         if isMore(self._call):
             return value
         raise StopIteration
@@ -79,4 +79,4 @@ class Stream:
         if not self._over:
             self._over = True
             if not self._call.finished:
-                self._lead.post(self._lead.session.cancel, self._call)
+                self._leader.post(self._leader.session.cancel, self._call)

@@ -40,7 +40,11 @@ def start(*arguments: str, command: str = str(COMMAND)) -> subprocess.Popen[str]
 
 
 def run(*arguments: str, command: str = str(COMMAND)) -> tuple[int, str, str]:
-    """The same to its end.  :return: the exit status, the standard output and the standard error."""
+    """
+    The same to its end.
+
+    :return: the exit status, the standard output and the standard error.
+    """
     with start(*arguments, command=command) as process:
         out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out, err
@@ -56,7 +60,7 @@ def runs(pid: int) -> bool:
 
 
 class ClientTests(SynchronousTestCase):
-    """C{benchmarks/clients.py}."""
+    """``benchmarks/clients.py``."""
 
     def test_table(self) -> None:
         """Each kind of client that asks one at a time has its row, and is compared with the bare socket."""
@@ -104,7 +108,7 @@ class TrialsTests(SynchronousTestCase):
     def test_account(self) -> None:
         """Each thing that can be wrong with an account is found."""
         account = self.module("account")
-        names = ("received", "replied", "joined", "remembered", "withdrawn", "backlog", "in_hand")
+        names = ("received", "replied", "joined", "remembered", "withdrawn", "backlog", "in_flight")
         clean = {**dict.fromkeys(names, 0), "failed": {"timeout": 1}, "received": 3, "replied": 2}
         self.assertEqual(account.judgeAccount(account.Account(), Counter({0: 9, 1: 3}), clean), [])
         wrong = account.Account(lost=[1], doubled=[2], foreign=[3], wrong=["echo: denied"])
@@ -157,7 +161,7 @@ class TrialsTests(SynchronousTestCase):
 
     def test_independent(self) -> None:
         """No benchmark needs the tests' modules."""
-        importing = re.compile(r"^\s*(?:from|import) pirate\.test", re.M)
+        importing = re.compile(r"^\s*(?:from|import) pirate\.test\b", re.M)
         sources = COMMAND.parent.rglob("*.py")
         self.assertEqual([str(each) for each in sources if importing.search(each.read_text())], [])
 
@@ -170,7 +174,7 @@ class TrialsTests(SynchronousTestCase):
 
 
 class SpeedTests(SynchronousTestCase):
-    """C{benchmarks/speed.py}."""
+    """``benchmarks/speed.py``."""
 
     def setUp(self) -> None:
         """It knows of processes what Linux tells."""

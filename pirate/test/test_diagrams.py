@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import pirate
-from pirate.child import CHILD_TRANSITIONS, ChildState
+from pirate.pool.child import CHILD_TRANSITIONS, ChildState
 from pirate.wire.words import Code
 
 DIAGRAMS = Path(pirate.__file__).parent.parent / "docs" / "diagrams"

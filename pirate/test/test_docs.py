@@ -22,20 +22,20 @@ from twisted.scripts._twistd_unix import ServerOptions
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import pirate
-from pirate.access import Refusal
-from pirate.app import App, Context, toFrames
-from pirate.backoff import FIRST_DELAY, LONGEST_DELAY
-from pirate.client.command import main as client
+from pirate.commands.client import main as client
+from pirate.commands.keygen import main as keygen
 from pirate.errors import Fatal
 from pirate.hooks import Hooks
-from pirate.keygen import main as keygen
-from pirate.member import Doubt
+from pirate.pool.backoff import FIRST_DELAY, LONGEST_DELAY
+from pirate.server.member import Rejection
 from pirate.service import JobServer
-from pirate.settings import Limits
-from pirate.signals import Signals
+from pirate.settings.access import Refusal
+from pirate.settings.limits import PoolLimits
 from pirate.tap import Options
-from pirate.testing import Stage
+from pirate.testing import TestBed
+from pirate.twistd.signals import Signals
 from pirate.wire.words import WORDS, Code
+from pirate.worker.app import App, Context, toFrames
 
 ROOT = Path(pirate.__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -98,7 +98,7 @@ def example(test: SynchronousTestCase, name: str) -> ModuleType:
 
 
 def firstColumn(text: str) -> list[str]:
-    """What stands in double backquotes in the first cell of each row of the C{list-table}s."""
+    """What stands in double backquotes in the first cell of each row of the ``list-table``s."""
     cells = re.findall(r"^ +\* - (.*(?:\n {7}\S.*)*)", text, re.M)
     return [literal for cell in cells for literal in literals(cell)]
 
@@ -155,7 +155,7 @@ class OptionTests(SynchronousTestCase):
     def test_reference(self) -> None:
         """The page on the command line is made from the whole table of settings, and from what stands beside it."""
         text = read("docs/reference/command-line.rst")
-        for owner in ("Settings", "Terms", "Bounds", "Limits", "others"):
+        for owner in ("Settings", "RequestPolicy", "PeerLimits", "PoolLimits", "others"):
             self.assertIn(f".. settings:: {owner}\n", text)
 
     def test_message(self) -> None:
@@ -182,18 +182,18 @@ class OptionTests(SynchronousTestCase):
         """The systemd unit gives the server more time to stop than the server gives its workers."""
         seconds = re.search(r"^TimeoutStopSec=(\d+)$", read("docs/examples/pirate.service"), re.M)
         assert seconds is not None
-        self.assertGreater(int(seconds[1]), Limits().stopTimeout + 1)
+        self.assertGreater(int(seconds[1]), PoolLimits().stopTimeout + 1)
 
 
 def clientOptions() -> set[str]:
-    """The options of C{pirate-client}, as its help lists them."""
+    """The options of ``pirate-client``, as its help lists them."""
     out = BytesIO()
     client(["--help"], BytesIO(), out, sys.stderr)
     return set(re.findall(r"--[a-z-]+", out.getvalue().decode()))
 
 
 def keygenOptions() -> set[str]:
-    """The options of C{pirate-keygen}, likewise."""
+    """The options of ``pirate-keygen``, likewise."""
     out = StringIO()
     with redirect_stdout(out), contextlib.suppress(SystemExit):
         keygen(["--help"])
@@ -213,8 +213,8 @@ class NameTests(SynchronousTestCase):
 
     def test_signals(self) -> None:
         """The page on signals lists those that the server handles, and the three that it leaves to others."""
-        stage = Stage()
-        signals = Signals(CallableReactor(), JobServer(stage.reactor, transport=stage.makeTransport))
+        bed = TestBed()
+        signals = Signals(CallableReactor(), JobServer(bed.reactor, transport=bed.makeTransport))
         numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
         before = {number: signal.getsignal(number) for number in numbers}
         signals.startService()
@@ -243,7 +243,7 @@ class NameTests(SynchronousTestCase):
     def test_reasons(self) -> None:
         """It explains every reason for which a message is dropped."""
         text = read("docs/reference/wire.rst")
-        reasons = {*re.findall(r"(?:Malformed|dropped\.count)\(\"([a-z-]+)\"", source()), *Doubt, *Refusal}
+        reasons = {*re.findall(r"(?:Malformed|dropped\.count)\(\"([a-z-]+)\"", source()), *Rejection, *Refusal}
         self.assertGreater(len(reasons), 7)
         self.assertEqual([reason for reason in reasons if not re.search(rf"^``{reason}`` ", text, re.M)], [])
 
@@ -265,8 +265,8 @@ class NameTests(SynchronousTestCase):
 
     def test_countsNamed(self) -> None:
         """What the pages say that ``stats()`` returns, it returns, and every number that it has is named somewhere."""
-        stage = Stage()
-        server = JobServer(stage.reactor, transport=stage.makeTransport)
+        bed = TestBed()
+        server = JobServer(bed.reactor, transport=bed.makeTransport)
         server.startService()
         known = set(server.stats())
         server.abort()
@@ -285,11 +285,11 @@ class NameTests(SynchronousTestCase):
         self.assertEqual([name for name in known if not re.search(rf"[`{{']{name}[`}}']", everything)], [])
 
     def test_counts(self) -> None:
-        """C{JobServer.stats} says of each count that there is what it is."""
-        stage = Stage()
-        server = JobServer(stage.reactor, transport=stage.makeTransport)
+        """``JobServer.stats`` says of each count that there is what it is."""
+        bed = TestBed()
+        server = JobServer(bed.reactor, transport=bed.makeTransport)
         server.startService()
-        named = set(re.findall(r"C\{(\w+)\}", JobServer.stats.__doc__ or ""))
+        named = set(re.findall(r"``([a-z_]+)``", JobServer.stats.__doc__ or ""))
         self.assertEqual(named, set(server.stats()))
         server.abort()
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pirate.child import CHILD_TRANSITIONS, ChildState, Exit
 from pirate.hooks import Hooks
+from pirate.pool.child import CHILD_TRANSITIONS, ChildExit, ChildState
 from pirate.service import JobServer
-from pirate.settings import Limits
+from pirate.settings.limits import PoolLimits
 from pirate.test.test_service import ServerCase
 
 #: Every hook that is told of something.
@@ -21,7 +21,7 @@ class Told(Hooks):
     def __init__(self) -> None:
         self.counts: list[int] = []
         self.started: list[int] = []
-        self.exited: list[tuple[int, Exit]] = []
+        self.exited: list[tuple[int, ChildExit]] = []
         self.idles = 0
 
     def spawning(self, server: JobServer, count: int) -> None:
@@ -30,7 +30,7 @@ class Told(Hooks):
     def childStarted(self, server: JobServer, pid: int) -> None:
         self.started.append(pid)
 
-    def childExited(self, server: JobServer, pid: int, how: Exit) -> None:
+    def childExited(self, server: JobServer, pid: int, how: ChildExit) -> None:
         self.exited.append((pid, how))
 
     def idle(self, server: JobServer) -> None:
@@ -47,7 +47,7 @@ class Watching(Told):
     def statusChanged(self, server: JobServer, pid: int, before: ChildState, after: ChildState) -> None:
         self.steps.append((pid, before, after))
 
-    def childExited(self, server: JobServer, pid: int, how: Exit) -> None:
+    def childExited(self, server: JobServer, pid: int, how: ChildExit) -> None:
         super().childExited(server, pid, how)
         self.steps.append((pid, self.steps[-1][2], ChildState.GONE))
 
@@ -74,14 +74,14 @@ class ChildHookTests(ServerCase):
         """Each end is told with its cause, and whether it was a clean one."""
         told = Told()
         server = self.serve(2, hooks=told)
-        first, second = self.stage.workers
+        first, second = self.bed.workers
         self.settle(5)
         first.process.ends(signal="KILL")
         self.settle()
         server.shrink()
         self.settle()
-        self.assertEqual(told.exited[0], (first.process.pid, Exit("signal SIGKILL", outside=True)))
-        self.assertEqual(told.exited[1], (second.process.pid, Exit("exit code 0", clean=True)))
+        self.assertEqual(told.exited[0], (first.process.pid, ChildExit("signal SIGKILL", outside=True)))
+        self.assertEqual(told.exited[1], (second.process.pid, ChildExit("exit code 0", clean=True)))
 
     def test_idle(self) -> None:
         """Whatever the traffic, the hook for idle moments is called every check-for-waiting seconds."""
@@ -110,7 +110,7 @@ class StatusTests(ServerCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.stage.answering = False
+        self.bed.answering = False
         self.hooks = Watching()
 
     def names(self, pid: int) -> list[str]:
@@ -129,8 +129,8 @@ class StatusTests(ServerCase):
     def test_request(self) -> None:
         """A request makes its worker busy and then idle again."""
         self.serve(1, hooks=self.hooks)
-        [worker] = self.stage.workers
-        self.stage.ask(b"c", b"x")
+        [worker] = self.bed.workers
+        self.bed.ask(b"c", b"x")
         worker.answer()
         self.settle()
         self.assertEqual(self.names(worker.process.pid), ["waiting", "processing", "waiting"])
@@ -139,10 +139,10 @@ class StatusTests(ServerCase):
     def test_severalInHand(self) -> None:
         """A worker that holds several requests is busy until the last is answered."""
         self.serve(1, hooks=self.hooks)
-        [worker] = self.stage.workers
+        [worker] = self.bed.workers
         worker.announce(credit=2)
         for client in (b"a", b"b"):
-            self.stage.ask(client, b"x")
+            self.bed.ask(client, b"x")
         worker.answer()
         self.settle()
         self.assertEqual(self.names(worker.process.pid)[-1], "processing")
@@ -153,10 +153,10 @@ class StatusTests(ServerCase):
 
     def test_recycled(self) -> None:
         """A worker that gets its last request is busy, then leaving, and never idle again."""
-        limits = Limits(minServers=1, maxServers=1, maxRequests=1, maxRequestsJitter=0)
+        limits = PoolLimits(minServers=1, maxServers=1, maxRequests=1, maxRequestsJitter=0)
         self.serve(hooks=self.hooks, limits=limits)
-        [worker] = self.stage.workers
-        self.stage.ask(b"c", b"x")
+        [worker] = self.bed.workers
+        self.bed.ask(b"c", b"x")
         worker.answer()
         self.settle()
         self.assertEqual(self.names(worker.process.pid), ["waiting", "processing", "retiring", "gone"])
@@ -165,8 +165,8 @@ class StatusTests(ServerCase):
     def test_reloadedWhileBusy(self) -> None:
         """So is one that is retired while it is busy."""
         server = self.serve(1, hooks=self.hooks)
-        [worker] = self.stage.workers
-        self.stage.ask(b"c", b"x")
+        [worker] = self.bed.workers
+        self.bed.ask(b"c", b"x")
         server.reload()
         self.settle()
         worker.answer()
@@ -176,18 +176,18 @@ class StatusTests(ServerCase):
 
     def test_earlyRequest(self) -> None:
         """A worker that finds a request waiting is idle for a moment before it is busy."""
-        self.stage.announcing = False
+        self.bed.announcing = False
         self.serve(1, hooks=self.hooks)
-        self.stage.ask(b"c", b"x")
-        self.stage.workers[0].announce()
+        self.bed.ask(b"c", b"x")
+        self.bed.workers[0].announce()
         self.settle()
-        self.assertEqual(self.names(self.stage.workers[0].process.pid), ["waiting", "processing"])
+        self.assertEqual(self.names(self.bed.workers[0].process.pid), ["waiting", "processing"])
         self.steps()
 
     def test_death(self) -> None:
         """Nothing is told of a worker after its end."""
         self.serve(2, hooks=self.hooks)
-        self.stage.ask(b"c", b"x")
+        self.bed.ask(b"c", b"x")
         dead = self.busy()
         dead.process.ends(signal="KILL")
         dead.answer()
@@ -202,8 +202,8 @@ class FailingTests(ServerCase):
     def test_harmless(self) -> None:
         """An exception in any hook is logged with its name, and the server does all that it would have done."""
         server = self.serve(2, hooks=Failing())
-        self.assertEqual(self.stage.ask(b"c", b"x"), [[b"", b"x"]])
-        self.stage.workers[0].process.ends(signal="KILL")
+        self.assertEqual(self.bed.ask(b"c", b"x"), [[b"", b"x"]])
+        self.bed.workers[0].process.ends(signal="KILL")
         self.settle(1, steps=10)
         self.assertEqual(server.stats()["workers"], {"waiting": 2})
         stopped = server.stopService()

@@ -23,7 +23,7 @@ import pirate
 
 PACKAGE = Path(pirate.__file__).resolve().parent
 
-#: What each module may import when it is imported itself: modules of pirate, where C{.} is the package and the name of
+#: What each module may import when it is imported itself: modules of pirate, where ``.`` is the package and the name of
 #: a package stands for all in it, and packages of others.  The standard library is free, but for the pure ones.
 ALLOWED = {
     "": "",
@@ -218,7 +218,7 @@ def importsAtOnce(node: ast.AST) -> Iterator[str]:
 
 
 def named(node: ast.AST) -> list[str]:
-    """The modules that an import statement names, in full; of C{from x import y} it is C{x.y} if that is a module."""
+    """The modules that an import statement names, in full; of ``from x import y`` it is ``x.y`` if that is a module."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
@@ -334,7 +334,11 @@ class LoadTests(SynchronousTestCase):
     """What is really loaded, each time in a fresh interpreter."""
 
     def interpreter(self, program: str, forbidden: str, *arguments: str) -> str:
-        """Run a program.  :return: what it prints."""
+        """
+        Run a program.
+
+        :return: what it prints.
+        """
         path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
         done = subprocess.run(
             [sys.executable, "-c", program, forbidden, *arguments],
@@ -353,7 +357,7 @@ class LoadTests(SynchronousTestCase):
     def test_probe(self) -> None:
         """A module that loads what it must not is found, so the tests below mean something."""
         error = self.assertRaises(self.failureException, self.assertLight, "zmq", "errors binding tally")
-        self.assertIn("pirate.binding loads ['zmq']", str(error))
+        self.assertIn("pirate.transport.binding loads ['zmq']", str(error))
 
     def test_cores(self) -> None:
         """The wire and both cores know of no library at all."""
@@ -373,7 +377,9 @@ class LoadTests(SynchronousTestCase):
 
     def test_commandLine(self) -> None:
         """The command line needs no server."""
-        self.assertLight("twisted.internet.reactor txzmq zmq pirate.service pirate.broker pirate.pool", "tap")
+        self.assertLight(
+            "twisted.internet.reactor txzmq zmq pirate.service pirate.broker.broker pirate.pool.pool", "tap"
+        )
 
     def test_edges(self) -> None:
         """A server can be made, and a process can become a daemon, before there is a reactor or a ZeroMQ."""
@@ -385,12 +391,12 @@ class LoadTests(SynchronousTestCase):
         self.interpreter(PROBE, "pirate zmq txzmq twisted.internet.reactor", "twisted.plugins.pirate_plugin")
 
     def test_twistdHelp(self) -> None:
-        """Nobody pays for this plugin in C{twistd --help}, which lists it."""
+        """Nobody pays for this plugin in ``twistd --help``, which lists it."""
         shown = self.interpreter(TWISTD, "pirate zmq txzmq twisted.internet.reactor", "--help")
         self.assertRegex(shown, r"\n +pirate +Preforking")
 
     def test_pirateHelp(self) -> None:
-        """Nor does C{twistd pirate --help} load more than the command line."""
+        """Nor does ``twistd pirate --help`` load more than the command line."""
         forbidden = "zmq txzmq twisted.internet.reactor pirate.service"
         shown = self.interpreter(TWISTD, forbidden, "pirate", "--help")
         for option in ("--frontend", "--min-servers", "--workers"):

@@ -11,26 +11,26 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-import pirate.process
+import pirate.server.process
 from pirate.errors import BindError, ConfigurationError, ReloadError, StartError, StopError
 from pirate.hooks import Hooks
 from pirate.service import SERVER_TRANSITIONS, JobServer, ServerState
-from pirate.settings import Limits
-from pirate.testing import FakeWorker, Stage
+from pirate.settings.limits import PoolLimits
+from pirate.testing import FakeWorker, TestBed
 
 
 class ServerCase(SynchronousTestCase):
     """A stage, servers on it, and what they log."""
 
     def setUp(self) -> None:
-        self.stage = Stage()
-        self.reactor = self.stage.reactor
+        self.bed = TestBed()
+        self.reactor = self.bed.reactor
         self.events = self.enterContext(capturedLogs())
 
     def make(self, workers: int = 2, **given: Any) -> JobServer:
         """A server that keeps so many workers."""
-        given.setdefault("limits", Limits(minServers=workers, maxServers=workers))
-        return JobServer(self.reactor, transport=self.stage.makeTransport, **given)
+        given.setdefault("limits", PoolLimits(minServers=workers, maxServers=workers))
+        return JobServer(self.reactor, transport=self.bed.makeTransport, **given)
 
     def serve(self, workers: int = 2, **given: Any) -> JobServer:
         """A server that runs, with workers that are ready unless they were told to be slow."""
@@ -41,7 +41,7 @@ class ServerCase(SynchronousTestCase):
         return server
 
     def settle(self, seconds: float = 0, steps: int = 1) -> None:
-        """Let everything happen that is due; with C{steps}, not all of it in one turn."""
+        """Let everything happen that is due; with ``steps``, not all of it in one turn."""
         self.reactor.pump([seconds / steps] * steps)
 
     def log(self) -> list[str]:
@@ -50,12 +50,12 @@ class ServerCase(SynchronousTestCase):
 
     def busy(self) -> FakeWorker:
         """The one worker that holds a request."""
-        [worker] = [worker for worker in self.stage.living() if worker.held]
+        [worker] = [worker for worker in self.bed.living() if worker.held]
         return worker
 
     def pids(self) -> list[int]:
         """The process ids of the workers that are alive."""
-        return [worker.process.pid for worker in self.stage.living()]
+        return [worker.process.pid for worker in self.bed.living()]
 
 
 class StartTests(ServerCase):
@@ -81,7 +81,7 @@ class StartTests(ServerCase):
         self.assertEqual(server.endpoints.frontend, ("tcp://127.0.0.1:6660",))
         self.assertIs(server.state, ServerState.BOUND)
         server.startService()
-        self.assertEqual(len(self.stage.transports), 1)
+        self.assertEqual(len(self.bed.transports), 1)
         self.assertEqual(self.reactor.processes, [])
         self.reactor.run()
         self.assertEqual(len(self.reactor.processes), 2)
@@ -91,16 +91,16 @@ class StartTests(ServerCase):
 
     def test_earlyRequest(self) -> None:
         """A request that comes before any worker is ready is answered once one is."""
-        self.stage.announcing = False
+        self.bed.announcing = False
         self.serve()
-        self.assertEqual(self.stage.ask(b"c", b"early"), [])
-        self.stage.workers[0].announce()
+        self.assertEqual(self.bed.ask(b"c", b"early"), [])
+        self.bed.workers[0].announce()
         self.settle()
-        self.assertEqual(self.stage.transports[0].frontend.sentTo(b"c"), [[b"", b"early"]])
+        self.assertEqual(self.bed.transports[0].frontend.sentTo(b"c"), [[b"", b"early"]])
 
     def test_bindFails(self) -> None:
         """After a bind that failed there is no child, nothing is bound, and it can be tried again."""
-        self.stage.refusals["tcp://127.0.0.1:6661"] = "Address already in use"
+        self.bed.refusals["tcp://127.0.0.1:6661"] = "Address already in use"
         server = self.make()
         error = self.assertRaises(BindError, server.startService)
         self.assertIn("tcp://127.0.0.1:6661", str(error))
@@ -108,8 +108,8 @@ class StartTests(ServerCase):
         self.settle(100)
         self.assertEqual(self.reactor.processes, [])
         self.assertEqual((server.state, server.endpoints.frontend), (ServerState.STOPPED, ()))
-        self.assertEqual(self.stage.transports[0].bound, [])
-        self.stage.refusals.clear()
+        self.assertEqual(self.bed.transports[0].bound, [])
+        self.bed.refusals.clear()
         server.startService()
         self.settle()
         self.assertIs(server.state, ServerState.RUNNING)
@@ -127,12 +127,12 @@ class StartTests(ServerCase):
 
     def test_whenReady(self) -> None:
         """Ready is when min-servers workers are; whoever asks later is told at once."""
-        self.stage.announcing = False
+        self.bed.announcing = False
         server = self.make()
         early = server.whenReady()
         server.startService()
         self.reactor.run()
-        first, second = self.stage.workers
+        first, second = self.bed.workers
         first.announce()
         self.settle()
         self.assertNoResult(early)
@@ -148,38 +148,38 @@ class StartTests(ServerCase):
 
     def test_stoppedBeforeReady(self) -> None:
         """Whoever waits for a server that is stopped meanwhile is told so, and so are its workers."""
-        self.stage.announcing = False
+        self.bed.announcing = False
         server = self.serve()
         ready = server.whenReady()
         self.stop(server)
         self.failureResultOf(ready, StopError)
-        self.assertEqual(self.stage.living(), [])
+        self.assertEqual(self.bed.living(), [])
 
     def test_hopeless(self) -> None:
         """If the app cannot be loaded at first, the start fails with the worker's own words; nobody is left."""
-        self.stage.announcing = False
+        self.bed.announcing = False
         server = self.serve(3)
         ready = server.whenReady()
-        self.stage.workers[1].cannotStart("cannot load 'mod.fn': there is no module 'mod'")
+        self.bed.workers[1].cannotStart("cannot load 'mod.fn': there is no module 'mod'")
         error = self.failureResultOf(ready, StartError).value
         self.assertEqual(str(error), "cannot load 'mod.fn': there is no module 'mod'")
         self.settle()
         self.settle()
-        self.assertEqual(self.stage.living(), [])
-        self.assertEqual([worker.process.signals[-1:] for worker in self.stage.workers], [["KILL"], [], ["KILL"]])
+        self.assertEqual(self.bed.living(), [])
+        self.assertEqual([worker.process.signals[-1:] for worker in self.bed.workers], [["KILL"], [], ["KILL"]])
         self.settle(100)
-        self.assertEqual(len(self.stage.workers), 3)
+        self.assertEqual(len(self.bed.workers), 3)
         self.assertIs(server.state, ServerState.STOPPED)
         self.assertTrue(any("there is no module 'mod'" in line for line in self.log()))
 
     def test_hopelessLater(self) -> None:
         """A server that began without workers gives up as well when the first that is needed cannot load the app."""
-        self.stage.announcing = False
-        server = self.serve(limits=Limits(minServers=0, maxServers=2))
+        self.bed.announcing = False
+        server = self.serve(limits=PoolLimits(minServers=0, maxServers=2))
         reasons: list[str] = []
         server.gaveUp = reasons.append
-        self.stage.ask(b"c", b"x")
-        self.stage.living()[0].cannotStart("cannot load 'mod.fn': there is no module 'mod'")
+        self.bed.ask(b"c", b"x")
+        self.bed.living()[0].cannotStart("cannot load 'mod.fn': there is no module 'mod'")
         self.settle()
         self.settle()
         self.assertEqual(reasons, ["cannot load 'mod.fn': there is no module 'mod'"])
@@ -187,12 +187,12 @@ class StartTests(ServerCase):
 
     def test_memory(self) -> None:
         """A limit to memory is refused where memory cannot be measured, at the start and later; nothing is bound."""
-        self.patch(pirate.process, "residentMemory", lambda pid: 0.0)
-        server = self.make(limits=Limits(maxMemory=100))
+        self.patch(pirate.server.process, "residentMemory", lambda pid: 0.0)
+        server = self.make(limits=PoolLimits(maxMemory=100))
         error = self.assertRaises(ConfigurationError, server.privilegedStartService)
         self.assertIn("max-memory is 100", str(error))
         self.assertIn("/proc", str(error))
-        self.assertEqual(self.stage.transports, [])
+        self.assertEqual(self.bed.transports, [])
         server = self.serve()
         self.assertRaises(ConfigurationError, server.setLimits, maxMemory=100)
         self.assertEqual(server.limits.maxMemory, 0)
@@ -205,7 +205,7 @@ class StartTests(ServerCase):
         self.assertEqual((server.limits.minServers, server.limits.maxServers, len(server.workers)), (4, 4, 4))
         server.setLimits(dequeue="mod.clean", checkForDequeue=5, logLevel=4)
         self.settle(6, steps=60)
-        self.assertEqual([worker.job["dequeue"] for worker in self.stage.workers].count("mod.clean"), 1)
+        self.assertEqual([worker.job["dequeue"] for worker in self.bed.workers].count("mod.clean"), 1)
         self.assertEqual(server.settings.logLevel, 4)
         error = self.assertRaises(ConfigurationError, server.setLimits, frontend=1)
         self.assertIn("frontend", str(error))
@@ -224,16 +224,16 @@ class StartTests(ServerCase):
 
     def test_crashesAtFirst(self) -> None:
         """Workers that crash before they are ready are tried again, but not for ever."""
-        self.stage.announcing = False
+        self.bed.announcing = False
         server = self.serve(1)
         ready = server.whenReady()
         for tries in (1, 2, 3):
             self.assertNoResult(ready)
-            self.assertEqual(len(self.stage.workers), tries)
-            self.stage.workers[-1].process.ends(1)
+            self.assertEqual(len(self.bed.workers), tries)
+            self.bed.workers[-1].process.ends(1)
             self.settle(1, steps=10)
         self.assertIn("exit code 1", str(self.failureResultOf(ready, StartError).value))
-        self.assertEqual(len(self.stage.workers), 3)
+        self.assertEqual(len(self.bed.workers), 3)
 
     def stop(self, server: JobServer) -> None:
         """Stop a server that has nothing to do."""
@@ -298,12 +298,12 @@ class CommandTests(ServerCase):
         """A reload replaces every worker, and no old one leaves before a new one is ready."""
         server = self.serve()
         old = self.pids()
-        self.stage.announcing = False
+        self.bed.announcing = False
         done = server.reload()
         self.settle()
         self.assertEqual(self.pids()[:2], old)
         while not done.called:
-            newest = self.stage.living()[-1]
+            newest = self.bed.living()[-1]
             self.assertNotIn(newest.process.pid, old)
             newest.announce()
             self.settle()
@@ -315,24 +315,24 @@ class CommandTests(ServerCase):
         """If a new worker cannot start, the reload fails with its words, the old ones stay, and go on serving."""
         server = self.serve()
         old = self.pids()
-        self.stage.announcing = False
+        self.bed.announcing = False
         done = server.reload()
         self.settle()
-        self.stage.workers[-1].cannotStart("cannot load 'mod.fn': SyntaxError: invalid syntax")
+        self.bed.workers[-1].cannotStart("cannot load 'mod.fn': SyntaxError: invalid syntax")
         error = self.failureResultOf(done, ReloadError).value
         self.assertIn("SyntaxError: invalid syntax", str(error))
         self.settle(30, steps=30)
         self.assertEqual(self.pids(), old)
-        self.assertEqual(self.stage.ask(b"c", b"x"), [[b"", b"x"]])
+        self.assertEqual(self.bed.ask(b"c", b"x"), [[b"", b"x"]])
 
     def test_reloadTwice(self) -> None:
         """A second reload during a first one is done as well, and both are told."""
         server = self.serve(1)
-        self.stage.announcing = False
+        self.bed.announcing = False
         both = [server.reload(), server.reload()]
         self.settle()
         while not all(done.called for done in both):
-            self.stage.living()[-1].announce()
+            self.bed.living()[-1].announce()
             self.settle()
         for done in both:
             self.successResultOf(done)
@@ -340,7 +340,7 @@ class CommandTests(ServerCase):
     def test_reloadStopped(self) -> None:
         """A reload that is overtaken by a stop has failed."""
         server = self.serve()
-        self.stage.announcing = False
+        self.bed.announcing = False
         done = server.reload()
         server.stopService()
         self.failureResultOf(done, ReloadError)
@@ -350,11 +350,11 @@ class CommandTests(ServerCase):
         server = self.make()
         for command in (server.grow, server.shrink, server.reload):
             self.assertRaises(StopError, command)
-        self.stage.answering = False
+        self.bed.answering = False
         server.startService()
         self.reactor.run()
         self.settle()
-        self.stage.ask(b"c", b"x")
+        self.bed.ask(b"c", b"x")
         server.stopService()
         for command in (server.grow, server.shrink, server.reload):
             self.assertRaises(StopError, command)

@@ -15,13 +15,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import pirate
-import pirate.launch
-from pirate.daemon import Change
+import pirate.twistd.launch
 from pirate.errors import Fatal, PirateError
-from pirate.kinds import SWITCH
-from pirate.launch import Foreground
-from pirate.settings import Limits, Settings, table
+from pirate.settings.limits import PoolLimits
+from pirate.settings.settings import Settings
+from pirate.settings.table import table
+from pirate.settings.types import SWITCH
 from pirate.tap import Options, makeService
+from pirate.twistd.daemon import Change
+from pirate.twistd.launch import Foreground
 
 
 class TapCase(SynchronousTestCase):
@@ -65,7 +67,7 @@ class OptionTests(TapCase):
             "loop": "asyncio",
         }
         usage = str(Options())
-        for row in [*table(Settings), *table(Limits)]:
+        for row in [*table(Settings), *table(PoolLimits)]:
             self.assertIn(f"--{row.name}", usage)
             if row.kind is SWITCH:
                 self.assertTrue(getattr(self.parse(f"--{row.name}"), row.attribute))
@@ -183,7 +185,7 @@ class ServiceTests(TapCase):
             options = Options()
             options.parent = parent
             options.parseOptions([])
-            with mock.patch("pirate.daemon.ServerProcess") as made:
+            with mock.patch("pirate.twistd.daemon.ServerProcess") as made:
                 makeService(options)
             self.assertEqual(made.call_args.args[:2], (options.settings, change))
             self.assertEqual(made.call_args.args[3], True)
@@ -196,8 +198,8 @@ class ServiceTests(TapCase):
             options.parent = parent
             options.parseOptions(["--start-timeout=7", "--no-wait"])
             left: list[float] = []
-            self.patch(pirate.launch, "leaveTerminal", lambda most, left=left: left.append(most) or "left")
-            with mock.patch("pirate.daemon.ServerProcess") as made:
+            self.patch(pirate.twistd.launch, "leaveTerminal", lambda most, left=left: left.append(most) or "left")
+            with mock.patch("pirate.twistd.daemon.ServerProcess") as made:
                 makeService(options)
             terminal, waits = made.call_args.args[2:]
             self.assertIsInstance(terminal, expected)
@@ -215,7 +217,7 @@ class ServiceTests(TapCase):
         """It is an IService, made without touching sockets: a daemon has not forked yet."""
         options = Options()
         options.parseOptions([])
-        with mock.patch.dict(sys.modules, {"txzmq": None, "pirate.transport": None, "zmq": None}):
+        with mock.patch.dict(sys.modules, {"txzmq": None, "pirate.transport.sockets": None, "zmq": None}):
             self.assertTrue(verifyObject(IService, makeService(options)))
 
     def test_keys(self) -> None:

@@ -28,7 +28,11 @@ _NEVER = float("inf")
 
 
 class Status(Value):
-    """A worker's word about itself.  :ivar info: what it added to the word, or C{None}."""
+    """
+    A worker's word about itself.
+
+    :ivar info: what it added to the word, or ``None``.
+    """
 
     __slots__ = ("info", "word", "worker")
 
@@ -70,7 +74,11 @@ class Info(Value):
 
 
 class Reply(Value):
-    """The app's answer to a request.  :ivar request: the broker's id of it."""
+    """
+    The app's answer to a request.
+
+    :ivar request: the broker's id of it.
+    """
 
     __slots__ = ("body", "request", "worker")
 
@@ -115,7 +123,7 @@ def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
     an answer of three or more.
 
     :param frames: as a ROUTER gives them.
-    :return: C{None} for C{[routing id] ['']} alone, which is a PROBE_ROUTER greeting.
+    :return: ``None`` for ``[routing id] ['']`` alone, which is a PROBE_ROUTER greeting.
     """
     count = len(frames)
     if count < 2:
@@ -173,11 +181,11 @@ def _info(told: dict[str, Any]) -> Info | None:
 
 def requestFrames(worker: bytes, request: Request, withContext: bool, now: float) -> list[bytes]:
     """
-    What a worker is sent: C{[worker] [''] [id] [''] body...}.
+    What a worker is sent: ``[worker] [''] [id] [''] body...``.
 
     :param withContext: whether its app wants to know more about the request: then a JSON frame stands between the id
-        and the delimiter, with C{client} (an address), C{user} (if it is known who that is), C{service}, C{attempt}
-        (1 is the first), C{remaining_ms} (what is left of the caller's budget, if it has one) and C{trace} (a W3C
+        and the delimiter, with ``client`` (an address), ``user`` (if it is known who that is), ``service``, ``attempt``
+        (1 is the first), ``remaining_ms`` (what is left of the caller's budget, if it has one) and ``trace`` (a W3C
         traceparent, if there is one).
     :param now: the time, on the clock of the request's deadline.
     """
@@ -194,7 +202,7 @@ def requestFrames(worker: bytes, request: Request, withContext: bool, now: float
 
 
 def announcement(info: Info) -> bytes:
-    """The info frame of a worker's first ``waiting``, the counterpart of L{Info}."""
+    """The info frame of a worker's first ``waiting``, the counterpart of :class:`Info`."""
     return encode(
         {
             "pirate": 1,

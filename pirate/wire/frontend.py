@@ -31,7 +31,7 @@ class State(Enum):
 
     NEW = "new"
     QUEUED = "queued"
-    HELD = "held"
+    IN_FLIGHT = "held"
     DONE = "done"
 
 
@@ -44,7 +44,7 @@ class Request:
     :ivar service: the name of the service that is asked for; empty for the unnamed one.
     :ivar peer: the client's address, where known.
     :ivar user: who the client is, where known.
-    :ivar account: what is counted of the client that sent it; C{None} if nothing is.
+    :ivar account: what is counted of the client that sent it; ``None`` if nothing is.
     :ivar id: the broker's name for it, 8 bytes; empty until it is accepted.
     :ivar attempts: how many workers have died while executing it.
     :ivar suspected: how many deaths of workers it may be charged with, if it turns out to be the one.
@@ -56,7 +56,7 @@ class Request:
     :ivar waitingBytes: the bytes of all that is kept of it, once it has waited.
     :ivar since: when it began to wait, on the broker's clock.
     :ivar deadline: when it is not worth starting any more, on the broker's clock.
-    :ivar parts: the parts of its answer so far, each one or more frames; C{None} before the first.
+    :ivar parts: the parts of its answer so far, each one or more frames; ``None`` before the first.
     :ivar partBytes: the bytes of all of them.
     """
 
@@ -107,7 +107,7 @@ class Request:
     key = b""
     #: The attempts that the client allows; 0 when it leaves that to the broker.
     maxAttempts = 0
-    #: Seconds of the caller's budget; C{None} when it leaves that to the broker.
+    #: Seconds of the caller's budget; ``None`` when it leaves that to the broker.
     timeout: float | None = None
     #: Whether the client takes partial replies.
     partial = False
@@ -131,7 +131,11 @@ class Request:
         return [*self.route, *body]
 
     def part(self, body: Frames) -> list[bytes]:
-        """The frames that carry one part of the answer to a client that takes parts.  :param body: one or more."""
+        """
+        The frames that carry one part of the answer to a client that takes parts.
+
+        :param body: one or more.
+        """
         return self.reply(body)
 
     def error(self, code: Code, message: str, tellPlain: bool) -> list[bytes] | None:
@@ -140,7 +144,7 @@ class Request:
 
         :param tellPlain: whether a client that cannot tell an error from an answer is to be told all the same, by one
             JSON object as the only body frame.
-        :return: the frames, or C{None} if this client has no channel for errors.
+        :return: the frames, or ``None`` if this client has no channel for errors.
         """
         if not tellPlain:
             return None
@@ -153,11 +157,11 @@ class NativeRequest(Request):
     A request with a native header: its client can be told of errors.
 
     :ivar key: the client's name for the request, 16 bytes.
-    :ivar timeout: what is left of the caller's budget in seconds, or C{None}.
+    :ivar timeout: what is left of the caller's budget in seconds, or ``None``.
     :ivar maxAttempts: the attempts that the client allows; 0 when it leaves that to the broker.
     :ivar partial: whether the client takes partial replies.
     :ivar trace: a W3C traceparent, or empty.
-    :ivar command: C{request}, C{cancel} or C{ping}.
+    :ivar command: ``request``, ``cancel`` or ``ping``.
     :ivar joined: the same request, sent again while this one was waiting or running.
     """
 
@@ -184,17 +188,21 @@ class NativeRequest(Request):
         told = {"status": "error", "code": code, "message": shorten(message), "attempts": self.attempts}
         return [*self.route[:-2], header(self.key, told), b"", b""]
 
-    def pong(self, facts: dict[str, Any]) -> list[bytes]:
-        """The frames that answer a ping.  :param facts: the keys of its header."""
+    def pingReply(self, facts: dict[str, Any]) -> list[bytes]:
+        """
+        The frames that answer a ping.
+
+        :param facts: the keys of its header.
+        """
         return [*self.route[:-2], header(self.key, facts), b"", b""]
 
 
 def parseRequest(frames: list[bytes]) -> Request | Malformed | None:
     """
-    What a client sent: C{[routing id] envelope... [''] body...}.
+    What a client sent: ``[routing id] envelope... [''] body...``.
 
     :param frames: as a ROUTER gives them.
-    :return: C{None} for C{[routing id] ['']} alone, which is a PROBE_ROUTER greeting.
+    :return: ``None`` for ``[routing id] ['']`` alone, which is a PROBE_ROUTER greeting.
     """
     at = 1
     count = len(frames)
@@ -263,7 +271,7 @@ def parseHeader(frame: bytes) -> tuple[bytes, dict[str, Any]] | None:
     """
     The id and the JSON keys of a native header frame.
 
-    :return: C{None} if the frame begins like one but is not understood.
+    :return: ``None`` if the frame begins like one but is not understood.
     """
     if len(frame) < 20:
         return None
@@ -275,7 +283,7 @@ def parseHeader(frame: bytes) -> tuple[bytes, dict[str, Any]] | None:
     return None if options is None else (frame[4:20], options)
 
 
-class Answer(Value):
+class ServerReply(Value):
     """
     What a server sent back.
 
@@ -292,13 +300,13 @@ class Answer(Value):
         self.body = body
 
 
-def parseAnswer(frames: Frames) -> Answer | None:
+def parseServerReply(frames: Frames) -> ServerReply | None:
     """
-    What a DEALER got: C{[header] [''] body...}.
+    What a DEALER got: ``[header] [''] body...``.
 
-    :return: C{None} for anything else.
+    :return: ``None`` for anything else.
     """
     if len(frames) < 3 or frames[1] or not frames[0].startswith(MAGIC):
         return None
     parsed = parseHeader(frames[0])
-    return None if parsed is None else Answer(*parsed, frames[2:])
+    return None if parsed is None else ServerReply(*parsed, frames[2:])

@@ -98,7 +98,7 @@ class Malformed(Value):
     What a parser gives for frames that mean nothing.
 
     :ivar reason: a short fixed word, fit for a counter's name.
-    :ivar reply: the frames to answer with, or C{None} when there is nobody who would understand an answer.
+    :ivar reply: the frames to answer with, or ``None`` when there is nobody who would understand an answer.
     """
 
     __slots__ = ("reason", "reply")
@@ -125,7 +125,7 @@ def encode(value: dict[str, Any]) -> bytes:
 
 
 def decodeObject(frame: bytes) -> dict[str, Any] | None:
-    """The JSON object in a frame; C{None} if there is none, or if it is too large to be meant."""
+    """The JSON object in a frame; ``None`` if there is none, or if it is too large to be meant."""
     if len(frame) > MAX_JSON:
         return None
     try:

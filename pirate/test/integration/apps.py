@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, NoReturn
 from pirate.hooks import Hooks
 
 if TYPE_CHECKING:
-    from pirate.app import Context
-    from pirate.child import Exit
+    from pirate.pool.child import ChildExit
     from pirate.service import JobServer
+    from pirate.worker.app import Context
 
-#: The environment variable that says where L{record} writes.
+#: The environment variable that says where :func:`record` writes.
 RECORD = "PIRATE_TEST_RECORD"
-#: The environment variable with the path of a file; while it is there, L{Fragile} cannot be made.
+#: The environment variable with the path of a file; while it is there, :class:`Fragile` cannot be made.
 BROKEN = "PIRATE_TEST_BROKEN"
-#: The environment variable with the path of the L{pirate.test.integration.support.Gate} at which L{dequeue} calls.
+#: The environment variable with the path of the gate at which :func:`dequeue` calls.
 DEQUEUE_GATE = "PIRATE_TEST_DEQUEUE_GATE"
 
 
@@ -112,7 +112,7 @@ def say(out: bytes, err: bytes) -> None:
 
 def meet(path: bytes) -> object:
     """
-    Connect to a L{pirate.test.integration.support.Gate}, say who is there, and do what one is told.
+    Connect to a :class:`~pirate.test.integration.gate.Gate`, say who is there, and do what one is told.
 
     :return: what that gives; nothing if the gate closes without a word.
     """
@@ -124,7 +124,11 @@ def meet(path: bytes) -> object:
 
 
 def fork() -> str:
-    """Fork a process that stays.  :return: its id, once it runs."""
+    """
+    Fork a process that stays.
+
+    :return: its id, once it runs.
+    """
     readable, writable = os.pipe()
     child = os.fork()
     if not child:
@@ -143,7 +147,7 @@ def perform(verb: bytes, *arguments: bytes) -> object:
 
 
 def informed(verb: bytes, *arguments: bytes, context: Context) -> list[str]:
-    """What the app may know of a request; with C{die}, only the third attempt comes to tell it."""
+    """What the app may know of a request; with ``die``, only the third attempt comes to tell it."""
     if verb == b"die" and context.attempt < 3:
         die()
     return [str(context.pid), str(context.attempt), context.service, str(context.client), context.request]
@@ -167,7 +171,7 @@ class Counted:
 
 
 class Fragile:
-    """An app that cannot be made while the file that L{BROKEN} names is there; it hangs if the file says so."""
+    """An app that cannot be made while the file that ``BROKEN`` names is there; it hangs if the file says so."""
 
     def __init__(self) -> None:
         broken = Path(os.environ[BROKEN])
@@ -208,7 +212,7 @@ class Diary(Hooks):
         note("started")
         raise ValueError("a faulty hook")
 
-    def childExited(self, server: JobServer, pid: int, how: Exit) -> None:
+    def childExited(self, server: JobServer, pid: int, how: ChildExit) -> None:
         """A worker has ended."""
         note(f"exited {how}")
 

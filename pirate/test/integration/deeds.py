@@ -9,15 +9,15 @@ from asyncio.exceptions import CancelledError
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
-from pirate.errors import JobTimeout
+from pirate.errors import SoftTimeout
 from pirate.test.integration.apps import hog, meet, note
 
 if TYPE_CHECKING:
-    from pirate.app import Context
+    from pirate.worker.app import Context
 
 
 def record(payload: bytes) -> bytes:
-    """Put it on record that a request was executed; one named C{poison} kills the worker that does."""
+    """Put it on record that a request was executed; one named ``poison`` kills the worker that does."""
     note(payload.decode())
     if payload == b"poison":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -57,7 +57,7 @@ def endure(how: bytes) -> bytes:
         hog()
     try:
         time.sleep(600)
-    except JobTimeout:
+    except SoftTimeout:
         if how == b"tidy":
             return b"in order"
         raise
@@ -85,7 +85,7 @@ def ceaseless(payload: bytes) -> Iterator[bytes]:
 
 
 def odd(kind: bytes) -> object:
-    """What apps should not do, but do: a view with holes, an exception that is no C{Exception}."""
+    """What apps should not do, but do: a view with holes, an exception that is no ``Exception``."""
     if kind == b"view":
         return memoryview(b"abcdef")[::2]
     raise CancelledError("not an Exception")

@@ -16,7 +16,7 @@ from pirate.client import AsyncClient, Client, Executor, TwistedClient
 from pirate.test.integration.gate import PATIENCE
 
 
-class Face:
+class Api:
     """
     A client of one kind.
 
@@ -26,7 +26,11 @@ class Face:
     name = ""
 
     def start(self, *body: bytes, **options: Any) -> Future[Any]:
-        """Begin a call.  :return: its future; to cancel it cancels the call as this kind does."""
+        """
+        Begin a call.
+
+        :return: its future; to cancel it cancels the call as this kind does.
+        """
         raise NotImplementedError
 
     def call(self, *body: bytes, **options: Any) -> Any:
@@ -42,8 +46,8 @@ class Face:
         raise NotImplementedError
 
 
-class BlockingFace(Face):
-    """C{Client}."""
+class BlockingApi(Api):
+    """``Client``."""
 
     name = "blocking"
 
@@ -51,25 +55,25 @@ class BlockingFace(Face):
         self._client = Client(endpoints, **options)
 
     def start(self, *body: bytes, **options: Any) -> Future[Any]:
-        """See L{Face}."""
+        """See :class:`Api`."""
         return self._client.submit(*body, **options)
 
     def call(self, *body: bytes, **options: Any) -> Any:
-        """See L{Face}."""
+        """See :class:`Api`."""
         return self._client.call(*body, **options)
 
     def parts(self, *body: bytes, most: int = 1000) -> list[Any]:
-        """See L{Face}."""
+        """See :class:`Api`."""
         with self._client.stream(*body) as stream:
             return [part for _, part in zip(range(most), stream, strict=False)]
 
     def close(self) -> None:
-        """See L{Face}."""
+        """See :class:`Api`."""
         self._client.close()
 
 
-class ExecutorFace(Face):
-    """C{Executor}."""
+class ExecutorApi(Api):
+    """``Executor``."""
 
     name = "executor"
 
@@ -77,16 +81,16 @@ class ExecutorFace(Face):
         self._executor = Executor(endpoints, **options)
 
     def start(self, *body: bytes, **options: Any) -> Future[Any]:
-        """See L{Face}."""
+        """See :class:`Api`."""
         return self._executor.submit(*body)
 
     def close(self) -> None:
-        """See L{Face}."""
+        """See :class:`Api`."""
         self._executor.shutdown(cancel_futures=True)
 
 
-class AsyncFace(Face):
-    """C{AsyncClient}, in a loop of its own, in a thread of its own."""
+class AsyncApi(Api):
+    """``AsyncClient``, in a loop of its own, in a thread of its own."""
 
     name = "asyncio"
 
@@ -97,11 +101,11 @@ class AsyncFace(Face):
         self._thread.start()
 
     def start(self, *body: bytes, **options: Any) -> Future[Any]:
-        """See L{Face}."""
+        """See :class:`Api`."""
         return self._run(self._client.call(*body, **options))
 
     def parts(self, *body: bytes, most: int = 1000) -> list[Any]:
-        """See L{Face}."""
+        """See :class:`Api`."""
 
         async def take() -> list[Any]:
             found: list[Any] = []
@@ -115,7 +119,7 @@ class AsyncFace(Face):
         return list(self._run(take()).result(PATIENCE))
 
     def close(self) -> None:
-        """See L{Face}."""
+        """See :class:`Api`."""
         if not self._loop.is_closed():
             self._run(self._client.close()).result(PATIENCE)
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -126,8 +130,8 @@ class AsyncFace(Face):
         return asyncio.run_coroutine_threadsafe(act, self._loop)
 
 
-class TwistedFace(Face):
-    """C{TwistedClient}, in a reactor of its own, in a thread of its own."""
+class TwistedApi(Api):
+    """``TwistedClient``, in a reactor of its own, in a thread of its own."""
 
     name = "twisted"
 
@@ -138,11 +142,11 @@ class TwistedFace(Face):
         self._thread.start()
 
     def start(self, *body: bytes, **options: Any) -> Future[Any]:
-        """See L{Face}."""
+        """See :class:`Api`."""
         return self._run(lambda: self._client.call(*body, **options))
 
     def parts(self, *body: bytes, most: int = 1000) -> list[Any]:
-        """See L{Face}."""
+        """See :class:`Api`."""
         found: list[Any] = []
         running: list[Deferred[Any]] = []
 
@@ -161,7 +165,7 @@ class TwistedFace(Face):
         return found
 
     def close(self) -> None:
-        """See L{Face}."""
+        """See :class:`Api`."""
         if self._thread.is_alive():
             self._run(self._client.close).result(PATIENCE)
             left = [each for each in self._reactor.getReaders() if "pirate" in each.logPrefix()]
@@ -191,4 +195,4 @@ class TwistedFace(Face):
 
 
 #: All of them.
-FACES: tuple[type[Any], ...] = (BlockingFace, ExecutorFace, TwistedFace, AsyncFace)
+APIS: tuple[type[Any], ...] = (BlockingApi, ExecutorApi, TwistedApi, AsyncApi)

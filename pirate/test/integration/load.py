@@ -21,7 +21,7 @@ def ask(endpoint: str, *body: bytes, within: float = PATIENCE, **options: Any) -
 
     :param within: seconds to wait for the reply.
     :param options: socket options, by their names in pyzmq.
-    :return: the reply's frames; C{[]} if there is none in time.
+    :return: the reply's frames; ``[]`` if there is none in time.
     """
     with contextWithoutLinger() as context, context.socket(zmq.REQ) as req:
         req.ipv6 = "[" in endpoint
@@ -77,7 +77,7 @@ class NativeClient:
 
 
 def askNative(endpoint: str, *body: bytes, **options: Any) -> tuple[dict[str, Any], list[bytes]]:
-    """Ask once with a native header; see L{NativeClient}."""
+    """Ask once with a native header; see :class:`NativeClient`."""
     with closing(NativeClient(endpoint)) as client:
         return client.receive(client.send(*body, **options))
 
@@ -94,7 +94,7 @@ class Load:
     REQ clients in a thread of their own, each of which asks again as soon as it has been answered.
 
     :param clients: how many.
-    :param total: how many requests, all together; C{None}: until told to stop.
+    :param total: how many requests, all together; ``None``: until told to stop.
     :ivar asked: the requests, all different.
     :ivar answers: the reply to each that was answered.
     """

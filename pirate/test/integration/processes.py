@@ -62,5 +62,5 @@ def processorTime(pids: Iterable[int]) -> float:
 
 
 def title(pid: int) -> str:
-    """What C{ps} shows of a process."""
+    """What ``ps`` shows of a process."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()

@@ -23,7 +23,7 @@ def environmentWith(added: dict[str, str]) -> dict[str, str]:
     """
     The environment in which a process finds this very package.
 
-    C{PYTHONPATH} is the first variable, so that a worker that puts it right moves the first of them, on which
+    ``PYTHONPATH`` is the first variable, so that a worker that puts it right moves the first of them, on which
     setproctitle depends.
     """
     others = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

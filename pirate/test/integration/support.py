@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from pirate.hooks import Hooks
 from pirate.service import JobServer
-from pirate.settings import Limits
+from pirate.settings.limits import PoolLimits
 from pirate.test.integration import apps
 from pirate.test.integration.gate import PATIENCE, Gate
 from pirate.test.integration.load import Load, NativeClient, ask
@@ -36,7 +36,7 @@ _publisher: Any = globalLogPublisher
 APPS = "pirate.test.integration.apps"
 #: What must not be in the log of a server that had no trouble.
 TROUBLE = re.compile(r"#(warn|error|critical)\]|Traceback| stderr: |SIGKILL|Unhandled")
-#: The hooks that a L{Witness} has.
+#: The hooks that a :class:`Witness` has.
 MOMENTS = (
     *("serverStarting", "serverStarted", "serverStopping", "serverStopped"),
     *("spawning", "childStarted", "childExited", "idle"),
@@ -44,7 +44,7 @@ MOMENTS = (
 
 
 def executions(record: str) -> list[str]:
-    """The lines that L{apps.note} has written so far."""
+    """The lines that ``apps.note`` has written so far."""
     return Path(record).read_text().splitlines() if os.path.exists(record) else []
 
 
@@ -54,7 +54,7 @@ class ProgramCase(SynchronousTestCase):
 
     :ivar folder: their working directory, made for this test.
     :ivar record: the file in which their apps keep a record.
-    :ivar broken: a file that keeps L{apps.Fragile} from being made.
+    :ivar broken: a file that keeps ``apps.Fragile`` from being made.
     """
 
     def setUp(self) -> None:
@@ -80,8 +80,8 @@ class ProgramCase(SynchronousTestCase):
         """
         A server under twistd, on free ports.
 
-        :param app: one of L{apps}.
-        :param arguments: those of C{pirate}.
+        :param app: one of :func:`~pirate.test.integration.apps`.
+        :param arguments: those of ``pirate``.
         :param options: twistd's own.
         """
         ports = () if any(each.startswith("--frontend") for each in arguments) else ("--frontend=*", "--backend=*")
@@ -100,7 +100,7 @@ class ProgramCase(SynchronousTestCase):
         return client
 
     def asking(self, endpoint: str, *body: bytes) -> Future[list[bytes]]:
-        """What a REQ client is answered, when it is; see L{pirate.test.integration.load.ask}."""
+        """What a REQ client is answered, when it is; see :func:`~pirate.test.integration.load.ask`."""
         return self._threads.submit(ask, endpoint, *body)
 
     def assertStops(self, program: Program) -> None:
@@ -142,8 +142,8 @@ class ServerCase(TestCase):
 
     :ivar folder: a directory made for this test.
     :ivar record: the file in which apps keep a record.
-    :ivar broken: a file that keeps L{apps.Fragile} from being made.
-    :ivar moments: the hooks that were called, each with its arguments, but for C{idle}.
+    :ivar broken: a file that keeps ``apps.Fragile`` from being made.
+    :ivar moments: the hooks that were called, each with its arguments, but for ``idle``.
     :ivar times: when that was.
     :ivar lines: what the servers have logged.
     """
@@ -177,12 +177,13 @@ class ServerCase(TestCase):
         """
         A server on free ports, not started, which is stopped when the test ends.
 
-        :param app: one of L{apps}, or an import path; C{None}: the server is not told of any.
-        :param given: limits, and what else L{JobServer} takes.
+        :param app: one of :func:`~pirate.test.integration.apps`, or an import path; ``None``: the server is not told of
+            any.
+        :param given: limits, and what else :class:`~pirate.service.JobServer` takes.
         """
-        limits = {name: given.pop(name) for name in list(given) if name in Limits.__dataclass_fields__}
+        limits = {name: given.pop(name) for name in list(given) if name in PoolLimits.__dataclass_fields__}
         fixed = {"minServers": workers, "maxServers": workers, "stopTimeout": PATIENCE}
-        given.setdefault("limits", Limits(**{**fixed, **limits}))
+        given.setdefault("limits", PoolLimits(**{**fixed, **limits}))
         given.setdefault("hooks", Witness(self._happened))
         given = {"frontend": "*", "backend": "*", "logLevel": 3, **given}
         if app is not None:
@@ -199,7 +200,7 @@ class ServerCase(TestCase):
         return server
 
     def ask(self, server: JobServer, *body: bytes, **options: Any) -> Deferred[list[bytes]]:
-        """What a REQ client is answered; see L{pirate.test.integration.load.ask}."""
+        """What a REQ client is answered; see :func:`~pirate.test.integration.load.ask`."""
         return deferToThread(ask, server.endpoints.frontend[0], *body, **options)
 
     def load(self, server: JobServer, clients: int, total: int | None = None) -> Load:

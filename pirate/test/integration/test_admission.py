@@ -16,19 +16,19 @@ import zmq
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-import pirate.keyring
-import pirate.zap
+import pirate.auth.keyring
+import pirate.transport.zap
+from pirate.auth.keys import loadPublic, writePair
 from pirate.hooks import Hooks, RequestContext
-from pirate.keys import loadPublic, writePair
-from pirate.member import Member
+from pirate.server.member import Member
 from pirate.service import JobServer
 from pirate.test.integration.gate import PATIENCE
 from pirate.test.integration.load import contextWithoutLinger
 from pirate.test.integration.support import ServerCase
 from pirate.test.integration.test_external import PlainWorker, upper
 from pirate.test.integration.visitor import Visitor, keysOf, knock
+from pirate.testing.zmtp import RawPeer, message
 from pirate.wire.frontend import header, parseHeader
-from pirate.zmtp import RawPeer, message
 
 PLAIN = {"plain_username": b"admin", "plain_password": b"admin"}
 
@@ -37,7 +37,8 @@ class AdmissionCase(ServerCase):
     """
     A folder with key pairs.
 
-    :ivar keys: the folder.  :ivar clients: the folder with the public keys of those who may call: Alice's.
+    :ivar keys: the folder.
+    :ivar clients: the folder with the public keys of those who may call: Alice's.
     """
 
     def setUp(self) -> None:
@@ -113,7 +114,7 @@ class KeyTests(AdmissionCase):
 
     async def test_runTime(self) -> None:
         """A key that is added opens, one that is removed does not any more, everywhere, and nobody need say so."""
-        self.patch(pirate.keyring, "FRESH", 0)
+        self.patch(pirate.auth.keyring, "FRESH", 0)
         server = await self.guarded(frontend=self.everywhere())
         bob = keysOf(self.keys, "bob")
         self.assertEqual(await self.knock(server, **bob), [False] * 3)
@@ -143,7 +144,7 @@ class KeyTests(AdmissionCase):
         def fail(key: bytes) -> str:
             raise ZeroDivisionError
 
-        failing = self.patch(pirate.keyring, "toText", fail)
+        failing = self.patch(pirate.auth.keyring, "toText", fail)
         self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [False])
         failing.restore()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -187,7 +188,7 @@ class AddressTests(AdmissionCase):
 
     async def test_crowd(self) -> None:
         """Of many who come at once, more than are asked in one turn of the reactor, nobody is forgotten."""
-        self.patch(pirate.zap, "MAX_QUESTIONS", 1)
+        self.patch(pirate.transport.zap, "MAX_QUESTIONS", 1)
         server = await self.serve("upper", allow=("127.0.0.0/8",))
         await deferToThread(self.comeTogether, server.endpoints.frontend[0], 100)
         self.assertEqual(server.stats()["refused"], {})
@@ -276,7 +277,11 @@ class RogueTests(AdmissionCase):
     """Somebody who reaches the backend without keys, and knows all that a child knows."""
 
     def members(self, then: Callable[[Member], None] = lambda member: None) -> list[Member]:
-        """The children of servers in this test.  :param then: called with each that has just been started."""
+        """
+        The children of servers in this test.
+
+        :param then: called with each that has just been started.
+        """
         members: list[Member] = []
         spawn = Member.spawn
 

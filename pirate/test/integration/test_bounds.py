@@ -10,15 +10,15 @@ from typing import Any
 import zmq
 from twisted.internet.threads import deferToThread
 
-import pirate.router
-from pirate.discard import discardRest
+import pirate.transport.router
 from pirate.service import JobServer
-from pirate.settings import Bounds
+from pirate.settings.limits import PeerLimits
 from pirate.test.integration.load import askNative
 from pirate.test.integration.support import ServerCase
 from pirate.test.integration.visitor import Visitor
-from pirate.transport import Transport
-from pirate.zmtp import RawPeer, frame, message
+from pirate.testing.zmtp import RawPeer, frame, message
+from pirate.transport.discard import discardRest
+from pirate.transport.sockets import Transport
 
 #: KiB, as a setting.
 KIB = 1 / 1024
@@ -27,9 +27,9 @@ KIB = 1 / 1024
 class BoundsTests(ServerCase):
     """A server with narrow bounds."""
 
-    async def serveWithin(self, app: str = "several", **bounds: Any) -> JobServer:
+    async def serveWithin(self, app: str = "several", **peerLimits: Any) -> JobServer:
         """A server with one worker."""
-        return await self.serve(app, bounds=Bounds(**bounds), checkForWaiting=0.02)
+        return await self.serve(app, peerLimits=PeerLimits(**peerLimits), checkForWaiting=0.02)
 
     async def raw(self, server: JobServer, side: str = "frontend") -> RawPeer:
         """A peer that has shaken hands."""
@@ -45,7 +45,7 @@ class BoundsTests(ServerCase):
         return answer
 
     async def test_frames(self) -> None:
-        """A message with as many frames as may be is answered; with one more its native client is told C{denied}."""
+        """A message with as many frames as may be is answered; with one more its native client is told ``denied``."""
         server = await self.serveWithin(maxMessageFrames=8)
         self.assertEqual((await self.native(server, *[b"x"] * 6))[1][-1], b"6")
         told, _ = await self.native(server, *[b"x"] * 7)
@@ -76,7 +76,7 @@ class BoundsTests(ServerCase):
             results.append(discardRest(socket))
             return results[-1]
 
-        self.patch(pirate.router, "discardRest", discard)
+        self.patch(pirate.transport.router, "discardRest", discard)
         for side in ("frontend", "backend"):
             peer = await self.raw(server, side)
             peer.send(frame(b"", True) * 10_000 + frame(b""))
@@ -98,8 +98,8 @@ class BoundsTests(ServerCase):
     async def test_extremes(self) -> None:
         """The least that may be is enough for a worker to come, and the most is not too much for ZeroMQ."""
         most = dict.fromkeys(("maxMessageSize", "maxMessageTotal", "handshakeTimeout", "heartbeat"), 1e6)
-        for bounds in ({"maxMessageSize": KIB}, most):
-            server = await self.serveWithin("several", **bounds)
+        for peerLimits in ({"maxMessageSize": KIB}, most):
+            server = await self.serveWithin("several", **peerLimits)
             self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
 
     async def test_frameSize(self) -> None:
@@ -112,7 +112,7 @@ class BoundsTests(ServerCase):
         self.assertEqual(await self.ask(server, bytes(16384)), [bytes(16384), b"1"])
 
     async def test_frameSizeTold(self) -> None:
-        """A frame that is somewhat too large is counted by name, and a native client is told C{denied}, and why."""
+        """A frame that is somewhat too large is counted by name, and a native client is told ``denied``, and why."""
         for size in (2, 16):
             server = await self.serveWithin(maxMessageSize=size * KIB)
             told, _ = await self.native(server, bytes(size * 1024 + 1), b"more")
@@ -168,7 +168,7 @@ class BoundsTests(ServerCase):
         """Where workers come over TCP they are strangers too, until they have said who they are; then they stay."""
         self.patch(Transport, "bindOwn", lambda transport: None)
         strangers: list[RawPeer] = []
-        server = self.server("several", bounds=Bounds(maxConnections=3), checkForWaiting=0.02)
+        server = self.server("several", peerLimits=PeerLimits(maxConnections=3), checkForWaiting=0.02)
         server.startService()
         strangers += [await self.raw(server, "backend") for _ in range(3)]
         await server.whenReady()
@@ -183,7 +183,7 @@ class BoundsTests(ServerCase):
         asked = self.ask(server, b"meet", self.gate.path)
         first = await deferToThread(self.gate.next)
         assert server._run is not None
-        [busy] = [each for each, worker in server._run._broker._workers.items() if worker.held]
+        [busy] = [each for each, worker in server._run._broker._workers.items() if worker.inFlight]
         server._run._transport.dropWorker(server._run._connections._numbers[busy])
         second = await deferToThread(self.gate.next)
         first.close()
@@ -234,15 +234,15 @@ class BoundsTests(ServerCase):
         self.assertEqual(server.stats()["connections"]["frontend"]["accepted"], 2)
 
     async def test_rate(self) -> None:
-        """A client beyond its rate is told C{busy}; another connection has a rate of its own."""
+        """A client beyond its rate is told ``busy``; another connection has a rate of its own."""
         server = await self.serveWithin(rate=0.01, burst=1)
         peer = await self.raw(server)
         for number in (b"1", b"2"):
             peer.send(message(b"PIR1" + number * 16, b"", b"x"))
         first, second = [await deferToThread(peer.receive) for _ in range(2)]
-        answers = {each[0][4:5]: each for each in (first, second)}
-        self.assertEqual(answers[b"1"][1:], [b"", b"x", b"1"])
-        self.assertIn(b'"code":"busy"', answers[b"2"][0])
+        replies = {each[0][4:5]: each for each in (first, second)}
+        self.assertEqual(replies[b"1"][1:], [b"", b"x", b"1"])
+        self.assertIn(b'"code":"busy"', replies[b"2"][0])
         self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
 
     async def test_vanished(self) -> None:

@@ -285,7 +285,7 @@ class NativeTests(ClientCase):
         limits = {"server": "pirate", "max_message_size": 64 << 10}
 
         def limited(frames: list[bytes]) -> list[list[bytes]]:
-            return [native(frames).pong(limits) if native(frames).command == "ping" else frames]
+            return [native(frames).pingReply(limits) if native(frames).command == "ping" else frames]
 
         broker = self.broker(limited, options={zmq.MAXMSGSIZE: 64 << 10})
         for attempts in (1, 5):
@@ -344,7 +344,7 @@ class NativeTests(ClientCase):
             broker = self.broker(echo)
             client = self.client(broker.endpoint)
             client.call(b"before")
-            link = client._lead._links[0]
+            link = client._leader._connections[0]
             send, number = link._send, count()
 
             def interrupted(frame: bytes, flags: int, send: Any = send, number: Any = number, at: int = frames) -> None:

@@ -8,13 +8,13 @@ import json
 import os
 import signal
 
-from pirate.client.command import main
-from pirate.keys import writePair
+from pirate.auth.keys import writePair
+from pirate.commands.client import main
 from pirate.test.integration.support import ProgramCase
 from pirate.test.integration.test_client import PATIENCE, ClientCase, echo, inTurn, native, perl, silent
 from pirate.wire.words import Code
 
-COMMAND = ("-m", "pirate.client.command")
+COMMAND = ("-m", "pirate.commands.client")
 
 
 class CommandTests(ClientCase):

@@ -15,8 +15,8 @@ from twisted.internet.threads import deferToThread
 
 from pirate.client import AppError, Busy, Cancelled, Client, Outage, Stopping, Timeout, Unavailable
 from pirate.service import JobServer
-from pirate.settings import Terms
-from pirate.test.integration.faces import FACES, Face
+from pirate.settings.limits import RequestPolicy
+from pirate.test.integration.faces import APIS, Api
 from pirate.test.integration.gate import PATIENCE
 from pirate.test.integration.support import ProgramCase, ServerCase
 from pirate.test.integration.test_client import Script, ScriptedBroker, echo, native, silent
@@ -27,29 +27,29 @@ from pirate.wire.words import Code
 DEEDS = "pirate.test.integration.deeds"
 
 
-class FaceCase(ServerCase):
+class ApiCase(ServerCase):
     """Faces that are closed when the test ends."""
 
-    def each(self, endpoints: Any, act: Callable[[Face], object], **options: Any) -> Deferred[None]:
+    def each(self, endpoints: Any, act: Callable[[Api], object], **options: Any) -> Deferred[None]:
         """Do something with each face, one after the other, in a thread, so that the reactor is free meanwhile."""
 
         def all() -> None:
-            for kind in FACES:
+            for kind in APIS:
                 try:
-                    self.face(kind, endpoints, act, **options)
+                    self.api(kind, endpoints, act, **options)
                 except Exception as error:
                     error.add_note(f"with the face {kind.name}")
                     raise
 
         return deferToThread(all)
 
-    def face(self, kind: type[Any], endpoints: Any, act: Callable[[Face], object], **options: Any) -> None:
+    def api(self, kind: type[Any], endpoints: Any, act: Callable[[Api], object], **options: Any) -> None:
         """Do something with one face."""
-        face = kind(endpoints, **{"timeout": PATIENCE, **options})
+        api = kind(endpoints, **{"timeout": PATIENCE, **options})
         try:
-            act(face)
+            act(api)
         finally:
-            face.close()
+            api.close()
 
     def await_(self, condition: Callable[[], bool]) -> None:
         """In a thread: wait until something holds."""
@@ -73,15 +73,15 @@ class FaceCase(ServerCase):
         return f"ipc://{self.folder}/{len(os.listdir(self.folder))}-{os.urandom(4).hex()}"
 
 
-class ConformanceTests(FaceCase):
+class ConformanceTests(ApiCase):
     """What each face does alike."""
 
     async def test_reply(self) -> None:
         """A reply of one frame is bytes, one of several is a list."""
 
-        def act(face: Face) -> None:
-            self.assertEqual(face.call(b"upper", b"x"), b"X")
-            self.assertEqual(face.call(b"several", b"x", b""), [b"x", b"", b"2"])
+        def act(api: Api) -> None:
+            self.assertEqual(api.call(b"upper", b"x"), b"X")
+            self.assertEqual(api.call(b"several", b"x", b""), [b"x", b"", b"2"])
 
         front = self.front(await self.serve())
         await self.each(front, act)
@@ -92,8 +92,8 @@ class ConformanceTests(FaceCase):
         server = await self.serve()
         front = self.front(server)
 
-        def act(face: Face) -> None:
-            error: AppError = self.assertRaises(AppError, face.call, b"fail", b"bad")
+        def act(api: Api) -> None:
+            error: AppError = self.assertRaises(AppError, api.call, b"fail", b"bad")
             self.assertEqual((error.type, error.text, error.endpoint), ("ValueError", "bad", front))
             self.assertEqual(len(error.request), 16)
 
@@ -103,15 +103,15 @@ class ConformanceTests(FaceCase):
         """A call ends in time, and tells whether anything was sent; the next one is not the worse for it."""
         broker = self.broker(lambda frames: [] if frames[-1] == b"held" else [frames])
 
-        def act(face: Face) -> None:
+        def act(api: Api) -> None:
             began = monotonic()
-            error: Timeout = self.assertRaises(Timeout, face.call, b"held")
+            error: Timeout = self.assertRaises(Timeout, api.call, b"held")
             self.assertTrue(0.2 <= monotonic() - began < 5.0)
             self.assertEqual((error.tries, isinstance(error, Unavailable)), (2, False))
-            self.assertEqual(face.call(b"next"), b"next")
+            self.assertEqual(api.call(b"next"), b"next")
 
-        def nobody(face: Face) -> None:
-            self.assertEqual(self.assertRaises(Unavailable, face.call, b"x").tries, 0)
+        def nobody(api: Api) -> None:
+            self.assertEqual(self.assertRaises(Unavailable, api.call, b"x").tries, 0)
 
         await self.each(broker.endpoint, act, timeout=0.2)
         await self.each(self.path(), nobody, timeout=0.05)
@@ -123,9 +123,9 @@ class ConformanceTests(FaceCase):
             told: list[Outage] = []
             first = self.broker(silent)
 
-            def act(face: Face) -> None:
+            def act(api: Api) -> None:
                 with ThreadPoolExecutor(1) as threads:
-                    reply = threads.submit(face.call, b"x")
+                    reply = threads.submit(api.call, b"x")
                     lost = native(first.next())
                     first.close()
                     self.await_(lambda: bool(told))
@@ -136,9 +136,9 @@ class ConformanceTests(FaceCase):
                     self.assertEqual((again.key, again.body), (lost.key, lost.body))
                 self.assertEqual(told[1:], [Outage("connected", first.endpoint, 0)])
 
-            self.face(kind, first.endpoint, act, outage=told.append)
+            self.api(kind, first.endpoint, act, outage=told.append)
 
-        for kind in FACES:
+        for kind in APIS:
             await deferToThread(restart, kind)
 
     async def test_strays(self) -> None:
@@ -148,9 +148,9 @@ class ConformanceTests(FaceCase):
             stray = [frames[0], header(os.urandom(16), {}), b"", b"no"]
             return [stray, frames, stray]
 
-        def act(face: Face) -> None:
+        def act(api: Api) -> None:
             for number in range(500):
-                self.assertEqual(face.call(b"%d" % number), b"%d" % number)
+                self.assertEqual(api.call(b"%d" % number), b"%d" % number)
 
         await self.each(self.broker(noisy).endpoint, act)
 
@@ -158,9 +158,9 @@ class ConformanceTests(FaceCase):
         """A call that was under way when its server died is answered by the next one at the same place."""
         path = self.path()
 
-        def act(face: Face) -> None:
+        def act(api: Api) -> None:
             first = self.broker(silent, path)
-            call = face.start(b"x")
+            call = api.start(b"x")
             sent = native(first.next())
             first.close()
             second = self.broker(echo, path)
@@ -176,8 +176,8 @@ class ConformanceTests(FaceCase):
         def refusing(frames: list[bytes]) -> list[list[bytes]]:
             return [native(frames).error(Code.STOPPING, "")]
 
-        def act(face: Face) -> None:
-            call = face.start(b"x")
+        def act(api: Api) -> None:
+            call = api.start(b"x")
             sent = native(first.next())
             second = self.broker(echo, other)
             first.close()
@@ -185,65 +185,65 @@ class ConformanceTests(FaceCase):
             self.assertEqual(native(second.next()).key, sent.key)
             third = self.broker(refusing, path)
             while third.seen.empty():
-                self.assertEqual(face.call(b"y"), b"y")
+                self.assertEqual(api.call(b"y"), b"y")
             third.close()
             second.close()
 
-        for kind in FACES:
+        for kind in APIS:
             path, other = self.path(), self.path()
             first = self.broker(silent, path)
-            await deferToThread(self.face, kind, [path, other], act)
+            await deferToThread(self.api, kind, [path, other], act)
 
     async def test_allRefuse(self) -> None:
         """If there is nobody else to ask, the refusal is the caller's."""
         broker = self.broker(lambda frames: [native(frames).error(Code.STOPPING, "")])
-        await self.each(broker.endpoint, lambda face: self.assertRaises(Stopping, face.call, b"x"))
+        await self.each(broker.endpoint, lambda api: self.assertRaises(Stopping, api.call, b"x"))
 
     async def test_cancel(self) -> None:
         """A call that is cancelled is over for its caller at once, and for the server too."""
         server = await self.serve()
         told: list[Future[Any]] = []
 
-        def act(face: Face) -> None:
-            held = face.start(b"meet", self.gate.path)
+        def act(api: Api) -> None:
+            held = api.start(b"meet", self.gate.path)
             guest = self.gate.next()
-            waiting = face.start(b"upper", b"x")
+            waiting = api.start(b"upper", b"x")
             for call in (waiting, held):
                 self.assertTrue(call.cancel())
                 self.assertRaises((CancelledError, Cancelled), call.result, PATIENCE)
                 told.append(call)
                 self.await_(lambda: server.stats()["failed"].get(Code.CANCELLED) == len(told))
             guest.close()
-            self.assertEqual(face.call(b"upper", b"y"), b"Y")
+            self.assertEqual(api.call(b"upper", b"y"), b"Y")
 
         await self.each(self.front(server), act)
-        self.assertEqual(len(told), 2 * len(FACES))
+        self.assertEqual(len(told), 2 * len(APIS))
 
     async def test_stream(self) -> None:
         """Parts come one by one, an error after them; to take no more cancels the request."""
         server = await self.serve(f"{DEEDS}.count")
 
-        def act(face: Face) -> None:
-            if face.name == "executor":
+        def act(api: Api) -> None:
+            if api.name == "executor":
                 return
-            self.assertEqual(face.parts(b"3"), [b"0", b"1", b"2", b"end"])
-            self.assertEqual(face.call(b"3"), [b"0", b"1", b"2", b"end"])
-            self.assertEqual(face.parts(b"1000000", most=2), [b"0", b"1"])
-            self.assertEqual(face.parts(b"1"), [b"0", b"end"])
+            self.assertEqual(api.parts(b"3"), [b"0", b"1", b"2", b"end"])
+            self.assertEqual(api.call(b"3"), [b"0", b"1", b"2", b"end"])
+            self.assertEqual(api.parts(b"1000000", most=2), [b"0", b"1"])
+            self.assertEqual(api.parts(b"1"), [b"0", b"end"])
 
         await self.each(self.front(server), act)
-        self.assertEqual(server.stats()["failed"], {Code.CANCELLED: len(FACES) - 1})
+        self.assertEqual(server.stats()["failed"], {Code.CANCELLED: len(APIS) - 1})
 
     async def test_busy(self) -> None:
         """A server whose backlog is full says so, and the call ends at once."""
-        server = await self.serve(terms=Terms(backlog=1, backlogPolicy="reject"))
+        server = await self.serve(policy=RequestPolicy(backlog=1, backlogPolicy="reject"))
 
-        def act(face: Face) -> None:
-            held = face.start(b"meet", self.gate.path)
+        def act(api: Api) -> None:
+            held = api.start(b"meet", self.gate.path)
             guest = self.gate.next()
-            waiting = face.start(b"upper", b"x")
+            waiting = api.start(b"upper", b"x")
             self.await_(lambda: server.stats()["backlog"] == 1)
-            self.assertRaises(Busy, face.call, b"upper", b"y")
+            self.assertRaises(Busy, api.call, b"upper", b"y")
             guest.close()
             self.assertEqual((held.result(PATIENCE), waiting.result(PATIENCE)), (b"", b"X"))
 
@@ -253,12 +253,12 @@ class ConformanceTests(FaceCase):
         """A thousand calls at a time from 16 threads are all answered, each with its own answer."""
         server = await self.serve("upper", workers=2)
 
-        def act(face: Face) -> None:
+        def act(api: Api) -> None:
             answers: dict[int, list[bytes]] = {}
 
             def ask(number: int) -> None:
-                calls = [face.start(b"x%d-%d" % (number, each)) for each in range(62)]
-                one = face.call(b"y%d" % number)
+                calls = [api.start(b"x%d-%d" % (number, each)) for each in range(62)]
+                one = api.call(b"y%d" % number)
                 answers[number] = [one, *(call.result(PATIENCE) for call in calls)]
 
             threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
@@ -276,10 +276,10 @@ class ConformanceTests(FaceCase):
         """A client that is closed ends the calls that are under way."""
         broker = self.broker(silent)
 
-        def act(face: Face) -> None:
-            calls = [face.start(b"%d" % number) for number in range(3)]
+        def act(api: Api) -> None:
+            calls = [api.start(b"%d" % number) for number in range(3)]
             broker.next()
-            face.close()
+            api.close()
             for call in calls:
                 self.assertRaises((CancelledError, Cancelled), call.result, PATIENCE)
 

@@ -15,7 +15,6 @@ from typing import Any
 import zmq
 from twisted.trial.unittest import SkipTest
 
-from pirate.app import Context
 from pirate.client import (
     AppError,
     AsyncClient,
@@ -31,6 +30,7 @@ from pirate.errors import ConfigurationError
 from pirate.pickled import app, isTrusted
 from pirate.test.integration.test_client import PATIENCE, ClientCase, echo, native, perl
 from pirate.wire.words import Code
+from pirate.worker.app import Context
 
 
 def picky(frames: list[bytes]) -> list[list[bytes]]:
@@ -48,7 +48,7 @@ class Watched:
         self._cancelled: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def __call__(self, frames: list[bytes]) -> list[list[bytes]]:
-        """See L{Script}."""
+        """See ``Script``."""
         request = native(frames)
         if request.command == "cancel":
             self._cancelled.put(request.key)
@@ -71,7 +71,7 @@ class Backwards:
         self.held: list[list[bytes]] = []
 
     def __call__(self, frames: list[bytes]) -> list[list[bytes]]:
-        """See L{Script}."""
+        """See ``Script``."""
         self.held.insert(0, frames)
         if len(self.held) < self.size:
             return []
@@ -80,7 +80,7 @@ class Backwards:
 
 
 class MapTests(ClientCase):
-    """C{Client.map}."""
+    """``Client.map``."""
 
     def test_order(self) -> None:
         """Replies come in the order of the payloads, or of their coming; no more than so many are under way."""
@@ -203,7 +203,7 @@ class MapTests(ClientCase):
 
 
 class FutureTests(ClientCase):
-    """C{Client.submit}, and C{Executor}."""
+    """``Client.submit``, and ``Executor``."""
 
     def test_callback(self) -> None:
         """Who is told of a reply may call again, wait for that, and close the client."""
@@ -239,7 +239,7 @@ class FutureTests(ClientCase):
             self.assertRaises(ConfigurationError, plain.cancel, bytes(16))
 
     def test_waits(self) -> None:
-        """The functions of C{concurrent.futures} know these futures."""
+        """The functions of ``concurrent.futures`` know these futures."""
         with Executor(self.broker(Backwards(3)).endpoint) as executor:
             futures = [executor.submit(b"%d" % number) for number in range(3)]
             self.assertEqual(concurrent.futures.wait(futures, PATIENCE).not_done, set())
@@ -369,14 +369,14 @@ class ArgumentTests(ClientCase):
     def test_ping(self) -> None:
         """A server tells how it is; one of another kind is found out, and a plain client cannot ask."""
         facts = {"server": "pirate", "version": "1", "state": "ready", "workers": 5, "busy": 3, "idle": 2, "backlog": 3}
-        with Client(self.broker(lambda frames: [native(frames).pong(facts)]).endpoint) as client:
-            pong = client.ping()
-            found = {name: getattr(pong, name) for name in facts}
-            self.assertEqual((found, pong.ready), (facts, True))
+        with Client(self.broker(lambda frames: [native(frames).pingReply(facts)]).endpoint) as client:
+            pingReply = client.ping()
+            found = {name: getattr(pingReply, name) for name in facts}
+            self.assertEqual((found, pingReply.ready), (facts, True))
         older = {"server": "pirate", "version": "0", "waiting": 2, "backlog": 3}
-        with Client(self.broker(lambda frames: [native(frames).pong(older)]).endpoint) as client:
-            pong = client.ping()
-            self.assertEqual((pong.state, pong.workers, pong.ready), ("unknown", 0, False))
+        with Client(self.broker(lambda frames: [native(frames).pingReply(older)]).endpoint) as client:
+            pingReply = client.ping()
+            self.assertEqual((pingReply.state, pingReply.workers, pingReply.ready), ("unknown", 0, False))
         self.assertRaises(CallError, self.client(self.broker(echo).endpoint).ping)
         self.assertRaises(Unavailable, self.client(self.refused()).ping, 0.05)
         self.assertRaises(ConfigurationError, self.client(self.refused(), plain=True).ping)

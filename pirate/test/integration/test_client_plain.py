@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from pirate.client import routes
-from pirate.client.route import Route
+from pirate.client import peers as routes
+from pirate.client.peer import Peer
 from pirate.errors import ConfigurationError
 from pirate.test.integration.test_client import PATIENCE, ClientCase, echo, inTurn, perl, silent
 from pirate.wire.words import Frames
@@ -69,13 +69,13 @@ class PlainTests(ClientCase):
         """A REQ is not read beyond its one reply, however quickly the next comes."""
         self.patch(routes, "MAX_LANES", 1)
         client = self.client(self.broker(echo).endpoint, plain=True)
-        lead = client._lead
-        received = lead.session.received
+        leader = client._leader
+        received = leader.session.received
 
-        def patient(route: Route, frames: Frames, now: float) -> None:
-            received(route, frames, now)
-            if lead.session.open:
-                self.assertTrue(lead._links[0]._socket.poll(int(PATIENCE * 1000)))
+        def patient(peer: Peer, frames: Frames, now: float) -> None:
+            received(peer, frames, now)
+            if leader.session.open:
+                self.assertTrue(leader._connections[0]._socket.poll(int(PATIENCE * 1000)))
 
-        lead.session.received = patient  # type: ignore[method-assign]
+        leader.session.received = patient  # type: ignore[method-assign]
         self.assertEqual(list(client.map([b"a", b"b"])), [b"a", b"b"])

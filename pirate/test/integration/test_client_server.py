@@ -11,15 +11,19 @@ from typing import Any
 from twisted.internet.threads import deferToThread
 
 from pirate.client import Client, Expired, Malformed, TooLarge
-from pirate.client.command import Exit, main
+from pirate.commands.client import ExitStatus, main
 from pirate.service import JobServer
-from pirate.settings import Bounds
+from pirate.settings.limits import PeerLimits
 from pirate.test.integration.gate import PATIENCE, Guest
 from pirate.test.integration.support import ServerCase
 
 
 def command(*argv: str) -> tuple[int, bytes, str]:
-    """Run ``pirate-client``.  :return: its exit status, and what it wrote to standard output and standard error."""
+    """
+    Run ``pirate-client``.
+
+    :return: its exit status, and what it wrote to standard output and standard error.
+    """
     out, err = io.BytesIO(), io.StringIO()
     return main(argv, io.BytesIO(), out, err), out.getvalue(), err.getvalue()
 
@@ -49,7 +53,7 @@ class BusyTests(ServerCase):
             expired = [each for each in found if isinstance(each, Expired)]
             self.assertGreaterEqual(len(expired), 95, [type(each).__name__ for each in found])
         status, out, err = await deferToThread(command, "-e", endpoint, "-t", "0.4", "x")
-        self.assertEqual((status, out, err.count("\n")), (Exit.EXPIRED, b"", 1))
+        self.assertEqual((status, out, err.count("\n")), (ExitStatus.EXPIRED, b"", 1))
         guest.close()
 
 
@@ -61,14 +65,14 @@ class PingTests(ServerCase):
         server = await self.serve("Fragile", 2)
         ping = ("-e", server.endpoints.frontend[0], "--ping")
         status, out, _ = await deferToThread(command, *ping)
-        self.assertEqual(status, Exit.OK)
+        self.assertEqual(status, ExitStatus.OK)
         self.assertIn(b": ready, workers 2, busy 0, idle 2, backlog 0, ", out)
         with open(self.broken, "w"):
             for pid in list(server.workers):
                 os.kill(pid, signal.SIGKILL)
             await self.until(lambda: len(self.logged("could not start: cannot load")) > 1)
         status, out, err = await deferToThread(command, *ping)
-        self.assertEqual((status, err), (Exit.NOT_READY, ""))
+        self.assertEqual((status, err), (ExitStatus.NOT_READY, ""))
         self.assertIn(b": no-workers, workers 0, busy 0, idle 0, backlog 0, ", out)
 
 
@@ -77,8 +81,8 @@ class SizeTests(ServerCase):
 
     async def test_tooLarge(self) -> None:
         """Each ends as TooLarge at once, after one attempt at most, and the small ones beside it are answered."""
-        bounds = Bounds(maxMessageSize=0.25, maxMessageTotal=3, maxMessageFrames=300)
-        server = await self.serve("several", bounds=bounds)
+        peerLimits = PeerLimits(maxMessageSize=0.25, maxMessageTotal=3, maxMessageFrames=300)
+        server = await self.serve("several", peerLimits=peerLimits)
 
         def calls() -> list[Any]:
             with Client(server.endpoints.frontend[0], timeout=30, attempts=3) as client:
@@ -108,4 +112,4 @@ class BackendTests(ServerCase):
         told = f"{backend} is a server's backend, where its workers connect: call its frontend"
         self.assertEqual((type(error), str(error)), (Malformed, told))
         status, _, err = await deferToThread(command, "-e", backend, "-t", str(PATIENCE), "x")
-        self.assertEqual((status, err), (Exit.MALFORMED, f"pirate-client: {told}\n"))
+        self.assertEqual((status, err), (ExitStatus.MALFORMED, f"pirate-client: {told}\n"))

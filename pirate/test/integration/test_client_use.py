@@ -10,10 +10,9 @@ from pathlib import Path
 import zmq
 from twisted.trial.unittest import SkipTest
 
-from pirate.app import Context
+from pirate.auth.keys import loadPair, writePair
 from pirate.client import Client, MisuseError
 from pirate.errors import ConfigurationError
-from pirate.keys import loadPair, writePair
 from pirate.pickled import app
 from pirate.test.integration.test_client import (
     PATIENCE,
@@ -26,6 +25,7 @@ from pirate.test.integration.test_client import (
     silent,
 )
 from pirate.wire.words import Code
+from pirate.worker.app import Context
 
 
 class UseTests(ClientCase):

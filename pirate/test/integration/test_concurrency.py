@@ -11,14 +11,14 @@ from typing import Any
 import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.app import App
-from pirate.duty import Duty
 from pirate.service import JobServer
-from pirate.settings import Limits, Terms
-from pirate.tasks import run
+from pirate.settings.limits import PoolLimits, RequestPolicy
 from pirate.test.integration.gate import PATIENCE, Guest
 from pirate.test.integration.support import executions
 from pirate.test.integration.test_reliability import Caller, ReliabilityCase
+from pirate.worker.app import App
+from pirate.worker.asynciorunner import run
+from pirate.worker.duty import ServeContext
 
 CROWDS = "pirate.test.integration.crowds"
 #: Each way: the app, and what makes it run three requests at once.
@@ -30,14 +30,14 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 class CrowdCase(ReliabilityCase):
-    """Servers with an app of L{crowds}, one worker each."""
+    """Servers with an app of ``crowds``, one worker each."""
 
     async def start(self, app: str, workers: int = 1, **given: Any) -> JobServer:
         """A server whose worker runs three at once, if nothing else is said."""
-        terms = {name: given.pop(name) for name in list(given) if name in Terms.__dataclass_fields__}
+        policy = {name: given.pop(name) for name in list(given) if name in RequestPolicy.__dataclass_fields__}
         given = {**WAYS.get(app, {"concurrency": 3}), **given}
         more = {"checkForWaiting": 0.02, **given}
-        return await self.serve(f"{CROWDS}.{app}", workers, terms=Terms(**terms), **more)
+        return await self.serve(f"{CROWDS}.{app}", workers, policy=RequestPolicy(**policy), **more)
 
     async def crowd(self, caller: Caller, *keys: bytes, **options: Any) -> list[Guest]:
         """Send requests, and wait until each of them is at the gate."""
@@ -222,7 +222,7 @@ class LoopTests(CrowdCase):
 
     async def test_fewWorkers(self) -> None:
         """No more workers are started while those that are there could do with more."""
-        limits = Limits(minServers=1, maxServers=4, minSpareServers=1, maxSpareServers=2, stopTimeout=PATIENCE)
+        limits = PoolLimits(minServers=1, maxServers=4, minSpareServers=1, maxSpareServers=2, stopTimeout=PATIENCE)
         server = await self.start("visit", limits=limits)
         caller = self.caller(server)
         guests = await self.crowd(caller, b"a")
@@ -260,5 +260,5 @@ class LeavingTests(SynchronousTestCase):
         def ready(app: App) -> None:
             broker.send_multipart([b"", b"1", b"", b"first"])
 
-        error = self.assertRaises(SystemExit, run, Duty(Quitter, worker, ready, self.fail), 0)
+        error = self.assertRaises(SystemExit, run, ServeContext(Quitter, worker, ready, self.fail), 0)
         self.assertEqual((error.code, begun), (5, [b"first"]))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from pirate.keys import writePair
+from pirate.auth.keys import writePair
 from pirate.test.integration.gate import PATIENCE
 from pirate.test.integration.load import ask
 from pirate.test.integration.processes import processesIn, remaining
@@ -46,7 +46,7 @@ class ExampleCase(ProgramCase):
         """
         Copy examples.
 
-        :param changes: the endpoints to be put in the place of C{frontend} and C{backend}.
+        :param changes: the endpoints to be put in the place of ``frontend`` and ``backend``.
         """
         known = {"frontend": "tcp://127.0.0.1:6660", "backend": "tcp://127.0.0.1:6661"}
         self.change({known[key]: value for key, value in changes.items()}, *names)

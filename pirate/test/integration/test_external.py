@@ -25,7 +25,7 @@ class PlainWorker:
     """
     The ten lines of the wire's third section, in a thread.
 
-    :param last: how many requests it answers, C{exiting} after the last one; C{None}: until it is closed.
+    :param last: how many requests it answers, ``exiting`` after the last one; ``None``: until it is closed.
     :param options: socket options, by their names in pyzmq.
     """
 
@@ -113,7 +113,7 @@ class AdmittedTests(ServerCase):
         self.assertUntroubled()
 
     async def test_perl(self) -> None:
-        """A worker of the Perl original, which knows one frame and says C{exiting} at its end, gets no more then."""
+        """A worker of the Perl original, which knows one frame and says ``exiting`` at its end, gets no more then."""
         server = await self.serve(workers=0, externalWorkers=True)
         self.worker(server, b"child_4711", lambda body: [b"perl: " + body[0]], last=2)
         self.assertEqual([await self.ask(server, b"x") for _ in range(2)], [[b"perl: x"]] * 2)

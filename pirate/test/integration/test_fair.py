@@ -6,11 +6,11 @@ from __future__ import annotations
 from twisted.internet.threads import deferToThread
 
 from pirate.service import JobServer
-from pirate.settings import Terms
+from pirate.settings.limits import RequestPolicy
 from pirate.test.integration.flood import Flood
 from pirate.test.integration.load import NativeClient
 from pirate.test.integration.support import ServerCase, executions
-from pirate.zmtp import RawPeer, message
+from pirate.testing.zmtp import RawPeer, message
 
 DEEDS = "pirate.test.integration.deeds"
 
@@ -24,9 +24,9 @@ class FairTests(ServerCase):
         self.addCleanup(flood.close)
         return flood
 
-    async def start(self, app: str, **terms: object) -> JobServer:
-        """Start a server whose C{idle} hook is called often, so that C{until} sees its counters."""
-        return await self.serve(f"{DEEDS}.{app}", terms=Terms(**terms), checkForWaiting=0.02)  # type: ignore[arg-type]
+    async def start(self, app: str, **policy: object) -> JobServer:
+        """Start a server whose ``idle`` hook is called often, so that ``until`` sees its counters."""
+        return await self.serve(f"{DEEDS}.{app}", policy=RequestPolicy(**policy), checkForWaiting=0.02)  # type: ignore[arg-type]
 
     async def test_others(self) -> None:
         """Another client waits for some of the requests of a flood, and not for the thousands that came before."""
@@ -69,9 +69,9 @@ class FairTests(ServerCase):
         await self.until(lambda: server.stats()["backlog"] >= 50)
         peer.close()
         await self.until(lambda: server.stats()["withdrawn"] == 2499)
-        self.assertEqual((server.stats()["backlog"], server.stats()["in_hand"]), (0, 1))
+        self.assertEqual((server.stats()["backlog"], server.stats()["in_flight"]), (0, 1))
         guest.close()
-        await self.until(lambda: server.stats()["in_hand"] == 0)
+        await self.until(lambda: server.stats()["in_flight"] == 0)
         self.assertEqual(executions(self.record), ["0"])
 
     async def test_gone(self) -> None:
@@ -85,7 +85,7 @@ class FairTests(ServerCase):
         await self.until(lambda: server.stats()["backlog"] >= 50)
         peer.close()
         await self.until(lambda: server.stats()["withdrawn"] == 499)
-        self.assertEqual((server.stats()["backlog"], server.stats()["in_hand"]), (0, 1))
+        self.assertEqual((server.stats()["backlog"], server.stats()["in_flight"]), (0, 1))
         guest.close()
-        await self.until(lambda: server.stats()["in_hand"] == 0)
+        await self.until(lambda: server.stats()["in_flight"] == 0)
         self.assertEqual(executions(self.record), ["0"])

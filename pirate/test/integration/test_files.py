@@ -11,7 +11,7 @@ from time import monotonic
 
 from pirate.test.integration.program import script
 from pirate.test.integration.support import APPS, ProgramCase
-from pirate.zmtp import RawPeer
+from pirate.testing.zmtp import RawPeer
 
 #: Files that the server may have open, and strangers on each socket.
 FILES, STRANGERS = 100, 100

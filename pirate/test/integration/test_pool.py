@@ -63,7 +63,7 @@ class SteadyLoadTests(ProgramCase):
         self.assertStops(server)
 
     def test_recycling(self) -> None:
-        """With C{max-requests} 50 no worker executes more, each is replaced, and nothing is lost or doubled."""
+        """With ``max-requests`` 50 no worker executes more, each is replaced, and nothing is lost or doubled."""
         server = self.twistd("record", "--workers=2", "--max-requests=50", "--max-requests-jitter=0").ready()
         load = self.load(server.frontend, 8, 400)
         load.until(400)
@@ -158,7 +158,7 @@ class ReplacementTests(ServerCase):
         ]
 
     async def test_startTimeout(self) -> None:
-        """A child that never says C{waiting} is killed, even one that ignores TERM, and counted as failed."""
+        """A child that never says ``waiting`` is killed, even one that ignores TERM, and counted as failed."""
         server = await self.serve("Fragile", 1)
         server.setLimits(startTimeout=0.5)
         with open(self.broken, "w") as broken:

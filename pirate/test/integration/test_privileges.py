@@ -16,7 +16,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from pirate.keys import writePair
+from pirate.auth.keys import writePair
 from pirate.test.integration.load import ask
 from pirate.test.integration.program import ROOT, Program
 from pirate.test.integration.support import APPS, ProgramCase
@@ -122,7 +122,7 @@ def owners(pid: int) -> set[tuple[int, int]]:
 
 
 class PrivilegesTests(ProgramCase):
-    """C{twistd --uid} and C{--chroot}."""
+    """``twistd --uid`` and ``--chroot``."""
 
     def setUp(self) -> None:
         super().setUp()

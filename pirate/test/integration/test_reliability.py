@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from pirate.service import JobServer
-from pirate.settings import Terms
+from pirate.settings.limits import RequestPolicy
 from pirate.test.integration.flood import Flood
 from pirate.test.integration.gate import PATIENCE, Guest
 from pirate.test.integration.support import ServerCase, executions
@@ -19,7 +19,7 @@ from pirate.wire.frontend import header, parseHeader
 
 #: Where the apps are.
 DEEDS = "pirate.test.integration.deeds"
-Answer = tuple[dict[str, Any], list[bytes]]
+ServerReply = tuple[dict[str, Any], list[bytes]]
 
 
 class Caller:
@@ -32,10 +32,15 @@ class Caller:
         self._socket.connect(server.endpoints.frontend[0])
 
     def send(self, key: bytes, *body: bytes, **options: Any) -> None:
-        """Send a request.  :param key: its id, up to 16 bytes.  :param options: the header's JSON keys."""
+        """
+        Send a request.
+
+        :param key: its id, up to 16 bytes.
+        :param options: the header's JSON keys.
+        """
         self._socket.send_multipart([header(key.ljust(16, b"."), options), b"", *body])
 
-    def answer(self, key: bytes) -> Deferred[Answer]:
+    def answer(self, key: bytes) -> Deferred[ServerReply]:
         """The next message, which must be for this request."""
         return self.next().addCallback(self._check, key)
 
@@ -55,21 +60,23 @@ class Caller:
         assert parsed is not None
         return parsed[0].rstrip(b"."), parsed[1], body
 
-    def _check(self, message: tuple[bytes, dict[str, Any], list[bytes]], key: bytes) -> Answer:
+    def _check(self, message: tuple[bytes, dict[str, Any], list[bytes]], key: bytes) -> ServerReply:
         if message[0] != key:
             raise AssertionError(f"{message!r} is not for {key!r}")
         return message[1:]
 
 
 class ReliabilityCase(ServerCase):
-    """A server with an app of L{deeds}, and native callers."""
+    """A server with an app of ``deeds``, and native callers."""
 
-    async def start(self, app: str, workers: int = 1, **terms: Any) -> JobServer:
-        """A server with terms of its own, whose C{idle} hook is called often, so that L{until} sees its counters."""
+    async def start(self, app: str, workers: int = 1, **policy: Any) -> JobServer:
+        """A server with terms of its own, whose ``idle`` hook is called often, so that ``until`` sees its counters."""
         given = {
-            name: terms.pop(name) for name in ("prefetch", "maxMemory", "maxAge", "reloadTimeout") if name in terms
+            name: policy.pop(name) for name in ("prefetch", "maxMemory", "maxAge", "reloadTimeout") if name in policy
         }
-        return await self.serve(f"{DEEDS}.{app}", workers, terms=Terms(**terms), checkForWaiting=0.02, **given)
+        return await self.serve(
+            f"{DEEDS}.{app}", workers, policy=RequestPolicy(**policy), checkForWaiting=0.02, **given
+        )
 
     def caller(self, server: JobServer) -> Caller:
         """A native client that is closed when the test ends."""
@@ -83,7 +90,7 @@ class ReliabilityCase(ServerCase):
 
 
 class DeathTests(ReliabilityCase):
-    """Workers that die with requests in hand."""
+    """Workers that die with requests in flight."""
 
     async def test_poison(self) -> None:
         """
@@ -145,7 +152,7 @@ class RetryTests(ReliabilityCase):
         self.assertEqual(server.stats()["remembered"], 1)
 
     async def test_forgets(self) -> None:
-        """With C{remember} 0, a request that was answered is a new one when it comes again."""
+        """With ``remember`` 0, a request that was answered is a new one when it comes again."""
         server = await self.start("record", remember=0)
         caller = self.caller(server)
         for _ in range(2):
@@ -289,7 +296,7 @@ class OddTests(ReliabilityCase):
     """Apps that answer and fail in unusual ways."""
 
     async def test_odd(self) -> None:
-        """A view with holes is an answer, an exception that is no C{Exception} is an error; the worker lives."""
+        """A view with holes is an answer, an exception that is no ``Exception`` is an error; the worker lives."""
         server = await self.start("odd")
         caller = self.caller(server)
         (pid,) = server.workers
@@ -341,12 +348,12 @@ class ChangeOfMindTests(ReliabilityCase):
         self.assertEqual(list(server.workers), [guest.pid])
 
     async def test_cancelKills(self) -> None:
-        """With C{cancelKills}, an app that does not look is stopped with its worker after that grace."""
+        """With ``cancelKills``, an app that does not look is stopped with its worker after that grace."""
         server = await self.start("endure", cancelKills=0.1)
         caller = self.caller(server)
         (pid,) = server.workers
         caller.send(b"a", b"untidy")
-        await self.until(lambda: server.stats()["in_hand"] == 1)
+        await self.until(lambda: server.stats()["in_flight"] == 1)
         caller.send(b"a", b"", command="cancel")
         await caller.answer(b"a")
         await self.until(lambda: list(server.workers.values()) == ["waiting"] and pid not in server.workers)
@@ -411,7 +418,7 @@ class BacklogTests(ReliabilityCase):
     """More requests than may wait."""
 
     async def test_reject(self) -> None:
-        """With the policy C{reject}, a native client is told that the server is busy; what waits is answered."""
+        """With the policy ``reject``, a native client is told that the server is busy; what waits is answered."""
         server = await self.start("recordAndMeet", backlog=1, backlogPolicy="reject")
         caller = self.caller(server)
         caller.send(b"a", b"first", self.gate.path)
@@ -427,7 +434,7 @@ class BacklogTests(ReliabilityCase):
         self.assertEqual(executions(self.record), ["first", "second"])
 
     async def test_wait(self) -> None:
-        """With the policy C{wait} a plain client is held back, and in the end everything is answered, in order."""
+        """With the policy ``wait`` a plain client is held back, and in the end everything is answered, in order."""
         server = await self.start("record", backlog=2)
         flood = Flood(server, 500)
         self.addCleanup(flood.close)

@@ -16,14 +16,14 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
 
-from pirate.binding import Binding
 from pirate.errors import BindError, StartError, StopError
 from pirate.hooks import Hooks
 from pirate.service import JobServer, ServerState
 from pirate.test.integration.load import ask, askNative
 from pirate.test.integration.processes import remaining
 from pirate.test.integration.support import ServerCase, executions
-from pirate.transport import Transport
+from pirate.transport.binding import Binding
+from pirate.transport.sockets import Transport
 
 
 def own() -> set[str]:

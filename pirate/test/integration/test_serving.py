@@ -12,17 +12,19 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from pirate import serving as module
 from pirate.errors import ConfigurationError, StartError
 from pirate.service import JobServer
-from pirate.serving import serving
-from pirate.settings import Bounds, Limits, Settings, Terms, table
+from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
+from pirate.settings.settings import Settings
+from pirate.settings.table import table
 from pirate.test.integration import apps
 from pirate.test.integration.gate import PATIENCE
 from pirate.test.integration.load import ask
 from pirate.test.integration.processes import processesIn, remaining
 from pirate.test.integration.support import ProgramCase
 from pirate.testing import ServerMixin
+from pirate.testing import serving as module
+from pirate.testing.serving import serving
 
 #: Starts a server, tells its process id, and hangs.
 HOLDER = """
@@ -98,7 +100,7 @@ class SettingsTests(SynchronousTestCase):
                 pass
 
         self.patch(module, "Serving", Started)
-        for owner in (Limits, Terms, Bounds, Settings):
+        for owner in (PoolLimits, RequestPolicy, PeerLimits, Settings):
             for each in table(owner):
                 given: dict[str, Any] = {"app": "pirate.echo.echo", each.attribute: "3" if each.name == "app" else 3}
                 serving(**given)
@@ -123,7 +125,9 @@ class MixinTests(ServerMixin, TestCase):
         server = await self.startServer(reactor, "pirate.echo.echo", workers=2, **given)
         settings = server.settings
         self.assertEqual((len(server.workers), settings.limits.maxServers), (2, 2))
-        self.assertEqual((settings.terms.jobTimeout, settings.bounds.maxMessageFrames, settings.logLevel), (5, 7, 1))
+        self.assertEqual(
+            (settings.policy.jobTimeout, settings.peerLimits.maxMessageFrames, settings.logLevel), (5, 7, 1)
+        )
         self.assertEqual(await deferToThread(ask, server.endpoints.frontend[0], b"ahoy"), [b"ahoy"])
 
     async def test_cannotStart(self) -> None:

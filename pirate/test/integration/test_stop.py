@@ -75,7 +75,7 @@ class DeadlineTests(ProgramCase):
     """How long a stop may take."""
 
     def test_stopTimeout(self) -> None:
-        """With C{--stop-timeout 1} it takes about a second; what is cut off is logged, and native clients are told."""
+        """With ``--stop-timeout 1`` it takes about a second; what is cut off is logged, and native clients are told."""
         server = self.twistd("mixed", "--workers=1", "--stop-timeout=1").ready()
         client = self.native(server.frontend)
         running = client.send(self.gate.path)
@@ -90,12 +90,12 @@ class DeadlineTests(ProgramCase):
         self.assertEqual(client.receive(running)[0]["code"], "worker-lost")
         self.assertEqual(client.receive(waiting)[0]["code"], "stopping")
         guest.awaitEnd()
-        self.assertEqual(len(server.out.matches("stopped with 1 requests in hand and 1 waiting, unanswered")), 1)
+        self.assertEqual(len(server.out.matches("stopped with 1 requests in flight and 1 waiting, unanswered")), 1)
         self.assertEqual(processesIn(self.folder), [])
         self.assertEqual(executions(self.record), [])
 
     def test_quit(self) -> None:
-        """QUIT knows no limit: a job that takes longer than C{stop-timeout} is still answered."""
+        """QUIT knows no limit: a job that takes longer than ``stop-timeout`` is still answered."""
         server = self.twistd("mixed", "--workers=1", "--stop-timeout=0.1").ready()
         held = self.asking(server.frontend, self.gate.path)
         guest = self.gate.next()
@@ -121,7 +121,7 @@ class DeadlineTests(ProgramCase):
         self.assertEqual(server.wait(), 0)
         self.assertLess(monotonic() - started, 3.0)
         self.assertEqual(client.receive(running)[0]["code"], "worker-lost")
-        self.assertEqual(len(server.out.matches("stopped with 1 requests in hand")), 1)
+        self.assertEqual(len(server.out.matches("stopped with 1 requests in flight")), 1)
         self.assertEqual(processesIn(self.folder), [])
 
 
@@ -129,7 +129,7 @@ class EmbeddedTests(ServerCase):
     """The same without signals."""
 
     async def test_grace(self) -> None:
-        """C{stopService} waits for the job in hand; who asks meanwhile is told that the server is stopping."""
+        """``stopService`` waits for the job in hand; who asks meanwhile is told that the server is stopping."""
         server = await self.serve(workers=2)
         held = self.ask(server, b"meet", self.gate.path)
         guest = await deferToThread(self.gate.next)
@@ -153,12 +153,12 @@ class EmbeddedTests(ServerCase):
         await server.stopService()
         self.assertEqual([(await each)[0]["code"] for each in asked], ["worker-lost"] * 2)
         self.assertEqual(remaining([polite.pid, deaf.pid], 0), [])
-        self.assertEqual(len(self.logged("stopped with 2 requests in hand")), 1)
+        self.assertEqual(len(self.logged("stopped with 2 requests in flight")), 1)
         self.assertEqual(len(self.logged("gets SIGKILL")), 1)
         self.assertEqual(len(self.logged(f"worker {deaf.pid} gets SIGKILL")), 1)
 
     async def test_abort(self) -> None:
-        """C{abort} takes no time, whatever the workers do."""
+        """``abort`` takes no time, whatever the workers do."""
         server = await self.serve(workers=2)
         asked = deferToThread(askNative, server.endpoints.frontend[0], b"meet", self.gate.path)
         guest = await deferToThread(self.gate.next)

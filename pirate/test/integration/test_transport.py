@@ -24,11 +24,11 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest, TestCase
 from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
 
-import pirate.transport
+import pirate.transport.sockets
 from pirate.errors import BindError
-from pirate.router import Router
-from pirate.test.test_transport import Listener, Peer, TransportCase, TransportTests
-from pirate.transport import Transport
+from pirate.test.transport.test_sockets import Listener, Peer, TransportCase, TransportTests
+from pirate.transport.router import Router
+from pirate.transport.sockets import Transport
 
 reactor: Any = _reactor
 
@@ -39,7 +39,11 @@ LATENESS, BURST = 1.0, 500
 
 
 class SocketPeer(ZmqConnection):
-    """A DEALER on the reactor.  :ivar received: all messages that it got."""
+    """
+    A DEALER on the reactor.
+
+    :ivar received: all messages that it got.
+    """
 
     socketType = zmq.DEALER
 
@@ -326,8 +330,8 @@ class ChanceTests(TestCase):
             factory.context.term()
             raise LookupError
 
-        self.patch(pirate.transport, "seedLibrary", lambda: done.append("seeded"))
-        self.patch(pirate.transport, "Router", router)
+        self.patch(pirate.transport.sockets, "seedLibrary", lambda: done.append("seeded"))
+        self.patch(pirate.transport.sockets, "Router", router)
         self.assertRaises(LookupError, Transport, reactor)
         self.assertEqual(done, ["seeded", "made"])
 

@@ -23,7 +23,7 @@ class StartTests(ProgramCase):
     """Every way to start it ends with the same server."""
 
     def test_twistd(self) -> None:
-        """C{twistd -n} answers 10 000 requests of 50 concurrent clients rightly, with all of its five workers."""
+        """``twistd -n`` answers 10 000 requests of 50 concurrent clients rightly, with all of its five workers."""
         server = self.twistd("record", "--workers=5", "--max-requests=0").ready()
         workers = server.workers()
         self.assertEqual(len(workers), 5)
@@ -49,7 +49,7 @@ class StartTests(ProgramCase):
             self.assertUntroubled(server)
 
     def test_twist(self) -> None:
-        """C{twist} and C{python -m twisted} run it, too."""
+        """``twist`` and ``python -m twisted`` run it, too."""
         arguments = ("--log-format=text", "pirate", "--frontend=*", "--backend=*", f"--app={APPS}.upper", "--workers=1")
         commands = (script("twist"), [sys.executable, "-m", "twisted"])
         servers = [self.launch(*command, *arguments) for command in commands]
@@ -75,7 +75,7 @@ class StartTests(ProgramCase):
         self.assertNotRegex(Path(self.folder, "twistd.log").read_text(), "Traceback|stderr")
 
     def test_titles(self) -> None:
-        """Where setproctitle is installed, C{ps} shows the broker and the workers by their ports."""
+        """Where setproctitle is installed, ``ps`` shows the broker and the workers by their ports."""
         try:
             import setproctitle  # noqa: F401
         except ImportError:

@@ -8,7 +8,7 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from pirate.keys import loadPair, loadPublic
+from pirate.auth.keys import loadPair, loadPublic
 from pirate.test.integration.gate import PATIENCE
 from pirate.test.integration.load import contextWithoutLinger
 
@@ -61,7 +61,11 @@ class Visitor:
 
 
 def knock(endpoint: str, **options: Any) -> bool:
-    """Whether a client is admitted, and then answered.  :param options: as for L{Visitor}."""
+    """
+    Whether a client is admitted, and then answered.
+
+    :param options: as for :class:`Visitor`.
+    """
     visitor = Visitor(endpoint, **options)
     try:
         return visitor.admitted and visitor.ask(b"x") != []

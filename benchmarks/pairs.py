@@ -1,0 +1,81 @@
+"""
+Compare two checkouts in interleaved pairs: ``python benchmarks/pairs.py BEFORE AFTER``.
+
+Each argument is the interpreter of an environment in which one checkout is installed in editable mode.  Every pair
+runs the same case of ``speed.py`` once with each, in alternating order, so that a drift of the machine's speed hits
+both.  The result is the median of the ratios after/before, and the interval that contains the true median with a
+confidence of at least 95 %, taken from the order statistics of the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from math import comb
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+_ROOT = "import pathlib, pirate; print(pathlib.Path(pirate.__file__).resolve().parents[1])"
+
+
+def interval(values: list[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """
+    Return an interval for the median, from order statistics.
+
+    :return: its ends, and its exact confidence.
+    """
+    ordered, count = sorted(values), len(values)
+    rank, covered = 0, 1 - 2 * 0.5**count
+    while rank + 1 < count / 2:
+        tail = sum(comb(count, k) for k in range(rank + 2)) * 0.5**count
+        if 1 - 2 * tail < confidence:
+            break
+        rank, covered = rank + 1, 1 - 2 * tail
+    return ordered[rank], ordered[-1 - rank], covered
+
+
+def run(python: str, options: argparse.Namespace) -> float:
+    """Run the case once, and return its figure."""
+    root = subprocess.run([python, "-P", "-c", _ROOT], capture_output=True, text=True, check=True).stdout.strip()
+    with TemporaryDirectory() as folder:
+        result = Path(folder, "result.json")
+        case = ["--scenario", options.scenario, "--contestant", options.contestant, "--runs", "1"]
+        subprocess.run(
+            [python, "benchmarks/speed.py", *case, "--seconds", str(options.seconds), "--json", str(result)],
+            cwd=root,
+            capture_output=True,
+            check=True,
+        )
+        scenarios = json.loads(result.read_text())["scenarios"]
+    cases = scenarios[options.scenario]["runs"]
+    figures = next(iter(cases.values()))[0]
+    return float(figures[options.figure])
+
+
+def main() -> None:
+    """Measure the pairs, and print each and the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("before", help="the interpreter of the first environment")
+    parser.add_argument("after", help="the interpreter of the second environment")
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--scenario", default="tiny")
+    parser.add_argument("--contestant", default="auto")
+    parser.add_argument("--figure", default="rate", help="a column of the scenario's table (default: rate)")
+    options = parser.parse_args()
+    ratios = []
+    for number in range(options.pairs):
+        order = (options.before, options.after) if number % 2 == 0 else (options.after, options.before)
+        figures = {python: run(python, options) for python in order}
+        before, after = figures[options.before], figures[options.after]
+        ratios.append(after / before)
+        print(f"pair {number + 1}: before {before:.6g}, after {after:.6g}, ratio {ratios[-1]:.3f}", flush=True)
+    low, high, covered = interval(ratios)
+    print(f"median ratio {median(ratios):.3f}, {covered:.1%} interval {low:.3f} to {high:.3f}, {len(ratios)} pairs")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

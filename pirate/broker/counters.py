@@ -1,0 +1,43 @@
+"""What the broker counts."""
+
+from __future__ import annotations
+
+from pirate.wire.words import Code
+
+
+class Counters:
+    """
+    Counts of what happened since the start.
+
+    Every request that was received is, sooner or later, in one of ``replied``, ``failed``, ``joined``, ``remembered``
+    and ``withdrawn``; until then it waits or is in a worker's hand.
+
+    :ivar received: requests, accepted or refused.
+    :ivar replied: answers of the app.
+    :ivar failed: requests given up, by code.
+    :ivar joined: requests that were sent again while the first was waiting or running.
+    :ivar remembered: requests that were sent again after the first had been answered.
+    :ivar withdrawn: requests whose client had gone, or, if plain, had sent another, before a worker was free.
+    :ivar redispatched: requests moved from a lost worker to another.
+    :ivar forgotten: outcomes that were forgotten before their time, because there was no room to remember them.
+    :ivar late: answers to requests that their sender did not hold, or that were answered already.
+    :ivar undeliverable: replies, parts and errors whose client had gone, or did not take them.
+    """
+
+    __slots__ = (
+        "failed",
+        "forgotten",
+        "joined",
+        "late",
+        "received",
+        "redispatched",
+        "remembered",
+        "replied",
+        "undeliverable",
+        "withdrawn",
+    )
+
+    def __init__(self) -> None:
+        self.received = self.replied = self.joined = self.remembered = self.withdrawn = 0
+        self.redispatched = self.forgotten = self.late = self.undeliverable = 0
+        self.failed: dict[Code, int] = {}

@@ -1,0 +1,82 @@
+"""How ``pirate-client`` ends: one exit status for each error."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from pirate.client import errors
+from pirate.errors import ConfigurationError
+
+
+class ExitStatus(IntEnum):
+    """How the command ends."""
+
+    #: The reply is on standard output.
+    OK = 0
+    #: Something else went wrong; the line on standard error says what.
+    FAILED = 1
+    #: The command line is not right; nothing was sent.
+    USAGE = 2
+    #: The app raised an exception.
+    APP_ERROR = 3
+    #: No reply came in time.
+    TIMEOUT = 4
+    #: The time ran out before a worker was free; the job was not run.
+    EXPIRED = 5
+    #: The job ran over the server's time limit and was stopped.
+    JOB_TIMED_OUT = 6
+    #: The worker died with the request in hand.
+    WORKER_LOST = 7
+    #: The server's backlog is full.
+    BUSY = 8
+    #: The server is stopping.
+    STOPPING = 9
+    #: The server knows no such service.
+    UNKNOWN_SERVICE = 10
+    #: The server does not allow it.
+    DENIED = 11
+    #: The request was cancelled.
+    CANCELLED = 12
+    #: The server does not understand the request's header.
+    MALFORMED = 13
+    #: The reply is not JSON, and was to be.
+    NOT_JSON = 14
+    #: The server answers a ping, but is not ready for requests.
+    NOT_READY = 15
+    #: No server could be reached, or the connection was lost before the reply came.
+    UNAVAILABLE = 16
+    #: Ctrl-C: 128 and the signal's number, as a shell has it.
+    INTERRUPTED = 130
+    #: The reader of standard output went away: likewise.
+    BROKEN_PIPE = 141
+
+
+#: The exit of each error, exact classes before their bases.
+_EXITS: tuple[tuple[type[BaseException], ExitStatus], ...] = (
+    (ConfigurationError, ExitStatus.USAGE),
+    (errors.AppError, ExitStatus.APP_ERROR),
+    (errors.Expired, ExitStatus.EXPIRED),
+    (errors.JobTimedOut, ExitStatus.JOB_TIMED_OUT),
+    (errors.Unavailable, ExitStatus.UNAVAILABLE),
+    (errors.Timeout, ExitStatus.TIMEOUT),
+    (errors.WorkerLost, ExitStatus.WORKER_LOST),
+    (errors.Busy, ExitStatus.BUSY),
+    (errors.Stopping, ExitStatus.STOPPING),
+    (errors.UnknownService, ExitStatus.UNKNOWN_SERVICE),
+    (errors.Denied, ExitStatus.DENIED),
+    (errors.Cancelled, ExitStatus.CANCELLED),
+    (errors.Malformed, ExitStatus.MALFORMED),
+    (ValueError, ExitStatus.NOT_JSON),
+    (KeyboardInterrupt, ExitStatus.INTERRUPTED),
+    (BrokenPipeError, ExitStatus.BROKEN_PIPE),
+)
+
+
+def exitStatusOf(error: BaseException) -> ExitStatus:
+    """The exit status that an error ends the command with."""
+    return next((status for kind, status in _EXITS if isinstance(error, kind)), ExitStatus.FAILED)
+
+
+def nameOf(status: ExitStatus) -> str:
+    """The word for an exit status in summaries and in the help: ``app error``, ``timeout``."""
+    return status.name.lower().replace("_", " ")

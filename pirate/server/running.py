@@ -1,0 +1,375 @@
+"""One run of a server, from binding its sockets to the end of its last child: the cores and the edges, joined."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from pirate.auth.policy import AccessPolicy
+from pirate.broker.broker import Broker
+from pirate.broker.gate import makeRequestFilter
+from pirate.hooks import RequestContext
+from pirate.pool.child import ChildState
+from pirate.pool.pool import Mode, Pool
+from pirate.server.connections import WorkerConnections
+from pirate.server.logs import DETAIL, RateLimitedLog, ServerLog
+from pirate.server.protocol import BrokerProtocol
+from pirate.server.supervisor import Supervisor
+from pirate.settings.endpoints import hostOf, portOf
+from pirate.settings.settings import Settings
+from pirate.twistd.descriptors import openFiles, sharePlaces
+from pirate.wire.frontend import NativeRequest, Request
+from pirate.wire.words import Code, Condition
+
+#: Why requests are given up without a word in this log: the worker's says it, or the client wanted it so.
+_USUAL = frozenset({Code.APP_ERROR, Code.STOPPING, Code.CANCELLED})
+
+_MIB = 1 << 20
+#: Seconds without a turn that was due after which this process must have been stopped itself, and for which it reads
+#: then before anybody is late: ZeroMQ's thread, which was stopped too, has to fetch what has come.
+STOOD_STILL, CATCH_UP = 1.0, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a server listens: full endpoints, with the ports that were free."""
+
+    frontend: tuple[str, ...] = ()
+    backend: tuple[str, ...] = ()
+
+
+class RunningServer:
+    """
+    The parts of a running server.
+
+    :param transport: the sockets, not bound yet.
+    :param guard: whom they let in.
+    :param hook: called with a hook's name and its arguments.
+    :param watched: whether each change of a worker between waiting and processing is wanted.
+    :param allow: the application's rule for requests, if it has one.
+    :param importPath: where workers find modules.
+    :param life: the server's state, a word of :class:`~pirate.service.ServerState`.
+    :ivar pool: the commands go there; :meth:`ask` afterwards.
+    :ivar supervisor: the children.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        log: ServerLog,
+        settings: Settings,
+        transport: Any,
+        guard: AccessPolicy,
+        hook: Callable[..., None],
+        watched: bool,
+        allow: Callable[[RequestContext], Any] | None,
+        importPath: list[str],
+        life: Callable[[], str],
+    ) -> None:
+        self._reactor = reactor
+        self._log = log
+        self._settings = settings
+        self._transport = transport
+        self._guard = guard
+        self._hook = hook
+        self._importPath = importPath
+        self._life = life
+        self._givenUp = RateLimitedLog(reactor, log, "requests given up")
+        self._undelivered = RateLimitedLog(reactor, log, "answers not delivered")
+        self._broker = self._makeBroker()
+        self.pool = Pool(settings.limits, Random())
+        self.supervisor = self._makeSupervisor(watched)
+        self.places = sharePlaces(openFiles(), settings.limits, settings.peerLimits.maxConnections)
+        connections = self._connections = WorkerConnections(reactor, self._broker, self.supervisor, transport)
+        self.supervisor.ended = connections.ended
+        self.workerDisconnected = connections.closed
+        requestFilter = makeRequestFilter(settings.peerLimits, allow)
+        self._protocol = BrokerProtocol(
+            reactor,
+            log,
+            self._broker,
+            self.supervisor,
+            transport.toClient,
+            transport.toWorker,
+            transport.workerSender,
+            settings.externalWorkers,
+            self.condition,
+            connections,
+            requestFilter,
+        )
+        self._look: Callable[[], None] = lambda: None
+        self._timer: IDelayedCall | None = None
+        self._due = float("inf")
+        self._patience = float("-inf")
+        self._serveTransport()
+
+    def _makeBroker(self) -> Broker:
+        transport, settings = self._transport, self._settings
+        broker = Broker(
+            transport.toClient,
+            transport.toWorker,
+            transport.postToWorker,
+            settings.policy,
+            post=transport.post,
+            tellPlain=settings.errorReply,
+            firstId=secrets.randbits(62),
+        )
+        broker.replies.undelivered = self._noteUndelivered
+        broker.replies.failed = self._requestFailed
+        return broker
+
+    def _makeSupervisor(self, watched: bool) -> Supervisor:
+        supervisor = Supervisor(self._reactor, self._log, self.pool, self._broker)
+        supervisor.cutOff = self._cutOff
+        supervisor.watch = self._hook
+        supervisor.introduce, supervisor.forget = self._guard.introduce, self._guard.forget
+        supervisor.speaker = self._transport.speaker
+        if watched:
+            self._broker.watch = supervisor.busyChanged
+        return supervisor
+
+    def _serveTransport(self) -> None:
+        """Be the transport's owner: most of what it asks for is done by the parts themselves, without a detour."""
+        self.peerLimits = self._settings.peerLimits
+        self.clientRefused = self._protocol.clientRefused
+        self.workerRefused = self._protocol.workerRefused
+        self.fromClient = self._protocol.fromClient
+        self.clientRevoked = self._protocol.clientRevoked
+        self.fromWorker = self._protocol.fromWorker
+        self.isChild = self.supervisor.isChild
+        self.missed = self._broker.missed
+        self.wanted = self._broker.wantsMore
+        self.heldBack, self.clientHungUp = self._protocol.waiting.heldBack, self._protocol.clientHungUp
+        self.mayLook, self.untilLook = self._broker.mayLook, self._broker.untilLook
+        self._transport.start(self)
+
+    def bind(self) -> Endpoints:
+        """
+        Bind both sockets.
+
+        :return: where they are bound.
+        :raise BindError: naming the endpoint; nothing stays bound.
+        """
+        self._transport.protect(self._guard.frontend, self._guard.backend, self._guard.answer)
+        frontend, backend = self._transport.bind(self._settings.frontend, self._settings.backend)
+        nearest = min(backend, key=lambda each: not each.startswith("ipc://"))
+        own = None if nearest.startswith("ipc://") else self._transport.bindOwn()
+        self.supervisor.job = self._job(own or _reachable(nearest), portOf(nearest))
+        return Endpoints(tuple(frontend), tuple(backend))
+
+    def begin(self) -> None:
+        """Start the workers."""
+        self._look = self._noteShortage
+        self.ask()
+
+    def ask(self) -> None:
+        """See what the pool wants done, and do it."""
+        self.supervisor.ask()
+
+    def readKeys(self) -> None:
+        """Read the keys of those who may come in anew; if that fails, the old ones stay."""
+        self._guard.read()
+
+    def drain(self, grace: float | None) -> Deferred[None]:
+        """
+        Accept nothing more, answer what has been accepted, retire the workers, close the sockets.
+
+        :param grace: seconds for that; ``None``: as long as it takes.
+        :return: fires when the last child is gone and the sockets are closed.
+        """
+        self._transport.lastCall()
+        self._broker.refuseRequests("the server is stopping")
+        self.pool.drain(self._reactor.seconds(), grace)
+        self._look = self._noteQuiet
+        gone = self.supervisor.whenGone()
+        gone.addCallback(lambda ignored: self._close())
+        self.ask()
+        self._noteQuiet()
+        return gone
+
+    def abort(self) -> None:
+        """Kill the workers, and give up what is not answered."""
+        self._cutOff()
+        self.pool.abort(self._reactor.seconds())
+        self.ask()
+
+    def stats(self) -> dict[str, Any]:
+        """Every count; see ``pirate.service.JobServer.stats``."""
+        counters = self._broker.counters
+        states = list(self.supervisor.states().values())
+        return {
+            **{name: getattr(counters, name) for name in counters.__slots__ if name != "failed"},
+            "failed": {str(code): count for code, count in counters.failed.items()},
+            "dropped": self._protocol.droppedCounts(),
+            "refused": dict(self._guard.refused.counts),
+            "backlog": self._broker.backlog,
+            "backlog_bytes": self._broker.backlogBytes,
+            "backlog_oldest_seconds": self._broker.oldestAge(self._reactor.seconds()),
+            "in_flight": self._broker.inFlight,
+            "workers": {state.value: states.count(state) for state in ChildState if state in states},
+            "spawns": self.supervisor.spawns,
+            "exits": dict(self.supervisor.exits),
+            "connections": self._transport.connections(),
+        }
+
+    def condition(self) -> dict[str, Any]:
+        """Return what the answer to a ping says of the server's state, its workers and its limits."""
+        broker, peerLimits = self._broker, self._settings.peerLimits
+        return {
+            "state": self._conditionWord(),
+            "workers": broker.workers,
+            "busy": broker.workers - broker.idle,
+            "idle": broker.idle,
+            "waiting": broker.idle,
+            "backlog": broker.backlog,
+            "max_message_size": int(peerLimits.maxMessageSize * _MIB),
+            "max_message_total": int(peerLimits.maxMessageTotal * _MIB),
+            "max_message_frames": peerLimits.maxMessageFrames,
+        }
+
+    def _conditionWord(self) -> Condition:
+        life = self._life()
+        if life == "draining":
+            return Condition.STOPPING
+        if life != "running":
+            return Condition.STARTING
+        if self._broker.othersThan(self.supervisor.identities):
+            # They do not share the trouble that this server's own may have.
+            return Condition.READY
+        ours, limits = self.supervisor.readyCount(), self.pool.limits
+        onDemand = limits.minServers == 0 and limits.maxServers > 0
+        healthy = (ours > 0 or onDemand) and not self.pool.isFailing(self._reactor.seconds())
+        return Condition.READY if healthy else Condition.NO_WORKERS
+
+    def _job(self, backend: str, name: str) -> dict[str, Any]:
+        """
+        What every worker is told.
+
+        :param backend: where it connects.
+        :param name: what its title calls that.
+        """
+        peerLimits = self._settings.peerLimits
+        return {
+            "backend": backend,
+            "max_frame": int(peerLimits.maxMessageSize * _MIB),
+            "max_frames": peerLimits.maxMessageFrames,
+            "max_total": int(peerLimits.maxMessageTotal * _MIB),
+            "app": self._settings.app,
+            "dequeue": self._settings.dequeue,
+            "prefetch": self._settings.prefetch,
+            "concurrency": self._settings.concurrency,
+            "threads": self._settings.threads,
+            "loop": self._settings.loop,
+            "soft_timeout": self._settings.policy.jobSoftTimeout,
+            "path": self._importPath,
+            "title": f"zmq worker {name}",
+            "traceback": self._settings.logLevel > DETAIL,
+        }
+
+    def _close(self) -> Deferred[None]:
+        self._setTimer(float("inf"))
+        self._connections.stop()
+        for each in (self._protocol, self._givenUp, self._undelivered, self._guard.refused):
+            each.stop()
+        closed: Deferred[None] = self._transport.close()
+        return closed
+
+    # --- the turns of the transport
+
+    def turning(self) -> bool:
+        """
+        A turn begins: it has one time for all its messages.
+
+        :return: whether something is due.
+        """
+        broker = self._broker
+        now: float = self._reactor.seconds()
+        late = now >= broker.due
+        if late and now - max(broker.due, broker.now) > STOOD_STILL:
+            self._patience = now + CATCH_UP
+        broker.now = now
+        return late
+
+    def pressed(self) -> bool:
+        """Whether requests wait for workers."""
+        return self._broker.backlog > 0
+
+    def undelivered(self) -> None:
+        """A client was not there, or did not take what it was sent."""
+        self._broker.replies.countUndelivered()
+
+    def clientGone(self, connection: int) -> None:
+        """A client's connection has been closed: the server may have nothing to do any more, or much to withdraw."""
+        self._protocol.clientGone(connection)
+        self._transport.wake()
+
+    def turned(self) -> None:
+        """A turn ends: is there something to be done, or something to be waited for?"""
+        broker, waiting = self._broker, self._protocol.waiting
+        # Not before what has come is read: if this process stood still, there are answers that came in time.
+        due = broker.tick(broker.now) if broker.now >= self._patience else max(broker.due, self._patience)
+        if waiting.orphans:
+            waiting.withdraw()
+            due = broker.now
+        self._look()
+        if due != self._due:
+            self._setTimer(due)
+
+    def _setTimer(self, due: float) -> None:
+        """Take a turn when the broker wants one."""
+        self._due = due
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        if due != float("inf"):
+            self._timer = self._reactor.callLater(max(due - self._reactor.seconds(), 0), self._takeTurn)
+
+    def _takeTurn(self) -> None:
+        self._due = float("inf")
+        self._transport.wake()
+
+    def _noteShortage(self) -> None:
+        """Is somebody missing?  The pool is asked only if it could do something about it."""
+        if self._broker.isShort(self.pool.limits.minSpareServers) and self.pool.mayGrow(self._reactor.seconds()):
+            self.ask()
+
+    def _noteQuiet(self) -> None:
+        """Once all is answered that was accepted, the workers may go."""
+        if self.pool.mode is Mode.DRAINING and self._broker.quiet:
+            self.pool.close(self._reactor.seconds())
+            self.ask()
+            # Those that are left are not the pool's.
+            self._broker.retireAll()
+
+    # --- what is given up
+
+    def _cutOff(self) -> None:
+        inFlight, waiting = self._broker.abandon("the server was stopped")
+        if inFlight or waiting:
+            self._log.warn(
+                "stopped with {inFlight} requests in flight and {waiting} waiting, unanswered",
+                inFlight=inFlight,
+                waiting=waiting,
+            )
+
+    def _noteUndelivered(self) -> None:
+        self._undelivered.count("their client is gone, or does not take them")
+
+    def _requestFailed(self, request: Request, code: Code, message: str) -> None:
+        if code not in _USUAL:
+            told = isinstance(request, NativeRequest) or self._settings.errorReply
+            silence = "" if told else ", which its client, a plain one, was not told"
+            self._givenUp.count(code.value, f"{message}{silence}")
+
+
+def _reachable(endpoint: str) -> str:
+    """Where a child of ours finds an endpoint that is bound."""
+    if not endpoint.startswith("ipc://") and hostOf(endpoint) in ("0.0.0.0", "[::]"):
+        return endpoint.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    return endpoint

@@ -1,0 +1,137 @@
+"""What the value of a setting may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pirate.settings.endpoints import parseEndpoint
+from pirate.wire.words import MAX_CONCURRENCY, MAX_CREDIT
+
+
+@dataclass(frozen=True, slots=True)
+class SettingType:
+    """
+    What a setting's value may be.
+
+    :ivar parse: text to value; raises ``ValueError`` for nonsense.
+    :ivar accepts: whether a value is right.
+    :ivar words: what would be right, for messages.
+    :ivar unit: what it counts, for the reference.
+    :ivar several: whether it is given as often as one likes.
+    :ivar hint: a refused value to what was probably meant, to be appended to the message; empty if that is not known.
+    """
+
+    parse: Callable[[str], Any]
+    accepts: Callable[[Any], bool]
+    words: str
+    unit: str = ""
+    several: bool = False
+    hint: Callable[[Any], str] = lambda value: ""
+
+
+def _isNumber(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < float("inf")
+
+
+def _isPath(value: Any) -> bool:
+    if not isinstance(value, str) or value.count(":") > 1:
+        return False
+    if value.partition(":")[0].endswith(".py"):
+        return False
+    parts = value.replace(":", ".").split(".")
+    return len(parts) > 1 and all(part.isidentifier() for part in parts)
+
+
+def pathHint(value: Any, name: str = "FUNCTION") -> str:
+    """
+    Guess the import path behind the name of a file, or of a module alone.
+
+    :param name: a placeholder for the name in the module.
+    """
+    file, colon, given = str(value).partition(":")
+    module = file.removeprefix("./").removesuffix(".py").replace("/", ".")
+    if not all(part.isidentifier() for part in module.split(".")):
+        return ""
+    return f"; say {module}{colon if given else '.'}{given or name}"
+
+
+def fullPath(given: str) -> str:
+    """The path of a file from the root, since the working directory may change; ``credential:NAME`` as it is."""
+    text = str(given)
+    return text if text in ("", "*") or text.startswith("credential:") else str(Path(text).absolute())
+
+
+def _isFile(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and value.isprintable()
+
+
+COUNT = SettingType(
+    int,
+    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+    "a whole number, 0 or more",
+)
+POSITIVE = SettingType(
+    int,
+    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 1,
+    "a whole number, 1 or more",
+)
+SECONDS = SettingType(float, _isNumber, "a number of seconds, 0 or more", "seconds")
+POSITIVE_SECONDS = SettingType(
+    float, lambda value: _isNumber(value) and value > 0, "a number of seconds, more than 0", "seconds"
+)
+INTERVAL = SettingType(
+    float, lambda value: _isNumber(value) and value >= 0.01, "a number of seconds, at least 0.01", "seconds"
+)
+#: ZeroMQ counts these in milliseconds, of which an int holds no more than 24 days.
+HEARTBEAT_SECONDS = SettingType(
+    float, lambda value: _isNumber(value) and value <= 1e6, "a number of seconds, from 0 to a million", "seconds"
+)
+POSITIVE_HEARTBEAT = SettingType(
+    float,
+    lambda value: _isNumber(value) and 0 < value <= 1e6,
+    "a number of seconds, more than 0 and at most a million",
+    "seconds",
+)
+LEVEL = SettingType(int, lambda value: type(value) is int and 0 <= value <= 4, "a whole number from 0 to 4")
+SWITCH = SettingType(bool, lambda value: isinstance(value, bool), "true or false")
+PREFETCH = SettingType(
+    lambda text: None if text == "auto" else int(text),
+    lambda value: type(value) is int and 1 <= value <= MAX_CREDIT,
+    f"auto, or a whole number from 1 to {MAX_CREDIT}",
+)
+CONCURRENCY = SettingType(
+    int,
+    lambda value: type(value) is int and 1 <= value <= MAX_CONCURRENCY,
+    f"a whole number from 1 to {MAX_CONCURRENCY}",
+)
+THREADS = SettingType(
+    int,
+    lambda value: type(value) is int and 0 <= value <= MAX_CONCURRENCY,
+    f"a whole number from 0 to {MAX_CONCURRENCY}",
+)
+LOOP = SettingType(str, lambda value: value in ("auto", "asyncio", "twisted"), "auto, asyncio or twisted")
+PATH = SettingType(str, _isPath, "an import path, as in package.module.name or package.module:name", hint=pathHint)
+CLASS_PATH = replace(PATH, hint=lambda value: pathHint(value, "CLASS"))
+ENDPOINTS = SettingType(parseEndpoint, lambda value: True, "one or more endpoints", several=True)
+NETWORKS = SettingType(str, lambda value: True, "addresses and networks, as in 192.0.2.7 or 192.0.2.0/24", several=True)
+FILE = SettingType(str, _isFile, "the path of a file, or credential:NAME")
+KEYS = SettingType(
+    str, _isFile, "the path of a directory or a file, credential:NAME, or for curve-clients '*', which is any key"
+)
+
+
+MIB = SettingType(float, _isNumber, "a number of MiB, 0 or more", "MiB")
+POSITIVE_MIB = SettingType(float, lambda value: _isNumber(value) and value > 0, "a number of MiB, more than 0", "MiB")
+#: What workers say when they come fits into the least, and the most, in bytes, into ZeroMQ's integer.
+FRAME_MIB = SettingType(
+    float,
+    lambda value: _isNumber(value) and 1 / 1024 <= value <= 1e6,
+    "a number of MiB, from 1/1024 to a million",
+    "MiB",
+)
+SHARE = SettingType(float, lambda value: _isNumber(value) and 0 < value <= 1, "a number, more than 0 and at most 1")
+RATE = SettingType(float, _isNumber, "a number of requests a second, 0 or more", "requests a second")
+POLICY = SettingType(str, lambda value: value in ("wait", "reject"), "wait or reject")

@@ -1,0 +1,96 @@
+# -*- test-case-name: pirate.test.auth.test_secured -*-
+"""A server that asks for keys, on a stage: when it reads them, what its children are told, and what it counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import capturedLogs, formatEvent
+from zmq.utils import z85
+
+from pirate.auth.keys import loadPublic, writePair
+from pirate.errors import ConfigurationError
+from pirate.service import JobServer, ServerState
+from pirate.settings.limits import PoolLimits
+from pirate.test.auth.test_keys import KeyCase
+from pirate.testing import TestBed
+
+
+class SecuredTests(KeyCase):
+    """The whole server, without sockets."""
+
+    def setUp(self) -> None:
+        """Keys, and a stage."""
+        super().setUp()
+        self.clients = self.folder / "clients"
+        self.clients.mkdir()
+        self.secret = writePair(self.folder, "server")[1]
+        writePair(self.clients, "alice")
+        self.bed = TestBed()
+        self.events = self.enterContext(capturedLogs())
+
+    def make(self, **given: Any) -> JobServer:
+        """A server."""
+        return JobServer(
+            self.bed.reactor,
+            transport=self.bed.makeTransport,
+            limits=PoolLimits(minServers=2, maxServers=2),
+            **{"curveSecret": self.secret, "curveClients": self.clients, **given},
+        )
+
+    def begin(self, server: JobServer) -> None:
+        """Start it."""
+        server.startService()
+        self.bed.reactor.run()
+        self.bed.reactor.advance(0)
+
+    def status(self, domain: bytes, key: str) -> bytes:
+        """What ZAP is answered about a key."""
+        raw = z85.decode(key.encode())
+        return self.bed.transports[-1].answer([b"1.0", b"1", domain, b"::1", b"", b"CURVE", raw])[2]
+
+    def test_privileged(self) -> None:
+        """All keys are read while there is the privilege to; without it, the old keys stay, and it is logged."""
+        server = self.make()
+        server.privilegedStartService()
+        alice = loadPublic(self.clients / "alice.key").decode()
+        self.secret.unlink()
+        for each in self.clients.iterdir():
+            each.unlink()
+        self.clients.rmdir()
+        self.begin(server)
+        server.reload()
+        self.assertEqual(self.status(b"frontend", alice), b"200")
+        lines = [formatEvent(event) for event in self.events]
+        self.assertIn(f"curve-clients: the old keys stay: {self.clients}: No such file or directory", lines)
+
+    def test_refused(self) -> None:
+        """Keys that cannot be read are refused before there is a transport, and the server can be started later."""
+        self.secret.chmod(0o604)
+        server = self.make()
+        self.assertIn("has mode 0604", str(self.assertRaises(ConfigurationError, server.startService)))
+        self.assertEqual((server.state, self.bed.transports), (ServerState.STOPPED, []))
+        self.secret.chmod(0o600)
+        self.begin(server)
+        self.assertEqual(server.state, ServerState.RUNNING)
+
+    def test_children(self) -> None:
+        """Each child has keys of its own in its job, which open the backend while it lives."""
+        server = self.make()
+        self.begin(server)
+        jobs = [worker.job["curve"] for worker in self.bed.workers]
+        self.assertEqual({job["server"] for job in jobs}, {loadPublic(self.secret).decode()})
+        self.assertEqual(len({job["secret"] for job in jobs}), 2)
+        for job in jobs:
+            self.assertEqual(self.status(b"backend", job["public"]), b"200")
+            self.assertEqual(self.status(b"frontend", job["public"]), b"400")
+        self.bed.workers[0].process.ends()
+        self.bed.reactor.advance(0)
+        self.assertEqual([self.status(b"backend", job["public"]) for job in jobs], [b"400", b"200"])
+        self.assertEqual(server.stats()["refused"], {"unknown-key": 3})
+
+    def test_noKeys(self) -> None:
+        """Without keys children have none, and neither door asks for anything."""
+        self.begin(self.make(curveSecret=None, curveClients=None))
+        self.assertEqual([worker.job["curve"] for worker in self.bed.workers], [{}, {}])
+        self.assertEqual(list(map(bool, self.bed.transports[-1].policies)), [False, False])

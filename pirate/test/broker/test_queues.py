@@ -1,0 +1,315 @@
+# -*- test-case-name: pirate.test.broker.test_queues -*-
+"""What waits for each service, and who is ready to serve it."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from pirate.broker.queues import ReadyWorkers, Services, Standing, WorkerRecord
+from pirate.wire.frontend import Request, State
+
+
+def makeWorker(name: bytes = b"A", credit: int = 1, services: tuple[str, ...] = ("",)) -> WorkerRecord:
+    """A worker that has just come."""
+    return WorkerRecord(name, credit, services)
+
+
+def makeRequest(number: int, service: str = "", size: int = 1) -> Request:
+    """A request that was accepted as the so-manyth."""
+    request = Request([b"c", b""], [b"x" * size], service)
+    request.id = number.to_bytes(8, "big")
+    return request
+
+
+class ReadyWorkersTests(SynchronousTestCase):
+    """The order in which workers are chosen."""
+
+    def test_nobody(self) -> None:
+        """Without workers nobody is next."""
+        self.assertIsNone(ReadyWorkers().first())
+
+    def test_fewest(self) -> None:
+        """Those with fewer in hand come first, whenever they were added."""
+        ready = ReadyWorkers()
+        workers = [makeWorker() for _ in range(4)]
+        for worker, level in zip(workers, (3, 1, 0, 1), strict=True):
+            ready.add(worker, level)
+        order = []
+        for level in (0, 1, 1, 3):
+            first = ready.first()
+            assert first is not None
+            order.append(workers.index(first))
+            ready.remove(first, level)
+        self.assertEqual((order, ready.first()), ([2, 1, 3, 0], None))
+
+    def test_stays(self) -> None:
+        """To ask who is next takes nobody out."""
+        ready = ReadyWorkers()
+        worker = makeWorker()
+        ready.add(worker, 2)
+        self.assertIs(ready.first(), worker)
+        self.assertIs(ready.first(), worker)
+
+    def test_lessAgain(self) -> None:
+        """After only busy ones were left, one with nothing in hand is first again."""
+        ready = ReadyWorkers()
+        busy, idle = makeWorker(), makeWorker()
+        ready.add(busy, 5)
+        ready.first()
+        ready.add(idle, 0)
+        self.assertIs(ready.first(), idle)
+
+
+class PlaceTests(SynchronousTestCase):
+    """Which workers are ready for their services."""
+
+    def setUp(self) -> None:
+        """Two services and a worker of both."""
+        self.services = Services()
+        self.worker = makeWorker(credit=2, services=("a", "b"))
+        self.services.enroll(self.worker)
+
+    def firsts(self) -> list[WorkerRecord | None]:
+        """Who is next for each of the two."""
+        found = [self.services.get(name) for name in ("a", "b")]
+        return [None if service is None else service.ready.first() for service in found]
+
+    def test_everyName(self) -> None:
+        """A worker is ready for all of its names, or for none."""
+        self.assertEqual(self.firsts(), [None, None])
+        self.services.place(self.worker)
+        self.assertEqual(self.firsts(), [self.worker, self.worker])
+        self.worker.inFlight = {b"1": makeRequest(1), b"2": makeRequest(2)}
+        self.services.place(self.worker)
+        self.assertEqual((self.firsts(), self.worker.level), ([None, None], -1))
+
+    def test_room(self) -> None:
+        """Its room counts, not its credit."""
+        self.worker.inFlight = {b"1": makeRequest(1)}
+        self.services.place(self.worker)
+        self.assertEqual(self.worker.level, 1)
+        self.worker.capacity = 1
+        self.services.place(self.worker)
+        self.assertEqual(self.firsts(), [None, None])
+
+    def test_retiring(self) -> None:
+        """One that is to leave is ready for nothing."""
+        self.services.place(self.worker)
+        self.worker.standing = Standing.RETIRING
+        self.services.place(self.worker)
+        self.assertEqual(self.firsts(), [None, None])
+
+    def test_unchanged(self) -> None:
+        """To be placed where one is already does not send one to the end of the line."""
+        other = makeWorker(b"B", 2, ("a",))
+        self.services.enroll(other)
+        self.services.place(self.worker)
+        self.services.place(other)
+        self.services.place(self.worker)
+        self.assertIs(self.firsts()[0], self.worker)
+
+
+class WaitingTests(SynchronousTestCase):
+    """Requests that wait."""
+
+    def test_counts(self) -> None:
+        """Requests and bytes, those of their envelopes among them, are counted as they come and go."""
+        services = Services()
+        one, two = makeRequest(1, size=10), makeRequest(2, size=5)
+        services.put(one, 0.0)
+        services.put(two, 0.0)
+        self.assertEqual((services.waiting, services.waitingBytes, one.state), (2, 17, State.QUEUED))
+        services.leave(one)
+        self.assertEqual((services.waiting, services.waitingBytes), (1, 6))
+
+    def test_front(self) -> None:
+        """One may be put in front of all."""
+        services = Services()
+        one, two = makeRequest(1), makeRequest(2)
+        services.put(two, 0.0)
+        service = services.put(one, 0.0, front=True)
+        self.assertIs(service.head(), one)
+        self.assertEqual(services.queued(), [one, two])
+
+    def test_head(self) -> None:
+        """The next is the first that still waits; those that are done meanwhile are passed over."""
+        services = Services()
+        one, two = makeRequest(1), makeRequest(2)
+        services.put(one, 0.0)
+        service = services.put(two, 0.0)
+        one.state = State.DONE
+        self.assertEqual(services.queued(), [two])
+        self.assertIs(service.head(), two)
+        two.state = State.DONE
+        self.assertIsNone(service.head())
+
+    def test_inTurn(self) -> None:
+        """A worker of several names serves them in turn, however much waits for each."""
+        services = Services()
+        worker = makeWorker(services=("a", "b", "c"))
+        services.enroll(worker)
+        self.assertIsNone(services.nextFor(worker))
+        for number in range(3):
+            services.put(makeRequest(number, "a"), 0.0)
+        services.put(makeRequest(3, "b"), 0.0)
+        served: list[str] = []
+        while (service := services.nextFor(worker)) is not None:
+            request = service.head()
+            assert request is not None
+            services.leave(request, service)
+            served.append(request.service)
+        self.assertEqual(served, ["a", "b", "a", "a"])
+
+
+class TurnTests(SynchronousTestCase):
+    """Clients that wait for the same service."""
+
+    def setUp(self) -> None:
+        """Nobody waits."""
+        self.services = Services(most=4, mostBytes=100)
+        self.number = 0
+
+    def put(self, *clients: bytes, front: bool = False, user: str | None = None) -> list[Request]:
+        """Each client sends a request."""
+        requests = []
+        for client in clients:
+            self.number += 1
+            request = Request([client, b""], [b"x"])
+            request.id = self.number.to_bytes(8, "big")
+            request.user = user
+            self.services.put(request, 0.0, front)
+            requests.append(request)
+        return requests
+
+    def serve(self, most: int = 1000) -> bytes:
+        """Serve what waits, as many as are told: the clients in the order in which they are served."""
+        served: list[bytes] = []
+        service = self.services.get("")
+        assert service is not None
+        while len(served) < most and (request := service.head()) is not None:
+            self.services.leave(request, service)
+            request.state = State.IN_FLIGHT
+            served.append(request.route[0])
+        return b"".join(served)
+
+    def give(self, request: Request) -> None:
+        """Give up a request that waits."""
+        self.services.leave(request)
+        request.state = State.DONE
+
+    def test_inTurn(self) -> None:
+        """Each client that has something waiting is served one request in turn, whoever came first."""
+        self.put(*[b"F"] * 5, b"a", b"b", b"a")
+        self.assertEqual(self.serve(), b"FabFaFFF")
+
+    def test_newcomer(self) -> None:
+        """One that comes later waits for one request of each that waits, and no more, however often they come back."""
+        self.put(*[b"F"] * 5, b"a", b"b")
+        self.assertEqual(self.serve(1), b"F")
+        self.put(b"n")
+        self.assertEqual(self.serve(1), b"a")
+        self.put(b"a")
+        self.assertEqual(self.serve(), b"bFnaFFF")
+
+    def test_inOrder(self) -> None:
+        """Those of one client are served in the order in which they came."""
+        requests = self.put(*[b"F"] * 4)
+        service = self.services.get("")
+        assert service is not None
+        for request in requests:
+            self.assertIs(service.head(), request)
+            self.services.leave(request, service)
+
+    def test_keepsItsTurn(self) -> None:
+        """One that gives up a request and sends another does not go to the end of the line."""
+        (given,) = self.put(b"a")
+        self.put(*[b"b", b"c"], *[b"F"] * 3)
+        self.put(b"a")
+        self.give(given)
+        self.assertEqual(self.serve(), b"abcFFF")
+
+    def test_returned(self) -> None:
+        """What comes back from a lost worker is served before all others, and takes nobody's turn."""
+        self.put(b"F", b"F", b"a")
+        self.put(b"r", front=True)
+        self.put(b"s", front=True)
+        self.assertEqual(self.serve(), b"srFaF")
+
+    def test_user(self) -> None:
+        """One that has proved who it is is one client, by however many connections it comes."""
+        self.put(b"1", b"2", b"3", user="mary")
+        self.put(b"4")
+        self.assertEqual(self.serve(), b"1423")
+        self.put(*[b"5", b"6", b"7"] * 2, user="mary")
+        self.assertEqual(self.put(b"8", user="mary")[0].share.waiting, 7)
+
+    def test_over(self) -> None:
+        """Who has more than its share is counted until it has not."""
+        requests = self.put(*[b"F"] * 6)
+        self.services.note(requests[0].share)
+        self.services.note(requests[0].share)
+        self.assertEqual(self.services.over, 1)
+        self.serve(1)
+        self.assertEqual(self.services.over, 1)
+        self.give(requests[3])
+        self.assertEqual((self.services.over, requests[0].share.waiting), (0, 4))
+
+    def test_notesOfTheGivenUp(self) -> None:
+        """What is kept does not grow with the requests that were given up, nor with the clients that have been."""
+        for _ in range(5000):
+            (request,) = self.put(b"a")
+            self.give(request)
+        self.put(b"a", b"a")
+        for number in range(5000):
+            (request,) = self.put(b"c%d" % number)
+            self.give(request)
+        service = self.services.get("")
+        assert service is not None
+        (queue,) = (each for each in service.ring if each.first is not None and each.first.route[0] == b"a")
+        self.assertLess(len(queue.rest or ()), 1100)
+        self.assertLess(max(len(service.ring), len(service.queues)), 2100)
+        self.assertEqual((self.serve(), self.services.waiting, self.services.waitingBytes), (b"aa", 0, 0))
+
+
+class NameTests(SynchronousTestCase):
+    """Which names are known."""
+
+    def test_unnamed(self) -> None:
+        """The unnamed service is always known, another one only while somebody serves it."""
+        services = Services()
+        worker = makeWorker(services=("", "a"))
+        self.assertIsNone(services.get("a"))
+        services.enroll(worker)
+        self.assertIsNotNone(services.get("a"))
+        self.assertEqual(services.dismiss(worker), [services.get("")])
+        self.assertIsNone(services.get("a"))
+
+    def test_lastOne(self) -> None:
+        """A name is forgotten with its last worker, not before."""
+        services = Services()
+        first, second = makeWorker(services=("a",)), makeWorker(services=("a",))
+        services.enroll(first)
+        services.enroll(second)
+        services.dismiss(first)
+        self.assertIsNotNone(services.get("a"))
+        services.dismiss(second)
+        self.assertIsNone(services.get("a"))
+
+    def test_waitedFor(self) -> None:
+        """A name that somebody waits for is kept for the next worker, with who waits."""
+        services = Services()
+        worker, request = makeWorker(services=("a",)), makeRequest(1, "a")
+        services.enroll(worker)
+        service = services.put(request, 0.0)
+        self.assertEqual(services.dismiss(worker), [service])
+        other = makeWorker(services=("a",))
+        services.enroll(other)
+        self.assertIs(services.nextFor(other), service)
+
+    def test_forgottenMeanwhile(self) -> None:
+        """A request for a name that was forgotten a moment ago waits for the next worker all the same."""
+        services = Services()
+        request = makeRequest(1, "a")
+        service = services.put(request, 0.0)
+        self.assertIs(services.get("a"), service)
+        self.assertIs(service.head(), request)

@@ -1,0 +1,95 @@
+# -*- test-case-name: pirate.test.commands.test_keygen -*-
+"""The command that makes keys."""
+
+from __future__ import annotations
+
+import os
+from contextlib import redirect_stderr, redirect_stdout
+from importlib.metadata import entry_points
+from io import StringIO
+
+import pirate
+from pirate.auth.keys import loadNames, loadPair
+from pirate.commands.keygen import main
+from pirate.test.auth.test_keys import KeyCase
+
+
+class KeygenTests(KeyCase):
+    """What it writes, prints and refuses."""
+
+    def keygen(self, *arguments: str) -> tuple[int, str, str]:
+        """
+        Run it.
+
+        :return: its exit status, output and errors.
+        """
+        out, err = StringIO(), StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                status = main(["-d", str(self.folder), *arguments])
+            except SystemExit as ended:
+                status = int(ended.code or 0)
+        return status, out.getvalue(), err.getvalue()
+
+    def test_several(self) -> None:
+        """It makes a pair for each name; what it prints is a list that curve-clients understands."""
+        status, out, err = self.keygen("alice", "bob")
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(loadNames(self.write("list", out)), loadNames(self.folder))
+        self.assertEqual(sorted(loadNames(self.folder).values()), ["alice", "bob"])
+        for name in ("alice", "bob"):
+            _, secret = loadPair(self.folder / f"{name}.key_secret")
+            self.assertNotIn(secret.decode(), out)
+
+    def test_refuses(self) -> None:
+        """It overwrites nothing: one line, status 1, and the files as they were."""
+        self.keygen("alice")
+        before = {path: path.read_text() for path in self.folder.iterdir()}
+        status, out, err = self.keygen("alice", "bob")
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual(
+            err, f"pirate-keygen: {self.folder}/alice.key is there already: choose another name, or remove it\n"
+        )
+        self.assertEqual({path: path.read_text() for path in self.folder.iterdir()}, before)
+
+    def test_half(self) -> None:
+        """Where the public half cannot be written, no secret one is left behind."""
+        self.patch(os, "open", self._noPublic(os.open))
+        status, _, err = self.keygen("alice")
+        self.assertEqual((status, err), (1, f"pirate-keygen: {self.folder}/alice.key: No space left on device\n"))
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def _noPublic(self, really: object) -> object:
+        def refuse(path: object, *arguments: int) -> int:
+            if str(path).endswith(".key"):
+                raise OSError(28, os.strerror(28))
+            assert callable(really)
+            descriptor: int = really(path, *arguments)
+            return descriptor
+
+        return refuse
+
+    def test_badName(self) -> None:
+        """A name that leads elsewhere is refused."""
+        status, out, err = self.keygen("../alice")
+        self.assertEqual((status, out, err.count("\n")), (1, "", 1))
+        self.assertIn("'../alice' is not a name", err)
+
+    def test_usage(self) -> None:
+        """Without a name, or with an option that there is not, it says so in one line, with status 2."""
+        for arguments in ((), ("--nonsense", "x")):
+            status, out, err = self.keygen(*arguments)
+            self.assertEqual((status, out, err.count("\n")), (2, "", 1))
+            self.assertIn("pirate-keygen --help tells more", err)
+
+    def test_help(self) -> None:
+        """It tells what it is for, and its version."""
+        status, out, _ = self.keygen("--help")
+        self.assertEqual(status, 0)
+        self.assertIn("NAME.key_secret", out)
+        self.assertEqual(self.keygen("--version")[1], f"pirate-keygen {pirate.__version__}\n")
+
+    def test_installed(self) -> None:
+        """It is a command."""
+        [command] = entry_points(group="console_scripts", name="pirate-keygen")
+        self.assertIs(command.load(), main)

@@ -1,0 +1,222 @@
+# -*- test-case-name: pirate.test.server.test_output -*-
+"""What workers write: line by line, within limits that hold whatever they write, and counted beyond."""
+
+from __future__ import annotations
+
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from pirate.errors import LAST_WORDS
+from pirate.pool.child import ChildExit
+from pirate.server.logs import serverLog
+from pirate.server.output import ALL_LINES, LINE_BYTES, LINES, MAX_LINE, READ_BYTES, READS, OutputLog
+from pirate.server.process import WorkerProcess
+from pirate.testing import FakeProcess, ProcessReactor
+
+
+class OutputCase(SynchronousTestCase):
+    """Workers on a fake reactor, and what is logged of them."""
+
+    def setUp(self) -> None:
+        self.reactor = ProcessReactor()
+        self.level = 2
+        self.exits: list[ChildExit] = []
+        self.log = OutputLog(self.reactor, serverLog(lambda: self.level))
+        self.events = self.enterContext(capturedLogs())
+        self.worker, self.process = self.spawn()
+
+    def spawn(self) -> tuple[WorkerProcess, FakeProcess]:
+        """Start a worker."""
+        worker = WorkerProcess(self.reactor, self.log, self.exits.append)
+        worker.spawn(self.reactor)  # type: ignore[arg-type]
+        return worker, self.reactor.processes[-1]
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """The lines that were logged, each with its stream."""
+        return [(event["line"], event["stream"]) for event in self.events if "line" in event]
+
+    @property
+    def folded(self) -> list[str]:
+        """What was logged of lines that were not."""
+        return [formatEvent(event) for event in self.events if "line" not in event]
+
+
+class LineTests(OutputCase):
+    """What a worker writes arrives line by line."""
+
+    def test_lines(self) -> None:
+        """Each line is told once it is whole, with the name of its stream and without its end."""
+        self.process.says(b"one\ntwo\r\nthr")
+        self.process.says(b"error\n", 2)
+        self.assertEqual(self.lines, [("one", "stdout"), ("two", "stdout"), ("error", "stderr")])
+        self.process.says(b"ee\n")
+        self.assertEqual(self.lines[-1], ("three", "stdout"))
+        self.assertEqual(formatEvent(self.events[0]), f"worker {self.process.pid} stdout: one")
+
+    def test_mixed(self) -> None:
+        """Half a line on one stream does not run into the other's."""
+        self.process.says(b"out", 1)
+        self.process.says(b"err", 2)
+        self.process.says(b"put\n", 1)
+        self.process.says(b"or\n", 2)
+        self.assertEqual(self.lines, [("output", "stdout"), ("error", "stderr")])
+
+    def test_noEnd(self) -> None:
+        """A last line without an end is told when the stream closes; one that is whole is not told twice."""
+        self.process.says(b"whole\nhalf")
+        self.process.says(b"whole\n", 2)
+        self.process.ends()
+        self.assertEqual(self.lines, [("whole", "stdout"), ("whole", "stderr"), ("half", "stdout")])
+
+    def test_long(self) -> None:
+        """A line without end does not grow in memory: it is told in pieces, and nothing is made up."""
+        piece = b"x" * 1000
+        for _ in range(60):
+            self.process.says(piece)
+        self.assertGreaterEqual(len(self.lines), 3)
+        self.process.says(b"\nnext\n")
+        *pieces, last = self.lines
+        self.assertEqual("".join(line for line, _ in pieces), "x" * 60_000)
+        self.assertEqual(last, ("next", "stdout"))
+        self.assertLessEqual(max(len(line) for line, _ in pieces), MAX_LINE + len(piece))
+
+    def test_notText(self) -> None:
+        """Bytes that are no UTF-8 are shown as escapes, and what is around them is kept."""
+        self.process.says("gr\u00fc\u00df ".encode() + b"\xff\xfe!\n")
+        self.assertEqual(self.lines, [("gr\u00fc\u00df \\xff\\xfe!", "stdout")])
+
+    def test_empty(self) -> None:
+        """An empty line is a line; nothing is none."""
+        self.process.says(b"\n")
+        self.process.ends()
+        self.assertEqual(self.lines, [("", "stdout")])
+
+    def test_level(self) -> None:
+        """Standard error is shown from level 1 on, standard output from 2; what is not shown is not even split."""
+        for level, shown in ((0, []), (1, ["stderr"]), (2, ["stdout", "stderr"])):
+            self.level = level
+            seen = len(self.events)
+            self.process.says(b"x\n" * 2 * LINES)
+            self.process.says(b"x\n" * 2 * LINES, 2)
+            self.reactor.advance(1)
+            events = self.events[seen:]
+            self.assertEqual([event["stream"] for event in events if "lines" in event], shown)
+            self.assertEqual(len(events), (LINES + 1) * len(shown))
+
+
+class LimitTests(OutputCase):
+    """However much it writes, little is logged, and the rest is counted."""
+
+    def test_lines(self) -> None:
+        """So many lines a second are logged, those beyond are counted, and the count is told when it is over."""
+        self.process.says(b"x\n" * 5000)
+        self.assertEqual((len(self.lines), self.folded), (LINES, []))
+        self.process.says(b"y\n")
+        self.reactor.advance(1)
+        lines = 5001 - LINES
+        expected = f"worker {self.process.pid} stdout: ... and {lines} more lines ({2 * lines} bytes)"
+        self.assertEqual((len(self.lines), self.folded), (LINES, [expected]))
+        self.process.says(b"z\n")
+        self.assertEqual(self.lines[-1], ("z", "stdout"))
+
+    def test_bytes(self) -> None:
+        """So many bytes are."""
+        for _ in range(10):
+            self.process.says(b"x" * 10_000 + b"\n")
+        self.assertEqual(len(self.lines), LINE_BYTES // 10_000)
+        self.process.says(b"y" * 10 * MAX_LINE)
+        self.reactor.advance(1)
+        self.assertIn("more lines (20", self.folded[0])
+
+    def test_all(self) -> None:
+        """Many workers together write no more at a time than a few do."""
+        for _ in range(20):
+            self.spawn()[1].says(b"x\n" * 1000)
+        self.assertEqual(len(self.lines), ALL_LINES)
+        self.reactor.advance(1)
+        self.assertEqual(len(self.folded), 20)
+
+    def test_end(self) -> None:
+        """When the worker ends before the second is over, the count is told, and no timer is left."""
+        self.process.says(b"x\n" * 1000)
+        self.process.ends()
+        self.assertEqual(len(self.folded), 1)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_quiet(self) -> None:
+        """There is no timer for one that writes no more than may be."""
+        self.process.says(b"x\n" * LINES)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_lastWords(self) -> None:
+        """Why a worker could not start is found in any flood, and at any level."""
+        words = f"{LAST_WORDS}no good\n".encode()
+        for level in (0, 2):
+            self.level = level
+            for before in (b"", b"x\n" * 5000, b"\n" * 8000):
+                _, process = self.spawn()
+                process.says(before + words[:5], 2)
+                process.says(words[5:], 2)
+                process.ends(4)
+                self.assertEqual(self.exits.pop().words, "no good")
+
+
+class PauseTests(OutputCase):
+    """A worker that writes faster than it is read has to wait."""
+
+    def test_bytes(self) -> None:
+        """After so many bytes in a second it is not read before the next."""
+        for _ in range(READ_BYTES // 8192 - 1):
+            self.process.says(b"x\n" * 4096)
+        self.assertFalse(self.process.paused)
+        self.process.says(b"x\n" * 4096)
+        self.assertTrue(self.process.paused)
+        self.reactor.advance(0.9)
+        self.assertTrue(self.process.paused)
+        self.reactor.advance(0.1)
+        self.assertFalse(self.process.paused)
+
+    def test_reads(self) -> None:
+        """So it is after so many pieces, however small, and at a level that shows nothing of it."""
+        self.level = 0
+        for _ in range(READS):
+            self.process.says(b"x")
+        self.assertTrue(self.process.paused)
+        self.reactor.advance(1)
+        self.assertFalse(self.process.paused)
+
+    def pause(self) -> None:
+        """Let it write too much."""
+        for _ in range(READS):
+            self.process.says(b"x\n")
+        self.assertTrue(self.process.paused)
+
+    def test_signal(self) -> None:
+        """One that is sent a signal is read on: it may have something to say before it ends."""
+        self.pause()
+        self.worker.signal("TERM")
+        self.assertFalse(self.process.paused)
+
+    def test_ends(self) -> None:
+        """The end of one that is not being read is noticed at once, and its last words are read."""
+        self.pause()
+        self.process.says(f"{LAST_WORDS}no good\n".encode(), 2)
+        self.process.exits(4)
+        self.process.closesStreams()
+        self.assertEqual([exit.words for exit in self.exits], ["no good"])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_afterwards(self) -> None:
+        """What has inherited the streams of one that has ended is not waited for."""
+        self.process.exits(1)
+        self.pauseless()
+        self.reactor.advance(1)
+        self.assertEqual(len(self.exits), 1)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def pauseless(self) -> None:
+        """It writes too much, and is read on."""
+        for _ in range(2 * READS):
+            self.process.says(b"x\n")
+        self.assertFalse(self.process.paused)

@@ -1,0 +1,171 @@
+# -*- test-case-name: pirate.test.server.test_process -*-
+"""A worker process as its parent sees it: its end, and its command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+import pirate
+from pirate.errors import LAST_WORDS
+from pirate.pool.child import ChildExit
+from pirate.server.logs import serverLog
+from pirate.server.output import OutputLog
+from pirate.server.process import STREAMS_GRACE, WorkerProcess, importPath
+from pirate.testing import FakeProcess, ProcessReactor
+
+
+class WorkerProcessCase(SynchronousTestCase):
+    """A process that has been spawned on a fake reactor, with its job."""
+
+    def setUp(self) -> None:
+        self.events = self.enterContext(capturedLogs())
+        self.anew()
+
+    def anew(self) -> None:
+        """Begin with a new one."""
+        self.reactor = ProcessReactor()
+        self.exits: list[ChildExit] = []
+        self.ended: list[bool] = []
+        self.worker = WorkerProcess(
+            self.reactor,
+            OutputLog(self.reactor, serverLog(2)),
+            self.exits.append,
+        )
+        self.worker.ended = lambda: self.ended.append(True)
+        self.spawn()
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """What it has written, as far as it was logged, each line with its stream."""
+        return [(event["line"], event["stream"]) for event in self.events if "line" in event]
+
+    def spawn(self) -> None:
+        """Start it."""
+        self.worker.spawn(self.reactor)  # type: ignore[arg-type]
+        self.process: FakeProcess = self.reactor.processes[-1]
+
+
+class EndTests(WorkerProcessCase):
+    """How and when the end of a worker is told."""
+
+    def test_ready(self) -> None:
+        """The exit of a ready worker is told at once, while a child of its own still holds its streams."""
+        self.worker.becameReady()
+        self.process.exits(signal="KILL")
+        self.assertEqual(self.exits, [ChildExit("signal SIGKILL", outside=True)])
+        self.process.closesStreams()
+        self.assertEqual(len(self.exits), 1)
+
+    def test_notReady(self) -> None:
+        """One that was never ready is told of when all is read that it wrote, so that its reason is known."""
+        self.process.exits(4)
+        self.assertEqual(self.exits, [])
+        self.process.says(f"{LAST_WORDS}there is no module 'x'\n".encode(), 2)
+        self.process.closesStreams()
+        self.assertEqual(self.exits, [ChildExit("exit code 4", words="there is no module 'x'", hopeless=True)])
+
+    def test_grandchild(self) -> None:
+        """Whoever inherited the streams can keep them open for a second and no longer."""
+        self.process.exits(1)
+        self.reactor.advance(STREAMS_GRACE - 0.01)
+        self.assertEqual((self.exits, self.ended), ([], []))
+        self.process.says(b"from the grandchild\n")
+        self.reactor.advance(0.01)
+        self.assertEqual(self.exits, [ChildExit("exit code 1")])
+        self.assertEqual(self.lines, [("from the grandchild", "stdout")])
+        self.assertEqual(self.ended, [True])
+
+    def test_noTimerLeft(self) -> None:
+        """After a common end there is nothing left to happen."""
+        self.process.ends()
+        self.assertEqual(self.ended, [True])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_lastWords(self) -> None:
+        """The reason why it could not start is taken out of what it wrote; the rest is told as it is."""
+        self.process.says(b"Traceback\n" + f"{LAST_WORDS}no good\n".encode(), 2)
+        self.process.says(f"{LAST_WORDS}only on stderr\n".encode(), 1)
+        self.process.ends(3)
+        self.assertEqual(self.exits, [ChildExit("exit code 3", words="no good")])
+        self.assertEqual(self.lines, [("Traceback", "stderr"), (f"{LAST_WORDS}only on stderr", "stdout")])
+
+    def test_clean(self) -> None:
+        """Exit code 0 is a clean end."""
+        self.process.ends()
+        self.assertEqual(self.exits, [ChildExit("exit code 0", clean=True)])
+
+    def test_hopeless(self) -> None:
+        """Only the exit code for an app that cannot be loaded says that another worker would fare the same."""
+        for code, hopeless in ((1, False), (3, False), (4, True)):
+            self.anew()
+            self.process.ends(code)
+            self.assertEqual([exit.hopeless for exit in self.exits], [hopeless])
+
+    def test_signalNames(self) -> None:
+        """A death by signal is named as the system's manual names it."""
+        for name in ("SEGV", "TERM", "ABRT"):
+            self.anew()
+            self.process.ends(signal=name)
+            self.assertEqual(str(self.exits[0]), f"signal SIG{name}")
+
+    def test_signalTooLate(self) -> None:
+        """A signal to a process that has ended already does no harm."""
+        self.process.exits()
+        self.worker.signal("TERM")
+        self.assertEqual(self.process.signals, [])
+
+
+class SpawnTests(WorkerProcessCase):
+    """How a worker is started."""
+
+    def test_commandLine(self) -> None:
+        """It is this very Python, with pipes to all three standard streams, and its pid is known."""
+        self.assertEqual(self.process.arguments, [sys.executable, "-P", "-m", "pirate.worker"])
+        self.assertEqual(self.process.descriptors, {0: "w", 1: "r", 2: "r"})
+        self.assertEqual(self.worker.pid, self.process.pid)
+
+    def test_terminal(self) -> None:
+        """It is born with the signals blocked that a terminal sends to all; in this process they are not."""
+        blocked: list[set[Any]] = []
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        self.reactor.spawned = lambda process: blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        self.spawn()
+        self.assertEqual(blocked, [before | {signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}])
+        self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, []), before)
+
+    def test_environment(self) -> None:
+        """It gets our environment, with this very package first on its import path."""
+        self.patch(os, "environ", {"HOME": "/home/x", "PYTHONPATH": "/a:/b"})
+        self.spawn()
+        home = str(Path(pirate.__file__).resolve().parent.parent)
+        self.assertEqual(self.process.environment, {"HOME": "/home/x", "PYTHONPATH": f"{home}:/a:/b"})
+
+    def test_job(self) -> None:
+        """Its job is one line of JSON, and brings PYTHONPATH as it was, for its own children."""
+        for environment, expected in (({"PYTHONPATH": "/a"}, "/a"), ({}, None)):
+            self.patch(os, "environ", environment)
+            self.spawn()
+            self.worker.begin({"app": "mod.fn"})
+            self.assertEqual(self.process.stdin.count(b"\n"), 1)
+            self.assertTrue(self.process.stdin.endswith(b"\n"))
+            told = {"app": "mod.fn", "parent": os.getpid(), "pythonpath": expected}
+            self.assertEqual(json.loads(self.process.stdin), told)
+
+    def test_refused(self) -> None:
+        """When the system refuses to start a process, the caller learns it."""
+        self.reactor.refusal = OSError(11, "Resource temporarily unavailable")
+        self.assertRaises(OSError, self.worker.spawn, self.reactor)
+
+    def test_importPath(self) -> None:
+        """A worker finds modules where we do: the working directory first, everything absolute, nothing twice."""
+        here = os.getcwd()
+        self.patch(sys, "path", ["", ".", "/usr", here])
+        self.assertEqual(importPath(), [here, "/usr"])

@@ -1,0 +1,624 @@
+# -*- test-case-name: pirate.test.server.test_protocol -*-
+"""Messages of all kinds and the server's answer to each, on a stage."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from twisted.logger import capturedLogs
+
+import pirate
+from pirate.server.errorlog import KINDS, ErrorLog
+from pirate.server.errorlog import MOST as ERRORS
+from pirate.server.logs import serverLog
+from pirate.server.pending import MOST
+from pirate.settings.limits import PeerLimits, PoolLimits
+from pirate.test.test_service import ServerCase
+from pirate.testing import MemorySender
+from pirate.wire.frontend import Request, header, parseHeader
+from pirate.wire.words import ERROR, EXITING, HEARTBEAT, MAX_JSON, PARTIAL, PROCESSING, WAITING
+
+KEY = bytes(range(16))
+
+
+class ExchangeCase(ServerCase):
+    """A server with one worker that answers when it is told to."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.begin()
+
+    def begin(self, workers: int = 1, **given: Any) -> None:
+        """Start it."""
+        self.bed.answering = False
+        self.server = self.serve(workers, frontend="*", backend="*", **given)
+        self.frontend = self.bed.transports[-1].frontend
+        self.backend = self.bed.transports[-1].backend
+
+    def native(self, options: dict[str, Any], client: bytes = b"n", key: bytes = KEY) -> None:
+        """A native client sends a request."""
+        self.frontend.receive(client, header(key, options), b"", b"body")
+        self.settle()
+
+    def told(self, client: bytes = b"n", key: bytes = KEY) -> dict[str, Any]:
+        """The JSON keys of the last native answer to a client."""
+        parsed = parseHeader(self.frontend.sentTo(client)[-1][0])
+        assert parsed is not None
+        self.assertEqual(parsed[0], key)
+        return parsed[1]
+
+    def dropped(self) -> dict[str, int]:
+        """The messages that were dropped, by reason."""
+        counts: dict[str, int] = self.server.stats()["dropped"]
+        return counts
+
+
+class ClientTests(ExchangeCase):
+    """What clients may send."""
+
+    def test_envelope(self) -> None:
+        """An envelope of any frames comes back in front of the reply, in order; the body is passed on whole."""
+        envelope = (b"hop", b"\x00\x00\x00\x01")
+        self.frontend.receive(b"c", *envelope, b"", b"a", b"", b"b")
+        self.settle()
+        worker = self.busy()
+        self.assertEqual(worker.held[0][1:], [b"", b"a", b"", b"b"])
+        worker.answer()
+        self.settle()
+        self.assertEqual(self.frontend.sentTo(b"c"), [[*envelope, b"", b"a", b"", b"b"]])
+
+    def test_odd(self) -> None:
+        """Clients whose routing ids look like words, or are bytes of any kind, are served like any other."""
+        for client in (b"waiting", b"\x00\x80\xff\xfe\x01", b"retire"):
+            self.frontend.receive(client, b"", b"x")
+            self.settle()
+            self.busy().answer()
+            self.settle()
+            self.assertEqual(self.frontend.sentTo(client), [[b"", b"x"]])
+
+    def test_malformed(self) -> None:
+        """What means nothing is dropped and counted by reason; nobody is answered, nothing breaks."""
+        for frames in ([], [b"x"], [b"x"] * 40, [b"e", b""]):
+            self.frontend.receive(b"c", *frames)
+        self.settle()
+        self.assertEqual(self.dropped(), {"no-delimiter": 2, "envelope-too-long": 1, "empty-body": 1})
+        self.assertEqual((self.frontend.sent, self.server.stats()["received"]), ([], 0))
+
+    def test_greeting(self) -> None:
+        """A greeting, which a socket with PROBE_ROUTER sends, is not malformed and is not answered."""
+        self.frontend.receive(b"c", b"")
+        self.backend.receive(b"w", b"")
+        self.settle()
+        self.assertEqual((self.dropped(), self.frontend.sent), ({}, []))
+
+    def test_badHeader(self) -> None:
+        """A native client whose header is not understood is told so."""
+        self.native({"timeout_ms": "soon"})
+        self.assertEqual((self.told()["status"], self.told()["code"]), ("error", "malformed"))
+        self.assertEqual(self.dropped(), {"bad-header": 1})
+
+    def test_ping(self) -> None:
+        """A ping is answered by the server itself, also while all workers are busy."""
+        self.native({"command": "ping"})
+        first = self.told()
+        self.assertEqual((first["server"], first["version"]), ("pirate", pirate.__version__))
+        names = ("state", "workers", "busy", "idle", "waiting", "backlog")
+        self.assertEqual([first[name] for name in names], ["ready", 1, 0, 1, 1, 0])
+        for client in (b"a", b"b", b"c"):
+            self.bed.ask(client, b"x")
+        self.native({"command": "ping"})
+        self.assertEqual([self.told()[name] for name in names], ["ready", 1, 1, 0, 0, 2])
+
+    def test_cancelUnknown(self) -> None:
+        """Who cancels a request that is not there is told so; that is no request."""
+        self.native({"command": "cancel"})
+        self.assertEqual(self.told()["code"], "cancelled")
+        self.assertEqual(self.server.stats()["received"], 0)
+
+    def test_cancel(self) -> None:
+        """A request that waits is not run once it is cancelled."""
+        self.native({})
+        self.native({"command": "cancel"})
+        self.assertEqual(self.told()["code"], "cancelled")
+        self.assertEqual(self.server.stats()["failed"], {"cancelled": 1})
+
+    def test_vanished(self) -> None:
+        """The request of a plain client that goes away while it waits is not run."""
+        self.bed.ask(b"a", b"first")
+        self.bed.ask(b"b", b"second")
+        self.bed.transports[0].vanish(b"b")
+        self.busy().answer(b"answer")
+        self.settle()
+        self.assertEqual((self.server.stats()["withdrawn"], self.server.stats()["backlog"]), (1, 0))
+
+    def test_vanishedWithMany(self) -> None:
+        """One that goes away while much of it waits holds nobody up: that is withdrawn over some turns."""
+        self.bed.ask(b"a", b"first")
+        for _ in range(3 * MOST):
+            self.frontend.receive(b"b", b"", b"x")
+        self.settle()
+        transport = self.bed.transports[0]
+        waiting, turns = self.server.stats()["backlog"], transport.turns
+        transport.vanish(b"b")
+        self.settle()
+        self.assertGreaterEqual(transport.turns - turns, 3)
+        self.assertEqual(
+            (waiting, self.server.stats()["backlog"], self.server.stats()["withdrawn"]), (3 * MOST, 0, 3 * MOST)
+        )
+
+    def test_superseded(self) -> None:
+        """A REQ socket that asks again while its request waits does not want the first any more."""
+        self.bed.transports[0].req = True
+        self.bed.ask(b"a", b"first")
+        self.bed.ask(b"b", b"second")
+        self.bed.ask(b"b", b"third")
+        self.assertEqual((self.server.stats()["withdrawn"], self.server.stats()["backlog"]), (1, 1))
+
+    def test_unknownService(self) -> None:
+        """A service that nobody serves is refused by name; a plain request of the unnamed one is not."""
+        self.native({"service": "translate"})
+        self.assertEqual(self.told()["code"], "unknown-service")
+        self.assertIn("translate", self.told()["message"])
+
+    def test_native(self) -> None:
+        """A native request is answered under its own id."""
+        self.native({"timeout_ms": 1000})
+        self.busy().answer(b"answer")
+        self.settle()
+        self.assertEqual(self.frontend.sentTo(b"n"), [[header(KEY, {}), b"", b"answer"]])
+
+
+class PingTests(ExchangeCase):
+    """What a ping tells of the server's state."""
+
+    def begin(self, workers: int = 1, **given: Any) -> None:
+        """Leave that to each test."""
+
+    def state(self) -> str:
+        """What a ping is told now."""
+        self.native({"command": "ping"})
+        told: str = self.told()["state"]
+        return told
+
+    def test_life(self) -> None:
+        """A server is starting until its workers are ready, then ready, and stopping when it has been asked to stop."""
+        self.bed.announcing = False
+        super().begin(2)
+        self.bed.workers[0].announce()
+        self.settle()
+        self.assertEqual((self.state(), self.told()["workers"]), ("starting", 1))
+        self.bed.workers[1].announce()
+        self.settle()
+        self.assertEqual((self.state(), self.told()["workers"]), ("ready", 2))
+        self.bed.ask(b"c", b"x")
+        self.server.stopService()
+        self.assertEqual(self.state(), "stopping")
+
+    def test_crashLoop(self) -> None:
+        """Where every worker dies soon after it was ready there are none, until one has lasted for a second."""
+        super().begin(1)
+        self.settle(10)
+        self.bed.living()[0].process.ends(1)
+        self.settle()
+        self.assertEqual((self.state(), self.told()["workers"]), ("ready", 1))
+        for _ in range(3):
+            self.bed.living()[0].process.ends(1)
+            self.settle(0.01)
+            self.assertEqual((self.state(), self.told()["workers"]), ("no-workers", 0))
+            while not self.bed.living():
+                self.settle(0.01)
+            self.settle()
+            self.assertEqual((self.state(), self.told()["workers"]), ("no-workers", 1))
+        self.settle(1.0)
+        self.assertEqual((self.state(), self.told()["workers"]), ("ready", 1))
+
+    def test_onDemand(self) -> None:
+        """A server that keeps no worker, but starts one for a request, is ready; one that may not is not."""
+        super().begin(0, limits=PoolLimits(minServers=0, maxServers=2, minSpareServers=0))
+        self.assertEqual((self.state(), self.told()["workers"]), ("ready", 0))
+        self.setUp()
+        super().begin(0)
+        self.assertEqual(self.state(), "no-workers")
+
+    def test_externalWorkers(self) -> None:
+        """Workers that are not the server's own make it ready, too."""
+        super().begin(0, externalWorkers=True)
+        self.backend.connect(b"w")
+        self.backend.receive(b"w", b"", WAITING)
+        self.settle()
+        self.assertEqual((self.state(), self.told()["workers"]), ("ready", 1))
+
+    def test_limits(self) -> None:
+        """A ping tells how large a message may be."""
+        super().begin(1, peerLimits=PeerLimits(maxMessageSize=0.5, maxMessageTotal=2, maxMessageFrames=9))
+        self.state()
+        told = [self.told()[f"max_message_{name}"] for name in ("size", "total", "frames")]
+        self.assertEqual(told, [1 << 19, 2 << 20, 9])
+
+
+class WorkerTests(ExchangeCase):
+    """What workers may send."""
+
+    def test_appError(self) -> None:
+        """An app's exception reaches a native client with type and text; the worker goes on."""
+        self.native({})
+        self.busy().fail("ValueError: no \u2603".encode())
+        self.settle()
+        self.assertEqual((self.told()["code"], self.told()["message"]), ("app-error", "ValueError: no \u2603"))
+        self.assertEqual(self.server.stats()["workers"], {"waiting": 1})
+
+    def test_plainAppError(self) -> None:
+        """A plain client gets nothing by default, and a JSON object with error-reply."""
+        self.bed.ask(b"c", b"x")
+        self.busy().fail(b"ValueError: no")
+        self.settle()
+        self.assertEqual(self.frontend.sent, [])
+        self.begin(errorReply=True)
+        self.bed.ask(b"c", b"x")
+        self.busy().fail(b"ValueError: no")
+        self.settle()
+        [[delimiter, body]] = self.frontend.sentTo(b"c")
+        self.assertEqual(delimiter, b"")
+        self.assertIn(b'"message":"ValueError: no"', body)
+
+    def test_errorCodes(self) -> None:
+        """A code that is no known one, or no text at all, is an error of the app."""
+        for code in (b"nonsense", b"\xff"):
+            key = code.ljust(16)
+            self.native({}, key=key)
+            worker = self.busy()
+            worker.say(worker.held.pop()[0], ERROR, code, b"\xff!")
+            self.settle()
+            told = self.told(key=key)
+            self.assertEqual((told["code"], told["message"]), ("app-error", "\ufffd!"))
+
+    def test_spoofed(self) -> None:
+        """A reply from somebody who does not hold the request is dropped; the holder's still counts."""
+        self.bed.ask(b"c", b"x")
+        worker = self.busy()
+        request = worker.held[0][0]
+        self.backend.receive(b"stranger", b"", request, b"", b"spoofed")
+        self.backend.receive(worker.identity, b"", b"\x80" * 8, b"", b"no such request")
+        self.settle()
+        self.assertEqual((self.frontend.sent, self.server.stats()["late"]), ([], 2))
+        worker.answer(b"right")
+        self.settle()
+        self.assertEqual(self.frontend.sentTo(b"c"), [[b"", b"right"]])
+
+    def test_twice(self) -> None:
+        """Only the first answer to a request reaches its client."""
+        self.bed.ask(b"c", b"x")
+        worker = self.busy()
+        request = worker.held[0][0]
+        worker.answer(b"first")
+        worker.say(request, b"", b"second")
+        self.settle()
+        self.assertEqual(self.frontend.sent, [[b"c", b"", b"first"]])
+
+    def test_malformed(self) -> None:
+        """What means nothing on the backend is dropped and counted by reason."""
+        worker = self.bed.workers[0]
+        for frames in ([b"dance"], [WAITING, b"no json"], [b"id", b"what", b"ever"]):
+            worker.say(*frames)
+        self.backend.receive(worker.identity, b"no delimiter")
+        self.settle()
+        self.assertEqual(self.dropped(), {"unknown-word": 1, "bad-info": 1, "unknown-answer": 1, "no-delimiter": 1})
+
+    def test_part(self) -> None:
+        """A plain client gets the parts of an answer together with the last one."""
+        self.bed.ask(b"c", b"x")
+        worker = self.busy()
+        worker.say(worker.held[0][0], PARTIAL, b"half")
+        worker.answer(b"whole")
+        self.settle()
+        self.assertEqual(self.frontend.sentTo(b"c"), [[b"", b"half", b"whole"]])
+
+    def test_credit(self) -> None:
+        """A worker that raises its credit is given more at a time."""
+        for client in (b"a", b"b", b"c"):
+            self.bed.ask(client, b"x")
+        worker = self.busy()
+        self.assertEqual(len(worker.held), 1)
+        worker.announce(credit=2)
+        self.settle()
+        self.assertEqual(len(worker.held), 2)
+
+    def test_logged(self) -> None:
+        """Of dropped messages the log tells once a second, not once a message."""
+        for _ in range(1000):
+            self.frontend.receive(b"c", b"junk")
+        self.settle()
+        self.assertEqual(self.dropped(), {"no-delimiter": 1000})
+        self.assertEqual(len([line for line in self.log() if "dropped" in line]), 1)
+
+
+class ErrorTests(ExchangeCase):
+    """What the log says of errors of the app."""
+
+    def failed(self, client: bytes = b"c", text: bytes = b"ValueError: no", *trail: bytes) -> None:
+        """A plain client's request fails."""
+        self.bed.ask(client, b"x")
+        self.busy().fail(text, *trail)
+        self.settle()
+
+    def errors(self) -> list[str]:
+        """The lines about them."""
+        return [line for line in self.log() if line.startswith("app error")]
+
+    def test_event(self) -> None:
+        """One event has all: the error, where, the request, the service, the client, also at log-level 0."""
+        self.begin(logLevel=0)
+        self.native({})
+        request = self.busy().held[0][0].hex()
+        self.busy().fail(b"ValueError: no", b"/app.py:3 in app, from /app.py:9 in main")
+        self.settle()
+        [event] = [event for event in self.events if "error" in event]
+        self.assertEqual((event["type"], event["text"], event["service"]), ("ValueError", "no", ""))
+        lines = "/app.py:3 in app, from /app.py:9 in main"
+        told = f"app error: ValueError: no, at {lines}; request {request} ({KEY.hex()}), client {b'n'.hex()}"
+        self.assertEqual(self.log()[-1:], [told])
+
+    def test_client(self) -> None:
+        """A client is known by who it is and by its address, as far as these are known."""
+        self.bed.transports[-1].users[b"c"] = "alice"
+        self.failed()
+        self.assertTrue(self.errors()[0].endswith("client alice"), self.errors())
+        request = Request([b"c", b""], [b"x"], "sums", "192.0.2.7")
+        ErrorLog(self.reactor, serverLog(0)).report(request, "ValueError: no", "")
+        self.assertTrue(self.errors()[1].endswith(", service 'sums', client 192.0.2.7"), self.errors())
+
+    def test_many(self) -> None:
+        """Of one type at one place a few are logged in a second, and how many more there were; others do not suffer."""
+        for _ in range(100):
+            self.failed(b"c", b"ValueError: no", b"/app.py:3 in app, from /app.py:9 in main")
+        self.failed(b"c", b"ValueError: no", b"/app.py:4 in app")
+        self.failed(b"c", b"TypeError: no", b"/app.py:3 in app")
+        self.assertEqual(len(self.errors()), ERRORS + 2)
+        self.settle(1)
+        self.assertEqual(
+            self.errors()[ERRORS + 2 :],
+            [f"app error: ValueError, at /app.py:3 in app: {100 - ERRORS} more within a second"],
+        )
+        self.failed(b"c", b"ValueError: no", b"/app.py:3 in app")
+        self.assertEqual(len(self.errors()), ERRORS + 4)
+
+    def test_kinds(self) -> None:
+        """Types and places without number, of a worker that makes them up, are counted together."""
+        for number in range(KINDS + 100):
+            self.failed(b"c", b"E%d: no" % number)
+        self.assertEqual(len(self.errors()), KINDS + ERRORS)
+        self.settle(1)
+        told = f"app error: errors of other types or places: {100 - ERRORS} more within a second"
+        self.assertEqual(self.errors()[-1], told)
+
+    def test_stop(self) -> None:
+        """What was counted is told when the server stops, and nothing is left to happen."""
+        for _ in range(ERRORS + 1):
+            self.failed()
+        self.server.stopService()
+        self.settle()
+        self.assertTrue(self.errors()[-1].endswith(": 1 more within a second"))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_notTheApp(self) -> None:
+        """What was cancelled is no error of the app; nor is an answer that nobody waits for."""
+        self.native({})
+        worker = self.busy()
+        request = worker.held.pop()[0]
+        worker.say(request, ERROR, b"cancelled", b"it was")
+        worker.say(request, ERROR, b"app-error", b"E: late")
+        self.settle()
+        self.assertEqual(self.errors(), [])
+
+    def test_large(self) -> None:
+        """However much text a worker sends, what is told of it is short, and a client can read it."""
+        self.native({})
+        self.busy().fail(b"E: " + b"\0" * 100_000, b"x" * 100_000)
+        self.settle()
+        self.assertEqual(self.told()["code"], "app-error")
+        self.assertTrue(self.told()["message"].endswith("..."))
+        self.assertLess(len(self.frontend.sentTo(b"n")[-1][0]), MAX_JSON)
+
+
+class ForeignTests(ExchangeCase):
+    """Those who have come to the wrong place, or speak something else, are named in the log."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.transport = self.bed.transports[-1]
+
+    def line(self) -> str:
+        """The one line about what was dropped."""
+        self.settle()
+        [line] = [line for line in self.log() if line.startswith("messages")]
+        return line
+
+    def assertDropped(self, socket: str, reason: str, who: str) -> None:
+        """One message was dropped for a reason, and the log says who has sent it."""
+        self.assertEqual(
+            self.line(), f"messages dropped at the {socket}: {reason} (1); the last one from 127.0.0.1{who}"
+        )
+        self.assertEqual(self.dropped(), {reason: 1})
+
+    def test_address(self) -> None:
+        """The log names the socket, and the address of the last one."""
+        self.frontend.receive(b"c", b"x")
+        self.settle()
+        self.assertDropped("frontend", "no-delimiter", "")
+
+    def test_backend(self) -> None:
+        """Of a worker, too."""
+        self.backend.receive(b"w", b"", b"dance")
+        self.settle()
+        self.assertDropped("backend", "unknown-word", "")
+
+    def test_workers(self) -> None:
+        """Workers of the guide's other patterns, by each of their messages."""
+        unknown = "; this server does not speak that protocol"
+        for reason, who, *frames in (
+            ("majordomo-worker", "a Majordomo worker", b"", b"MDPW01", b"\x01", b"echo"),
+            ("majordomo-worker", "a Majordomo worker", b"", b"MDPW02", b"\x04"),
+            ("majordomo-client", "a Majordomo client", b"", b"MDPC01", b"echo", b"x"),
+            ("paranoid-pirate", "a Paranoid Pirate worker", b"\x01"),
+            ("paranoid-pirate", "a Paranoid Pirate worker", b"\x02"),
+            ("simple-pirate", "a Simple Pirate worker of the guide", b"", b"\x01"),
+            ("hashmap-client", "a client of the Clustered Hashmap Protocol", b"HUGZ"),
+        ):
+            self.tearDownServer()
+            self.backend.receive(b"w", *frames)
+            self.settle()
+            self.assertDropped("backend", reason, f": {who} is calling the backend{unknown}")
+
+    def tearDownServer(self) -> None:
+        """Begin with a new server, and an empty log."""
+        self.server.stopService()
+        self.settle(1)
+        self.events = self.enterContext(capturedLogs())
+        self.begin()
+
+    def test_hashmapClient(self) -> None:
+        """A client that asks for a snapshot of a map."""
+        self.frontend.receive(b"c", b"ICANHAZ?", b"")
+        self.settle()
+        who = "a client of the Clustered Hashmap Protocol is calling the frontend"
+        self.assertDropped("frontend", "hashmap-client", f": {who}; this server does not speak that protocol")
+
+    def test_majordomoClient(self) -> None:
+        """The log names a Majordomo client; its frames are a body like any other, which the app gets."""
+        self.bed.ask(b"c", b"MDPC01", b"echo", b"x")
+        self.assertEqual(self.busy().held[0][2:], [b"MDPC01", b"echo", b"x"])
+        self.assertEqual(
+            self.line(),
+            "messages of another protocol at the frontend: majordomo-client (1); the last one from 127.0.0.1: a "
+            "Majordomo client is calling the frontend; this server does not speak that protocol; the app gets its "
+            "frames as they are",
+        )
+        self.assertEqual(self.dropped(), {})
+
+    CLIENT = ": a client is calling the backend, where workers connect; clients call the frontend"
+
+    def test_nativeClient(self) -> None:
+        """A native client that calls the backend is told so."""
+        self.backend.receive(b"n", header(KEY, {}), b"", b"x")
+        self.settle()
+        [[frame, delimiter, body]] = self.backend.sentTo(b"n")
+        parsed = parseHeader(frame)
+        assert parsed is not None
+        self.assertEqual((parsed[0], parsed[1]["code"], delimiter, body), (KEY, "malformed", b"", b""))
+        self.assertIn("a client is calling the backend", parsed[1]["message"])
+        self.assertDropped("backend", "client-at-backend", self.CLIENT)
+
+    def test_req(self) -> None:
+        """So is, in the log, a REQ socket, whatever it sends that no worker would."""
+        self.transport.req = True
+        for frames in ([b"", b"hello"], [b"", b"a", b"b", b"c"], [b"\0\0\0\1", b"", b"x"]):
+            self.backend.receive(b"c", *frames)
+        self.settle(1)
+        self.assertEqual(self.dropped(), {"client-at-backend": 3})
+        self.assertEqual(self.backend.sentTo(b"c"), [])
+        self.assertIn(f"client-at-backend (1); the last one from 127.0.0.1{self.CLIENT}", "".join(self.log()))
+
+
+class ExternalTests(ExchangeCase):
+    """Workers that are not ours."""
+
+    def ten(self, *frames: bytes) -> None:
+        """The guide's ten-line worker says something."""
+        self.backend.receive(b"child_1", b"", *frames)
+        self.settle()
+
+    def test_shut(self) -> None:
+        """Without external-workers nobody else is admitted, whatever it says; each try is counted."""
+        self.begin(0)
+        for word in (WAITING, PROCESSING, EXITING, HEARTBEAT):
+            self.ten(word)
+        self.bed.ask(b"c", b"x")
+        self.assertEqual((self.backend.sent, self.dropped()), ([], {"unknown-worker": 4}))
+
+    def test_tenLines(self) -> None:
+        """With it a worker without token or info serves: waiting, processing, reply, waiting."""
+        self.begin(0, externalWorkers=True)
+        self.ten(WAITING)
+        for client in (b"a", b"b"):
+            self.bed.ask(client, b"x")
+        [[_, request, delimiter, body]] = self.backend.sentTo(b"child_1")
+        self.assertEqual((delimiter, body), (b"", b"x"))
+        self.ten(PROCESSING)
+        self.ten(request, b"", b"X")
+        self.assertEqual(self.frontend.sentTo(b"a"), [[b"", b"X"]])
+        self.assertEqual(len(self.backend.sent), 1)
+        self.ten(WAITING)
+        self.assertEqual(len(self.backend.sent), 2)
+
+    def test_leaves(self) -> None:
+        """One that says that it is leaving gets no more, and what it held goes to another."""
+        self.begin(1, externalWorkers=True)
+        ours = self.bed.living()[-1]
+        self.bed.ask(b"a", b"busy")
+        self.ten(WAITING)
+        self.bed.ask(b"b", b"moved")
+        self.assertEqual(len(self.backend.sentTo(b"child_1")), 1)
+        self.ten(EXITING)
+        ours.answer()
+        self.settle()
+        self.assertEqual(ours.held[0][2:], [b"moved"])
+        self.assertEqual(self.dropped(), {})
+
+
+class HostileTests(ExchangeCase):
+    """Names from the wire, and messages of which there is too much."""
+
+    NAME = "x\n2026-01-01T00:00:00+0000 [-] forged\r\x1b[2J\x1b]0;owned\x07\u202e"
+
+    def test_names(self) -> None:
+        """
+        No service name, trace, routing id or error of a worker makes a line of its own in the log, or gets a control
+        character into it; and none becomes the name of a counter.
+        """
+        name = self.NAME.encode()
+        self.begin(externalWorkers=True)
+        self.native({"service": self.NAME})
+        self.assertEqual(self.told()["code"], "unknown-service")
+        self.native({"trace": self.NAME, "timeout_ms": "x"}, name)
+        worker = self.bed.living()[-1]
+        for code in (b"worker-lost", b"expired", name):
+            self.bed.reactor.advance(2)
+            self.bed.ask(name, b"x")
+            worker.say(worker.held.pop(0)[0], ERROR, code, name)
+            self.settle()
+        self.backend.receive(name, b"", name, b"", b"y")
+        self.backend.receive(name, b"", name)
+        self.settle(2)
+        shown = "".join(self.log())
+        self.assertIn(r"\x1b]0;owned\x07", shown)
+        self.assertTrue(shown.isprintable(), ascii(shown))
+        stats = self.server.stats()
+        counters = {*stats["failed"], *stats["dropped"], *stats["exits"]}
+        self.assertEqual([each for each in counters if not re.fullmatch("[a-z-]+", each)], [])
+
+    def test_tooMuch(self) -> None:
+        """A native client is told what it has too much of; a plain one is not; both are counted by reason."""
+        sender = MemorySender("127.0.0.1", b"n")
+        self.frontend.connect(b"n")
+        receive: Any = self.bed.transports[-1]
+        owner = receive._owner
+        owner.clientRefused([b"n", header(KEY, {}), b"", b"x", b"y"], sender, "too-many-frames")
+        self.assertEqual(self.told()["code"], "denied")
+        self.assertIn("max-message-frames", self.told()["message"])
+        owner.clientRefused([b"c", b"", b"x"], sender, "too-large")
+        owner.clientRefused([b"c"], sender, "too-large")
+        self.assertEqual(len(self.frontend.sent), 1)
+        self.assertEqual(self.dropped(), {"too-many-frames": 1, "too-large": 2})
+
+    def test_tooMuchAnswer(self) -> None:
+        """An answer that is too much ends its request with an error; so it is not waited for."""
+        self.native({})
+        worker = self.busy()
+        owner: Any = self.bed.transports[-1]
+        owner._owner.workerRefused([worker.identity, b"", worker.held[0][0], b"", b"x"], "too-large")
+        owner._owner.workerRefused([worker.identity, b"", b"waiting"], "too-large")
+        self.settle()
+        self.assertEqual(self.told()["code"], "app-error")
+        self.assertIn("max-message-total", self.told()["message"])
+        self.assertEqual(self.server.stats()["in_flight"], 0)

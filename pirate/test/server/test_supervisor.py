@@ -1,0 +1,519 @@
+# -*- test-case-name: pirate.test.server.test_supervisor -*-
+"""The children of a server, on a stage: how they come, what becomes of what they held, how they go."""
+
+from __future__ import annotations
+
+import errno
+import json
+from signal import SIGABRT
+
+from twisted.logger import LogLevel
+
+from pirate.pool.pool import LAST_GRACE
+from pirate.server import supervisor
+from pirate.server.supervisor import LAST_ANSWERS, SPAWN_AGAIN, SPAWN_TRIES
+from pirate.settings.limits import PoolLimits, RequestPolicy
+from pirate.test.test_service import ServerCase
+from pirate.wire.words import DEQUEUE, EXITING, WAITING
+
+
+class DeathTests(ServerCase):
+    """Workers that end without having been asked to."""
+
+    def test_replaced(self) -> None:
+        """Dead workers are replaced at once, all of them, without any traffic; and counted by cause."""
+        server = self.serve(3)
+        self.settle(5)
+        for worker in self.bed.living():
+            worker.process.ends(signal="KILL")
+        self.assertEqual((len(self.bed.living()), len(self.bed.workers)), (3, 6))
+        self.settle()
+        stats = server.stats()
+        self.assertEqual((stats["workers"], stats["spawns"]), ({"waiting": 3}, 6))
+        self.assertEqual(stats["exits"], {"signal SIGKILL": 3})
+
+    def test_logged(self) -> None:
+        """A death is logged as a warning, with its cause and what the worker was doing."""
+        self.bed.answering = False
+        self.serve(1)
+        self.bed.ask(b"c", b"x")
+        pid = self.busy().process.pid
+        self.busy().process.ends(signal="SEGV")
+        self.assertIn(f"worker {pid} ended while processing: signal SIGSEGV", self.log())
+        [event] = [event for event in self.events if "how" in event]
+        self.assertIs(event["log_level"], LogLevel.warn)
+
+    def test_moved(self) -> None:
+        """What a dead worker held goes to another one within milliseconds, and its client gets one answer."""
+        self.bed.answering = False
+        server = self.serve(2)
+        self.bed.ask(b"c", b"x")
+        self.busy().process.ends(signal="KILL")
+        self.settle(LAST_ANSWERS)
+        self.busy().answer()
+        self.settle()
+        self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
+        self.assertEqual((server.stats()["redispatched"], server.stats()["replied"]), (1, 1))
+
+    def test_lastAnswer(self) -> None:
+        """An answer that was on its way when its worker died counts; nobody does the work again."""
+        self.bed.answering = False
+        server = self.serve(2)
+        self.bed.ask(b"c", b"x")
+        worker = self.busy()
+        worker.process.ends(signal="KILL")
+        worker.answer(b"last words")
+        self.settle(1)
+        self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"last words"]])
+        self.assertEqual((server.stats()["redispatched"], server.stats()["in_flight"]), (0, 0))
+
+    def test_lateAnswer(self) -> None:
+        """An answer that comes after the request was moved counts as well, and the second one is dropped."""
+        self.bed.answering = False
+        server = self.serve(2)
+        self.bed.ask(b"c", b"x")
+        dead = self.busy()
+        dead.process.ends(signal="KILL")
+        self.settle(LAST_ANSWERS)
+        heir = self.busy()
+        dead.answer(b"first")
+        self.settle()
+        heir.answer(b"second")
+        self.settle()
+        self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"first"]])
+        self.assertEqual(server.stats()["late"], 1)
+        self.assertEqual(self.bed.ask(b"d", b"y"), [])
+        self.busy().answer()
+        self.settle()
+        self.assertEqual(self.bed.transports[0].frontend.sentTo(b"d"), [[b"", b"y"]])
+
+    def test_nobodyElse(self) -> None:
+        """With no other worker there, the request waits for the replacement."""
+        self.bed.answering = False
+        self.serve(1)
+        self.bed.ask(b"c", b"x")
+        self.busy().process.ends(1)
+        self.settle(1, steps=10)
+        self.busy().answer()
+        self.settle()
+        self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
+
+    def test_exitsByItself(self) -> None:
+        """A worker that ends with exit code 0 without having been asked to is replaced like any other."""
+        server = self.serve(1)
+        self.bed.workers[0].process.ends()
+        self.settle(1, steps=10)
+        self.assertEqual(server.stats()["workers"], {"waiting": 1})
+
+    def test_unreachable(self) -> None:
+        """A worker that takes no messages any more is killed, a moment later; what it was to get goes to another."""
+        self.serve(2)
+        self.settle(5)
+        broken = self.bed.workers[0]
+        self.bed.transports[0].backend.disconnect(broken.identity)
+        self.assertEqual(self.bed.ask(b"c", b"x"), [[b"", b"x"]])
+        self.assertEqual(broken.process.signals, [])
+        self.settle(1, steps=10)
+        self.assertEqual(broken.process.signals, ["KILL"])
+        self.assertEqual(len(self.bed.living()), 2)
+
+    def test_stopped(self) -> None:
+        """
+        A worker that a signal has stopped counts as dead, and is killed: its request has had an attempt, because it may
+        have been begun, so one that may be tried only once is given up.
+        """
+        self.bed.answering = False
+        stopped: list[int] = []
+        self.patch(supervisor, "isStopped", stopped.__contains__)
+        server = self.serve(2, policy=RequestPolicy(deliveryTimeout=5, maxAttempts=2))
+        self.bed.ask(b"c", b"x")
+        first = self.busy()
+        stopped.append(first.process.pid)
+        self.settle(6, steps=6)
+        [second] = [worker for worker in self.bed.living() if worker.held and worker is not first]
+        self.assertEqual((first.process.signals[-1], server.stats()["redispatched"]), ("KILL", 1))
+        stopped.append(second.process.pid)
+        self.settle(6, steps=6)
+        self.assertEqual((server.stats()["redispatched"], server.stats()["failed"]), (1, {"worker-lost": 1}))
+
+    def test_crashLoop(self) -> None:
+        """Workers that crash at every start are tried ever more rarely, and it recovers when they do."""
+        server = self.serve(1)
+        self.settle(60)
+        self.bed.announcing = False
+        self.bed.workers[0].process.ends(1)
+        for _ in range(600):
+            for worker in self.bed.living():
+                worker.process.ends(1)
+            self.settle(0.1)
+        self.assertLess(len(self.bed.workers), 25)
+        self.bed.announcing = True
+        for worker in self.bed.living():
+            worker.process.ends(1)
+        self.settle(30, steps=30)
+        self.assertEqual(server.stats()["workers"], {"waiting": 1})
+
+    def test_cannotSpawn(self) -> None:
+        """When the system refuses a process, the others go on, and it is tried again."""
+        server = self.serve(2)
+        self.settle(5)
+        self.reactor.refusal = OSError(11, "Resource temporarily unavailable")
+        self.bed.workers[0].process.ends(signal="KILL")
+        self.settle()
+        self.assertEqual(self.bed.ask(b"c", b"x"), [[b"", b"x"]])
+        self.assertTrue(any("Resource temporarily unavailable" in line for line in self.log()))
+        self.reactor.refusal = None
+        self.settle(3, steps=30)
+        self.assertEqual(server.stats()["workers"], {"waiting": 2})
+
+
+class SlowTests(ServerCase):
+    """Workers that do not do what they are asked to in time."""
+
+    def test_noDescriptors(self) -> None:
+        """Without file descriptors it is tried again very soon, and that is no failure; many times it is one."""
+        server = self.serve(2)
+        self.reactor.refusal = OSError(errno.EMFILE, "Too many open files")
+        self.bed.living()[0].process.ends(signal="KILL")
+        self.settle(3 * SPAWN_AGAIN)
+        self.assertNotIn("could not start", "".join(self.log()))
+        self.reactor.refusal = None
+        self.settle(SPAWN_AGAIN)
+        self.assertEqual(server.stats()["workers"], {"waiting": 2})
+        self.reactor.refusal = OSError(errno.EMFILE, "Too many open files")
+        self.bed.living()[0].process.ends(signal="KILL")
+        self.settle((SPAWN_TRIES + 1) * SPAWN_AGAIN, SPAWN_TRIES + 1)
+        self.assertIn("worker 0 could not start: cannot start a process: Too many open files", self.log())
+
+    def test_stopWithoutDescriptors(self) -> None:
+        """A server that is stopped at that moment stops."""
+        server = self.serve(2)
+        self.reactor.refusal = OSError(errno.EMFILE, "Too many open files")
+        self.bed.living()[0].process.ends(signal="KILL")
+        self.settle(SPAWN_AGAIN)
+        stopped = server.abort()
+        self.settle()
+        self.successResultOf(stopped)
+
+    def test_startTimeout(self) -> None:
+        """A worker that does not become ready in time is killed, and another one is tried."""
+        limits = PoolLimits(minServers=1, maxServers=1, startTimeout=5.0)
+        self.bed.announcing = False
+        self.serve(limits=limits)
+        [slow] = self.bed.workers
+        self.settle(4.9)
+        self.assertEqual(slow.process.signals, [])
+        self.settle(0.1)
+        self.assertEqual(slow.process.signals, ["KILL"])
+        self.settle(1, steps=10)
+        self.assertEqual(len(self.bed.workers), 2)
+
+    def test_hangsWhenIdle(self) -> None:
+        """A worker that was asked to leave and does not is killed after stop-timeout."""
+        self.assertEqual(self.hang(busy=False), ["TERM", SIGABRT, "KILL"])
+
+    def test_hangsAfterGoodbye(self) -> None:
+        """So is one that has said that it is leaving, after its last answer, and whose process stays."""
+        self.assertEqual(self.hang(busy=True), ["TERM", SIGABRT, "KILL"])
+
+    def test_hangsBusy(self) -> None:
+        """One that is retired and hangs in a job is stopped after reload-timeout; its request goes to another."""
+        self.bed.answering = False
+        limits = PoolLimits(minServers=1, maxServers=1, minSpareServers=0, reloadTimeout=7.0)
+        server = self.serve(limits=limits)
+        self.bed.ask(b"c", b"x")
+        stuck = self.busy()
+        stuck.process.termDelay = None
+        server.reload()
+        self.settle(6.9, steps=10)
+        self.assertEqual((stuck.process.signals, server.workers[stuck.process.pid]), ([], "retiring"))
+        self.settle(3 * LAST_GRACE, steps=30)
+        self.assertEqual(stuck.process.signals, ["TERM", SIGABRT, "KILL"])
+        self.settle(1, steps=10)
+        self.busy().answer()
+        self.settle()
+        self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
+        self.assertEqual((server.stats()["redispatched"], len(self.bed.living())), (1, 1))
+
+    def test_hangsInDequeue(self) -> None:
+        """A dequeue worker is stopped after dequeue-timeout, and the next one comes."""
+        limits = PoolLimits(minServers=1, maxServers=1, checkForDequeue=10.0, dequeueTimeout=15.0)
+        self.serve(limits=limits, dequeue="mod.dequeue")
+        self.bed.announcing = False
+        self.settle(10)
+        _, dequeue = self.bed.workers
+        dequeue.process.termDelay = None
+        dequeue.announce(DEQUEUE)
+        self.settle()
+        self.settle(14, steps=14)
+        self.assertEqual((dequeue.process.signals, len(self.bed.workers)), ([], 2))
+        self.settle(1 + 3 * LAST_GRACE, steps=30)
+        self.assertEqual(dequeue.process.signals, ["TERM", SIGABRT, "KILL"])
+        self.assertTrue(any("it took longer than dequeue-timeout (15 seconds)" in line for line in self.log()))
+        self.settle(10, steps=10)
+        self.assertEqual(len(self.bed.workers), 3)
+
+    def hang(self, busy: bool) -> list[str]:
+        """The signals that a worker got which was retired and stays."""
+        self.bed.answering = False
+        limits = PoolLimits(minServers=1, maxServers=1, minSpareServers=0, stopTimeout=3.0)
+        server = self.serve(limits=limits)
+        [stuck] = self.bed.workers
+        stuck.process.termDelay = None
+        if busy:
+            self.bed.ask(b"c", b"x")
+        self.bed.transports[0].backend.connect(stuck.identity)
+        server.reload()
+        self.settle(1)
+        self.assertEqual(server.workers[stuck.process.pid], "retiring")
+        if busy:
+            [request, *_] = stuck.held.pop()
+            stuck.say(request, b"", b"done")
+            stuck.say(EXITING)
+        self.settle(2.5)
+        before = list(stuck.process.signals)
+        self.settle(3 + 3 * LAST_GRACE, steps=30)
+        self.assertEqual(before, [])
+        self.assertEqual(len(self.bed.living()), 1)
+        return stuck.process.signals
+
+    def test_startingAndNotNeeded(self) -> None:
+        """A worker that is not ready yet when it is not needed any more is ended by TERM, then by KILL."""
+        self.bed.announcing = False
+        server = self.serve(2)
+        stubborn, meek = self.bed.workers
+        stubborn.process.termDelay = None
+        stopped = server.stopService()
+        self.settle()
+        self.assertEqual([worker.process.signals for worker in (stubborn, meek)], [["TERM"], ["TERM"]])
+        self.assertFalse(meek.process.alive)
+        self.settle(LAST_GRACE)
+        self.assertEqual(stubborn.process.signals, ["TERM", "KILL"])
+        self.settle()
+        self.successResultOf(stopped)
+
+
+class LeavingTests(ServerCase):
+    """Workers that leave because they are asked to."""
+
+    def test_recycled(self) -> None:
+        """After max-requests a worker is replaced: all is answered, nobody is signalled, nothing is a fault."""
+        limits = PoolLimits(minServers=1, maxServers=1, maxRequests=3, maxRequestsJitter=0)
+        server = self.serve(limits=limits)
+        for number in range(10):
+            self.assertEqual(self.bed.ask(b"c", b"%d" % number)[-1], [b"", b"%d" % number])
+        self.assertEqual(server.stats()["exits"], {"exit code 0": 3})
+        self.assertEqual([worker.process.signals for worker in self.bed.workers], [[], [], [], []])
+        self.assertFalse(any(event["log_level"] is LogLevel.warn for event in self.events))
+
+    def test_replacementFirst(self) -> None:
+        """One whose last request takes long is replaced meanwhile: others do not wait for it."""
+        self.bed.answering = False
+        limits = PoolLimits(minServers=1, maxServers=1, maxRequests=2, maxRequestsJitter=0)
+        server = self.serve(limits=limits)
+        self.bed.workers[0].answering = True
+        self.bed.ask(b"c", b"quick")
+        self.bed.workers[0].answering = False
+        self.bed.ask(b"c", b"slow")
+        self.bed.ask(b"d", b"next")
+        first, second = self.bed.living()[:2]
+        states = server.workers
+        self.assertEqual([states[each.process.pid] for each in (first, second)], ["retiring", "processing"])
+        first.answer()
+        second.answer()
+        self.settle()
+        self.assertEqual(len(self.bed.transports[0].frontend.sent), 3)
+
+    def test_replacementReady(self) -> None:
+        """When a worker has had its last request, another is ready."""
+        server = self.serve(limits=PoolLimits(minServers=1, maxServers=1, maxRequests=4, maxRequestsJitter=0))
+        for number in range(3):
+            self.bed.ask(b"c", b"%d" % number)
+            self.settle()
+        self.assertEqual(list(server.workers.values()), ["waiting", "waiting"])
+        for worker in self.bed.workers:
+            worker.answering = False
+        self.bed.ask(b"c", b"one of the other's")
+        self.bed.ask(b"c", b"last")
+        self.assertEqual(list(server.workers.values()), ["retiring", "processing"])
+
+    def test_oldestFirst(self) -> None:
+        """Of several idle workers it is the oldest that leaves."""
+        server = self.serve(3)
+        server.shrink()
+        self.settle()
+        self.assertEqual([worker.process.alive for worker in self.bed.workers], [False, True, True])
+
+    def test_busyLast(self) -> None:
+        """A busy worker is not asked to leave as long as there is an idle one."""
+        self.bed.answering = False
+        server = self.serve(2)
+        self.bed.ask(b"c", b"x")
+        busy = self.busy()
+        server.shrink()
+        self.settle()
+        self.assertEqual(self.bed.living(), [busy])
+
+    def test_leavesByItself(self) -> None:
+        """A worker that says that it is leaving is given nothing more, and what it had not begun goes to another."""
+        self.bed.answering = False
+        server = self.serve(1)
+        self.bed.ask(b"c", b"x")
+        leaving = self.busy()
+        leaving.say(EXITING)
+        leaving.process.ends()
+        leaving.held.clear()
+        self.settle(1, steps=10)
+        self.busy().answer()
+        self.settle()
+        self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
+        self.assertEqual(server.stats()["redispatched"], 1)
+
+    def test_lastLines(self) -> None:
+        """What a worker writes at the very end, when it is reaped already, is logged, also when the server stops."""
+        server = self.serve(1)
+        [worker] = self.bed.workers
+        process = worker.process
+        self.bed.transports[0].backend.connect(worker.identity)
+        stopped = server.stopService()
+        worker.say(EXITING)
+        self.settle()
+        process.exits()
+        self.settle()
+        process.says(b"bye\n")
+        self.assertNoResult(stopped)
+        self.settle(2)
+        self.successResultOf(stopped)
+        self.assertIn(f"worker {process.pid} stdout: bye", self.log())
+
+
+class DequeueTests(ServerCase):
+    """Workers of their own for the dequeue callable."""
+
+    def test_dequeue(self) -> None:
+        """One is started every check-for-dequeue seconds, gets no requests, and its end is no fault."""
+        limits = PoolLimits(minServers=1, maxServers=1, checkForDequeue=10.0)
+        server = self.serve(limits=limits, dequeue="mod.dequeue")
+        self.bed.announcing = False
+        self.settle(10)
+        _, dequeue = self.bed.workers
+        self.assertEqual(dequeue.job["dequeue"], "mod.dequeue")
+        self.assertIsNone(self.bed.workers[0].job["dequeue"])
+        dequeue.announce(DEQUEUE)
+        self.settle()
+        self.assertEqual(server.workers[dequeue.process.pid], "dequeue")
+        for number in range(3):
+            self.bed.ask(b"c", b"%d" % number)
+        self.assertEqual(dequeue.held, [])
+        self.settle(10)
+        self.assertEqual(len(self.bed.workers), 2)
+        dequeue.say(EXITING)
+        dequeue.process.ends()
+        self.settle(10)
+        self.assertEqual(len(self.bed.workers), 3)
+        self.assertFalse(any(event["log_level"] is LogLevel.warn for event in self.events))
+
+
+class TokenTests(ServerCase):
+    """A worker proves by its token that it is ours."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bed.announcing = False
+        self.server = self.serve(1)
+        [self.worker] = self.bed.workers
+
+    def refused(self) -> None:
+        """The worker was not admitted, and this was counted."""
+        self.settle()
+        self.assertEqual(self.server.workers, {self.worker.process.pid: "starting"})
+        self.assertEqual(self.server.stats()["dropped"], {"wrong-token": 1})
+        self.assertEqual(self.bed.ask(b"c", b"x"), [])
+        self.assertEqual(self.worker.held, [])
+
+    def test_right(self) -> None:
+        """The right token opens the door."""
+        self.worker.announce()
+        self.settle()
+        self.assertEqual(self.server.workers, {self.worker.process.pid: "waiting"})
+        self.assertEqual(self.server.stats()["dropped"], {})
+
+    def test_before(self) -> None:
+        """Of who asked before the first worker was there the app is told the address: it may depend on it."""
+        self.worker.answering = False
+        self.bed.ask(b"c", b"x")
+        self.worker.announce(context=True)
+        self.settle()
+        [[_, context, *_]] = self.worker.held
+        self.assertEqual(json.loads(context)["client"], "127.0.0.1")
+
+    def test_name(self) -> None:
+        """Nobody can guess a worker's name, and claim it before; eight bytes of it are random."""
+        self.server.grow()
+        self.settle()
+        names = [each.job["identity"] for each in self.bed.workers]
+        guesses = [f"child_{each.process.pid}_" for each in self.bed.workers]
+        found = [name.removeprefix(guess) for name, guess in zip(names, guesses, strict=True)]
+        self.assertEqual([len(bytes.fromhex(each)) for each in found], [8, 8])
+        self.assertEqual(len(set(found)), 2)
+
+    def test_wrong(self) -> None:
+        """A wrong token does not."""
+        self.worker.announce(token="0" * 32)
+        self.refused()
+
+    def test_empty(self) -> None:
+        """Nor does an empty one."""
+        self.worker.announce(token="")
+        self.refused()
+
+    def test_missing(self) -> None:
+        """Nor a word without any."""
+        self.worker.say(WAITING)
+        self.refused()
+
+    def test_notText(self) -> None:
+        """Nor one that is no valid text, which breaks nothing either."""
+        self.worker.say(WAITING, b'{"token":"\\ud800"}')
+        self.refused()
+
+    def test_anothers(self) -> None:
+        """Nor that of another worker of ours."""
+        self.server.grow()
+        self.settle()
+        other = self.bed.workers[1]
+        self.worker.announce(token=other.job["token"])
+        self.settle()
+        self.assertEqual(set(self.server.workers.values()), {"starting"})
+
+    def test_anotherProcess(self) -> None:
+        """On a UNIX socket ZeroMQ tells the process: the right token in another one's hand does not count either."""
+        transport = self.bed.transports[-1]
+        for address, state in (
+            ("localhost:0:0:1", "starting"),
+            (f"localhost:0:0:{self.worker.process.pid}", "waiting"),
+        ):
+            transport.address = address
+            self.worker.announce()
+            self.settle()
+            self.assertEqual(self.server.workers, {self.worker.process.pid: state})
+        self.assertEqual(self.server.stats()["dropped"], {"wrong-process": 1})
+
+    def test_otherWords(self) -> None:
+        """Whoever has taken a child's routing id before it cannot say that it leaves, nor anything else."""
+        self.worker.say(EXITING)
+        self.settle()
+        self.worker.announce(EXITING)
+        self.settle()
+        self.assertEqual(self.server.workers, {self.worker.process.pid: "starting"})
+        self.assertEqual(self.server.stats()["dropped"], {"wrong-token": 1, "not-ready": 1})
+        self.worker.announce()
+        self.settle()
+        self.assertEqual(self.server.workers, {self.worker.process.pid: "waiting"})
+
+    def test_secondTry(self) -> None:
+        """The right token still counts after a wrong one."""
+        self.worker.announce(token="wrong")
+        self.worker.announce()
+        self.settle()
+        self.assertEqual(self.server.workers, {self.worker.process.pid: "waiting"})

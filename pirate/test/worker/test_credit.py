@@ -1,0 +1,267 @@
+# -*- test-case-name: pirate.test.worker.test_credit -*-
+"""The adaptive credit: what durations earn, and what a worker and the broker make of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from itertools import cycle, islice
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from pirate.broker.broker import Broker
+from pirate.settings.limits import RequestPolicy
+from pirate.wire.backend import Info
+from pirate.wire.frontend import Request
+from pirate.wire.words import MAX_CREDIT
+from pirate.worker import execution
+from pirate.worker.app import prepare
+from pirate.worker.credit import LONGEST, STEADY, Credit
+from pirate.worker.execution import Execution
+
+#: Enough jobs for the estimate to have come down from anything to a shorter duration.
+MANY = 2000
+
+
+def follow(credit: Credit, durations: Iterable[float]) -> list[int]:
+    """
+    Do what a worker does with a credit.
+
+    :return: what it announces, one after the other.
+    """
+    announced = []
+    for duration in durations:
+        if credit.note(duration):
+            credit.announced = credit.earned
+            announced.append(credit.announced)
+    return announced
+
+
+class CreditTests(SynchronousTestCase):
+    """The rules, with numbers."""
+
+    def setUp(self) -> None:
+        """Make a credit that nothing is known to yet."""
+        self.credit = Credit()
+
+    def test_one(self) -> None:
+        """It starts at 1, which is strict least-recently-used dispatch."""
+        self.assertEqual((self.credit.announced, self.credit.earned), (1, 1))
+
+    def test_notAtOnce(self) -> None:
+        """One short job proves nothing; the credit rises only when many have been short."""
+        self.assertEqual(follow(self.credit, [0.00002] * 10), [])
+        self.assertEqual(follow(self.credit, [0.00002] * MANY), [2, 4, 8, 16, 32])
+
+    def test_millisecond(self) -> None:
+        """Short jobs earn as many requests as fit into a millisecond, at most 64."""
+        for duration, most in ((0.0001, 10), (0.00003, 33), (0.000001, MAX_CREDIT)):
+            credit = Credit()
+            follow(credit, [duration] * 5 * MANY)
+            self.assertTrue(most - 1 <= credit.earned <= most, (duration, credit.earned))
+            self.assertLessEqual(credit.announced, credit.earned)
+            self.assertGreater(credit.announced * 2, credit.earned // 2)
+
+    def test_bounds(self) -> None:
+        """It stays within 1 and 64 for every duration, even 0."""
+        for duration in (0.0, 1e-9, 1.0, 1e6):
+            follow(self.credit, [duration] * MANY)
+            self.assertTrue(1 <= self.credit.earned <= MAX_CREDIT)
+            self.assertTrue(1 <= self.credit.announced <= MAX_CREDIT)
+
+    def test_fallsAtOnce(self) -> None:
+        """The first longer job lowers it, however many short ones there were: nothing is to wait behind the next."""
+        follow(self.credit, [0.00002] * MANY)
+        self.assertEqual(follow(self.credit, [0.2]), [1])
+        self.assertEqual(follow(self.credit, [0.00002] * 60), [])
+
+    def test_slowSide(self) -> None:
+        """One job of fifty that is long is enough to keep it low: the slow side of the durations counts."""
+        follow(self.credit, islice(cycle([0.00002] * 49 + [0.1]), 20 * MANY))
+        self.assertEqual(self.credit.earned, 1)
+
+    def test_seldomTold(self) -> None:
+        """Durations that wander within a factor of two do not make it change all the time."""
+        random = Random(1)
+        self.assertLess(len(follow(self.credit, (random.uniform(0.00004, 0.00008) for _ in range(MANY)))), 8)
+        self.assertLess(len(follow(self.credit, (random.uniform(0.00004, 0.00008) for _ in range(MANY)))), 2)
+
+    def test_steady(self) -> None:
+        """Jobs of 1 to 10 ms earn 2 once so many have taken about as long, and never more."""
+        for duration in (0.0007, 0.001, 0.002, 0.005, 0.0099):
+            credit = Credit()
+            self.assertEqual(follow(credit, [duration] * (STEADY - 1)), [], duration)
+            self.assertEqual(follow(credit, [duration] * MANY), [2], duration)
+
+    def test_ratherSteady(self) -> None:
+        """What the machine adds to durations now and then does not make them unsteady."""
+        random = Random(1)
+        follow(self.credit, (random.uniform(0.002, 0.003) for _ in range(2 * STEADY)))
+        self.assertEqual(self.credit.announced, 2)
+        self.assertEqual(follow(self.credit, (random.uniform(0.002, 0.003) for _ in range(MANY))), [])
+
+    def test_unsteady(self) -> None:
+        """Behind jobs of 1 to 10 ms that take now this long and now that long, no request waits."""
+        self.assertEqual(follow(self.credit, islice(cycle([0.001, 0.009]), MANY)), [])
+        random = Random(1)
+        self.assertEqual(follow(Credit(), (random.choice([0.001, 0.004, 0.009]) for _ in range(MANY))), [])
+
+    def test_outlier(self) -> None:
+        """One job that takes much longer, or is over at once, ends the credit of 2 at once."""
+        for odd in (0.008, 0.5, 0.00005):
+            credit = Credit()
+            follow(credit, [0.003] * 2 * STEADY)
+            self.assertEqual(credit.announced, 2)
+            self.assertEqual(follow(credit, [odd]), [1], odd)
+            self.assertEqual(follow(credit, [0.003] * MANY), [2], odd)
+
+    def test_long(self) -> None:
+        """Behind a longer job nothing waits, however steady it is."""
+        for duration in (LONGEST * 1.01, 0.05, 1.0, 100.0):
+            self.assertEqual(follow(Credit(), [duration] * MANY), [], duration)
+
+    def test_growing(self) -> None:
+        """Jobs that become longer little by little lose the credit when they are longer than 10 ms."""
+        follow(self.credit, [0.008] * 2 * STEADY)
+        self.assertEqual(follow(self.credit, [0.009, 0.0099]), [])
+        self.assertEqual(follow(self.credit, [0.0101]), [1])
+
+    def test_fromTinyToShort(self) -> None:
+        """Tiny jobs that become jobs of some milliseconds fall to 1 first, and earn 2 when they are steady."""
+        follow(self.credit, [0.00002] * MANY)
+        self.assertEqual(follow(self.credit, [0.003] * MANY), [1, 2])
+
+    def test_fromShortToTiny(self) -> None:
+        """The other way round the credit rises with the millisecond's rule, from what it is."""
+        follow(self.credit, [0.003] * MANY)
+        announced = follow(self.credit, [0.00002] * MANY)
+        self.assertEqual(announced, [1, 2, 4, 8, 16, 32])
+
+
+class Worker(Execution):
+    """
+    A worker without a socket or a clock: each job takes as long as its payload says.
+
+    :param broker: whose messages it answers.
+    :ivar held: the requests that it has been sent and has not begun.
+    :ivar most: the most that it has ever held, the one that it executes included.
+    :ivar said: what it has sent: the word ``credit``, or ``answer``.
+    """
+
+    def __init__(self, identity: bytes, broker: Broker) -> None:
+        super().__init__(0.0, Credit())
+        self._identity = identity
+        self._broker = broker
+        self._app = prepare(self._work)
+        self.time = 0.0
+        self.held: deque[list[bytes]] = deque()
+        self.most = 0
+        self.said: list[str] = []
+        self._announceCredit(1)
+
+    def received(self, frames: list[bytes]) -> None:
+        """Take a message of the broker."""
+        self.held.append(frames)
+        self.most = max(self.most, len(self.held))
+
+    def step(self) -> None:
+        """Execute the oldest request."""
+        self._execute(self._app, self.held[0])
+
+    def _work(self, seconds: bytes) -> bytes:
+        self.time += float(seconds)
+        return seconds
+
+    def _announceCredit(self, credit: int) -> None:
+        self.said.append(f"credit {credit}")
+        self._broker.workerReady(self._identity, Info(1, "", credit))
+
+    def _reply(self, frames: list[bytes]) -> None:
+        self.said.append("answer")
+        self.held.popleft()
+        self._broker.replyReceived(self._identity, frames[0], frames[1:])
+
+
+class WorkerTests(SynchronousTestCase):
+    """A worker that measures, and the broker that it tells."""
+
+    def setUp(self) -> None:
+        """Make a broker and two workers, whose clock is that of the jobs."""
+        self.workers: dict[bytes, Worker] = {}
+        self.broker = Broker(lambda frames: True, self._sent, self._posted, RequestPolicy())
+        self.time = 0.0
+        self.patch(execution, "perf_counter", lambda: self.time)
+        self.workers.update({name: Worker(name, self.broker) for name in (b"A", b"B")})
+
+    def _sent(self, frames: list[bytes]) -> bool:
+        self.workers[frames[0]].received(frames[1:])
+        return True
+
+    def _posted(self, frames: list[bytes]) -> None:
+        self._sent(frames)
+
+    def serve(self, durations: Iterable[float]) -> None:
+        """Ask for jobs that take so long, all at once, and have both workers execute them in turn."""
+        for duration in durations:
+            self.broker.requestReceived(Request([b"client", b""], [b"%r" % duration]))
+        while any(worker.held for worker in self.workers.values()):
+            for worker in self.workers.values():
+                if worker.held:
+                    worker.time = self.time
+                    self.patch(execution, "perf_counter", lambda worker=worker: worker.time)
+                    worker.step()
+                    self.time = worker.time
+        self.assertTrue(self.broker.quiet)
+
+    def test_strict(self) -> None:
+        """Long jobs are given one by one, to whoever is free: no worker ever holds two."""
+        self.serve([0.1] * 300)
+        self.assertEqual([worker.most for worker in self.workers.values()], [1, 1])
+        self.assertEqual(self.workers[b"A"].said, ["credit 1", *["answer"] * 150])
+
+    def test_tiny(self) -> None:
+        """Tiny jobs are sent ahead, more and more, but never more than was announced."""
+        self.serve([0.00002] * 4000)
+        for worker in self.workers.values():
+            told = [int(each.split()[1]) for each in worker.said if each != "answer"]
+            self.assertEqual(told, [1, 2, 4, 8, 16, 32])
+            self.assertEqual(worker.most, 32)
+
+    def test_toldBeforeTheAnswer(self) -> None:
+        """A fall is told before the answer, which the broker takes for a request: nothing goes ahead any more then."""
+        self.serve([0.00002] * 4000)
+        worker = self.workers[b"A"]
+        worker.said.clear()
+        self.serve([0.5] * 20)
+        self.assertEqual(worker.said[:2], ["credit 1", "answer"])
+        worker.most = 0
+        self.serve([0.5] * 20)
+        self.assertEqual(worker.most, 1)
+
+    def test_steady(self) -> None:
+        """While steady jobs of some milliseconds wait, each worker has the next one there already, and only that."""
+        self.serve([0.003] * 200)
+        self.assertEqual([worker.most for worker in self.workers.values()], [2, 2])
+
+    def test_unsteady(self) -> None:
+        """Unsteady ones are never queued behind another."""
+        self.serve(islice(cycle([0.001, 0.001, 0.009, 0.009]), 400))
+        self.assertEqual([worker.most for worker in self.workers.values()], [1, 1])
+
+    def test_fewer(self) -> None:
+        """A credit of 2 puts nothing behind a job while another worker has nothing to do."""
+        self.serve([0.003] * 200)
+        for worker in self.workers.values():
+            worker.most = 0
+        for _ in range(2):
+            self.broker.requestReceived(Request([b"client", b""], [b"0.003"]))
+        self.assertEqual([worker.most for worker in self.workers.values()], [1, 1])
+        self.serve([])
+
+    def test_fixed(self) -> None:
+        """Without a measure the credit is what it is."""
+        worker = self.workers[b"A"]
+        worker._credit = None
+        self.serve([0.00002] * 4000)
+        self.assertEqual([each for each in worker.said if each != "answer"], ["credit 1"])

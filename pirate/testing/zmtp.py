@@ -1,0 +1,169 @@
+"""A peer that speaks ZMTP 3.0 with its own hands, for tests and trials: it knows no command but READY."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+from contextlib import suppress
+from typing import Any
+
+#: Signature, version 3.0, the NULL mechanism, not a server.
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\0" + bytes(31)
+MORE, LONG, COMMAND = 1, 2, 4
+
+
+def frame(body: bytes, more: bool = False) -> bytes:
+    """One frame of a message."""
+    flags = MORE if more else 0
+    if len(body) < 256:
+        return bytes([flags, len(body)]) + body
+    return struct.pack(">BQ", flags | LONG, len(body)) + body
+
+
+def message(*bodies: bytes) -> bytes:
+    """A whole message."""
+    return b"".join(frame(each, True) for each in bodies[:-1]) + frame(bodies[-1])
+
+
+def command(name: bytes, body: bytes = b"") -> bytes:
+    """
+    A command.
+
+    :param name: its name, which its length is put before.
+    """
+    whole = bytes([len(name)]) + name + body
+    if len(whole) < 256:
+        return bytes([COMMAND, len(whole)]) + whole
+    return struct.pack(">BQ", COMMAND | LONG, len(whole)) + whole
+
+
+def ready(identity: bytes | None = None, kind: bytes = b"DEALER", **more: bytes) -> bytes:
+    """The READY command, with its properties."""
+    properties = {b"Socket-Type": kind, **{name.encode(): value for name, value in more.items()}}
+    if identity is not None:
+        properties[b"Identity"] = identity
+    return command(
+        b"READY",
+        b"".join(
+            bytes([len(name)]) + name + struct.pack(">I", len(value)) + value for name, value in properties.items()
+        ),
+    )
+
+
+class RawPeer:
+    """
+    A connection, of which every step is the caller's.  Errors mean that the server has closed it, and are no matter.
+
+    :param endpoint: a tcp or ipc endpoint.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self.closed = False
+        if endpoint.startswith("ipc://"):
+            self._socket = socket.socket(socket.AF_UNIX)
+            address: Any = endpoint.removeprefix("ipc://")
+        else:
+            host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+            self._socket = socket.socket(socket.AF_INET6 if "[" in host else socket.AF_INET)
+            address = (host.strip("[]"), int(port))
+        self._socket.settimeout(5)
+        self._socket.connect(address)
+
+    def send(self, data: bytes) -> bool:
+        """
+        Send bytes.
+
+        :return: false if the server has closed the connection, or takes nothing for some seconds.
+        """
+        try:
+            self._socket.sendall(data)
+        except OSError:
+            self.closed = True
+        return not self.closed
+
+    def handshake(self, identity: bytes | None = None, **more: bytes) -> bool:
+        """
+        Greet, and say READY.
+
+        :return: whether the server has done the same.
+        """
+        try:
+            self._socket.sendall(GREETING)
+            self._read(64)
+            self._socket.sendall(ready(identity, **more))
+            _, size = self._read(2)
+            self._read(size)
+        except OSError:
+            self.closed = True
+        return not self.closed
+
+    def receive(self) -> list[bytes]:
+        """The frames of the next message; ``[]`` at the end of the connection."""
+        frames, more = [], True
+        try:
+            while more:
+                flags = self._read(1)[0]
+                size = struct.unpack(">Q", self._read(8))[0] if flags & LONG else self._read(1)[0]
+                body = self._read(size)
+                if not flags & COMMAND:
+                    frames.append(body)
+                    more = bool(flags & MORE)
+        except OSError:
+            self.closed = True
+            return []
+        return frames
+
+    def receiveRaw(self) -> bytes:
+        """Return what comes next, as it is on the wire; nothing at the end of the connection."""
+        try:
+            return self._socket.recv(1 << 16)
+        except OSError:
+            self.closed = True
+            return b""
+
+    def awaitEnd(self, within: float) -> bool:
+        """
+        Wait until the server closes the connection.
+
+        :return: whether it has, in time.
+        """
+        self._socket.settimeout(within)
+        try:
+            while self._socket.recv(1 << 16):
+                pass
+        except TimeoutError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def awaitNothing(self, within: float) -> None:
+        """Let some time pass without a look at what the server sends."""
+        select.select([], [], [], within)
+
+    def close(self, abruptly: bool = False) -> None:
+        """
+        Be gone.
+
+        :param abruptly: with a reset.
+        """
+        if abruptly:
+            with suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+    def __enter__(self) -> RawPeer:
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        self.close()
+
+    def _read(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            chunk = self._socket.recv(count - len(data))
+            if not chunk:
+                raise ConnectionResetError("the server has closed the connection")
+            data += chunk
+        return data
