@@ -20,7 +20,7 @@ highlight_language = "default"
 
 #: For sphinx-build -b man: page, name, description, authors, section.
 man_pages = [
-    ("reference/client-command", "pirate-client", "call a pirate server from the shell", "", 1),
+    ("reference/pirate-client", "pirate-client", "call a pirate server from the shell", "", 1),
     ("reference/pirate-keygen", "pirate-keygen", "make CURVE key pairs", "", 1),
 ]
 
