@@ -271,7 +271,7 @@ class NameTests(SynchronousTestCase):
         known = set(server.stats())
         server.abort()
         section = r"^%s\n-+\n(.*?)(?=^\S.*\n[-=]{3,}\n)"
-        for page, title in (("howto/operate", "Numbers"), ("topics/reliability", "The account")):
+        for page, title in (("howto/operate", "Monitoring"), ("topics/reliability", "Counters")):
             found = re.search(section % title, read(f"docs/{page}.rst"), re.S | re.M)
             assert found is not None
             words = {word for word in literals(found[1]) if re.fullmatch(r"[a-z_]+", word)}
