@@ -38,6 +38,7 @@ class Member:
     :ivar told: the state that the hooks were last told of.
     :ivar left: whether it has said that it is leaving.
     :ivar again: when its start is tried again, if there were no file descriptors left.
+    :ivar stopCall: when it is stopped, if its connection has been closed and its process goes on.
     :ivar reapCall: when what it held is given to others, if its last answers may still come.
     """
 
@@ -50,6 +51,7 @@ class Member:
         self.told = child.state
         self.left = False
         self.again: IDelayedCall | None = None
+        self.stopCall: IDelayedCall | None = None
         self.reapCall: IDelayedCall | None = None
 
     def spawn(self, reactor: Any, job: dict[str, Any], introduce: Callable[[bytes], dict[str, str]]) -> None:

@@ -38,6 +38,8 @@ SPAWN_TRIES, SPAWN_AGAIN = 40, 0.05
 LAST_ANSWERS = 0.005
 #: The same for a worker that left as it was asked to, and so has answered all that it held.
 LAST_ANSWERS_RETIRED = 1.0
+#: Seconds that the process of a worker whose connection has been closed has to end by itself before it is stopped.
+CLOSED_GRACE = 1.0
 
 
 class Supervisor:
@@ -236,7 +238,9 @@ class Supervisor:
 
     def disconnected(self, identity: bytes, why: str) -> bool:
         """
-        Move what a worker holds whose connection has been closed, and stop it.
+        Move what a worker holds whose connection has been closed, and stop it if its process does not end by itself.
+
+        A process that exits closes its connection a little before its end can be seen.
 
         :return: ``False`` if it is not one of ours.
         """
@@ -245,10 +249,14 @@ class Supervisor:
             return False
         # One whose process has ended, or that has said that it is leaving, comes to its end otherwise.
         if member.child.key in self._members and not member.left and member.child.kind is ChildKind.WORKER:
-            self._log.warn("worker {pid}: {why}", pid=member.process.pid, why=why, verbosity=1)
             self._broker.workerGone(identity, why)
-            self._lost(identity, why)
+            if member.stopCall is None:
+                member.stopCall = self._reactor.callLater(CLOSED_GRACE, self._stopUnreachable, member, why)
         return True
+
+    def _stopUnreachable(self, member: Member, why: str) -> None:
+        self._log.warn("worker {pid}: {why}", pid=member.process.pid, why=why, verbosity=1)
+        self._lost(member.identity, why)
 
     def _unreachable(self, identity: bytes) -> bool:
         # It may be leaving, and its last answers may be there, unread: what it holds is not for others yet.
@@ -326,6 +334,8 @@ class Supervisor:
 
     def _exited(self, member: Member, how: ChildExit) -> None:
         """Tell the pool at once; what the worker held is moved when its last answers have had their time."""
+        if member.stopCall is not None and member.stopCall.active():
+            member.stopCall.cancel()
         asked = member.child.state is ChildState.RETIRING
         self._logExit(member, how, asked)
         self._pool.exited(member.child, how, self._reactor.seconds(), self._broker.hasWorked(member.identity))

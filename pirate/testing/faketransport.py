@@ -113,6 +113,7 @@ class MemoryTransport:
     :ivar bound: the endpoints that are bound now.
     :ivar policies: the rules of both sides.
     :ivar answer: answers ZAP's questions about peers.
+    :ivar dropped: the workers whose connections the server closed.
     :ivar turns: how many turns there have been.
     """
 
@@ -134,6 +135,8 @@ class MemoryTransport:
         self.answer: Callable[[Sequence[bytes]], list[bytes]] = list
         self.closed = False
         self.turns = 0
+        self.dropped: list[bytes] = []
+        self._worker: bytes | None = None
 
     def start(self, owner: Any) -> None:
         """Say who is to be told, before anything is bound."""
@@ -148,14 +151,20 @@ class MemoryTransport:
         return self.address
 
     def workerConnection(self) -> int | None:
-        """Return the number of the connection of the worker's message that is being read: there are none."""
-        return None
+        """Return the number of the connection of the worker's message that is being read."""
+        return None if self._worker is None else int.from_bytes(self._worker, "big")
 
     def keepWorker(self, connection: int, own: bool) -> None:
         """Keep a connection of the backend."""
 
     def dropWorker(self, connection: int) -> None:
         """Close a connection of the backend."""
+        self.dropped.append(connection.to_bytes((connection.bit_length() + 7) // 8, "big"))
+
+    def hangUp(self, worker: bytes) -> None:
+        """Close a worker's connection, as happens when its process ends; what it has sent can still be read."""
+        self.backend.disconnect(worker)
+        self._owner.workerDisconnected(int.from_bytes(worker, "big"))
 
     def workerSender(self) -> MemorySender:
         """Return what is known of who sent the worker's message that is being read."""
@@ -242,7 +251,7 @@ class MemoryTransport:
         self.turns += 1
         owner = self._owner
         owner.turning()
-        self._read(self.backend, owner.fromWorker)
+        self._read(self.backend, self._fromWorker)
         if not self.closed and owner.wanted():
             self._read(self.frontend, self._fromClient)
         while not self.closed and self.frontend.waiting and not owner.wanted() and owner.mayLook():
@@ -261,6 +270,13 @@ class MemoryTransport:
 
     def _fromClient(self, frames: list[bytes]) -> None:
         self._owner.fromClient(frames, MemorySender(self.address, frames[0], self.req, self.users.get(frames[0])))
+
+    def _fromWorker(self, frames: list[bytes]) -> None:
+        self._worker = frames[0]
+        try:
+            self._owner.fromWorker(frames)
+        finally:
+            self._worker = None
 
     def _read(self, side: MemoryRouter, received: Callable[[list[bytes]], None], most: int = MESSAGES) -> None:
         for _ in range(min(len(side.waiting), most)):

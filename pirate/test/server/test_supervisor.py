@@ -11,7 +11,8 @@ from twisted.logger import LogLevel
 
 from pirate.pool.pool import LAST_GRACE
 from pirate.server import supervisor
-from pirate.server.supervisor import LAST_ANSWERS, SPAWN_AGAIN, SPAWN_TRIES
+from pirate.server.connections import LAST_MESSAGES
+from pirate.server.supervisor import CLOSED_GRACE, LAST_ANSWERS, SPAWN_AGAIN, SPAWN_TRIES
 from pirate.settings.limits import PoolLimits, RequestPolicy
 from pirate.test.test_service import ServerCase
 from pirate.wire.words import DEQUEUE, EXITING, WAITING
@@ -116,6 +117,52 @@ class DeathTests(ServerCase):
         self.settle(1, steps=10)
         self.assertEqual(broken.process.signals, ["KILL"])
         self.assertEqual(len(self.bed.living()), 2)
+
+    def test_connectionClosed(self) -> None:
+        """
+        When a worker ends by itself, its connection is closed before its process is gone: what it holds is moved at
+        once, and its own end counts.
+        """
+        self.bed.answering = False
+        server = self.serve(2)
+        self.settle(5)
+        self.bed.ask(b"c", b"x")
+        leaver = self.busy()
+        self.bed.transports[0].hangUp(leaver.identity)
+        self.settle(LAST_MESSAGES)
+        [heir] = [worker for worker in self.bed.living() if worker.held and worker is not leaver]
+        self.settle(CLOSED_GRACE - 0.1)
+        leaver.process.ends(5)
+        self.settle(CLOSED_GRACE, steps=10)
+        self.assertEqual((leaver.process.signals, server.stats()["exits"]), ([], {"exit code 5": 1}))
+        self.assertIn(f"worker {leaver.process.pid} ended while processing: exit code 5", self.log())
+        heir.answer()
+        self.settle()
+        self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
+
+    def test_disconnected(self) -> None:
+        """A worker whose connection is closed and whose process stays is stopped, and replaced."""
+        self.serve(1)
+        self.settle(5)
+        [lost] = self.bed.workers
+        lost.process.termDelay = None
+        self.bed.transports[0].hangUp(lost.identity)
+        self.settle(LAST_MESSAGES)
+        self.assertEqual(lost.process.signals, [])
+        self.settle(CLOSED_GRACE + 2 * LAST_GRACE, steps=20)
+        self.assertEqual(lost.process.signals, [SIGABRT, "KILL"])
+        self.assertIn(f"worker {lost.process.pid}: its connection was closed", self.log())
+        self.assertEqual(len(self.bed.living()), 1)
+
+    def test_closedAtTheEnd(self) -> None:
+        """A server that stops meanwhile waits for nothing."""
+        server = self.serve(1)
+        self.bed.transports[0].hangUp(self.bed.workers[0].identity)
+        self.settle(LAST_MESSAGES)
+        stopped = server.abort()
+        self.settle()
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_stopped(self) -> None:
         """
