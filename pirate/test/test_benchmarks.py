@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
 import sys
 from collections import Counter
 from importlib import import_module
@@ -16,38 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-import pirate
-
-ROOT = Path(pirate.__file__).parent.parent
-COMMAND = ROOT / "benchmarks" / "speed.py"
-
-#: Seconds after which a test that waits for something has failed.
-PATIENCE = 60
-
-
-def start(*arguments: str, command: str = str(COMMAND)) -> subprocess.Popen[str]:
-    """Start the benchmark, with this very package."""
-    if not COMMAND.exists():
-        raise SkipTest("the benchmark is not here")
-    return subprocess.Popen(
-        [sys.executable, command, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def run(*arguments: str, command: str = str(COMMAND)) -> tuple[int, str, str]:
-    """
-    The same to its end.
-
-    :return: the exit status, the standard output and the standard error.
-    """
-    with start(*arguments, command=command) as process:
-        out, err = process.communicate(timeout=PATIENCE)
-    return process.returncode, out, err
+from pirate.test.support.benchmarks import COMMAND, PATIENCE, ROOT, run, start
 
 
 def runs(pid: int) -> bool:

@@ -9,7 +9,7 @@ from pirate.hooks import Hooks
 from pirate.pool.child import CHILD_TRANSITIONS, ChildExit, ChildState
 from pirate.service import JobServer
 from pirate.settings.limits import PoolLimits
-from pirate.test.test_service import ServerCase
+from pirate.test.support.testbed import TestBedCase
 
 #: Every hook that is told of something.
 HOOKS = [name for name in vars(Hooks) if not name.startswith("_") and name != "allowRequest"]
@@ -61,7 +61,7 @@ class Failing(Hooks):
         return super().__getattribute__(name)
 
 
-class ChildHookTests(ServerCase):
+class ChildHookTests(TestBedCase):
     """The hooks about children."""
 
     def test_spawning(self) -> None:
@@ -105,7 +105,7 @@ class ChildHookTests(ServerCase):
         self.assertEqual(server.stats()["workers"], {"waiting": 2})
 
 
-class StatusTests(ServerCase):
+class StatusTests(TestBedCase):
     """The hook for each change of a worker's state."""
 
     def setUp(self) -> None:
@@ -196,7 +196,7 @@ class StatusTests(ServerCase):
         self.steps()
 
 
-class FailingTests(ServerCase):
+class FailingTests(TestBedCase):
     """Hooks that raise."""
 
     def test_harmless(self) -> None:

@@ -7,8 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 from twisted.application.service import IService, MultiService
-from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import pirate.server.process
@@ -16,49 +14,10 @@ from pirate.errors import BindError, ConfigurationError, ReloadError, StartError
 from pirate.hooks import Hooks
 from pirate.service import SERVER_TRANSITIONS, JobServer, ServerState
 from pirate.settings.limits import PoolLimits
-from pirate.testing import FakeWorker, TestBed
+from pirate.test.support.testbed import TestBedCase
 
 
-class ServerCase(SynchronousTestCase):
-    """A stage, servers on it, and what they log."""
-
-    def setUp(self) -> None:
-        self.bed = TestBed()
-        self.reactor = self.bed.reactor
-        self.events = self.enterContext(capturedLogs())
-
-    def make(self, workers: int = 2, **given: Any) -> JobServer:
-        """A server that keeps so many workers."""
-        given.setdefault("limits", PoolLimits(minServers=workers, maxServers=workers))
-        return JobServer(self.reactor, transport=self.bed.makeTransport, **given)
-
-    def serve(self, workers: int = 2, **given: Any) -> JobServer:
-        """A server that runs, with workers that are ready unless they were told to be slow."""
-        server = self.make(workers, **given)
-        server.startService()
-        self.reactor.run()
-        self.settle()
-        return server
-
-    def settle(self, seconds: float = 0, steps: int = 1) -> None:
-        """Let everything happen that is due; with ``steps``, not all of it in one turn."""
-        self.reactor.pump([seconds / steps] * steps)
-
-    def log(self) -> list[str]:
-        """What was logged so far."""
-        return [formatEvent(event) for event in self.events]
-
-    def busy(self) -> FakeWorker:
-        """The one worker that holds a request."""
-        [worker] = [worker for worker in self.bed.living() if worker.held]
-        return worker
-
-    def pids(self) -> list[int]:
-        """The process ids of the workers that are alive."""
-        return [worker.process.pid for worker in self.bed.living()]
-
-
-class StartTests(ServerCase):
+class StartTests(TestBedCase):
     """From stopped to running."""
 
     def test_service(self) -> None:
@@ -242,7 +201,7 @@ class StartTests(ServerCase):
         self.successResultOf(stopped)
 
 
-class CommandTests(ServerCase):
+class CommandTests(TestBedCase):
     """What can be changed while it runs."""
 
     def test_setLimits(self) -> None:
@@ -372,7 +331,7 @@ class Witness(Hooks):
         return super().__getattribute__(name)
 
 
-class StateTests(ServerCase):
+class StateTests(TestBedCase):
     """The states of a server follow their table."""
 
     def test_hooksInOrder(self) -> None:

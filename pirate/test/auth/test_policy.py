@@ -15,7 +15,7 @@ from pirate.auth.keys import loadPair, loadPublic, toText, writePair
 from pirate.auth.policy import AccessPolicy
 from pirate.errors import ConfigurationError
 from pirate.settings.settings import Settings
-from pirate.test.auth.test_keys import KeyCase
+from pirate.test.support.keys import KeyCase
 
 
 class Events(Logger):

@@ -12,7 +12,7 @@ from pirate.auth.keys import loadPublic, writePair
 from pirate.errors import ConfigurationError
 from pirate.service import JobServer, ServerState
 from pirate.settings.limits import PoolLimits
-from pirate.test.auth.test_keys import KeyCase
+from pirate.test.support.keys import KeyCase
 from pirate.testing import TestBed
 
 

@@ -5,153 +5,14 @@ from __future__ import annotations
 
 import gc
 import json
-from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker import replies as replies
-from pirate.broker.broker import Broker
-from pirate.settings.limits import RequestPolicy
+from pirate.test.support.broker import BrokerBench
 from pirate.wire.backend import Info
-from pirate.wire.frontend import NativeRequest, Request, parseHeader
+from pirate.wire.frontend import NativeRequest, Request
 from pirate.wire.words import HEARTBEAT, RETIRE, Code
-
-
-class Bench:
-    """
-    A broker, its peers, and what they were sent.  After each step the books are checked.
-
-    :ivar away: peers that cannot be reached.
-    :ivar lost: the workers that the broker called unreachable.
-    :ivar missed: messages that did not reach their workers, and of which the broker has not been told.
-    :ivar retired: the workers whose lifetime was over.
-    :ivar givenUp: each request that was given up: its client, the code, the message.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        more = {name: options.pop(name) for name in ("tellPlain", "firstId") if name in options}
-        self.broker = Broker(self._toClient, self._toWorker, self._postToWorker, RequestPolicy(**options), **more)
-        self.away: set[bytes] = set()
-        self.lost: list[bytes] = []
-        self.missed: list[list[bytes]] = []
-        self.retired: list[bytes] = []
-        self.givenUp: list[tuple[bytes, str, str]] = []
-        self.framesToClients: list[list[bytes]] = []
-        self.framesToWorkers: list[list[bytes]] = []
-        self._workers: set[bytes] = set()
-        self.broker.unreachable = self._unreachable
-        self.broker.retired = self.retired.append
-        self.broker.replies.failed = lambda request, code, message: self.givenUp.append(
-            (request.route[0], code, message)
-        )
-
-    def _toClient(self, frames: list[bytes]) -> bool:
-        if frames[0] in self.away:
-            return False
-        self.framesToClients.append(frames)
-        return True
-
-    def _toWorker(self, frames: list[bytes]) -> bool:
-        if frames[0] in self.away:
-            return False
-        self.framesToWorkers.append(frames)
-        return True
-
-    def _postToWorker(self, frames: list[bytes]) -> None:
-        if not self._toWorker(frames):
-            self.missed.append(frames)
-
-    def _givenUp(self, request: Request, code: str, message: str) -> None:
-        self.givenUp.append((request.route[0], code, message))
-
-    def _unreachable(self, identity: bytes) -> bool:
-        self.lost.append(identity)
-        return False
-
-    # --- what peers do
-
-    def ready(self, *workers: bytes, credit: int = 1, services: tuple[str, ...] = ("",), lifetime: int = -1) -> None:
-        """Workers of our own announce themselves."""
-        for worker in workers:
-            self._workers.add(worker)
-            self.broker.workerReady(worker, Info(1, "", credit, False, services), lifetime)
-            self.check()
-
-    def waiting(self, *workers: bytes) -> None:
-        """Plain workers say ``waiting``."""
-        for worker in workers:
-            self._workers.add(worker)
-            self.broker.workerReady(worker)
-            self.check()
-
-    def ask(self, *names: bytes, service: str = "") -> list[Request]:
-        """A plain client named so sends a request with its name as the body; several do one after the other."""
-        return [self.receive(Request([name, b""], [name], service)) for name in names]
-
-    def askNatively(self, *names: bytes, **options: Any) -> list[Request]:
-        """The same, with a native header; each name is an id as well."""
-        keys = {name: name.rjust(16, b"k") for name in names}
-        return [
-            self.receive(NativeRequest([name, b"PIR1" + key, b""], [name], key, options)) for name, key in keys.items()
-        ]
-
-    def receive(self, request: Request) -> Request:
-        """A request comes in."""
-        self.broker.requestReceived(request)
-        self.check()
-        return request
-
-    def reply(self, worker: bytes, *requests: Request, body: bytes | None = None) -> None:
-        """A worker answers, by default with the request's own body."""
-        for request in requests:
-            self.broker.replyReceived(worker, request.id, request.body if body is None else [body])
-            self.check()
-
-    def fail(self, worker: bytes, *requests: Request, message: str = "E: x") -> None:
-        """A worker says that its app failed."""
-        for request in requests:
-            self.broker.failureReceived(worker, request.id, Code.APP_ERROR, message)
-            self.check()
-
-    def gone(self, worker: bytes, reason: str = "signal SIGKILL", died: bool = True) -> None:
-        """A worker is there no more."""
-        self.broker.workerGone(worker, reason, died)
-        self.check()
-
-    # --- what they see
-
-    def sent(self) -> list[tuple[bytes, bytes]]:
-        """What workers were sent since the last look: whose request, or the word."""
-        seen, self.framesToWorkers = self.framesToWorkers, []
-        return [(frames[0], frames[-1]) for frames in seen]
-
-    def replies(self) -> list[tuple[bytes, bytes]]:
-        """What clients were sent since the last look: to whom, and the last frame of the body."""
-        seen, self.framesToClients = self.framesToClients, []
-        return [(frames[0], frames[-1]) for frames in seen]
-
-    def told(self) -> list[tuple[bytes, Any]]:
-        """What native clients were told in their headers since the last look."""
-        seen, self.framesToClients = self.framesToClients, []
-        return [(frames[0], (parseHeader(frames[-3]) or (b"", {}))[1]) for frames in seen]
-
-    def check(self) -> None:
-        """Every request is answered, given up, waiting or in hand, and the counts of workers agree with each other."""
-        broker, counters = self.broker, self.broker.counters
-        while self.missed:
-            missed, self.missed = self.missed, []
-            broker.missed(missed)
-        done = (
-            counters.replied
-            + sum(counters.failed.values())
-            + counters.joined
-            + counters.remembered
-            + counters.withdrawn
-        )
-        assert counters.received == done + broker.backlog + broker.inFlight, vars(broker)
-        assert broker.quiet == (broker.backlog == broker.inFlight == 0)
-        assert broker.idle == sum(broker.isIdle(worker) for worker in self._workers)
-        assert min(broker.backlog, broker.inFlight, broker.idle) >= 0
 
 
 class DispatchTests(SynchronousTestCase):
@@ -159,7 +20,7 @@ class DispatchTests(SynchronousTestCase):
 
     def test_leastRecentlyUsed(self) -> None:
         """Of idle workers, the one gets it that has waited longest."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B", b"C")
         one, two = bench.ask(b"1", b"2")
         self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"2")])
@@ -170,14 +31,14 @@ class DispatchTests(SynchronousTestCase):
 
     def test_fewestInHand(self) -> None:
         """Nobody gets a second request while another has none, nor a third while another has one."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B", credit=3)
         bench.ask(b"1", b"2", b"3", b"4", b"5")
         self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"2"), (b"A", b"3"), (b"B", b"4"), (b"A", b"5")])
 
     def test_fewestFirstThenLongest(self) -> None:
         """Of those with equally many, the one gets it that has had so many for longest."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B", b"C", credit=2)
         one, two, three = bench.ask(b"1", b"2", b"3")
         bench.reply(b"B", two)
@@ -190,7 +51,7 @@ class DispatchTests(SynchronousTestCase):
 
     def test_frames(self) -> None:
         """A worker sees the broker's id where the client's address was, and the whole body."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         request = bench.receive(Request([b"c", b"hop", b""], [b"a", b"", b"b"]))
         self.assertEqual(bench.framesToWorkers, [[b"A", b"", request.id, b"", b"a", b"", b"b"]])
@@ -198,21 +59,21 @@ class DispatchTests(SynchronousTestCase):
 
     def test_ids(self) -> None:
         """Each request has an id of 8 bytes of its own, which can never be a word."""
-        bench = Bench()
+        bench = BrokerBench()
         ids = [request.id for request in bench.ask(*[b"x"] * 1000)]
         self.assertEqual(len(set(ids)), 1000)
         self.assertTrue(all(len(each) == 8 and each[0] >= 0x80 for each in ids))
 
     def test_firstId(self) -> None:
         """The numbering starts where it is told, so that a worker that knew another broker knows none of our ids."""
-        first, second = Bench(firstId=1000), Bench(firstId=(1 << 62) - 1)
+        first, second = BrokerBench(firstId=1000), BrokerBench(firstId=(1 << 62) - 1)
         ids = {request.id for bench in (first, second) for request in bench.ask(*[b"x"] * 100)}
         self.assertEqual(len(ids), 200)
         self.assertTrue(all(len(each) == 8 and each[0] >= 0x80 for each in ids))
 
     def test_context(self) -> None:
         """Only a worker whose app wants the context is sent it, and only then is it worth finding out."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         self.assertFalse(bench.broker.wantsContext)
         bench.broker.workerReady(b"B", Info(1, "", 1, True))
@@ -229,7 +90,7 @@ class BacklogTests(SynchronousTestCase):
 
     def test_inOrder(self) -> None:
         """They are served in the order in which they came."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ask(b"1", b"2", b"3")
         self.assertEqual((bench.broker.backlog, bench.sent()), (3, []))
         bench.ready(b"A", b"B")
@@ -238,7 +99,7 @@ class BacklogTests(SynchronousTestCase):
 
     def test_answerMakesRoom(self) -> None:
         """A worker of our own needs no other word than its answer to get the next."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         one, two, _ = bench.ask(b"1", b"2", b"3")
         bench.reply(b"A", one)
@@ -247,7 +108,7 @@ class BacklogTests(SynchronousTestCase):
 
     def test_noOvertaking(self) -> None:
         """Who comes while others wait, waits behind them, also when a worker has just come."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=2)
         (one,) = bench.ask(b"1")
         bench.gone(b"A")
@@ -260,7 +121,7 @@ class BacklogTests(SynchronousTestCase):
 
     def test_fullByCount(self) -> None:
         """At so many requests waiting no more should be read, until one is given out."""
-        bench = Bench(backlog=2)
+        bench = BrokerBench(backlog=2)
         bench.ready(b"A")
         one, *_ = bench.ask(b"1", b"2")
         self.assertFalse(bench.broker.isFull())
@@ -271,7 +132,7 @@ class BacklogTests(SynchronousTestCase):
 
     def test_fullByBytes(self) -> None:
         """The same for the bytes that wait; those in hand do not count."""
-        bench = Bench(backlogMib=100 / 2**20)
+        bench = BrokerBench(backlogMib=100 / 2**20)
         bench.ready(b"A")
         requests = [bench.receive(Request([b"c", b""], [b"x" * 30, b"x" * 30])) for _ in range(2)]
         self.assertFalse(bench.broker.isFull())
@@ -286,7 +147,7 @@ class BacklogTests(SynchronousTestCase):
 
     def test_fullStillAccepts(self) -> None:
         """What has been read already is not lost for being one too many."""
-        bench = Bench(backlog=1)
+        bench = BrokerBench(backlog=1)
         bench.ask(b"1", b"2", b"3")
         bench.ready(b"A", credit=3)
         self.assertEqual(len(bench.sent()), 3)
@@ -301,7 +162,7 @@ class FairTests(SynchronousTestCase):
 
         Two workers, jobs of 2 ms: the time is counted in jobs.
         """
-        bench = Bench(backlog=50_000, clientShare=1.0)
+        bench = BrokerBench(backlog=50_000, clientShare=1.0)
         bench.ready(b"A", b"B")
         holding: dict[bytes, bytes] = {}
         others = [b"a", b"b", b"c", b"d"]
@@ -329,7 +190,7 @@ class FairTests(SynchronousTestCase):
 
     def test_shareOfNative(self) -> None:
         """Beyond its share of the backlog a native client is told ``busy``; others are not, and it can go on later."""
-        bench = Bench(backlog=8)
+        bench = BrokerBench(backlog=8)
         for number in range(6):
             bench.receive(NativeRequest([b"F", b"", b""], [b"x"], b"%16d" % number, {}))
         self.assertEqual([(client, told["code"]) for client, told in bench.told()], [(b"F", "busy")] * 2)
@@ -342,7 +203,7 @@ class FairTests(SynchronousTestCase):
 
     def test_shareInBytes(self) -> None:
         """The share counts bytes as well; one request may wait, whatever its size."""
-        bench = Bench(backlogMib=0.001)
+        bench = BrokerBench(backlogMib=0.001)
         for name in (b"1", b"2"):
             bench.receive(NativeRequest([b"F", b"", b""], [bytes(600)], name * 16, {}))
         self.assertEqual([told["code"] for _, told in bench.told()], ["busy"])
@@ -350,7 +211,7 @@ class FairTests(SynchronousTestCase):
 
     def test_shareOfPlain(self) -> None:
         """Beyond it a plain client is held back: nothing is refused, and only a few messages are read at a time."""
-        bench = Bench(backlog=8)
+        bench = BrokerBench(backlog=8)
         broker = bench.broker
         bench.ask(*[b"F"] * 4)
         self.assertTrue(broker.wantsMore())
@@ -369,7 +230,7 @@ class FairTests(SynchronousTestCase):
 
     def test_full(self) -> None:
         """A full backlog takes a few more, at last nothing; first requests of other clients are among the few."""
-        bench = Bench(backlog=4, clientShare=1.0)
+        bench = BrokerBench(backlog=4, clientShare=1.0)
         broker = bench.broker
         bench.ask(b"1", b"1", b"2", b"2")
         self.assertFalse(broker.wantsMore())
@@ -393,13 +254,13 @@ class FairTests(SynchronousTestCase):
 
     def test_rejects(self) -> None:
         """With the policy ``reject`` a plain client is refused beyond its share, too, and everything is read."""
-        bench = Bench(backlog=8, backlogPolicy="reject")
+        bench = BrokerBench(backlog=8, backlogPolicy="reject")
         bench.ask(*[b"F"] * 6)
         self.assertEqual((bench.broker.wantsMore(), bench.broker.counters.failed), (True, {Code.BUSY: 2}))
 
     def test_retryKeepsItsPlace(self) -> None:
         """A native request that is sent again while it waits keeps its place."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.askNatively(b"1", b"2", b"3")
         bench.askNatively(b"1")
         bench.ready(b"A", credit=3)
@@ -407,7 +268,7 @@ class FairTests(SynchronousTestCase):
 
     def test_withdrawn(self) -> None:
         """A native request whose client has gone is not run, and is not known any more."""
-        bench = Bench()
+        bench = BrokerBench()
         (one,) = bench.askNatively(b"1")
         bench.broker.withdraw(one)
         bench.check()
@@ -422,14 +283,14 @@ class CreditTests(SynchronousTestCase):
 
     def test_one(self) -> None:
         """With a credit of 1 nothing waits behind another in a worker's hand."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         bench.ask(b"1", b"2")
         self.assertEqual(bench.sent(), [(b"A", b"1")])
 
     def test_raised(self) -> None:
         """A worker that raises its credit gets at once what it may hold now."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         bench.ask(b"1", b"2", b"3", b"4")
         bench.ready(b"A", credit=3)
@@ -437,7 +298,7 @@ class CreditTests(SynchronousTestCase):
 
     def test_lowered(self) -> None:
         """A worker that lowers it gets nothing until it holds fewer than that."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=3)
         one, two, three, _ = bench.ask(b"1", b"2", b"3", b"4")
         bench.ready(b"A", credit=1)
@@ -448,7 +309,7 @@ class CreditTests(SynchronousTestCase):
 
     def test_repeatedWord(self) -> None:
         """A worker of our own that says ``waiting`` again without info is believed in its answers all the same."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         (one,) = bench.ask(b"1")
         bench.waiting(b"A")
@@ -462,7 +323,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_ownClient(self) -> None:
         """An answer goes to the client whose request it is for, whatever the order."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B")
         one, two = bench.ask(b"1", b"2")
         bench.reply(b"B", two, body=b"to 2")
@@ -472,7 +333,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_envelope(self) -> None:
         """The client's envelope goes in front of it, a native client's own id with it."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         bench.reply(b"A", bench.receive(Request([b"c", b"hop", b""], [b"x"])))
         bench.reply(b"A", *bench.askNatively(b"n"))
@@ -480,7 +341,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_foreign(self) -> None:
         """A worker cannot answer for another, for a waiting request, or for one that never was."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B")
         one, _, waiting = bench.ask(b"1", b"2", b"3")
         bench.reply(b"B", one)
@@ -494,7 +355,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_double(self) -> None:
         """The second answer is dropped and counted, and makes no room that is not there."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         one, two, _ = bench.ask(b"1", b"2", b"3")
         bench.reply(b"A", one, one)
@@ -506,7 +367,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_outOfOrder(self) -> None:
         """A worker may answer what it holds in any order."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=3)
         one, two, three = bench.ask(b"1", b"2", b"3")
         bench.reply(b"A", three, one, two)
@@ -515,7 +376,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_undeliverable(self) -> None:
         """An answer whose client has gone is counted, and its worker is free."""
-        bench = Bench(tellPlain=True)
+        bench = BrokerBench(tellPlain=True)
         bench.ready(b"A")
         bench.away.add(b"1")
         one, two = bench.ask(b"1", b"1")
@@ -530,7 +391,7 @@ class FailureTests(SynchronousTestCase):
 
     def test_native(self) -> None:
         """A native client is told."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         (one,) = bench.askNatively(b"1")
         bench.fail(b"A", one, message="ValueError: x")
@@ -541,7 +402,7 @@ class FailureTests(SynchronousTestCase):
 
     def test_plain(self) -> None:
         """A plain one hears nothing, but it is counted, and told to whoever logs it."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         bench.fail(b"A", *bench.ask(b"1"))
         self.assertEqual(bench.replies(), [])
@@ -550,7 +411,7 @@ class FailureTests(SynchronousTestCase):
 
     def test_plainTold(self) -> None:
         """If so wanted, its answer is the error."""
-        bench = Bench(tellPlain=True)
+        bench = BrokerBench(tellPlain=True)
         bench.ready(b"A")
         bench.fail(b"A", *bench.ask(b"1"))
         ((client, body),) = bench.replies()
@@ -559,7 +420,7 @@ class FailureTests(SynchronousTestCase):
 
     def test_noAttempt(self) -> None:
         """A failure is final: it is not tried again."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B")
         bench.fail(b"A", *bench.ask(b"1"))
         self.assertEqual(bench.sent(), [(b"A", b"1")])
@@ -570,7 +431,7 @@ class DeathTests(SynchronousTestCase):
 
     def test_idle(self) -> None:
         """An idle worker that dies loses nothing and is given nothing."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B")
         bench.gone(b"A")
         bench.ask(b"1")
@@ -580,14 +441,14 @@ class DeathTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         """The death of one that never came changes nothing."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         bench.gone(b"nobody")
         self.assertEqual(bench.broker.idle, 1)
 
     def test_moved(self) -> None:
         """What it held goes to another at once, and its answer to the client."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B")
         (one,) = bench.ask(b"1")
         bench.gone(b"A")
@@ -598,7 +459,7 @@ class DeathTests(SynchronousTestCase):
 
     def test_frontInOrder(self) -> None:
         """It goes in front of those that wait, in the order in which it was held."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=3)
         requests = bench.ask(b"1", b"2", b"3", b"4", b"5")
         bench.gone(b"A")
@@ -610,7 +471,7 @@ class DeathTests(SynchronousTestCase):
 
     def test_nobodyIsChargedForAnother(self) -> None:
         """With several in hand it is not certain which it was executing: nobody is charged yet."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=3)
         one, two, three = bench.ask(b"1", b"2", b"3")
         bench.reply(b"A", one)
@@ -619,7 +480,7 @@ class DeathTests(SynchronousTestCase):
 
     def test_notDied(self) -> None:
         """One that left of its own will was executing nothing: nobody is charged, all is moved."""
-        bench = Bench(maxAttempts=1)
+        bench = BrokerBench(maxAttempts=1)
         bench.ready(b"A", credit=2)
         one, two = bench.ask(b"1", b"2")
         bench.gone(b"A", "leaving", died=False)
@@ -629,7 +490,7 @@ class DeathTests(SynchronousTestCase):
 
     def test_aloneNextTime(self) -> None:
         """Each that it held is alone in the next hand, so that the one that kills takes no other along."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=3)
         one, two, three = bench.ask(b"1", b"2", b"3")
         bench.gone(b"A")
@@ -651,7 +512,7 @@ class DeathTests(SynchronousTestCase):
 
     def test_aloneAmongBusy(self) -> None:
         """It is not put into a hand that holds something, and nobody overtakes it meanwhile."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=1)
         (bad,) = bench.ask(b"bad")
         bench.ready(b"B", credit=4)
@@ -666,7 +527,7 @@ class DeathTests(SynchronousTestCase):
 
     def test_attemptsUsedUp(self) -> None:
         """A native client whose request has killed so many workers is told so, and it is not tried again."""
-        bench = Bench(maxAttempts=3)
+        bench = BrokerBench(maxAttempts=3)
         (one,) = bench.askNatively(b"1")
         for worker in (b"A", b"B", b"C"):
             bench.ready(worker)
@@ -685,7 +546,7 @@ class DeathTests(SynchronousTestCase):
 
         More than the server allows count as what the server allows: a client cannot have more workers killed.
         """
-        bench = Bench(maxAttempts=2)
+        bench = BrokerBench(maxAttempts=2)
         bench.askNatively(b"1", attempts=1)
         bench.ready(b"A")
         bench.gone(b"A")
@@ -702,7 +563,7 @@ class DeathTests(SynchronousTestCase):
 
     def test_notExecutedNotLost(self) -> None:
         """Requests that may be tried only once share no hand, so that one is not lost with another."""
-        bench = Bench(maxAttempts=1)
+        bench = BrokerBench(maxAttempts=1)
         bench.ready(b"A", credit=2)
         bench.askNatively(b"bad", b"good", attempts=1)
         bench.gone(b"A")
@@ -712,7 +573,7 @@ class DeathTests(SynchronousTestCase):
 
     def test_plainIsSilent(self) -> None:
         """A plain client of a lost request hears nothing; it is counted, and told to whoever logs it."""
-        bench = Bench(maxAttempts=1)
+        bench = BrokerBench(maxAttempts=1)
         bench.ready(b"A")
         bench.ask(b"1")
         bench.gone(b"A", "exit code 9")
@@ -724,7 +585,7 @@ class DeathTests(SynchronousTestCase):
 
     def test_plainTold(self) -> None:
         """If so wanted, it is told by a reply."""
-        bench = Bench(maxAttempts=1, tellPlain=True)
+        bench = BrokerBench(maxAttempts=1, tellPlain=True)
         bench.ready(b"A")
         bench.ask(b"1")
         bench.gone(b"A")
@@ -733,7 +594,7 @@ class DeathTests(SynchronousTestCase):
 
     def test_poisonTakesNobodyAlong(self) -> None:
         """A request that kills every worker costs its neighbours no more than their wait."""
-        bench = Bench(maxAttempts=3)
+        bench = BrokerBench(maxAttempts=3)
         bench.ready(b"A", credit=4)
         bad, one, two, three = bench.ask(b"bad", b"1", b"2", b"3")
         for dying, coming in ((b"A", b"B"), (b"B", b"C"), (b"C", b"D")):
@@ -750,7 +611,7 @@ class LateTests(SynchronousTestCase):
 
     def test_whileWaiting(self) -> None:
         """The answer counts, and the request is not executed again."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         (one,) = bench.ask(b"1")
         bench.gone(b"A")
@@ -762,7 +623,7 @@ class LateTests(SynchronousTestCase):
 
     def test_whileExecutedAgain(self) -> None:
         """The first answer counts, the other is dropped; its worker is busy until then, and free afterwards."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B")
         one, two = bench.ask(b"1", b"2")
         bench.reply(b"B", two)
@@ -780,7 +641,7 @@ class LateTests(SynchronousTestCase):
 
     def test_failure(self) -> None:
         """A late failure is an answer as well."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         (one,) = bench.askNatively(b"1")
         bench.gone(b"A")
@@ -791,7 +652,7 @@ class LateTests(SynchronousTestCase):
 
     def test_twice(self) -> None:
         """Each departed worker that held it may answer, but only one answer counts."""
-        bench = Bench()
+        bench = BrokerBench()
         (one,) = bench.ask(b"1")
         for worker in (b"A", b"B"):
             bench.ready(worker)
@@ -802,7 +663,7 @@ class LateTests(SynchronousTestCase):
 
     def test_stranger(self) -> None:
         """One that never held it cannot, departed or not."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B", b"C")
         (one,) = bench.ask(b"1")
         bench.gone(b"C")
@@ -813,7 +674,7 @@ class LateTests(SynchronousTestCase):
 
     def test_deathWithAnswered(self) -> None:
         """A worker that dies with a request that another has answered does not bring it back."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B", b"C")
         (one,) = bench.ask(b"1")
         bench.gone(b"A")
@@ -824,7 +685,7 @@ class LateTests(SynchronousTestCase):
 
     def test_givenUp(self) -> None:
         """After an error the answer comes too late."""
-        bench = Bench(maxAttempts=1)
+        bench = BrokerBench(maxAttempts=1)
         bench.ready(b"A")
         (one,) = bench.askNatively(b"1")
         bench.gone(b"A")
@@ -835,14 +696,14 @@ class LateTests(SynchronousTestCase):
 class PartTests(SynchronousTestCase):
     """Answers that come bit by bit."""
 
-    def part(self, bench: Bench, request: Request, body: bytes) -> None:
+    def part(self, bench: BrokerBench, request: Request, body: bytes) -> None:
         """A worker sends a part."""
         bench.broker.partReceived(b"A", request.id, [body])
         bench.check()
 
     def test_together(self) -> None:
         """A client that takes no parts gets the frames of all of them in order, with the last."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         (one,) = bench.ask(b"1")
         self.part(bench, one, b"a")
@@ -853,7 +714,7 @@ class PartTests(SynchronousTestCase):
 
     def test_tooSlow(self) -> None:
         """A client that does not take its parts is given up, and the worker is told not to go on."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         (one,) = bench.askNatively(b"1", partial=True)
         bench.sent()
@@ -867,14 +728,14 @@ class PartTests(SynchronousTestCase):
 
     def test_joinedBody(self) -> None:
         """Of a request that joins another nothing is kept that nobody needs: it would count for no bound."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.askNatively(b"1")
         (again,) = bench.askNatively(b"1")
         self.assertEqual((bench.broker.counters.joined, again.body), (1, []))
 
     def test_joinedHadParts(self) -> None:
         """A client that joined and has had parts is not sent them again after the worker's death."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B")
         (one,) = bench.askNatively(b"1")
         bench.askNatively(b"1", partial=True)
@@ -885,7 +746,7 @@ class PartTests(SynchronousTestCase):
     def test_tooMuch(self) -> None:
         """Parts that are kept for a client which takes them together are bounded."""
         self.patch(replies, "PARTS_LIMIT", 3)
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         (one,) = bench.askNatively(b"1")
         self.part(bench, one, b"aa")
@@ -897,7 +758,7 @@ class PartTests(SynchronousTestCase):
     def test_tooMuchToRepeat(self) -> None:
         """A client that takes parts gets them all, however many; only they are not kept for one that asks again."""
         self.patch(replies, "PARTS_LIMIT", 3)
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         (one,) = bench.askNatively(b"1", partial=True)
         for body in (b"aa", b"bb", b"cc"):
@@ -913,7 +774,7 @@ class EndedTests(SynchronousTestCase):
 
     def test_bodies(self) -> None:
         """Nothing that a request brought is kept once it is answered, also if it waited and had a deadline."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         requests = bench.askNatively(b"1", b"2", timeout_ms=60_000)
         for request in requests:
@@ -922,7 +783,7 @@ class EndedTests(SynchronousTestCase):
 
     def test_noTime(self) -> None:
         """A request whose time is over when it comes is not begun."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         bench.askNatively(b"1", timeout_ms=0)
         ((_, told),) = bench.told()
@@ -934,7 +795,7 @@ class EndedTests(SynchronousTestCase):
 
         The one that is being executed is not, whatever its time, nor is one that has time left.
         """
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=4)
         one, two = bench.askNatively(b"1", b"2", timeout_ms=1000)
         (three,) = bench.askNatively(b"3", timeout_ms=5000)
@@ -954,7 +815,7 @@ class EndedTests(SynchronousTestCase):
 
     def test_behindAnotherOften(self) -> None:
         """However many deadlines there are, the workers are looked through at most once in a hundredth of a second."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=64)
         for number in range(60):
             bench.askNatively(b"%d" % number, timeout_ms=1000 + number)
@@ -967,7 +828,7 @@ class EndedTests(SynchronousTestCase):
 
     def test_atTheSameTime(self) -> None:
         """A worker that executes all that it holds has begun it: nothing expires there."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.broker.workerReady(b"A", Info(1, "", 4, False, concurrency=4))
         bench.askNatively(b"1", b"2", timeout_ms=1000)
         bench.broker.tick(1.0)
@@ -979,7 +840,7 @@ class PlainWorkerTests(SynchronousTestCase):
 
     def test_idleOnlyAfterWaiting(self) -> None:
         """Its answer reaches the client at once, but it gets the next request when it asks for it."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.waiting(b"P")
         one, _ = bench.ask(b"1", b"2")
         bench.reply(b"P", one)
@@ -990,7 +851,7 @@ class PlainWorkerTests(SynchronousTestCase):
 
     def test_amongOthers(self) -> None:
         """It takes its turn with our own."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.waiting(b"P")
         bench.ready(b"A")
         one, two = bench.ask(b"1", b"2")
@@ -1002,7 +863,7 @@ class PlainWorkerTests(SynchronousTestCase):
 
     def test_double(self) -> None:
         """Its second answer to one request is dropped."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.waiting(b"P")
         (one,) = bench.ask(b"1")
         bench.reply(b"P", one, one)
@@ -1010,7 +871,7 @@ class PlainWorkerTests(SynchronousTestCase):
 
     def test_leaves(self) -> None:
         """One that leaves between two requests loses nothing."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.waiting(b"P")
         bench.reply(b"P", *bench.ask(b"1"))
         bench.gone(b"P", "leaving", died=False)
@@ -1018,7 +879,7 @@ class PlainWorkerTests(SynchronousTestCase):
 
     def test_leavesWithoutAnswer(self) -> None:
         """The original leaves when its app has died of a request: that is an attempt, and another gets it."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.waiting(b"P", b"Q")
         (one,) = bench.ask(b"1")
         bench.gone(b"P", "leaving", died=False)
@@ -1026,7 +887,7 @@ class PlainWorkerTests(SynchronousTestCase):
 
     def test_asksWithoutAnswer(self) -> None:
         """One that asks for the next without an answer will not give one: its client is told, nobody waits for it."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.waiting(b"P")
         (one,) = bench.askNatively(b"1")
         bench.ask(b"2")
@@ -1038,7 +899,7 @@ class PlainWorkerTests(SynchronousTestCase):
 
     def test_announcesItselfLater(self) -> None:
         """One that announces itself in the end is treated from then on as one that did at once."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.waiting(b"P")
         one, two, _ = bench.ask(b"1", b"2", b"3")
         bench.reply(b"P", one)
@@ -1054,7 +915,7 @@ class RetireTests(SynchronousTestCase):
 
     def test_idle(self) -> None:
         """An idle one is told so, and gets nothing more."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B")
         bench.broker.retire(b"A")
         bench.ask(b"1", b"2")
@@ -1063,7 +924,7 @@ class RetireTests(SynchronousTestCase):
 
     def test_behindItsRequests(self) -> None:
         """A busy one is told behind what it holds; its answers count, and it is not given another."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=2)
         one, two, _ = bench.ask(b"1", b"2", b"3")
         bench.broker.retire(b"A")
@@ -1076,7 +937,7 @@ class RetireTests(SynchronousTestCase):
 
     def test_once(self) -> None:
         """It is told once, and one that is not there is not told."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         bench.broker.retire(b"A")
         bench.broker.retire(b"A")
@@ -1087,7 +948,7 @@ class RetireTests(SynchronousTestCase):
 
     def test_withhold(self) -> None:
         """One may be left in peace without being told, once."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B")
         self.assertTrue(bench.broker.withhold(b"A"))
         self.assertFalse(bench.broker.withhold(b"A"))
@@ -1098,7 +959,7 @@ class RetireTests(SynchronousTestCase):
 
     def test_dies(self) -> None:
         """One that dies while it is leaving is as dead as any: what it held is moved."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B")
         (one,) = bench.ask(b"1")
         bench.broker.retire(b"A")
@@ -1112,7 +973,7 @@ class LifetimeTests(SynchronousTestCase):
 
     def test_retiredBehindTheLast(self) -> None:
         """With its last request it is asked to leave, and the pool hears of it."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", lifetime=2)
         one, two, _ = bench.ask(b"1", b"2", b"3")
         bench.reply(b"A", one)
@@ -1123,14 +984,14 @@ class LifetimeTests(SynchronousTestCase):
 
     def test_withCredit(self) -> None:
         """A large credit does not make it longer."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=8, lifetime=3)
         bench.ask(*[b"x"] * 5)
         self.assertEqual(bench.sent(), [*[(b"A", b"x")] * 3, (b"A", RETIRE)])
 
     def test_halved(self) -> None:
         """The pool hears each time that half of what was left has been given, as long as something is left."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", lifetime=10)
         halves: list[int] = []
         bench.broker.lifetimeHalved = lambda identity: halves.append(bench.broker.counters.received)
@@ -1140,7 +1001,7 @@ class LifetimeTests(SynchronousTestCase):
 
     def test_announcedAgain(self) -> None:
         """A new credit does not begin another life."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", lifetime=2)
         bench.reply(b"A", *bench.ask(b"1"))
         bench.ready(b"A", credit=2)
@@ -1149,7 +1010,7 @@ class LifetimeTests(SynchronousTestCase):
 
     def test_endless(self) -> None:
         """A negative one never ends."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", lifetime=-1)
         for _ in range(50):
             bench.reply(b"A", *bench.ask(b"x"))
@@ -1161,7 +1022,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_nextOne(self) -> None:
         """The request goes to the next worker, and the pool hears of the one that cannot be reached."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B", b"C")
         bench.away |= {b"A", b"B"}
         (one,) = bench.ask(b"1")
@@ -1170,7 +1031,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_nobody(self) -> None:
         """With nobody left it waits."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         bench.away.add(b"A")
         bench.ask(b"1", b"2")
@@ -1180,7 +1041,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_fromBacklog(self) -> None:
         """A worker that says it can take one and is gone when it is sent it costs those that wait nothing."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ask(b"1", b"2")
         bench.away.add(b"A")
         bench.ready(b"A")
@@ -1190,7 +1051,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_itsHand(self) -> None:
         """What it held is moved too, in order; the first may have been executed, so it is charged."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=2)
         (one,) = bench.ask(b"1")
         bench.away.add(b"A")
@@ -1202,7 +1063,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_orderFromBacklog(self) -> None:
         """The one at the front stays there while others find a worker."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=2)
         first, second = bench.ask(b"1", b"2")
         bench.ask(b"3")
@@ -1215,7 +1076,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_missedTogether(self) -> None:
         """Those that were sent together and did not arrive wait in their order, behind what the worker held before."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=4)
         bench.ask(b"1")
         bench.away.add(b"A")
@@ -1231,7 +1092,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_missedByOneThatLeaves(self) -> None:
         """What did not reach one whose end will be told goes to another at once; the rest of its hand is its own."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.broker.unreachable = lambda identity: True
         bench.ready(b"A", credit=2)
         (one,) = bench.ask(b"1")
@@ -1244,7 +1105,7 @@ class UnreachableTests(SynchronousTestCase):
         bench.gone(b"A")
         self.assertEqual(one.attempts, 0)
 
-    def missByTwo(self, bench: Bench) -> list[Request]:
+    def missByTwo(self, bench: BrokerBench) -> list[Request]:
         """Two workers have answered what they held before what they were sent later turns out to be missing."""
         bench.ready(b"A", b"B", credit=2)
         one, two = bench.ask(b"1", b"2")
@@ -1259,7 +1120,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_missedByTwo(self) -> None:
         """While what one did not get finds another, nothing of what the next did not get is lost."""
-        bench = Bench()
+        bench = BrokerBench()
         self.missByTwo(bench)
         bench.check()
         self.assertEqual((bench.broker.backlog, bench.broker.inFlight), (2, 0))
@@ -1268,7 +1129,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_missedByTwoForAMoment(self) -> None:
         """One that did not get something is given nothing more, even if it could be reached again."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.broker.unreachable = lambda identity: True
         self.missByTwo(bench)
         bench.away.clear()
@@ -1277,7 +1138,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_missedByTwoThatAreForgotten(self) -> None:
         """What one of two did not get is not given to the other, which is about to be forgotten as well."""
-        bench = Bench()
+        bench = BrokerBench()
         later = self.missByTwo(bench)
         bench.away.clear()
         bench.check()
@@ -1286,7 +1147,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_missedWord(self) -> None:
         """A word that does not reach its worker changes nothing."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=2)
         bench.ask(b"1")
         bench.away.add(b"A")
@@ -1296,7 +1157,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_missedHeartbeat(self) -> None:
         """One that could not be asked for a sign of life is asked again: what it never got may still be found out."""
-        bench = Bench(deliveryTimeout=5)
+        bench = BrokerBench(deliveryTimeout=5)
         bench.ready(b"A")
         (one,) = bench.ask(b"1")
         bench.away.add(b"A")
@@ -1312,7 +1173,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_lostOnTheWay(self) -> None:
         """What counts for a worker that did not get its first request is when it began what it got afterwards."""
-        bench = Bench(deliveryTimeout=5, jobTimeout=20, cancelKills=8)
+        bench = BrokerBench(deliveryTimeout=5, jobTimeout=20, cancelKills=8)
         bench.ready(b"A", credit=2)
         first, second = bench.askNatively(b"1", b"2")
         bench.broker.tick(5)
@@ -1330,7 +1191,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_many(self) -> None:
         """A whole machine full of workers may have gone at once."""
-        bench = Bench()
+        bench = BrokerBench()
         workers = [b"%d" % number for number in range(2000)]
         for worker in workers:
             bench.broker.workerReady(worker)
@@ -1349,7 +1210,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_own(self) -> None:
         """A request goes to a worker that serves its name, and waits only for such a one."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", services=("a",))
         bench.ready(b"B", services=("b",))
         (one,) = bench.ask(b"1", service="b")
@@ -1361,7 +1222,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         """A name that nobody serves is refused, while the unnamed service waits for its workers."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.askNatively(b"1", service="x")
         bench.askNatively(b"2")
         ((client, told),) = bench.told()
@@ -1371,7 +1232,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_unnamedIsNoOther(self) -> None:
         """A worker of a named service gets none of the unnamed, nor the other way round."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", services=("a",))
         bench.ready(b"B")
         bench.ask(b"1", b"2")
@@ -1379,7 +1240,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_severalNames(self) -> None:
         """A worker of several takes from them in turn, and is busy for all of them."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", services=("a", "b", ""))
         (zero,) = bench.ask(b"0", service="b")
         (one,) = bench.ask(b"1", service="b")
@@ -1392,7 +1253,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_sharedWorkers(self) -> None:
         """Workers may share some names: the least used of those that serve it gets a request."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", services=("a", "b"))
         bench.ready(b"B", services=("b", "c"))
         bench.ask(b"1", service="b")
@@ -1402,7 +1263,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_forgotten(self) -> None:
         """When the last worker of a name has gone it is unknown again, unless somebody waits for it."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", services=("a", "b"))
         bench.ask(b"1", service="a")
         bench.ask(b"2", service="b")
@@ -1419,7 +1280,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_lastOneUnreachable(self) -> None:
         """A request that finds the last worker of its name out of reach waits for the next one."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", services=("a",))
         bench.away.add(b"A")
         bench.ask(b"1", service="a")
@@ -1429,7 +1290,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_lastOneUnreachableFromBacklog(self) -> None:
         """So does one that waited already."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", services=("a",))
         (one,) = bench.ask(b"1", service="a")
         bench.ask(b"2", service="a")
@@ -1441,7 +1302,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_manyNames(self) -> None:
         """What a dead worker of several names held goes to those who serve each name."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", credit=2, services=("a", "b"))
         bench.ask(b"1", service="a")
         bench.ask(b"2", service="b")
@@ -1456,7 +1317,7 @@ class EndTests(SynchronousTestCase):
 
     def test_refuse(self) -> None:
         """What comes now is refused, what has been accepted is still served."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         one, two = bench.ask(b"1", b"2")
         bench.broker.refuseRequests("the server is stopping")
@@ -1468,7 +1329,7 @@ class EndTests(SynchronousTestCase):
 
     def test_abandon(self) -> None:
         """All that is not answered is given up, told apart by whether it may have been executed."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B", credit=2)
         inFlight = bench.askNatively(b"1", b"2", b"3")
         bench.ready(b"C", services=("c",))
@@ -1490,7 +1351,7 @@ class EndTests(SynchronousTestCase):
 
     def test_abandonExpired(self) -> None:
         """Those whose time was over when a worker was free, and who have not been told yet, are told so then."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A")
         (inFlight,) = bench.askNatively(b"1")
         bench.askNatively(b"2", b"3", timeout_ms=1000)
@@ -1505,7 +1366,7 @@ class EndTests(SynchronousTestCase):
 
     def test_afterAbandon(self) -> None:
         """Nothing of it comes back: not by a late answer, nor by a worker that dies or comes."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B")
         one, _, _ = bench.ask(b"1", b"2", b"3")
         bench.broker.abandon("stopped")
@@ -1518,7 +1379,7 @@ class EndTests(SynchronousTestCase):
 
     def test_abandonTwice(self) -> None:
         """What was moved from a dead worker and answered late is not given up a second time."""
-        bench = Bench()
+        bench = BrokerBench()
         bench.ready(b"A", b"B")
         (one,) = bench.ask(b"1")
         bench.gone(b"A")
@@ -1536,7 +1397,7 @@ class MemoryTests(SynchronousTestCase):
             gc.collect()
             return sum(issubclass(type(each), Request) for each in gc.get_objects())
 
-        before, bench = count(), Bench(maxAttempts=2)
+        before, bench = count(), BrokerBench(maxAttempts=2)
         for _ in range(10):
             bench.ready(b"A", b"B", credit=3)
             requests = bench.ask(*[b"x"] * 6)
@@ -1561,7 +1422,7 @@ class WatchTests(SynchronousTestCase):
 
     def test_changes(self) -> None:
         """Each change is told once: the first request that it is given, and the last that it answers."""
-        bench = Bench()
+        bench = BrokerBench()
         seen: list[tuple[bytes, bool]] = []
         bench.broker.watch = lambda worker, busy: seen.append((worker, busy))
         bench.ready(b"A", credit=2)
@@ -1573,7 +1434,7 @@ class WatchTests(SynchronousTestCase):
 
     def test_plainWorker(self) -> None:
         """A plain worker is busy until it says ``waiting``."""
-        bench = Bench()
+        bench = BrokerBench()
         seen: list[bool] = []
         bench.broker.watch = lambda worker, busy: seen.append(busy)
         bench.waiting(b"P")

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.test.broker.test_broker import Bench
+from pirate.test.support.broker import BrokerBench
 from pirate.wire.backend import Info
 from pirate.wire.frontend import NativeRequest, Request
 from pirate.wire.words import CANCEL
 
 
-class CrowdBench(Bench):
+class CrowdBench(BrokerBench):
     """A bench with such workers."""
 
     def several(self, *workers: bytes, concurrency: int = 4) -> None:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from pirate.broker.gate import makeRequestFilter
 from pirate.hooks import Hooks, RequestContext
 from pirate.settings.limits import PeerLimits
-from pirate.test.server.test_protocol import KEY, ExchangeCase
+from pirate.test.support.testbed import KEY, ProtocolCase
 from pirate.wire.frontend import header, parseHeader
 
 
@@ -29,11 +29,11 @@ class Doorkeeper(Hooks):
         return result
 
 
-class GateCase(ExchangeCase):
+class GateCase(ProtocolCase):
     """A server that a test starts itself."""
 
     def setUp(self) -> None:
-        super(ExchangeCase, self).setUp()
+        super(ProtocolCase, self).setUp()
 
     def keys(self, count: int, client: bytes = b"n") -> list[str]:
         """

@@ -25,8 +25,8 @@ from pirate.pool.child import (
 )
 from pirate.pool.pool import MOST, Mode
 from pirate.pool.scaling import MAX_BATCH
-from pirate.test.broker.test_broker import Bench
-from pirate.test.pool.test_pool import Yard
+from pirate.test.support.broker import BrokerBench
+from pirate.test.support.pool import PoolBench
 from pirate.wire.backend import Failure, Info, Part, Reply, Status, parseWorkerMessage
 from pirate.wire.frontend import NativeRequest, Request, State, header, parseHeader, parseRequest
 from pirate.wire.words import MAGIC, MAX_CONCURRENCY, RETIRE, WORDS, Malformed
@@ -182,7 +182,7 @@ class ParserTests(SynchronousTestCase):
 CROWDED = b"worker 2"
 
 
-class Harbour(Bench):
+class Harbour(BrokerBench):
     """
     A broker and peers that do anything.  What they are sent is checked as it is sent.
 
@@ -426,7 +426,7 @@ class BrokerTests(SynchronousTestCase):
         holds(check, st.lists(event, min_size=40, max_size=60), examples=100)
 
 
-class Yards(Yard):
+class Yards(PoolBench):
     """A pool and children that do anything.  What is to be done is checked as it is said."""
 
     def __init__(self, **limits: Any) -> None:

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from pirate.client import arguments
 from pirate.client.options import ClientOptions, addresses
 from pirate.errors import ConfigurationError
-from pirate.test.client.test_client import steady
+from pirate.test.support.properties import steady
 
 
 class Frames:

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -25,15 +25,11 @@ from pirate.client.given import OptionArguments
 from pirate.client.options import ClientOptions
 from pirate.client.session import Session
 from pirate.errors import PirateError
+from pirate.test.support.properties import steady
 from pirate.wire.frontend import NativeRequest, header, parseRequest, parseServerReply
 from pirate.wire.words import Code, Frames
 
 KEY = bytes(range(16))
-
-#: The same examples every time, however slow the machine, with nothing kept on disk.
-steady = settings(
-    deadline=None, derandomize=True, database=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
-)
 
 
 def makeCall(*, timeout: float = 10.0, attempts: int = 2, plain: bool = False, **given: str) -> Call:

@@ -17,12 +17,12 @@ from pirate.client.call import Call
 from pirate.client.outage import Outage
 from pirate.client.peer import Peer
 from pirate.client.session import ASK_PATIENCE, DOUBT_PATIENCE, Session
-from pirate.test.client.test_client import steady
+from pirate.test.support.properties import steady
 from pirate.wire.frontend import NativeRequest, header, parseRequest
 from pirate.wire.words import Code
 
 #: What may happen to a session.
-DEEDS = ("begin", "reply", "busy", "stop", "lost", "ready", "cancel", "wake", "full")
+JOBS = ("begin", "reply", "busy", "stop", "lost", "ready", "cancel", "wake", "full")
 
 
 class FakeConnection:
@@ -654,7 +654,7 @@ class EndTests(SessionCase):
         self.assertEqual((self.ended, self.inFlight()), (["False"], [1]))
 
     @steady
-    @given(st.lists(st.tuples(st.sampled_from(DEEDS), st.integers(0, 7))))
+    @given(st.lists(st.tuples(st.sampled_from(JOBS), st.integers(0, 7))))
     def test_anything(self, deeds: list[tuple[str, int]]) -> None:
         """Whatever happens, in whatever order, every call ends once, and what connections have in hand adds up."""
         self.setUp()

@@ -11,7 +11,7 @@ from io import StringIO
 import pirate
 from pirate.auth.keys import loadNames, loadPair
 from pirate.commands.keygen import main
-from pirate.test.auth.test_keys import KeyCase
+from pirate.test.support.keys import KeyCase
 
 
 class KeygenTests(KeyCase):

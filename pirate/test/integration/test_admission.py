@@ -22,11 +22,11 @@ from pirate.auth.keys import loadPublic, writePair
 from pirate.hooks import Hooks, RequestContext
 from pirate.server.member import Member
 from pirate.service import JobServer
-from pirate.test.integration.gate import PATIENCE
-from pirate.test.integration.load import contextWithoutLinger
-from pirate.test.integration.support import ServerCase
-from pirate.test.integration.test_external import PlainWorker, upper
-from pirate.test.integration.visitor import Visitor, keysOf, knock
+from pirate.test.support.clients import contextWithoutLinger
+from pirate.test.support.gate import PATIENCE
+from pirate.test.support.plainworker import PlainWorker, upper
+from pirate.test.support.servers import ServerCase
+from pirate.test.support.visitor import Visitor, keysOf, knock
 from pirate.testing.zmtp import RawPeer, message
 from pirate.wire.frontend import header, parseHeader
 

@@ -9,10 +9,10 @@ from contextlib import closing
 from twisted.internet.threads import deferToThread
 
 from pirate.server.output import LINES
-from pirate.test.integration.load import NativeClient, askNative
-from pirate.test.integration.processes import remaining
-from pirate.test.integration.support import ServerCase, executions
-from pirate.test.worker.hostile import HOSTILE
+from pirate.test.support.clients import NativeClient, askNative
+from pirate.test.support.hostile import HOSTILE
+from pirate.test.support.processes import remaining
+from pirate.test.support.servers import ServerCase, executions
 
 #: Seconds in which it is certain that no reply will come, because one that was asked for later has come already.
 SILENCE = 0.1
@@ -89,7 +89,7 @@ class ErrorsTests(ServerCase):
 
     async def test_hostile(self) -> None:
         """An error whose own code fails, or whose text is no text, is an answer like any other, and costs no worker."""
-        server = await self.serve("pirate.test.worker.hostile.raising")
+        server = await self.serve("pirate.test.support.hostile.raising")
         workers = list(server.workers)
         with closing(NativeClient(server.endpoints.frontend[0])) as client:
             for name in HOSTILE:

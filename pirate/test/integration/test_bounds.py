@@ -13,9 +13,9 @@ from twisted.internet.threads import deferToThread
 import pirate.transport.router
 from pirate.service import JobServer
 from pirate.settings.limits import PeerLimits
-from pirate.test.integration.load import askNative
-from pirate.test.integration.support import ServerCase
-from pirate.test.integration.visitor import Visitor
+from pirate.test.support.clients import askNative
+from pirate.test.support.servers import ServerCase
+from pirate.test.support.visitor import Visitor
 from pirate.testing.zmtp import RawPeer, frame, message
 from pirate.transport.discard import discardRest
 from pirate.transport.sockets import Transport

@@ -10,8 +10,8 @@ import signal
 
 from pirate.auth.keys import writePair
 from pirate.commands.client import main
-from pirate.test.integration.support import ProgramCase
-from pirate.test.integration.test_client import PATIENCE, ClientCase, echo, inTurn, native, perl, silent
+from pirate.test.support.scripted import PATIENCE, ClientCase, echo, inTurn, native, perl, silent
+from pirate.test.support.servers import ProgramCase
 from pirate.wire.words import Code
 
 COMMAND = ("-m", "pirate.commands.client")

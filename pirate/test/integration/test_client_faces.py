@@ -16,15 +16,15 @@ from twisted.internet.threads import deferToThread
 from pirate.client import AppError, Busy, Cancelled, Client, Outage, Stopping, Timeout, Unavailable
 from pirate.service import JobServer
 from pirate.settings.limits import RequestPolicy
-from pirate.test.integration.faces import APIS, Api
-from pirate.test.integration.gate import PATIENCE
-from pirate.test.integration.support import ProgramCase, ServerCase
-from pirate.test.integration.test_client import Script, ScriptedBroker, echo, native, silent
+from pirate.test.support.apis import APIS, Api
+from pirate.test.support.gate import PATIENCE
+from pirate.test.support.scripted import Script, ScriptedBroker, echo, native, silent
+from pirate.test.support.servers import ProgramCase, ServerCase
 from pirate.wire.frontend import header
 from pirate.wire.words import Code
 
 #: Where apps are that answer in parts.
-DEEDS = "pirate.test.integration.deeds"
+JOBS = "pirate.test.support.jobs"
 
 
 class ApiCase(ServerCase):
@@ -221,7 +221,7 @@ class ConformanceTests(ApiCase):
 
     async def test_stream(self) -> None:
         """Parts come one by one, an error after them; to take no more cancels the request."""
-        server = await self.serve(f"{DEEDS}.count")
+        server = await self.serve(f"{JOBS}.count")
 
         def act(api: Api) -> None:
             if api.name == "executor":

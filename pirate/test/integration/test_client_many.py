@@ -28,7 +28,7 @@ from pirate.client import (
 )
 from pirate.errors import ConfigurationError
 from pirate.pickled import app, isTrusted
-from pirate.test.integration.test_client import PATIENCE, ClientCase, echo, native, perl
+from pirate.test.support.scripted import PATIENCE, ClientCase, echo, native, perl
 from pirate.wire.words import Code
 from pirate.worker.app import Context
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pirate.client import peers as routes
 from pirate.client.peer import Peer
 from pirate.errors import ConfigurationError
-from pirate.test.integration.test_client import PATIENCE, ClientCase, echo, inTurn, perl, silent
+from pirate.test.support.scripted import PATIENCE, ClientCase, echo, inTurn, perl, silent
 from pirate.wire.words import Frames
 
 

@@ -14,8 +14,8 @@ from pirate.client import Client, Expired, Malformed, TooLarge
 from pirate.commands.client import ExitStatus, main
 from pirate.service import JobServer
 from pirate.settings.limits import PeerLimits
-from pirate.test.integration.gate import PATIENCE, Guest
-from pirate.test.integration.support import ServerCase
+from pirate.test.support.gate import PATIENCE, Guest
+from pirate.test.support.servers import ServerCase
 
 
 def command(*argv: str) -> tuple[int, bytes, str]:

@@ -14,7 +14,7 @@ from pirate.auth.keys import loadPair, writePair
 from pirate.client import Client, MisuseError
 from pirate.errors import ConfigurationError
 from pirate.pickled import app
-from pirate.test.integration.test_client import (
+from pirate.test.support.scripted import (
     PATIENCE,
     ROOT,
     ClientCase,

@@ -11,9 +11,9 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
 from pirate.service import JobServer
-from pirate.test.integration.gate import PATIENCE
-from pirate.test.integration.load import ask, askNative, contextWithoutLinger
-from pirate.test.integration.support import ServerCase
+from pirate.test.support.clients import ask, askNative, contextWithoutLinger
+from pirate.test.support.gate import PATIENCE
+from pirate.test.support.servers import ServerCase
 
 
 class Proxy:

@@ -13,14 +13,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.service import JobServer
 from pirate.settings.limits import PoolLimits, RequestPolicy
-from pirate.test.integration.gate import PATIENCE, Guest
-from pirate.test.integration.support import executions
-from pirate.test.integration.test_reliability import Caller, ReliabilityCase
+from pirate.test.support.caller import Caller, ReliabilityCase
+from pirate.test.support.gate import PATIENCE, Guest
+from pirate.test.support.servers import executions
 from pirate.worker.app import App
 from pirate.worker.asynciorunner import run
 from pirate.worker.duty import ServeContext
 
-CROWDS = "pirate.test.integration.crowds"
+CROWDS = "pirate.test.support.concurrentapps"
 #: Each way: the app, and what makes it run three requests at once.
 WAYS: dict[str, dict[str, Any]] = {
     "visit": {"concurrency": 3},

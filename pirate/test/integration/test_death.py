@@ -10,10 +10,10 @@ from time import monotonic
 
 from twisted.internet.threads import deferToThread
 
-from pirate.test.integration.gate import PATIENCE
-from pirate.test.integration.load import ask
-from pirate.test.integration.processes import processesIn, processorTime, remaining
-from pirate.test.integration.support import ProgramCase, ServerCase
+from pirate.test.support.clients import ask
+from pirate.test.support.gate import PATIENCE
+from pirate.test.support.processes import processesIn, processorTime, remaining
+from pirate.test.support.servers import ProgramCase, ServerCase
 
 
 class ParentTests(ProgramCase):

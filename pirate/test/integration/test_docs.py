@@ -21,12 +21,12 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest
 
 from pirate.auth.keys import writePair
-from pirate.test.integration.gate import PATIENCE
-from pirate.test.integration.load import ask
-from pirate.test.integration.processes import processesIn, remaining
-from pirate.test.integration.program import ROOT, Program, script
-from pirate.test.integration.support import ProgramCase
-from pirate.test.integration.visitor import keysOf, knock
+from pirate.test.support.clients import ask
+from pirate.test.support.gate import PATIENCE
+from pirate.test.support.processes import processesIn, remaining
+from pirate.test.support.program import ROOT, Program, script
+from pirate.test.support.servers import ProgramCase
+from pirate.test.support.visitor import keysOf, knock
 
 EXAMPLES = ROOT / "docs" / "examples"
 #: What stands for a free port, where the examples have ports of their own.

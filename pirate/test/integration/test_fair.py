@@ -7,12 +7,12 @@ from twisted.internet.threads import deferToThread
 
 from pirate.service import JobServer
 from pirate.settings.limits import RequestPolicy
-from pirate.test.integration.flood import Flood
-from pirate.test.integration.load import NativeClient
-from pirate.test.integration.support import ServerCase, executions
+from pirate.test.support.clients import NativeClient
+from pirate.test.support.flood import Flood
+from pirate.test.support.servers import ServerCase, executions
 from pirate.testing.zmtp import RawPeer, message
 
-DEEDS = "pirate.test.integration.deeds"
+JOBS = "pirate.test.support.jobs"
 
 
 class FairTests(ServerCase):
@@ -26,7 +26,7 @@ class FairTests(ServerCase):
 
     async def start(self, app: str, **policy: object) -> JobServer:
         """Start a server whose ``idle`` hook is called often, so that ``until`` sees its counters."""
-        return await self.serve(f"{DEEDS}.{app}", policy=RequestPolicy(**policy), checkForWaiting=0.02)  # type: ignore[arg-type]
+        return await self.serve(f"{JOBS}.{app}", policy=RequestPolicy(**policy), checkForWaiting=0.02)  # type: ignore[arg-type]
 
     async def test_others(self) -> None:
         """Another client waits for some of the requests of a flood, and not for the thousands that came before."""

@@ -9,8 +9,8 @@ import signal
 from pathlib import Path
 from time import monotonic
 
-from pirate.test.integration.program import script
-from pirate.test.integration.support import APPS, ProgramCase
+from pirate.test.support.program import script
+from pirate.test.support.servers import APPS, ProgramCase
 from pirate.testing.zmtp import RawPeer
 
 #: Files that the server may have open, and strangers on each socket.

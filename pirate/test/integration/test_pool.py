@@ -14,9 +14,9 @@ from twisted.internet.threads import deferToThread
 
 from pirate.errors import ReloadError
 from pirate.service import JobServer
-from pirate.test.integration.load import Load
-from pirate.test.integration.processes import remaining
-from pirate.test.integration.support import ProgramCase, ServerCase, executions
+from pirate.test.support.clients import Load
+from pirate.test.support.processes import remaining
+from pirate.test.support.servers import ProgramCase, ServerCase, executions
 
 
 class SteadyLoadTests(ProgramCase):

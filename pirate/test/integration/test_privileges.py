@@ -17,10 +17,10 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest
 
 from pirate.auth.keys import writePair
-from pirate.test.integration.load import ask
-from pirate.test.integration.program import ROOT, Program
-from pirate.test.integration.support import APPS, ProgramCase
-from pirate.test.integration.visitor import keysOf, knock
+from pirate.test.support.clients import ask
+from pirate.test.support.program import ROOT, Program
+from pirate.test.support.servers import APPS, ProgramCase
+from pirate.test.support.visitor import keysOf, knock
 
 #: The user and group that nothing belongs to.
 NOBODY = 65534

@@ -4,89 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any
 
-import zmq
-from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from pirate.service import JobServer
-from pirate.settings.limits import RequestPolicy
-from pirate.test.integration.flood import Flood
-from pirate.test.integration.gate import PATIENCE, Guest
-from pirate.test.integration.support import ServerCase, executions
-from pirate.wire.frontend import header, parseHeader
-
-#: Where the apps are.
-DEEDS = "pirate.test.integration.deeds"
-ServerReply = tuple[dict[str, Any], list[bytes]]
-
-
-class Caller:
-    """A native client that says exactly what a test wants, when it wants."""
-
-    def __init__(self, server: JobServer) -> None:
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.linger = 0
-        self._socket.connect(server.endpoints.frontend[0])
-
-    def send(self, key: bytes, *body: bytes, **options: Any) -> None:
-        """
-        Send a request.
-
-        :param key: its id, up to 16 bytes.
-        :param options: the header's JSON keys.
-        """
-        self._socket.send_multipart([header(key.ljust(16, b"."), options), b"", *body])
-
-    def answer(self, key: bytes) -> Deferred[ServerReply]:
-        """The next message, which must be for this request."""
-        return self.next().addCallback(self._check, key)
-
-    def next(self) -> Deferred[tuple[bytes, dict[str, Any], list[bytes]]]:
-        """The next message: the request's id, the header's JSON keys, the body."""
-        return deferToThread(self._receive)
-
-    def close(self) -> None:
-        """Go away."""
-        self._context.destroy(0)
-
-    def _receive(self) -> tuple[bytes, dict[str, Any], list[bytes]]:
-        if not self._socket.poll(int(PATIENCE * 1000)):
-            raise AssertionError("no answer")
-        frame, _delimiter, *body = self._socket.recv_multipart()
-        parsed = parseHeader(frame)
-        assert parsed is not None
-        return parsed[0].rstrip(b"."), parsed[1], body
-
-    def _check(self, message: tuple[bytes, dict[str, Any], list[bytes]], key: bytes) -> ServerReply:
-        if message[0] != key:
-            raise AssertionError(f"{message!r} is not for {key!r}")
-        return message[1:]
-
-
-class ReliabilityCase(ServerCase):
-    """A server with an app of ``deeds``, and native callers."""
-
-    async def start(self, app: str, workers: int = 1, **policy: Any) -> JobServer:
-        """A server with terms of its own, whose ``idle`` hook is called often, so that ``until`` sees its counters."""
-        given = {
-            name: policy.pop(name) for name in ("prefetch", "maxMemory", "maxAge", "reloadTimeout") if name in policy
-        }
-        return await self.serve(
-            f"{DEEDS}.{app}", workers, policy=RequestPolicy(**policy), checkForWaiting=0.02, **given
-        )
-
-    def caller(self, server: JobServer) -> Caller:
-        """A native client that is closed when the test ends."""
-        caller = Caller(server)
-        self.addCleanup(caller.close)
-        return caller
-
-    def guest(self) -> Deferred[Guest]:
-        """The next app at the gate."""
-        return deferToThread(self.gate.next)
+from pirate.test.support.caller import ReliabilityCase
+from pirate.test.support.flood import Flood
+from pirate.test.support.gate import PATIENCE
+from pirate.test.support.servers import executions
 
 
 class DeathTests(ReliabilityCase):

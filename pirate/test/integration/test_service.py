@@ -19,9 +19,9 @@ from twisted.trial.unittest import SkipTest
 from pirate.errors import BindError, StartError, StopError
 from pirate.hooks import Hooks
 from pirate.service import JobServer, ServerState
-from pirate.test.integration.load import ask, askNative
-from pirate.test.integration.processes import remaining
-from pirate.test.integration.support import ServerCase, executions
+from pirate.test.support.clients import ask, askNative
+from pirate.test.support.processes import remaining
+from pirate.test.support.servers import ServerCase, executions
 from pirate.transport.binding import Binding
 from pirate.transport.sockets import Transport
 
@@ -282,9 +282,7 @@ class LimitsTests(ServerCase):
 
     async def test_dequeue(self) -> None:
         """The dequeue callable runs in a child of its own, which takes no requests; no second one beside it."""
-        server = await self.serve(
-            "pid", dequeue="pirate.test.integration.apps.dequeue", checkForDequeue=0.1, maxDequeue=1
-        )
+        server = await self.serve("pid", dequeue="pirate.test.support.apps.dequeue", checkForDequeue=0.1, maxDequeue=1)
         workers = list(server.workers)
         guest = await deferToThread(self.gate.next)
         await self.until(lambda: server.workers == {workers[0]: "waiting", guest.pid: "dequeue"})

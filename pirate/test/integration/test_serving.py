@@ -17,11 +17,11 @@ from pirate.service import JobServer
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
 from pirate.settings.settings import Settings
 from pirate.settings.table import table
-from pirate.test.integration import apps
-from pirate.test.integration.gate import PATIENCE
-from pirate.test.integration.load import ask
-from pirate.test.integration.processes import processesIn, remaining
-from pirate.test.integration.support import ProgramCase
+from pirate.test.support import apps
+from pirate.test.support.clients import ask
+from pirate.test.support.gate import PATIENCE
+from pirate.test.support.processes import processesIn, remaining
+from pirate.test.support.servers import ProgramCase
 from pirate.testing import ServerMixin
 from pirate.testing import serving as module
 from pirate.testing.serving import serving

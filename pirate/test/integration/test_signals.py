@@ -9,11 +9,11 @@ import signal
 from pathlib import Path
 from select import select
 
-from pirate.test.integration.gate import PATIENCE
-from pirate.test.integration.load import ask
-from pirate.test.integration.processes import remaining
-from pirate.test.integration.program import environmentWith, script
-from pirate.test.integration.support import APPS, ProgramCase
+from pirate.test.support.clients import ask
+from pirate.test.support.gate import PATIENCE
+from pirate.test.support.processes import remaining
+from pirate.test.support.program import environmentWith, script
+from pirate.test.support.servers import APPS, ProgramCase
 
 
 class SignalsTests(ProgramCase):

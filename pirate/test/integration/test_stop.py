@@ -10,11 +10,11 @@ from time import monotonic
 
 from twisted.internet.threads import deferToThread
 
-from pirate.test.integration.gate import PATIENCE
-from pirate.test.integration.load import askNative
-from pirate.test.integration.processes import processesIn, remaining
-from pirate.test.integration.program import Program
-from pirate.test.integration.support import ProgramCase, ServerCase, executions
+from pirate.test.support.clients import askNative
+from pirate.test.support.gate import PATIENCE
+from pirate.test.support.processes import processesIn, remaining
+from pirate.test.support.program import Program
+from pirate.test.support.servers import ProgramCase, ServerCase, executions
 from pirate.wire.words import MAX_CREDIT
 
 

@@ -26,7 +26,7 @@ from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
 
 import pirate.transport.sockets
 from pirate.errors import BindError
-from pirate.test.transport.test_sockets import Listener, Peer, TransportCase, TransportTests
+from pirate.test.support.transport import Listener, Peer, TransportCase, TransportTests
 from pirate.transport.router import Router
 from pirate.transport.sockets import Transport
 

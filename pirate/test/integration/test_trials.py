@@ -10,7 +10,7 @@ import sys
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from pirate.test.test_benchmarks import COMMAND, run
+from pirate.test.support.benchmarks import COMMAND, run
 
 #: Seconds that a good client may wait.
 STALL = "5"

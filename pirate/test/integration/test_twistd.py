@@ -12,11 +12,11 @@ from time import monotonic
 
 from twisted.trial.unittest import SkipTest
 
-from pirate.test.integration.gate import PATIENCE
-from pirate.test.integration.load import ask
-from pirate.test.integration.processes import processesIn, processorTime, remaining, title
-from pirate.test.integration.program import Program, script
-from pirate.test.integration.support import APPS, ProgramCase, executions
+from pirate.test.support.clients import ask
+from pirate.test.support.gate import PATIENCE
+from pirate.test.support.processes import processesIn, processorTime, remaining, title
+from pirate.test.support.program import Program, script
+from pirate.test.support.servers import APPS, ProgramCase, executions
 
 
 class StartTests(ProgramCase):

@@ -30,109 +30,7 @@ from pirate.pool.pool import LAST_GRACE, SECOND_TERM, Mode, Pool
 from pirate.pool.recycling import SUCCESSOR_WAIT
 from pirate.pool.scaling import MAX_BATCH, QUIET
 from pirate.settings.limits import PoolLimits
-
-KILLED = ChildExit("signal SIGKILL", outside=True)
-CRASHED = ChildExit("exit code 1", "cannot use it")
-HOPELESS = ChildExit("exit code 4", "cannot load 'mod.fn'", hopeless=True)
-LEFT = ChildExit("exit code 0", clean=True)
-
-
-class Yard:
-    """
-    A pool, its children, and a clock.  After each question the next wake-up is checked.
-
-    :ivar now: the time, in seconds.
-    :ivar busy: the children that hold something.
-    :ivar backlog: how many requests wait.
-    :ivar received: how many requests there have been.
-    :ivar memory: the children's memory, in MiB.
-    """
-
-    def __init__(self, **limits: Any) -> None:
-        self.now = 100.0
-        self.pool = Pool(PoolLimits(**limits), Random(1))
-        self.busy: set[int] = set()
-        self.backlog = 0
-        self.received = 0
-        self.memory: dict[int, float] = {}
-
-    def ask(self, seconds: float = 0.0) -> list[Action]:
-        """
-        Some time later, ask the pool until there is nothing to be done.
-
-        :return: all that is to be done.
-        """
-        self.now += seconds
-        done: list[Action] = []
-        while actions := self.pool.check(self.now, self.load()):
-            done += [action for action in actions if not isinstance(action, Sweep)]
-            assert len(done) < 1000
-        wake = self.pool.nextWake(self.now)
-        assert self.now < wake <= self.now + self.pool.limits.checkForWaiting, (self.now, wake)
-        return done
-
-    def load(self) -> Load:
-        """What the broker would say."""
-        settled = (ChildState.WAITING, ChildState.RETIRING)
-        idle = [child.key for child in self.pool.children if child.state in settled and child.key not in self.busy]
-        return Load(idle, self.backlog, self.received, self.memory)
-
-    def spawned(self, seconds: float = 0.0) -> list[Child]:
-        """
-        Some time later, ask; nothing but starts may be the answer.
-
-        :return: whom to start.
-        """
-        actions = self.ask(seconds)
-        assert all(isinstance(action, Spawn) for action in actions), actions
-        return [action.child for action in actions if isinstance(action, Spawn)]
-
-    def retired(self, seconds: float = 0.0) -> list[Child]:
-        """
-        Some time later, ask; nothing but retirements may be the answer.
-
-        :return: whom to retire.
-        """
-        actions = self.ask(seconds)
-        assert all(isinstance(action, Retire) for action in actions), actions
-        return [action.child for action in actions if isinstance(action, Retire)]
-
-    def signals(self, seconds: float = 0.0) -> list[tuple[int, str]]:
-        """
-        Some time later, ask; nothing but signals may be the answer.
-
-        :return: the keys, and which signal.
-        """
-        actions = self.ask(seconds)
-        assert all(isinstance(action, Signal) for action in actions), actions
-        return [(action.child.key, action.name) for action in actions if isinstance(action, Signal)]
-
-    def ready(self, children: Iterable[Child]) -> list[Child]:
-        """Children say that they are ready."""
-        several = list(children)
-        for child in several:
-            self.pool.ready(child, self.now)
-        return several
-
-    def left(self) -> None:
-        """Let the children that were asked to leave do so."""
-        self.gone([child for child in self.pool.children if child.state is ChildState.RETIRING], LEFT)
-
-    def gone(self, children: Iterable[Child], how: ChildExit = KILLED) -> None:
-        """Children have ended."""
-        for child in children:
-            self.pool.exited(child, how, self.now)
-
-    def started(self, rest: float = 60.0) -> list[Child]:
-        """
-        Start the first workers, let all be ready, and some time pass.
-
-        :return: those that there are.
-        """
-        self.ready(self.spawned())
-        self.now += rest
-        self.received += 1
-        return list(self.pool.children)
+from pirate.test.support.pool import CRASHED, HOPELESS, LEFT, PoolBench
 
 
 def keys(children: Iterable[Child]) -> list[int]:
@@ -145,7 +43,7 @@ class StartTests(SynchronousTestCase):
 
     def test_atOnce(self) -> None:
         """All of the first are started together, and not again while they are starting."""
-        yard = Yard(minServers=7)
+        yard = PoolBench(minServers=7)
         children = yard.spawned()
         self.assertEqual(
             [(child.state, child.kind) for child in children], [(ChildState.STARTING, ChildKind.WORKER)] * 7
@@ -155,19 +53,19 @@ class StartTests(SynchronousTestCase):
 
     def test_refill(self) -> None:
         """Killed workers are replaced at once, all of them, without a request."""
-        yard = Yard()
+        yard = PoolBench()
         yard.gone(yard.started())
         self.assertEqual(len(yard.spawned()), 5)
 
     def test_refillOne(self) -> None:
         """One is replaced by one."""
-        yard = Yard()
+        yard = PoolBench()
         yard.gone(yard.started()[:1])
         self.assertEqual(len(yard.spawned()), 1)
 
     def test_retiredAreReplaced(self) -> None:
         """One that is on its way out counts no more: its successor need not wait for its end."""
-        yard = Yard()
+        yard = PoolBench()
         child = yard.started()[2]
         yard.pool.leaving(child, yard.now)
         self.assertEqual(len(yard.spawned()), 1)
@@ -176,20 +74,20 @@ class StartTests(SynchronousTestCase):
 
     def test_none(self) -> None:
         """Without workers of its own a server starts none, however many requests wait."""
-        yard = Yard(minServers=0, maxServers=0)
+        yard = PoolBench(minServers=0, maxServers=0)
         yard.backlog = 1000
         self.assertEqual([yard.ask(seconds) for seconds in (0, 1, 10, 100)], [[]] * 4)
 
     def test_onDemand(self) -> None:
         """With none at least, the first is started for the first request."""
-        yard = Yard(minServers=0)
+        yard = PoolBench(minServers=0)
         self.assertEqual(yard.ask(), [])
         yard.backlog = 1
         self.assertEqual(len(yard.spawned()), 1)
 
     def test_limitsAtRunTime(self) -> None:
         """New limits hold at once."""
-        yard = Yard(minServers=2)
+        yard = PoolBench(minServers=2)
         yard.started()
         yard.pool.limits = PoolLimits(minServers=6)
         self.assertEqual(len(yard.spawned()), 4)
@@ -200,7 +98,7 @@ class LifetimeTests(SynchronousTestCase):
 
     def lifetimes(self, **limits: Any) -> set[int]:
         """Those of two hundred workers."""
-        yard = Yard(minServers=200, **limits)
+        yard = PoolBench(minServers=200, **limits)
         return {child.lifetime for child in yard.spawned()}
 
     def test_jitter(self) -> None:
@@ -223,20 +121,20 @@ class SpareTests(SynchronousTestCase):
 
     def test_enough(self) -> None:
         """As many idle as ``min-spare-servers``: nothing happens."""
-        yard = Yard()
+        yard = PoolBench()
         yard.busy = set(keys(yard.started()[:3]))
         self.assertEqual(yard.ask(), [])
 
     def test_short(self) -> None:
         """One fewer: one is started, and counts as idle as long as it is starting."""
-        yard = Yard()
+        yard = PoolBench()
         yard.busy = set(keys(yard.started()[:4]))
         self.assertEqual(len(yard.spawned()), 1)
         self.assertEqual([yard.ask(seconds) for seconds in (1, 1, 1)], [[]] * 3)
 
     def test_doubling(self) -> None:
         """A great shortage is met in batches of 1, 2, 4 ... one a second."""
-        yard = Yard(minServers=1, maxServers=200, minSpareServers=100, maxSpareServers=150)
+        yard = PoolBench(minServers=1, maxServers=200, minSpareServers=100, maxSpareServers=150)
         self.assertEqual(len(yard.spawned()), 1 + 1)
         self.assertEqual(yard.spawned(0.5), [])
         self.assertEqual(yard.pool.nextWake(yard.now), yard.now + 0.5)
@@ -246,7 +144,7 @@ class SpareTests(SynchronousTestCase):
 
     def test_doublingStartsAnew(self) -> None:
         """After a shortage is over the next one begins with a batch of 1."""
-        yard = Yard(minServers=1, maxServers=50, minSpareServers=4)
+        yard = PoolBench(minServers=1, maxServers=50, minSpareServers=4)
         yard.spawned()
         for _ in range(3):
             yard.spawned(1.0)
@@ -257,7 +155,7 @@ class SpareTests(SynchronousTestCase):
 
     def test_backlog(self) -> None:
         """With nobody idle, as many are wanted as requests wait."""
-        yard = Yard(minServers=2, minSpareServers=0)
+        yard = PoolBench(minServers=2, minSpareServers=0)
         yard.busy = set(keys(yard.started()))
         self.assertEqual(yard.ask(), [])
         yard.backlog = 6
@@ -266,14 +164,14 @@ class SpareTests(SynchronousTestCase):
 
     def test_backlogWithIdle(self) -> None:
         """While somebody is idle a backlog is a matter of the next moment."""
-        yard = Yard(minServers=5, minSpareServers=1)
+        yard = PoolBench(minServers=5, minSpareServers=1)
         yard.busy = set(keys(yard.started()[1:]))
         yard.backlog = 100
         self.assertEqual(yard.ask(), [])
 
     def test_most(self) -> None:
         """Never more than ``max-servers``, whatever is waiting."""
-        yard = Yard(minServers=1, maxServers=6, minSpareServers=4)
+        yard = PoolBench(minServers=1, maxServers=6, minSpareServers=4)
         yard.backlog = 1000
         for _ in range(20):
             for child in yard.ready(yard.spawned(1.0)):
@@ -282,7 +180,7 @@ class SpareTests(SynchronousTestCase):
 
     def test_mayGrow(self) -> None:
         """A shortage is worth a question only if something could be done about it now."""
-        yard = Yard(minServers=1, maxServers=3, minSpareServers=1)
+        yard = PoolBench(minServers=1, maxServers=3, minSpareServers=1)
         self.assertTrue(yard.pool.mayGrow(yard.now))
         yard.busy = set(keys(yard.started()))
         self.assertEqual(len(yard.spawned()), 1)
@@ -300,9 +198,9 @@ class SpareTests(SynchronousTestCase):
 class SurplusTests(SynchronousTestCase):
     """Rule 6: some are retired when too many are idle."""
 
-    def crowd(self, count: int = 15, **limits: Any) -> Yard:
+    def crowd(self, count: int = 15, **limits: Any) -> PoolBench:
         """So many idle workers, each a second older than the next, the last 60 seconds old."""
-        yard = Yard(**{"minServers": 1, "minSpareServers": 1, **limits})
+        yard = PoolBench(**{"minServers": 1, "minSpareServers": 1, **limits})
         yard.pool.limits = PoolLimits(minServers=count, maxServers=50)
         for child in yard.ready(yard.spawned()):
             child.born += child.key
@@ -365,7 +263,7 @@ class SurplusTests(SynchronousTestCase):
 
     def test_notQuietAtFirst(self) -> None:
         """The half minute begins with the server."""
-        yard = Yard(minServers=1, minSpareServers=1, minChildTtl=0)
+        yard = PoolBench(minServers=1, minSpareServers=1, minChildTtl=0)
         yard.pool.limits = PoolLimits(minServers=6, minChildTtl=0)
         yard.ready(yard.spawned())
         yard.pool.limits = PoolLimits(minServers=1, minSpareServers=1, minChildTtl=0)
@@ -378,7 +276,7 @@ class OverTests(SynchronousTestCase):
 
     def test_atOnce(self) -> None:
         """They leave at once, however young: first those of no use yet, then the idle, then the busy, each by age."""
-        yard = Yard(minServers=8, maxServers=50)
+        yard = PoolBench(minServers=8, maxServers=50)
         children = yard.spawned()
         yard.ready(children[:7])
         yard.busy = {1, 2, 3, 4}
@@ -390,7 +288,7 @@ class OverTests(SynchronousTestCase):
 
     def test_starting(self) -> None:
         """One that is still starting is ended by a signal, and its end is no failure."""
-        yard = Yard(minServers=2)
+        yard = PoolBench(minServers=2)
         children = yard.spawned()
         yard.pool.limits = PoolLimits(minServers=0, maxServers=1, minSpareServers=0)
         self.assertEqual(yard.signals(), [(1, "TERM")])
@@ -405,7 +303,7 @@ class ResizeTests(SynchronousTestCase):
 
     def test_grow(self) -> None:
         """One more at once, to stay."""
-        yard = Yard(minServers=3, maxServers=3)
+        yard = PoolBench(minServers=3, maxServers=3)
         yard.started()
         yard.pool.grow()
         self.assertEqual(len(yard.ready(yard.spawned())), 1)
@@ -414,7 +312,7 @@ class ResizeTests(SynchronousTestCase):
 
     def test_growAboveLeast(self) -> None:
         """One more also where there are more than ``min-servers`` already."""
-        yard = Yard(minServers=1, minSpareServers=0)
+        yard = PoolBench(minServers=1, minSpareServers=0)
         yard.started()
         yard.pool.limits = PoolLimits(minServers=0, minSpareServers=0)
         yard.pool.grow()
@@ -422,7 +320,7 @@ class ResizeTests(SynchronousTestCase):
 
     def test_growTwice(self) -> None:
         """Two asked for together are two."""
-        yard = Yard(minServers=3)
+        yard = PoolBench(minServers=3)
         yard.started()
         yard.pool.grow()
         yard.pool.grow()
@@ -430,14 +328,14 @@ class ResizeTests(SynchronousTestCase):
 
     def test_growFromNothing(self) -> None:
         """A broker without workers gets one."""
-        yard = Yard(minServers=0, maxServers=0)
+        yard = PoolBench(minServers=0, maxServers=0)
         yard.ask()
         yard.pool.grow()
         self.assertEqual(len(yard.spawned()), 1)
 
     def test_shrink(self) -> None:
         """One fewer at once, the oldest idle one; nothing waits for the next scale-down."""
-        yard = Yard(minServers=5)
+        yard = PoolBench(minServers=5)
         yard.ready(yard.spawned())
         yard.busy = {1}
         yard.pool.shrink()
@@ -446,7 +344,7 @@ class ResizeTests(SynchronousTestCase):
 
     def test_shrinkBelow(self) -> None:
         """With no ``min-servers`` left, the last one stays as ``max-servers`` allows it."""
-        yard = Yard(minServers=1, maxServers=2)
+        yard = PoolBench(minServers=1, maxServers=2)
         yard.started()
         for _ in range(5):
             yard.pool.shrink()
@@ -455,7 +353,7 @@ class ResizeTests(SynchronousTestCase):
 
     def test_both(self) -> None:
         """One more and one fewer is as before."""
-        yard = Yard(minServers=3)
+        yard = PoolBench(minServers=3)
         yard.started()
         yard.pool.grow()
         yard.pool.shrink()
@@ -468,7 +366,7 @@ class TimeoutTests(SynchronousTestCase):
 
     def test_start(self) -> None:
         """One that is not ready within ``start-timeout`` is killed, again and again if that is not enough."""
-        yard = Yard(minServers=2, startTimeout=5)
+        yard = PoolBench(minServers=2, startTimeout=5)
         children = yard.spawned()
         yard.ready(children[:1])
         self.assertEqual(yard.signals(4.9), [])
@@ -479,7 +377,7 @@ class TimeoutTests(SynchronousTestCase):
 
     def test_startIsAFailure(self) -> None:
         """Its end counts as a failure to start."""
-        yard = Yard(minServers=1, startTimeout=5)
+        yard = PoolBench(minServers=1, startTimeout=5)
         children = yard.spawned()
         yard.signals(5)
         yard.gone(children)
@@ -488,7 +386,7 @@ class TimeoutTests(SynchronousTestCase):
 
     def test_ready(self) -> None:
         """Once ready, nobody kills it, however long it is at work."""
-        yard = Yard(minServers=1, startTimeout=5)
+        yard = PoolBench(minServers=1, startTimeout=5)
         child = yard.started()[0]
         yard.busy = {child.key}
         yard.pool.limits = PoolLimits(minServers=1, maxServers=1)
@@ -496,7 +394,7 @@ class TimeoutTests(SynchronousTestCase):
 
     def test_leaving(self) -> None:
         """One that was asked to leave, holds nothing and does not go, is stopped after ``stop-timeout``."""
-        yard = Yard(minServers=2, maxServers=2, stopTimeout=12)
+        yard = PoolBench(minServers=2, maxServers=2, stopTimeout=12)
         yard.started()
         yard.pool.shrink()
         (child,) = yard.retired()
@@ -508,7 +406,7 @@ class TimeoutTests(SynchronousTestCase):
 
     def test_leavingBusy(self) -> None:
         """That time begins when it holds nothing any more; without a ``reload-timeout``, nothing ends it before."""
-        yard = Yard(minServers=2, maxServers=2, stopTimeout=12, reloadTimeout=0)
+        yard = PoolBench(minServers=2, maxServers=2, stopTimeout=12, reloadTimeout=0)
         yard.busy = set(keys(yard.started()))
         yard.pool.shrink()
         (child,) = yard.retired()
@@ -520,7 +418,7 @@ class TimeoutTests(SynchronousTestCase):
 
     def test_noTimeToLeave(self) -> None:
         """Even a ``stop-timeout`` of 0 leaves it the time that leaving takes."""
-        yard = Yard(minServers=2, maxServers=2, stopTimeout=0)
+        yard = PoolBench(minServers=2, maxServers=2, stopTimeout=0)
         yard.started()
         yard.pool.shrink()
         yard.retired()
@@ -541,7 +439,7 @@ class AgeTests(SynchronousTestCase):
 
     def test_worksOn(self) -> None:
         """One that is too old goes when another is ready, and not before."""
-        yard = Yard(minServers=1, maxServers=1, maxAge=100)
+        yard = PoolBench(minServers=1, maxServers=1, maxAge=100)
         [old] = yard.started()
         [new] = yard.spawned(60)
         self.assertEqual(yard.ask(5), [])
@@ -551,7 +449,7 @@ class AgeTests(SynchronousTestCase):
 
     def test_noSuccessor(self) -> None:
         """While no other can start, the old one stays."""
-        yard = Yard(minServers=1, maxServers=1, maxAge=100)
+        yard = PoolBench(minServers=1, maxServers=1, maxAge=100)
         [old] = yard.started()
         for _ in range(5):
             yard.gone(yard.spawned(60), CRASHED)
@@ -559,7 +457,7 @@ class AgeTests(SynchronousTestCase):
 
     def test_notAllAtOnce(self) -> None:
         """If all are too large, a quarter is replaced at a time, so that there is memory for the new ones."""
-        yard = Yard(minServers=8, minSpareServers=1, maxMemory=100)
+        yard = PoolBench(minServers=8, minSpareServers=1, maxMemory=100)
         old = yard.started()
         yard.memory = {child.key: 200.0 for child in old}
         yard.busy = {child.key for child in old}
@@ -574,7 +472,7 @@ class AgeTests(SynchronousTestCase):
     def test_timeForARequest(self) -> None:
         """However low the limits are, each has a second, so that there is not a start after the other."""
         for limits in ({"maxMemory": 1}, {"maxAge": 0.1}):
-            yard = Yard(minServers=1, maxServers=1, **limits)
+            yard = PoolBench(minServers=1, maxServers=1, **limits)
             yard.memory = dict.fromkeys(range(10), 200.0)
             [old] = yard.ready(yard.spawned())
             for _ in range(3):
@@ -587,7 +485,7 @@ class AgeTests(SynchronousTestCase):
 
     def test_surplus(self) -> None:
         """If there are enough without it, one that is too old is not replaced."""
-        yard = Yard(minServers=1, maxServers=4, minSpareServers=1, maxAge=100)
+        yard = PoolBench(minServers=1, maxServers=4, minSpareServers=1, maxAge=100)
         [old] = yard.started()
         yard.busy = {old.key}
         yard.ready(yard.spawned())
@@ -596,7 +494,7 @@ class AgeTests(SynchronousTestCase):
 
     def test_draining(self) -> None:
         """While the server stops, nobody is woken for a worker's age."""
-        yard = Yard(minServers=1, maxAge=3)
+        yard = PoolBench(minServers=1, maxAge=3)
         yard.started()
         yard.now += 10
         yard.pool.drain(yard.now, 60)
@@ -607,14 +505,14 @@ class AgeTests(SynchronousTestCase):
 class LastRequestsTests(SynchronousTestCase):
     """Workers that will soon have had their ``max-requests``."""
 
-    def lifetimeHalved(self, yard: Yard, child: Child, seconds: float) -> bool:
+    def lifetimeHalved(self, yard: PoolBench, child: Child, seconds: float) -> bool:
         """Some time later, a child has been given half of the requests that it had left."""
         yard.now += seconds
         return yard.pool.lifetimeHalved(child, yard.now)
 
-    def yard(self, **limits: Any) -> tuple[Yard, list[Child]]:
+    def yard(self, **limits: Any) -> tuple[PoolBench, list[Child]]:
         """Workers each of which took 2 seconds to start."""
-        yard = Yard(**limits)
+        yard = PoolBench(**limits)
         children = yard.spawned()
         yard.now += 2
         return yard, yard.ready(children)
@@ -713,9 +611,9 @@ class LastRequestsTests(SynchronousTestCase):
 class BackoffTests(SynchronousTestCase):
     """Children that fail to start, later on."""
 
-    def crashed(self, **limits: Any) -> Yard:
+    def crashed(self, **limits: Any) -> PoolBench:
         """A server that was well, all of whose workers have just died, and whose new ones fail."""
-        yard = Yard(**limits)
+        yard = PoolBench(**limits)
         yard.gone(yard.started())
         yard.gone(yard.spawned(), CRASHED)
         return yard
@@ -772,7 +670,7 @@ class BackoffTests(SynchronousTestCase):
 
     def test_isFailing(self) -> None:
         """The pool is failing from the first failed start until a worker has lived for a second."""
-        yard = Yard(minServers=2)
+        yard = PoolBench(minServers=2)
         yard.started()
         self.assertFalse(yard.pool.isFailing(yard.now))
         yard = self.crashed(minServers=2)
@@ -782,7 +680,7 @@ class BackoffTests(SynchronousTestCase):
 
     def test_diesYoung(self) -> None:
         """To die within a second of being ready is a failure to start as well; later it is not."""
-        yard = Yard(minServers=1)
+        yard = PoolBench(minServers=1)
         yard.started()
         for age, count in ((1.0, 1), (0.9, 0)):
             yard.gone(list(yard.pool.children), CRASHED)
@@ -793,7 +691,7 @@ class BackoffTests(SynchronousTestCase):
 
     def test_retiredYoung(self) -> None:
         """To leave young because one was asked to is none."""
-        yard = Yard(minServers=1)
+        yard = PoolBench(minServers=1)
         (child,) = yard.ready(yard.spawned())
         yard.pool.leaving(child, yard.now)
         yard.ready(yard.spawned())
@@ -805,7 +703,7 @@ class BackoffTests(SynchronousTestCase):
 class OutsideTests(SynchronousTestCase):
     """Workers that something outside kills, again and again."""
 
-    def simulate(self, yard: Yard, seconds: float, kill: Callable[[list[Child]], Child | None]) -> list[int]:
+    def simulate(self, yard: PoolBench, seconds: float, kill: Callable[[list[Child]], Child | None]) -> list[int]:
         """
         Let time pass in steps of a sixtieth of a second; a worker takes 0.3 seconds to become ready.
 
@@ -824,7 +722,7 @@ class OutsideTests(SynchronousTestCase):
 
     def test_anyone(self) -> None:
         """Six kills a second, those of workers that are starting among them, leave a pool of ten near ten."""
-        yard = Yard(minServers=10, maxServers=10)
+        yard = PoolBench(minServers=10, maxServers=10)
         yard.started()
         counts = self.simulate(yard, 60, Random(1).choice)
         self.assertGreater(sum(counts) / len(counts), 7.5)
@@ -832,7 +730,7 @@ class OutsideTests(SynchronousTestCase):
 
     def test_thoseThatStart(self) -> None:
         """If it is always a worker that is starting which is killed, the pool still fills."""
-        yard = Yard(minServers=10, maxServers=10)
+        yard = PoolBench(minServers=10, maxServers=10)
         yard.gone(yard.started())
         counts = self.simulate(
             yard, 20, lambda children: next((child for child in children if child.ready is None), None)
@@ -841,7 +739,7 @@ class OutsideTests(SynchronousTestCase):
 
     def test_all(self) -> None:
         """If every start ends so, as when there is no memory, they come one at a time and a second apart."""
-        yard = Yard(minServers=10, maxServers=10)
+        yard = PoolBench(minServers=10, maxServers=10)
         yard.gone(yard.started())
         starts = 0
         for _ in range(600):
@@ -852,7 +750,7 @@ class OutsideTests(SynchronousTestCase):
 
     def test_reload(self) -> None:
         """A new worker that is killed does not end a reload; three rounds of them do."""
-        yard = Yard(minServers=2, maxServers=2)
+        yard = PoolBench(minServers=2, maxServers=2)
         yard.started()
         yard.pool.reload()
         for _ in range(2):
@@ -862,7 +760,7 @@ class OutsideTests(SynchronousTestCase):
 
     def test_crashSignal(self) -> None:
         """A signal that the app brings upon itself is a failure to start."""
-        yard = Yard(minServers=1)
+        yard = PoolBench(minServers=1)
         yard.gone(yard.started())
         yard.gone(yard.spawned(), ChildExit("signal SIGSEGV"))
         self.assertEqual(yard.spawned(), [])
@@ -871,14 +769,14 @@ class OutsideTests(SynchronousTestCase):
 class RetiredTests(SynchronousTestCase):
     """Workers that were asked to leave, and hang."""
 
-    def hang(self, yard: Yard) -> list[Child]:
+    def hang(self, yard: PoolBench) -> list[Child]:
         """Let every worker that is there, and every one that comes, be busy for ever."""
         yard.busy = set(range(1000))
         return yard.started()
 
     def test_ladder(self) -> None:
         """After ``reload-timeout`` it is sent TERM, then ABRT, which shows its stack, then KILL."""
-        yard = Yard(minServers=2, maxServers=2, reloadTimeout=20)
+        yard = PoolBench(minServers=2, maxServers=2, reloadTimeout=20)
         self.hang(yard)
         yard.pool.shrink()
         (child,) = yard.retired()
@@ -890,7 +788,7 @@ class RetiredTests(SynchronousTestCase):
     def test_everyRetirement(self) -> None:
         """The same holds for reloads, for age, and for those that leave after their last request or by themselves."""
         for cause in ("reload", "age", "leaves"):
-            yard = Yard(minServers=1, maxServers=1, reloadTimeout=20, maxAge=100 if cause == "age" else 0)
+            yard = PoolBench(minServers=1, maxServers=1, reloadTimeout=20, maxAge=100 if cause == "age" else 0)
             (child,) = self.hang(yard)
             if cause == "reload":
                 yard.pool.reload()
@@ -903,7 +801,7 @@ class RetiredTests(SynchronousTestCase):
 
     def test_manyReloads(self) -> None:
         """However often it is reloaded, there are no more than twice ``max-servers``; the reload goes on later."""
-        yard = Yard(minServers=4, maxServers=4, reloadTimeout=20)
+        yard = PoolBench(minServers=4, maxServers=4, reloadTimeout=20)
         self.hang(yard)
         most = 0
         for _ in range(10):
@@ -922,7 +820,7 @@ class RetiredTests(SynchronousTestCase):
 
     def test_recycling(self) -> None:
         """Nor do those pile up that hang in their last request."""
-        yard = Yard(minServers=2, maxServers=2, reloadTimeout=20)
+        yard = PoolBench(minServers=2, maxServers=2, reloadTimeout=20)
         self.hang(yard)
         for _ in range(10):
             for child in list(yard.pool.children):
@@ -940,7 +838,7 @@ class GiveUpTests(SynchronousTestCase):
 
     def test_hopeless(self) -> None:
         """An app that cannot be loaded: the server is stopped at once, once, with what the worker said."""
-        yard = Yard(minServers=5)
+        yard = PoolBench(minServers=5)
         children = yard.spawned()
         yard.gone(children[:1], HOPELESS)
         self.assertEqual(yard.ask(), [GiveUp("cannot load 'mod.fn'")])
@@ -949,7 +847,7 @@ class GiveUpTests(SynchronousTestCase):
 
     def test_threeRounds(self) -> None:
         """Anything else is tried three times."""
-        yard = Yard(minServers=4)
+        yard = PoolBench(minServers=4)
         for _ in range(2):
             yard.gone(yard.spawned(1.0), CRASHED)
             self.assertEqual(yard.ask(), [])
@@ -958,14 +856,14 @@ class GiveUpTests(SynchronousTestCase):
 
     def test_silent(self) -> None:
         """One that ends without a word is told by how it ended."""
-        yard = Yard(minServers=1)
+        yard = PoolBench(minServers=1)
         for _ in range(3):
             yard.gone(yard.spawned(1.0), ChildExit("signal SIGSEGV"))
         self.assertEqual(yard.ask(), [GiveUp("a worker ended before it was ready: signal SIGSEGV")])
 
     def test_killed(self) -> None:
         """So is one that is killed, or not ready in time."""
-        yard = Yard(minServers=1, startTimeout=5)
+        yard = PoolBench(minServers=1, startTimeout=5)
         for _ in range(3):
             children = yard.spawned(1.0)
             yard.signals(5.0)
@@ -974,7 +872,7 @@ class GiveUpTests(SynchronousTestCase):
 
     def test_notAfterReady(self) -> None:
         """One that was ready in the first round proves that it can be done."""
-        yard = Yard(minServers=2)
+        yard = PoolBench(minServers=2)
         first, second = yard.spawned()
         yard.ready([first])
         yard.gone([second], HOPELESS)
@@ -982,7 +880,7 @@ class GiveUpTests(SynchronousTestCase):
 
     def test_dequeueDoesNotCount(self) -> None:
         """A dequeue child says nothing about the app, dead or alive."""
-        yard = Yard(minServers=1, checkForDequeue=5)
+        yard = PoolBench(minServers=1, checkForDequeue=5)
         workers = yard.spawned()
         (dequeue,) = yard.spawned(5.0)
         yard.gone([dequeue], HOPELESS)
@@ -996,7 +894,7 @@ class GiveUpTests(SynchronousTestCase):
 class ReloadTests(SynchronousTestCase):
     """Rule 2: every worker is replaced."""
 
-    def reload(self, yard: Yard) -> tuple[list[int], list[int], list[Action]]:
+    def reload(self, yard: PoolBench) -> tuple[list[int], list[int], list[Action]]:
         """
         Reload, each new worker being ready at once.
 
@@ -1018,7 +916,7 @@ class ReloadTests(SynchronousTestCase):
 
     def test_batches(self) -> None:
         """One is tried first, then 2, 4 ... until all have been replaced, the oldest first."""
-        yard = Yard(minServers=8, maxServers=8)
+        yard = PoolBench(minServers=8, maxServers=8)
         old = yard.started()
         self.assertEqual(self.reload(yard), ([1, 2, 4, 1, 0], keys(old), [Reloaded(None)]))
         self.assertEqual({child.state for child in old}, {ChildState.RETIRING})
@@ -1028,7 +926,7 @@ class ReloadTests(SynchronousTestCase):
 
     def test_oneForOne(self) -> None:
         """One old worker is retired for each new one that is ready, not before."""
-        yard = Yard(minServers=8, maxServers=8)
+        yard = PoolBench(minServers=8, maxServers=8)
         yard.started()
         yard.pool.reload()
         canary = yard.spawned()
@@ -1043,14 +941,14 @@ class ReloadTests(SynchronousTestCase):
 
     def test_busyLast(self) -> None:
         """Those at work are retired when the idle ones have been."""
-        yard = Yard(minServers=4, maxServers=4)
+        yard = PoolBench(minServers=4, maxServers=4)
         yard.started()
         yard.busy = {1, 2}
         self.assertEqual(self.reload(yard)[1], [3, 4, 1, 2])
 
     def test_canaryFails(self) -> None:
         """If the first cannot start, the old stay, and the reload has failed with its words.  Nothing is retried."""
-        yard = Yard(minServers=5, maxServers=5)
+        yard = PoolBench(minServers=5, maxServers=5)
         old = yard.started()
         yard.pool.reload()
         yard.gone(yard.spawned(), HOPELESS)
@@ -1060,7 +958,7 @@ class ReloadTests(SynchronousTestCase):
 
     def test_canaryIsLate(self) -> None:
         """One that is not ready in time has failed as well."""
-        yard = Yard(minServers=5, startTimeout=3)
+        yard = PoolBench(minServers=5, startTimeout=3)
         yard.started()
         yard.pool.reload()
         canary = yard.spawned()
@@ -1070,7 +968,7 @@ class ReloadTests(SynchronousTestCase):
 
     def test_laterFailure(self) -> None:
         """If a later one cannot start, no other old one leaves: the new ones on their way are too many now."""
-        yard = Yard(minServers=5, maxServers=5)
+        yard = PoolBench(minServers=5, maxServers=5)
         old = yard.started()
         yard.pool.reload()
         yard.ready(yard.spawned())
@@ -1083,7 +981,7 @@ class ReloadTests(SynchronousTestCase):
 
     def test_afterFailure(self) -> None:
         """After a failed reload the next one replaces every worker, those of the failed one too."""
-        yard = Yard(minServers=3, maxServers=3)
+        yard = PoolBench(minServers=3, maxServers=3)
         yard.started()
         yard.pool.reload()
         yard.ready(yard.spawned())
@@ -1097,7 +995,7 @@ class ReloadTests(SynchronousTestCase):
 
     def test_again(self) -> None:
         """A reload during a reload begins anew: in the end only workers of the last one are left."""
-        yard = Yard(minServers=3, maxServers=3)
+        yard = PoolBench(minServers=3, maxServers=3)
         yard.started()
         yard.pool.reload()
         yard.ready(yard.spawned())
@@ -1111,7 +1009,7 @@ class ReloadTests(SynchronousTestCase):
 
     def test_deathMeanwhile(self) -> None:
         """Old workers that die meanwhile are replaced like any, and the reload comes to its end."""
-        yard = Yard(minServers=4, maxServers=4)
+        yard = PoolBench(minServers=4, maxServers=4)
         old = yard.started()
         yard.pool.reload()
         canary = yard.spawned()
@@ -1125,7 +1023,7 @@ class ReloadTests(SynchronousTestCase):
 
     def test_diesLater(self) -> None:
         """A new worker that was ready and dies is no failure of the reload, which goes on."""
-        yard = Yard(minServers=2, maxServers=2)
+        yard = PoolBench(minServers=2, maxServers=2)
         yard.started()
         yard.pool.reload()
         canary = yard.ready(yard.spawned())
@@ -1137,7 +1035,7 @@ class ReloadTests(SynchronousTestCase):
 
     def test_noScaleDown(self) -> None:
         """Nobody is retired meanwhile but by the reload."""
-        yard = Yard(minServers=12, maxServers=50)
+        yard = PoolBench(minServers=12, maxServers=50)
         yard.started()
         yard.pool.limits = PoolLimits(minServers=1, minSpareServers=1, maxSpareServers=2)
         yard.pool.reload()
@@ -1145,7 +1043,7 @@ class ReloadTests(SynchronousTestCase):
 
     def test_nothingToReplace(self) -> None:
         """With no workers there is nothing to wait for."""
-        yard = Yard(minServers=0)
+        yard = PoolBench(minServers=0)
         yard.ask()
         yard.pool.reload()
         self.assertEqual(yard.ask(), [Reloaded(None)])
@@ -1156,7 +1054,7 @@ class DrainTests(SynchronousTestCase):
 
     def test_nothingNew(self) -> None:
         """Nobody is started, retired or reloaded for what may come."""
-        yard = Yard(minServers=5, checkForDequeue=5)
+        yard = PoolBench(minServers=5, checkForDequeue=5)
         old = yard.started(0.0)
         yard.ask(4.0)
         yard.pool.drain(yard.now, None)
@@ -1165,7 +1063,7 @@ class DrainTests(SynchronousTestCase):
 
     def test_forBacklog(self) -> None:
         """For those that wait, workers that die are replaced, no more than there are requests."""
-        yard = Yard(minServers=5)
+        yard = PoolBench(minServers=5)
         old = yard.started()
         yard.pool.drain(yard.now, None)
         yard.backlog = 2
@@ -1174,7 +1072,7 @@ class DrainTests(SynchronousTestCase):
 
     def test_onlyWhatIsMissing(self) -> None:
         """Those that are alive can do it, however many wait."""
-        yard = Yard(minServers=1)
+        yard = PoolBench(minServers=1)
         yard.started()
         yard.pool.drain(yard.now, None)
         yard.backlog = 100
@@ -1182,7 +1080,7 @@ class DrainTests(SynchronousTestCase):
 
     def test_onDemand(self) -> None:
         """Where none is kept alive, one is started for them."""
-        yard = Yard(minServers=0)
+        yard = PoolBench(minServers=0)
         yard.ask()
         yard.pool.drain(yard.now, None)
         yard.backlog = 7
@@ -1190,7 +1088,7 @@ class DrainTests(SynchronousTestCase):
 
     def test_close(self) -> None:
         """Then all are asked to leave, and those that are still starting are told to."""
-        yard = Yard(minServers=3)
+        yard = PoolBench(minServers=3)
         children = yard.spawned()
         yard.ready(children[:2])
         yard.pool.drain(yard.now, 30)
@@ -1204,7 +1102,7 @@ class DrainTests(SynchronousTestCase):
 
     def test_noneAfterClose(self) -> None:
         """Nobody is started any more, whoever dies and whatever waits."""
-        yard = Yard(minServers=3)
+        yard = PoolBench(minServers=3)
         children = yard.started()
         yard.pool.drain(yard.now, None)
         yard.pool.close(yard.now)
@@ -1216,7 +1114,7 @@ class DrainTests(SynchronousTestCase):
 
     def test_reload(self) -> None:
         """A reload that is on its way ends, and says why."""
-        yard = Yard(minServers=3)
+        yard = PoolBench(minServers=3)
         yard.started()
         yard.pool.reload()
         yard.ask()
@@ -1229,7 +1127,7 @@ class CutOffTests(SynchronousTestCase):
 
     def test_ladder(self) -> None:
         """Requests are given up, then everybody gets TERM, soon TERM again, then KILL until they are gone."""
-        yard = Yard(minServers=2, minSpareServers=0, checkForDequeue=20)
+        yard = PoolBench(minServers=2, minSpareServers=0, checkForDequeue=20)
         yard.busy = set(keys(yard.started(0.0)))
         yard.ask()
         yard.ready(yard.spawned(20.0))
@@ -1253,14 +1151,14 @@ class CutOffTests(SynchronousTestCase):
 
     def test_atOnce(self) -> None:
         """With no time at all it is over at once."""
-        yard = Yard(minServers=1)
+        yard = PoolBench(minServers=1)
         yard.started()
         yard.pool.drain(yard.now, 0)
         self.assertEqual([type(action) for action in yard.ask()], [CutOff, Signal])
 
     def test_closing(self) -> None:
         """The time holds also for those that are leaving."""
-        yard = Yard(minServers=1)
+        yard = PoolBench(minServers=1)
         yard.busy = set(keys(yard.started()))
         yard.pool.drain(yard.now, 5)
         yard.pool.close(yard.now)
@@ -1269,14 +1167,14 @@ class CutOffTests(SynchronousTestCase):
 
     def test_never(self) -> None:
         """Without a limit nobody at work is disturbed."""
-        yard = Yard(minServers=1)
+        yard = PoolBench(minServers=1)
         yard.busy = set(keys(yard.started()))
         yard.pool.drain(yard.now, None)
         self.assertEqual([yard.ask(10_000) for _ in range(5)], [[]] * 5)
 
     def test_abort(self) -> None:
         """To stop at once is KILL for everybody, ready or not, whatever they are for."""
-        yard = Yard(minServers=2, checkForDequeue=20)
+        yard = PoolBench(minServers=2, checkForDequeue=20)
         yard.started(0.0)
         yard.ask()
         yard.spawned(20.0)
@@ -1287,7 +1185,7 @@ class CutOffTests(SynchronousTestCase):
 
     def test_abortWhileClosing(self) -> None:
         """It helps against a stop that takes too long."""
-        yard = Yard(minServers=1)
+        yard = PoolBench(minServers=1)
         children = yard.started()
         yard.pool.drain(yard.now, None)
         yard.pool.close(yard.now)
@@ -1301,7 +1199,7 @@ class DequeueTests(SynchronousTestCase):
 
     def test_interval(self) -> None:
         """One every ``check-for-dequeue`` seconds, the first after the first interval."""
-        yard = Yard(minServers=1, checkForDequeue=4, maxDequeue=10)
+        yard = PoolBench(minServers=1, checkForDequeue=4, maxDequeue=10)
         yard.started(0.0)
         self.assertEqual(yard.ask(), [])
         self.assertEqual(yard.pool.nextWake(yard.now), yard.now + 4)
@@ -1311,7 +1209,7 @@ class DequeueTests(SynchronousTestCase):
 
     def test_most(self) -> None:
         """No more at a time than ``max-dequeue``."""
-        yard = Yard(minServers=1, checkForDequeue=4, maxDequeue=2)
+        yard = PoolBench(minServers=1, checkForDequeue=4, maxDequeue=2)
         yard.started(0.0)
         yard.ask()
         first, second = [yard.spawned(4.0)[0] for _ in range(2)]
@@ -1324,7 +1222,7 @@ class DequeueTests(SynchronousTestCase):
 
     def test_noWorker(self) -> None:
         """It is no worker: it is no spare, leaves room for all of ``max-servers``, and its end is nobody's failure."""
-        yard = Yard(minServers=2, maxServers=2, checkForDequeue=4)
+        yard = PoolBench(minServers=2, maxServers=2, checkForDequeue=4)
         yard.started(0.0)
         yard.ask()
         for _ in range(5):
@@ -1336,7 +1234,7 @@ class DequeueTests(SynchronousTestCase):
 
     def test_notReloaded(self) -> None:
         """A reload leaves it alone, and is not held up by it."""
-        yard = Yard(minServers=1, maxServers=1, checkForDequeue=4)
+        yard = PoolBench(minServers=1, maxServers=1, checkForDequeue=4)
         yard.started(0.0)
         yard.ask()
         (child,) = yard.spawned(4.0)
@@ -1349,7 +1247,7 @@ class DequeueTests(SynchronousTestCase):
 
     def test_late(self) -> None:
         """One that cannot start is killed; one that has is left to its work."""
-        yard = Yard(minServers=0, checkForDequeue=50, startTimeout=3, maxDequeue=2)
+        yard = PoolBench(minServers=0, checkForDequeue=50, startTimeout=3, maxDequeue=2)
         yard.ask()
         yard.ready(yard.spawned(50.0))
         (child,) = yard.spawned(50.0)
@@ -1357,7 +1255,7 @@ class DequeueTests(SynchronousTestCase):
 
     def test_never(self) -> None:
         """By default there are none."""
-        yard = Yard(minServers=0)
+        yard = PoolBench(minServers=0)
         self.assertEqual([yard.ask(seconds) for seconds in (0, 10, 100, 1000)], [[]] * 4)
 
 
@@ -1366,7 +1264,7 @@ class WakeTests(SynchronousTestCase):
 
     def test_idle(self) -> None:
         """With nothing to do it is no more often than ``check-for-waiting`` and ``check-for-dead`` ask for."""
-        yard = Yard()
+        yard = PoolBench()
         yard.started()
         end, asked = yard.now + 3600, 0
         while yard.now < end:
@@ -1382,7 +1280,7 @@ class WakeTests(SynchronousTestCase):
 
     def test_alone(self) -> None:
         """Asked at just these times and no other, it does all that it has to do."""
-        yard = Yard(
+        yard = PoolBench(
             minServers=1,
             maxServers=10,
             minSpareServers=6,

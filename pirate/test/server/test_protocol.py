@@ -14,47 +14,13 @@ from pirate.server.errorlog import MOST as ERRORS
 from pirate.server.logs import serverLog
 from pirate.server.pending import MOST
 from pirate.settings.limits import PeerLimits, PoolLimits
-from pirate.test.test_service import ServerCase
+from pirate.test.support.testbed import KEY, ProtocolCase
 from pirate.testing import MemorySender
 from pirate.wire.frontend import Request, header, parseHeader
 from pirate.wire.words import ERROR, EXITING, HEARTBEAT, MAX_JSON, PARTIAL, PROCESSING, WAITING
 
-KEY = bytes(range(16))
 
-
-class ExchangeCase(ServerCase):
-    """A server with one worker that answers when it is told to."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.begin()
-
-    def begin(self, workers: int = 1, **given: Any) -> None:
-        """Start it."""
-        self.bed.answering = False
-        self.server = self.serve(workers, frontend="*", backend="*", **given)
-        self.frontend = self.bed.transports[-1].frontend
-        self.backend = self.bed.transports[-1].backend
-
-    def native(self, options: dict[str, Any], client: bytes = b"n", key: bytes = KEY) -> None:
-        """A native client sends a request."""
-        self.frontend.receive(client, header(key, options), b"", b"body")
-        self.settle()
-
-    def told(self, client: bytes = b"n", key: bytes = KEY) -> dict[str, Any]:
-        """The JSON keys of the last native answer to a client."""
-        parsed = parseHeader(self.frontend.sentTo(client)[-1][0])
-        assert parsed is not None
-        self.assertEqual(parsed[0], key)
-        return parsed[1]
-
-    def dropped(self) -> dict[str, int]:
-        """The messages that were dropped, by reason."""
-        counts: dict[str, int] = self.server.stats()["dropped"]
-        return counts
-
-
-class ClientTests(ExchangeCase):
+class ClientTests(ProtocolCase):
     """What clients may send."""
 
     def test_envelope(self) -> None:
@@ -169,7 +135,7 @@ class ClientTests(ExchangeCase):
         self.assertEqual(self.frontend.sentTo(b"n"), [[header(KEY, {}), b"", b"answer"]])
 
 
-class PingTests(ExchangeCase):
+class PingTests(ProtocolCase):
     """What a ping tells of the server's state."""
 
     def begin(self, workers: int = 1, **given: Any) -> None:
@@ -237,7 +203,7 @@ class PingTests(ExchangeCase):
         self.assertEqual(told, [1 << 19, 2 << 20, 9])
 
 
-class WorkerTests(ExchangeCase):
+class WorkerTests(ProtocolCase):
     """What workers may send."""
 
     def test_appError(self) -> None:
@@ -333,7 +299,7 @@ class WorkerTests(ExchangeCase):
         self.assertEqual(len([line for line in self.log() if "dropped" in line]), 1)
 
 
-class ErrorTests(ExchangeCase):
+class ErrorTests(ProtocolCase):
     """What the log says of errors of the app."""
 
     def failed(self, client: bytes = b"c", text: bytes = b"ValueError: no", *trail: bytes) -> None:
@@ -421,7 +387,7 @@ class ErrorTests(ExchangeCase):
         self.assertLess(len(self.frontend.sentTo(b"n")[-1][0]), MAX_JSON)
 
 
-class ForeignTests(ExchangeCase):
+class ForeignTests(ProtocolCase):
     """Those who have come to the wrong place, or speak something else, are named in the log."""
 
     def setUp(self) -> None:
@@ -520,7 +486,7 @@ class ForeignTests(ExchangeCase):
         self.assertIn(f"client-at-backend (1); the last one from 127.0.0.1{self.CLIENT}", "".join(self.log()))
 
 
-class ExternalTests(ExchangeCase):
+class ExternalTests(ProtocolCase):
     """Workers that are not ours."""
 
     def ten(self, *frames: bytes) -> None:
@@ -566,7 +532,7 @@ class ExternalTests(ExchangeCase):
         self.assertEqual(self.dropped(), {})
 
 
-class HostileTests(ExchangeCase):
+class HostileTests(ProtocolCase):
     """Names from the wire, and messages of which there is too much."""
 
     NAME = "x\n2026-01-01T00:00:00+0000 [-] forged\r\x1b[2J\x1b]0;owned\x07\u202e"

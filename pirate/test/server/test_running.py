@@ -9,13 +9,13 @@ from pirate.broker.deadlines import MOST
 from pirate.server.running import CATCH_UP
 from pirate.service import ServerState
 from pirate.settings.limits import PoolLimits, RequestPolicy
-from pirate.test.test_service import ServerCase
+from pirate.test.support.testbed import TestBedCase
 from pirate.wire.frontend import header, parseHeader
 
 KEY = bytes(16)
 
 
-class StopTests(ServerCase):
+class StopTests(TestBedCase):
     """From running to stopped, with and without work in hand."""
 
     def test_idle(self) -> None:
@@ -159,7 +159,7 @@ class StopTests(ServerCase):
         self.assertEqual((second.stats()["received"], len(second.workers)), (1, 2))
 
 
-class DemandTests(ServerCase):
+class DemandTests(TestBedCase):
     """Requests that find nobody idle."""
 
     def test_scaleUp(self) -> None:
@@ -219,7 +219,7 @@ class DemandTests(ServerCase):
         self.assertEqual((server.stats()["undeliverable"], server.stats()["in_flight"]), (1, 0))
 
 
-class TimeTests(ServerCase):
+class TimeTests(TestBedCase):
     """What is done when its time has come."""
 
     def test_stoodStill(self) -> None:
@@ -293,7 +293,7 @@ class TimeTests(ServerCase):
         self.assertEqual(server.stats()["failed"], {"timeout": 1})
 
 
-class TellingTests(ServerCase):
+class TellingTests(TestBedCase):
     """What workers are told, and what is told about the run."""
 
     def job(self, **given: Any) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from pirate.server import supervisor
 from pirate.server.connections import LAST_MESSAGES
 from pirate.server.supervisor import CLOSED_GRACE, LAST_ANSWERS, SPAWN_AGAIN, SPAWN_TRIES
 from pirate.settings.limits import PoolLimits, RequestPolicy
-from pirate.test.test_service import ServerCase
+from pirate.test.support.testbed import TestBedCase
 from pirate.wire.words import DEQUEUE, EXITING, WAITING
 
 
-class DeathTests(ServerCase):
+class DeathTests(TestBedCase):
     """Workers that end without having been asked to."""
 
     def test_replaced(self) -> None:
@@ -214,7 +214,7 @@ class DeathTests(ServerCase):
         self.assertEqual(server.stats()["workers"], {"waiting": 2})
 
 
-class SlowTests(ServerCase):
+class SlowTests(TestBedCase):
     """Workers that do not do what they are asked to in time."""
 
     def test_noDescriptors(self) -> None:
@@ -340,7 +340,7 @@ class SlowTests(ServerCase):
         self.successResultOf(stopped)
 
 
-class LeavingTests(ServerCase):
+class LeavingTests(TestBedCase):
     """Workers that leave because they are asked to."""
 
     def test_recycled(self) -> None:
@@ -434,7 +434,7 @@ class LeavingTests(ServerCase):
         self.assertIn(f"worker {process.pid} stdout: bye", self.log())
 
 
-class DequeueTests(ServerCase):
+class DequeueTests(TestBedCase):
     """Workers of their own for the dequeue callable."""
 
     def test_dequeue(self) -> None:
@@ -461,7 +461,7 @@ class DequeueTests(ServerCase):
         self.assertFalse(any(event["log_level"] is LogLevel.warn for event in self.events))
 
 
-class TokenTests(ServerCase):
+class TokenTests(TestBedCase):
     """A worker proves by its token that it is ours."""
 
     def setUp(self) -> None:

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.client import AppError, Cancelled, JobTimedOut, WorkerLost
 from pirate.errors import SoftTimeout
-from pirate.test.worker import hostile
+from pirate.test.support import hostile
 from pirate.testing import AppHarness, Streamed
 from pirate.wire.words import MAX_TEXT
 from pirate.worker.app import Context

@@ -14,7 +14,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.errors import ConfigurationError
-from pirate.test.worker.hostile import HOSTILE
+from pirate.test.support.hostile import HOSTILE
 from pirate.wire.words import MAX_TEXT
 from pirate.worker.imports import MAX_CAUSES, MAX_LINES, describe, load, trail
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.test.worker import hostile
+from pirate.test.support import hostile
 from pirate.wire.words import CANCEL, ERROR, PARTIAL, RETIRE, encode
 from pirate.worker.app import App, Context
 from pirate.worker.threads import PARTS, Threads

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from pirate.test.integration import apps
+from pirate.test.support import apps
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred

@@ -9,8 +9,8 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from pirate.auth.keys import loadPair, loadPublic
-from pirate.test.integration.gate import PATIENCE
-from pirate.test.integration.load import contextWithoutLinger
+from pirate.test.support.clients import contextWithoutLinger
+from pirate.test.support.gate import PATIENCE
 
 #: What ZeroMQ tells a socket whose connection has come about, or will not: also a server that just hangs up.
 _NEWS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zmq
 
 from pirate.service import JobServer
-from pirate.test.integration.gate import PATIENCE
+from pirate.test.support.gate import PATIENCE
 
 
 class Flood:

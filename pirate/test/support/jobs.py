@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from pirate.errors import SoftTimeout
-from pirate.test.integration.apps import hog, meet, note
+from pirate.test.support.apps import hog, meet, note
 
 if TYPE_CHECKING:
     from pirate.worker.app import Context

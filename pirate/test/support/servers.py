@@ -23,17 +23,17 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from pirate.hooks import Hooks
 from pirate.service import JobServer
 from pirate.settings.limits import PoolLimits
-from pirate.test.integration import apps
-from pirate.test.integration.gate import PATIENCE, Gate
-from pirate.test.integration.load import Load, NativeClient, ask
-from pirate.test.integration.processes import processesIn, remaining
-from pirate.test.integration.program import Program, script
+from pirate.test.support import apps
+from pirate.test.support.clients import Load, NativeClient, ask
+from pirate.test.support.gate import PATIENCE, Gate
+from pirate.test.support.processes import processesIn, remaining
+from pirate.test.support.program import Program, script
 
 # Untyped, for an observer that is a mere method.
 _publisher: Any = globalLogPublisher
 
 #: Where the apps are.
-APPS = "pirate.test.integration.apps"
+APPS = "pirate.test.support.apps"
 #: What must not be in the log of a server that had no trouble.
 TROUBLE = re.compile(r"#(warn|error|critical)\]|Traceback| stderr: |SIGKILL|Unhandled")
 #: The hooks that a :class:`Witness` has.
@@ -80,7 +80,7 @@ class ProgramCase(SynchronousTestCase):
         """
         A server under twistd, on free ports.
 
-        :param app: one of :func:`~pirate.test.integration.apps`.
+        :param app: one of :func:`~pirate.test.support.apps`.
         :param arguments: those of ``pirate``.
         :param options: twistd's own.
         """
@@ -100,7 +100,7 @@ class ProgramCase(SynchronousTestCase):
         return client
 
     def asking(self, endpoint: str, *body: bytes) -> Future[list[bytes]]:
-        """What a REQ client is answered, when it is; see :func:`~pirate.test.integration.load.ask`."""
+        """What a REQ client is answered, when it is; see :func:`~pirate.test.support.clients.ask`."""
         return self._threads.submit(ask, endpoint, *body)
 
     def assertStops(self, program: Program) -> None:
@@ -177,7 +177,7 @@ class ServerCase(TestCase):
         """
         A server on free ports, not started, which is stopped when the test ends.
 
-        :param app: one of :func:`~pirate.test.integration.apps`, or an import path; ``None``: the server is not told of
+        :param app: one of :func:`~pirate.test.support.apps`, or an import path; ``None``: the server is not told of
             any.
         :param given: limits, and what else :class:`~pirate.service.JobServer` takes.
         """
@@ -200,7 +200,7 @@ class ServerCase(TestCase):
         return server
 
     def ask(self, server: JobServer, *body: bytes, **options: Any) -> Deferred[list[bytes]]:
-        """What a REQ client is answered; see :func:`~pirate.test.integration.load.ask`."""
+        """What a REQ client is answered; see :func:`~pirate.test.support.clients.ask`."""
         return deferToThread(ask, server.endpoints.frontend[0], *body, **options)
 
     def load(self, server: JobServer, clients: int, total: int | None = None) -> Load:

@@ -13,7 +13,7 @@ from twisted.internet.pollreactor import PollReactor
 from twisted.python.failure import Failure
 
 from pirate.client import AsyncClient, Client, Executor, TwistedClient
-from pirate.test.integration.gate import PATIENCE
+from pirate.test.support.gate import PATIENCE
 
 
 class Api:

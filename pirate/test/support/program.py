@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO
 
 import pirate
-from pirate.test.integration.gate import PATIENCE
-from pirate.test.integration.processes import processesIn
+from pirate.test.support.gate import PATIENCE
+from pirate.test.support.processes import processesIn
 
 ROOT = Path(pirate.__file__).parent.parent
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import zmq
 
-from pirate.test.integration.gate import PATIENCE
+from pirate.test.support.gate import PATIENCE
 from pirate.wire.frontend import header, parseHeader
 
 

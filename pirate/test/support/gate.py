@@ -13,7 +13,7 @@ PATIENCE = 60.0
 
 class Gate:
     """
-    A UNIX socket to which an app connects when it is asked to ``meet``; see :func:`~pirate.test.integration.apps.meet`.
+    A UNIX socket to which an app connects when it is asked to ``meet``; see :func:`~pirate.test.support.apps.meet`.
 
     :ivar path: what the app must be told.
     """
@@ -59,7 +59,7 @@ class Guest:
         self.pid = int(self._stream.readline())
 
     def tell(self, *words: bytes) -> None:
-        """Say what to do next; see :func:`~pirate.test.integration.apps.perform`."""
+        """Say what to do next; see :func:`~pirate.test.support.apps.perform`."""
         self._connection.sendall(b" ".join(words) + b"\n")
 
     def awaitEnd(self) -> None:

@@ -112,7 +112,7 @@ def say(out: bytes, err: bytes) -> None:
 
 def meet(path: bytes) -> object:
     """
-    Connect to a :class:`~pirate.test.integration.gate.Gate`, say who is there, and do what one is told.
+    Connect to a :class:`~pirate.test.support.gate.Gate`, say who is there, and do what one is told.
 
     :return: what that gives; nothing if the gate closes without a word.
     """

@@ -1,0 +1,170 @@
+"""A broker that follows a script, and a case of clients that ask it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+import zmq
+from twisted.trial.unittest import SynchronousTestCase
+
+import pirate
+from pirate.client import Client, Timeout
+from pirate.wire.frontend import NativeRequest, parseRequest
+
+#: What a broker sends when a message comes in: whole messages, routing id first.
+Script = Callable[[list[bytes]], list[list[bytes]]]
+
+
+#: Ends a test that would wait for ever, in seconds; nothing is as slow as this.
+PATIENCE = 30.0
+
+
+ROOT = Path(pirate.__file__).parent.parent
+
+
+class ScriptedBroker:
+    """
+    A ROUTER in a thread of its own.
+
+    :ivar seen: every message that came in, in order.
+    """
+
+    def __init__(
+        self, script: Script, endpoint: str = "tcp://127.0.0.1:*", options: dict[int, int | bytes] | None = None
+    ) -> None:
+        self._script = script
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._router = self._context.socket(zmq.ROUTER)
+        self._router.set(zmq.IPV6, int("[" in endpoint))
+        for option, value in (options or {}).items():
+            self._router.set(option, value)
+        self._router.bind(endpoint)
+        self.endpoint = self._router.get_string(zmq.LAST_ENDPOINT)
+        self.seen: queue.Queue[list[bytes]] = queue.Queue()
+        self._stop = self._context.socket(zmq.PAIR)
+        self._stop.bind("inproc://stop")
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        stop = self._context.socket(zmq.PAIR)
+        stop.connect("inproc://stop")
+        poller = zmq.Poller()
+        poller.register(stop, zmq.POLLIN)
+        poller.register(self._router, zmq.POLLIN)
+        while stop not in (ready := dict(poller.poll())):
+            if self._router in ready:
+                frames = self._router.recv_multipart()
+                self.seen.put(frames)
+                for each in self._script(frames):
+                    self._router.send_multipart(each)
+        stop.close(linger=0)
+        self._router.close(linger=0)
+
+    def close(self) -> None:
+        """End the thread and let go of the endpoint.  Twice does no harm."""
+        if not self._context.closed:
+            self._stop.send(b"")
+            self._thread.join(PATIENCE)
+            self._context.destroy(linger=0)
+
+    def next(self) -> list[bytes]:
+        """The next message that came in."""
+        return self.seen.get(timeout=PATIENCE)
+
+
+def echo(frames: list[bytes]) -> list[list[bytes]]:
+    """A broker that knows only the envelope rule: everything comes back."""
+    return [frames]
+
+
+def silent(frames: list[bytes]) -> list[list[bytes]]:
+    """A broker that never answers."""
+    return []
+
+
+def perl(frames: list[bytes]) -> list[list[bytes]]:
+    """What Net::Server::ZMQ makes of a message: the third frame is the payload, whatever it is; the rest is lost."""
+    return [[frames[0], b"", frames[2].upper()]]
+
+
+def inTurn(*scripts: Script) -> Script:
+    """A broker that follows one script for each message, and the last one from then on."""
+    left = list(scripts)
+    return lambda frames: (left.pop(0) if len(left) > 1 else left[0])(frames)
+
+
+def native(frames: list[bytes]) -> NativeRequest:
+    """A message that must be a native request."""
+    request = parseRequest(frames)
+    assert isinstance(request, NativeRequest)
+    return request
+
+
+class ClientCase(SynchronousTestCase):
+    """Brokers and clients that are closed when the test ends."""
+
+    def broker(
+        self, script: Script, endpoint: str = "tcp://127.0.0.1:*", options: dict[int, int | bytes] | None = None
+    ) -> ScriptedBroker:
+        """A broker that follows a script."""
+        broker = ScriptedBroker(script, endpoint, options)
+        self.addCleanup(broker.close)
+        return broker
+
+    def client(
+        self,
+        endpoint: str,
+        timeout: float = PATIENCE,
+        attempts: int = 1,
+        identity: bytes | None = None,
+        plain: bool = False,
+    ) -> Client:
+        """A client that, unless told otherwise, tries once and waits long."""
+        client = Client(endpoint, timeout=timeout, attempts=attempts, identity=identity, plain=plain)
+        self.addCleanup(client.close)
+        return client
+
+    def program(self, *argv: str, cwd: str | None = None) -> subprocess.Popen[bytes]:
+        """A Python program with pipes for all three streams; a warning is an error in it."""
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", *argv],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.addCleanup(process.__exit__, None, None, None)
+        self.addCleanup(process.kill)
+        return process
+
+    def path(self) -> str:
+        """An ipc endpoint that nobody listens at yet."""
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        return f"ipc://{folder}/frontend"
+
+    def refused(self) -> str:
+        """A tcp endpoint that refuses connections for as long as the test lasts."""
+        taken = socket.socket()
+        self.addCleanup(taken.close)
+        taken.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{taken.getsockname()[1]}"
+
+    def timesOut(self, client: Client, timeout: float) -> Timeout:
+        """The Timeout of a call, which must come neither before its time nor long after."""
+        start = monotonic()
+        error: Timeout = self.assertRaises(Timeout, client.call, b"x", timeout=timeout)
+        self.assertTrue(timeout <= monotonic() - start < timeout + 3.0)
+        return error

@@ -1,0 +1,363 @@
+"""The suite of every transport: what a server relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from pirate.errors import BindError
+from pirate.server.pending import Sender
+from pirate.settings.limits import PeerLimits
+from pirate.twistd.descriptors import Places
+
+if TYPE_CHECKING:
+    Case = TestCase
+else:
+    Case = object
+
+
+class Peer(Protocol):
+    """
+    The other side of a ROUTER.
+
+    :ivar received: all messages that it got.
+    """
+
+    received: list[list[bytes]]
+
+    def say(self, *frames: bytes) -> None:
+        """Send a message."""
+
+
+class Listener:
+    """The owner of the transport under test, which tells the test of everything."""
+
+    def __init__(self, case: TransportCase) -> None:
+        self.fromClient = case._clientSent
+        self.fromWorker = case._workerSent
+        self.turned = case._turned
+        self.wanted = lambda: case.wanted
+        self.mayLook = lambda: False
+        self.heldBack: set[int] = set()
+        self.clientHungUp = case.gone.append
+        self.untilLook = lambda: None
+        self.turning = lambda: case.late
+        self.undelivered = lambda: None
+        self.clientRevoked = lambda frames: None
+        self.peerLimits = case.peerLimits
+        self.places = case.places
+        self.isChild = lambda pid: False
+        self.workerDisconnected = case.workersGone.append
+        self.clientGone = case.gone.append
+        self.clientRefused = lambda frames, sender, reason: case.refused.append((frames, reason))
+        self.workerRefused = lambda frames, reason: case.refused.append((frames, reason))
+        self.pressed = lambda: False
+        self.missed = case.missed.extend
+
+
+class TransportCase(Case):
+    """A transport that is written down.  A provider gives it and its peers, and lets time pass."""
+
+    peerLimits = PeerLimits()
+    places = Places(1000, 1000)
+
+    def makeTransport(self) -> Any:
+        """A transport that is not started."""
+        raise NotImplementedError
+
+    def connect(self, side: str, name: bytes) -> Peer:
+        """
+        A peer.
+
+        :param side: ``frontend`` or ``backend``.
+        """
+        raise NotImplementedError
+
+    def until(self, condition: Callable[[], bool]) -> Deferred[None]:
+        """Fires when something has become true, of which there is a sign in the transport or at a peer."""
+        raise NotImplementedError
+
+    def fired(self, *deferreds: Deferred[None]) -> Deferred[Any]:
+        """Fires when these have."""
+        raise NotImplementedError
+
+    def setUp(self) -> None:
+        """A transport that is bound, and writes down what it reads."""
+        self.fromClients: list[list[bytes]] = []
+        self.fromWorkers: list[list[bytes]] = []
+        self.addresses: list[str | None] = []
+        self.order: list[str] = []
+        self.gone: list[int] = []
+        self.workersGone: list[int] = []
+        self.missed: list[list[bytes]] = []
+        self.refused: list[tuple[list[bytes], str]] = []
+        self.senders: list[Sender] = []
+        self.turns = 0
+        self.wanted = True
+        self.late = False
+        self.clientSent: Callable[[list[bytes]], None] = lambda frames: None
+        self.workerSent: Callable[[list[bytes]], None] = lambda frames: None
+        self.transport = self.startTransport()
+        self.endpoints = self.transport.bind(["tcp://127.0.0.1:*"], ["tcp://127.0.0.1:*"])
+
+    def startTransport(self) -> Any:
+        """Another transport, which tells the same listeners."""
+        transport = self.makeTransport()
+        transport.start(Listener(self))
+        return transport
+
+    def _clientSent(self, frames: list[bytes], sender: Sender) -> None:
+        self.fromClients.append([bytes(frame) for frame in frames])
+        self.addresses.append(sender.address())
+        self.senders.append(sender)
+        self.order.append("client")
+        self.clientSent(frames)
+
+    def _workerSent(self, frames: list[bytes]) -> None:
+        self.fromWorkers.append([bytes(frame) for frame in frames])
+        self.order.append("worker")
+        self.workerSent(frames)
+
+    def _turned(self) -> None:
+        self.turns += 1
+
+    async def settle(self) -> None:
+        """Let what is under way happen."""
+
+    async def acquaintances(self) -> tuple[Peer, Peer]:
+        """A client and a worker of whom messages have been read already: the next sign is of their next message."""
+        client, worker = self.connect("frontend", b"c"), self.connect("backend", b"w")
+        client.say(b"", b"hello")
+        worker.say(b"", b"hello")
+        await self.until(lambda: len(self.order) == 2)
+        await self.settle()
+        for told in (self.fromClients, self.fromWorkers, self.order):
+            told.clear()
+        self.turns = 0
+        return client, worker
+
+
+class TransportTests(TransportCase):
+    """The suite."""
+
+    async def test_client(self) -> None:
+        """A client's message arrives with its routing id in front, and the reply reaches it and nobody else."""
+        one, other = self.connect("frontend", b"one"), self.connect("frontend", b"other")
+        one.say(b"", b"question")
+        await self.until(lambda: bool(self.fromClients))
+        self.assertEqual(self.fromClients, [[b"one", b"", b"question"]])
+        self.assertTrue(self.transport.toClient([b"one", b"", b"answer"]))
+        await self.until(lambda: bool(one.received))
+        self.assertEqual((one.received, other.received, self.fromWorkers), ([[b"", b"answer"]], [], []))
+
+    async def test_worker(self) -> None:
+        """The same for a worker, on the other side."""
+        worker = self.connect("backend", b"w")
+        worker.say(b"", b"waiting")
+        await self.until(lambda: bool(self.fromWorkers))
+        self.assertEqual(self.fromWorkers, [[b"w", b"", b"waiting"]])
+        self.assertTrue(self.transport.toWorker([b"w", b"", b"retire"]))
+        await self.until(lambda: bool(worker.received))
+        self.assertEqual((worker.received, self.fromClients), ([[b"", b"retire"]], []))
+
+    async def test_posted(self) -> None:
+        """What is posted to workers reaches them in order; what does not is told afterwards, not at once."""
+        worker = self.connect("backend", b"w")
+        worker.say(b"", b"waiting")
+        await self.until(lambda: bool(self.fromWorkers))
+        for frames in ([b"w", b"", b"one"], [b"nobody", b"", b"lost"], [b"w", b"", b"two"]):
+            self.transport.postToWorker(frames)
+            self.assertEqual(self.missed, [])
+        await self.until(lambda: len(worker.received) == 2)
+        self.assertEqual(worker.received, [[b"", b"one"], [b"", b"two"]])
+        await self.until(lambda: bool(self.missed))
+        self.assertEqual(self.missed, [[b"nobody", b"", b"lost"]])
+
+    async def test_workerMessages(self) -> None:
+        """Every form of a worker's message arrives as it was sent: words with and without info, and answers."""
+        messages = [
+            [b"", b"waiting", b"{}"],
+            [b"", b"heartbeat"],
+            [b"\x80" * 8, b"reply"],
+            [b"\x80" * 8, b"", b"x" * 5000, b""],
+            [b"", b"\x80" * 8, b"", b"reply"],
+            [b"", b"\x80" * 8, b"", b"", b"x" * 5000, b""],
+            [b"", b"\xff" * 8, b"partial", b"part"],
+            [b"", b"\x80" * 8, b"error", b"app-error", b"text"],
+            [b"", b"exiting"],
+        ]
+        worker = self.connect("backend", b"w")
+        for message in messages:
+            worker.say(*message)
+        await self.until(lambda: len(self.fromWorkers) == len(messages))
+        self.assertEqual(self.fromWorkers, [[b"w", *message] for message in messages])
+
+    async def test_speaker(self) -> None:
+        """While a worker's message is read, it is known where it has come from."""
+        speakers: list[str | None] = []
+        self.workerSent = lambda frames: speakers.append(self.transport.speaker())
+        self.connect("backend", b"w").say(b"", b"waiting")
+        await self.until(lambda: bool(speakers))
+        self.assertEqual(speakers, ["127.0.0.1"])
+
+    async def test_sides(self) -> None:
+        """A peer of one side is not there on the other."""
+        self.connect("frontend", b"c").say(b"", b"x")
+        await self.until(lambda: bool(self.fromClients))
+        self.assertFalse(self.transport.toWorker([b"c", b"", b"x"]))
+
+    async def test_nobody(self) -> None:
+        """To send to somebody who is not there is told, not silently done."""
+        self.assertFalse(self.transport.toClient([b"nobody", b"", b"x"]))
+        self.assertFalse(self.transport.toWorker([b"nobody", b"", b"x"]))
+        await self.until(lambda: True)
+
+    async def test_frames(self) -> None:
+        """Empty frames, many frames and bytes of all kinds pass unchanged, both ways."""
+        message = [b"", *[b"%d" % number for number in range(1000)], b"", bytes(range(256)) * 40, b""]
+        client = self.connect("frontend", b"\x01\xff")
+        client.say(*message)
+        await self.until(lambda: bool(self.fromClients))
+        self.assertEqual(self.fromClients, [[b"\x01\xff", *message]])
+        self.transport.toClient([b"\x01\xff", *message])
+        await self.until(lambda: bool(client.received))
+        self.assertEqual(client.received, [message])
+
+    async def test_order(self) -> None:
+        """Many messages arrive, all of them, in the order sent."""
+        client = self.connect("frontend", b"c")
+        for number in range(500):
+            client.say(b"", b"%d" % number)
+        await self.until(lambda: len(self.fromClients) == 500)
+        self.assertEqual([int(frames[2]) for frames in self.fromClients], list(range(500)))
+
+    async def test_answersWithin(self) -> None:
+        """A message may be answered while it is being told of."""
+        client = self.connect("frontend", b"c")
+        self.clientSent = self.transport.toClient
+        for number in range(200):
+            client.say(b"", b"%d" % number)
+        await self.until(lambda: len(client.received) == 200)
+
+    async def test_notWanted(self) -> None:
+        """While no requests are wanted, clients wait and workers do not; then clients are read."""
+        client, worker = await self.acquaintances()
+        self.wanted = False
+        client.say(b"", b"x")
+        await self.until(lambda: self.turns > 0)
+        worker.say(b"", b"waiting")
+        await self.until(lambda: bool(self.fromWorkers))
+        self.assertEqual(self.fromClients, [])
+        self.wanted = True
+        self.transport.wake()
+        await self.until(lambda: bool(self.fromClients))
+
+    async def test_workersFirst(self) -> None:
+        """In one turn workers are read before clients: they make room."""
+        client, worker = await self.acquaintances()
+        self.wanted = False
+        client.say(b"", b"x")
+        await self.until(lambda: self.turns > 0)
+        self.wanted = True
+        worker.say(b"", b"waiting")
+        await self.until(lambda: len(self.order) == 2)
+        self.assertEqual(self.order, ["worker", "client"])
+
+    async def test_turned(self) -> None:
+        """After each turn the owner is told, also after one in which there was nothing to read."""
+        self.transport.wake()
+        self.assertEqual(self.turns, 0)
+        await self.until(lambda: self.turns > 0)
+        self.assertEqual(self.order, [])
+
+    async def test_listenerFails(self) -> None:
+        """A listener that raises costs one message, which is logged, and not the next."""
+
+        def failing(frames: list[bytes]) -> None:
+            if bytes(frames[2]) == b"bad":
+                raise ValueError("bad")
+
+        self.clientSent = self.workerSent = failing
+        client, worker = self.connect("frontend", b"c"), self.connect("backend", b"w")
+        for peer in (client, worker):
+            for body in (b"bad", b"good"):
+                peer.say(b"", body)
+        await self.until(lambda: len(self.order) == 4)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
+    async def test_sender(self) -> None:
+        """It is told where a client's message came from, by a connection of its own."""
+        for name in (b"c", b"d"):
+            self.connect("frontend", name).say(b"", b"x")
+        await self.until(lambda: len(self.senders) == 2)
+        self.assertEqual(self.addresses, ["127.0.0.1"] * 2)
+        self.assertEqual(len({sender.connection() for sender in self.senders} - {None}), 2)
+
+    async def test_postThenClose(self) -> None:
+        """An answer that was to go at the end of a turn goes as well if the turn ends with the transport."""
+        client, worker = await self.acquaintances()
+        closed: list[Deferred[None]] = []
+
+        def last(frames: list[bytes]) -> None:
+            self.transport.post([b"c", b"", b"last words"])
+            closed.append(self.transport.close())
+
+        self.workerSent = last
+        worker.say(b"", b"x")
+        await self.until(lambda: [b"", b"last words"] in client.received)
+        await self.fired(*closed)
+
+    async def test_lastCall(self) -> None:
+        """A last call reads what clients have sent, at once, if it is wanted."""
+        client, _ = await self.acquaintances()
+        self.wanted = False
+        client.say(b"", b"x")
+        await self.until(lambda: self.turns > 0)
+        self.transport.lastCall()
+        self.assertEqual(self.fromClients, [])
+        self.wanted = True
+        self.transport.lastCall()
+        self.assertEqual(self.fromClients, [[b"c", b"", b"x"]])
+
+    async def test_bind(self) -> None:
+        """Each side may have several endpoints, and tells the ports that it got."""
+        transport = self.startTransport()
+        frontend, backend = transport.bind(["tcp://127.0.0.1:*"] * 2, ["tcp://127.0.0.1:*"])
+        self.assertEqual((len(frontend), len(backend)), (2, 1))
+        for endpoint in (*frontend, *backend):
+            self.assertRegex(endpoint, r"^tcp://127\.0\.0\.1:[0-9]+$")
+        self.assertEqual(len({*frontend, *backend}), 3)
+        await self.fired(transport.close())
+
+    async def test_bindFails(self) -> None:
+        """What cannot be bound is refused by side, endpoint and reason."""
+        taken = self.endpoints[0][0]
+        for endpoints, side in (
+            (([taken], ["tcp://127.0.0.1:*"]), "frontend"),
+            ((["tcp://127.0.0.1:*"], [taken]), "backend"),
+        ):
+            error = self.assertRaises(BindError, self.startTransport().bind, *endpoints)
+            self.assertEqual(str(error), f"{side} {taken}: Address already in use")
+        await self.until(lambda: True)
+
+    async def test_close(self) -> None:
+        """To close is to be done once, and may be done twice, or before anything was bound."""
+        unbound = self.makeTransport()
+        await self.fired(self.transport.close(), self.transport.close(), unbound.close())
+        await self.fired(self.transport.close())
+
+    async def test_closeWithin(self) -> None:
+        """A listener may close the transport: nothing more is read, and nothing goes wrong."""
+        closed: Deferred[None] = Deferred()
+        client, worker = await self.acquaintances()
+        self.wanted = False
+        client.say(b"", b"x")
+        await self.until(lambda: self.turns > 0)
+        self.wanted = True
+        self.workerSent = lambda frames: self.transport.close().chainDeferred(closed)
+        worker.say(b"", b"exiting")
+        await self.fired(closed)
+        self.assertEqual(self.order, ["worker"])
