@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from enum import Enum
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
@@ -21,7 +21,7 @@ from pirate.server.logs import DETAIL, VERBOSITY, RateLimitedLog, serverLog
 from pirate.server.process import importPath, requireMemory
 from pirate.server.running import Endpoints, RunningServer
 from pirate.settings.limits import PoolLimits
-from pirate.settings.settings import Settings
+from pirate.settings.settings import LimitChanges, Settings, SettingsArguments, makeSettings
 from pirate.worker.imports import describe, place
 
 
@@ -60,10 +60,9 @@ class JobServer(Service):
     :param hooks: who is told of the server's moments.
     :param transport: makes the sockets, given the reactor; ``None``: those of
         :class:`~pirate.transport.sockets.Transport`.
-    :param given: the fields of :class:`~pirate.settings.settings.Settings`:  ``frontend`` and ``backend`` (a port, an
-        endpoint, or several), ``app`` (an import path), ``limits``, ``policy``, ``peerLimits``, ``prefetch``,
-        ``concurrency``, ``threads``, ``loop``, ``dequeue``, ``externalWorkers``, ``errorReply``, ``curveSecret``,
-        ``curveClients``, ``curveWorkers`` (paths), ``allow``, ``deny`` (networks), ``insecure``, ``logLevel``.
+    :param settings: the fields of :class:`~pirate.settings.settings.Settings`, such as ``frontend``, ``app`` and
+        ``limits``; each has the default of that class.  ``app`` and ``dequeue`` take an import path, or a function or
+        class that workers can import.
     :ivar gaveUp: called with the reason when no worker could ever start, before the server stops; it gives whether the
         user has been told, and the log need not.
     :raise ConfigurationError: if a setting is wrong.
@@ -75,9 +74,9 @@ class JobServer(Service):
         *,
         hooks: Hooks | None = None,
         transport: Callable[[Any], Any] | None = None,
-        **given: Any,
+        **settings: Unpack[SettingsArguments],
     ) -> None:
-        self.settings = Settings(**given)
+        self.settings = makeSettings(settings)
         self._reactor = reactor
         self._hooks = hooks or Hooks()
         self._makeTransport = transport or _realTransport
@@ -207,7 +206,7 @@ class JobServer(Service):
 
     # --- commands
 
-    def setLimits(self, **changes: Any) -> None:
+    def setLimits(self, **changes: Unpack[LimitChanges]) -> None:
         """
         Change how many workers live, how long, and what goes with it.
 
@@ -215,13 +214,14 @@ class JobServer(Service):
             ``maxServers``; ``dequeue`` and ``logLevel``, as in :class:`~pirate.settings.settings.Settings`.
         :raise ConfigurationError: if they are none of these, or contradict what holds already; then nothing is changed.
         """
-        others = {name: changes.pop(name) for name in ("dequeue", "logLevel") if name in changes}
-        if "workers" in changes:
-            changes = {"minServers": changes["workers"], "maxServers": changes.pop("workers"), **changes}
-        unknown = changes.keys() - {field.name for field in fields(PoolLimits)}
+        given: dict[str, Any] = dict(changes)
+        others = {name: given.pop(name) for name in ("dequeue", "logLevel") if name in given}
+        if "workers" in given:
+            given = {"minServers": given["workers"], "maxServers": given.pop("workers"), **given}
+        unknown = given.keys() - {field.name for field in fields(PoolLimits)}
         if unknown:
             raise ConfigurationError(f"{', '.join(sorted(unknown))}: cannot be changed while the server runs")
-        limits = self.limits.changed(changes)
+        limits = self.limits.changed(given)
         requireMemory(limits.maxMemory)
         self.settings = replace(self.settings, limits=limits, **others)
         if self._run is not None:

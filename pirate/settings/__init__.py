@@ -1,12 +1,15 @@
 """
-The settings of a server: one table, checked on construction.
+The settings of a server: one table, which checks every value when it is made.
 
 :class:`Settings` holds everything; :class:`PoolLimits`, :class:`RequestPolicy` and :class:`PeerLimits` are its parts.
-    The command
-line, the checks, the changes at run time and the reference page are all made from the fields of these classes.
+The command line, the checks, the changes at run time and the reference page all come from the fields of these classes.
+:class:`SettingsArguments` and :class:`LimitChanges` type the keyword arguments of
+:class:`~pirate.service.JobServer` and of its ``setLimits``.
+
+Every room may import this one, whose modules import ``errors`` and ``wire.words`` and never load ZeroMQ or Twisted.
 """
 
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
-from pirate.settings.settings import Settings
+from pirate.settings.settings import LimitChanges, Settings, SettingsArguments
 
-__all__ = ["PeerLimits", "PoolLimits", "RequestPolicy", "Settings"]
+__all__ = ["LimitChanges", "PeerLimits", "PoolLimits", "RequestPolicy", "Settings", "SettingsArguments"]

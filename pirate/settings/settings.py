@@ -8,9 +8,9 @@ The command line, the checks, the run-time changes and the reference page are al
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from pirate.errors import ConfigurationError
 from pirate.settings.access import contradiction
@@ -33,7 +33,71 @@ from pirate.settings.types import (
     SWITCH,
     THREADS,
     fullPath,
+    importPathOf,
 )
+
+#: Endpoints to bind, in any form: a port, ``host:port``, ``tcp://host:port``, ``ipc://path``, or several of these.
+Endpoints = str | int | Sequence[str | int]
+
+
+class SettingsArguments(TypedDict, total=False):
+    """
+    The keyword arguments of :class:`Settings` and :class:`~pirate.service.JobServer`, with every form that they take.
+
+    :class:`Settings` has the defaults, the checks and the help of each.  ``hooks`` is not among them, because
+    ``JobServer`` takes an instance where the command line takes an import path.
+    """
+
+    frontend: Endpoints
+    backend: Endpoints
+    app: str | Callable[..., Any]
+    prefetch: int | None
+    concurrency: int
+    threads: int
+    loop: str
+    dequeue: str | Callable[..., Any] | None
+    externalWorkers: bool
+    errorReply: bool
+    curveSecret: str | None
+    curveClients: str | None
+    curveWorkers: str | None
+    allow: str | Sequence[str]
+    deny: str | Sequence[str]
+    insecure: bool
+    logLevel: int
+    limits: PoolLimits
+    policy: RequestPolicy
+    peerLimits: PeerLimits
+
+
+class LimitChanges(TypedDict, total=False):
+    """
+    The keyword arguments of :meth:`pirate.service.JobServer.setLimits`: the settings that can change at run time.
+
+    These are the fields of :class:`~pirate.settings.limits.PoolLimits`; ``workers``, which sets both ``minServers`` and
+    ``maxServers``; and the fields ``dequeue`` and ``logLevel`` of :class:`Settings`.
+    """
+
+    minServers: int
+    maxServers: int
+    minSpareServers: int
+    maxSpareServers: int
+    maxRequests: int
+    maxRequestsJitter: int
+    maxMemory: float
+    maxAge: float
+    checkForWaiting: float
+    minChildTtl: float
+    checkForDead: float
+    checkForDequeue: float
+    maxDequeue: int
+    dequeueTimeout: float
+    startTimeout: float
+    reloadTimeout: float
+    stopTimeout: float
+    workers: int
+    dequeue: str | Callable[..., Any] | None
+    logLevel: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +172,16 @@ class Settings:
             ("deny", parseNetwork),
         ):
             given = getattr(self, name)
-            several = given if isinstance(given, (tuple, list)) else (given,)
+            several = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
             try:
                 parsed = tuple(parse(each) for each in several)
             except ConfigurationError as error:
                 raise ConfigurationError(f"{name} {error}" if parse is parseNetwork else str(error)) from None
             object.__setattr__(self, name, parsed)
+        for name in ("app", "dequeue"):
+            given = getattr(self, name)
+            if callable(given):
+                object.__setattr__(self, name, importPathOf(given, name))
         for name in ("curveSecret", "curveClients", "curveWorkers"):
             given = getattr(self, name)
             if given is not None:
@@ -157,6 +225,16 @@ class Settings:
         for endpoint in self.frontend:
             if endpoint in self.backend and not endpoint.endswith(":*"):
                 raise ConfigurationError(f"frontend and backend are both {endpoint}: each needs an endpoint of its own")
+
+
+def makeSettings(given: SettingsArguments) -> Settings:
+    """
+    Return the settings that keyword arguments ask for.
+
+    :raise ConfigurationError: naming the setting and its value.
+    """
+    arguments: dict[str, Any] = {**given}
+    return Settings(**arguments)
 
 
 def fromText(given: Mapping[str, Any]) -> Settings:

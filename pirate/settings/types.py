@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pirate.errors import ConfigurationError
 from pirate.settings.endpoints import parseEndpoint
 from pirate.wire.words import MAX_CONCURRENCY, MAX_CREDIT
 
@@ -56,6 +58,30 @@ def pathHint(value: Any, name: str = "FUNCTION") -> str:
     if not all(part.isidentifier() for part in module.split(".")):
         return ""
     return f"; say {module}{colon if given else '.'}{given or name}"
+
+
+def importPathOf(target: Callable[..., Any], name: str) -> str:
+    """
+    Return the import path of a function or class, so that a worker can import it.
+
+    :param target: a function or class that a module defines by name.
+    :param name: the setting, for the error message.
+    :return: the path in the form ``package.module:name``.
+    :raise ConfigurationError: if importing that path would not give the same object.
+    """
+    module, path = getattr(target, "__module__", None), getattr(target, "__qualname__", "")
+    found: Any = sys.modules.get(module or "")
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if module == "__main__":
+        raise ConfigurationError(
+            f"{name} is {path}, which the main program defines, but workers cannot import that: move it to a module"
+        )
+    if found is not target:
+        raise ConfigurationError(
+            f"{name} is {target!r}, but must be an import path, or a function or class that a module defines by name"
+        )
+    return f"{module}:{path}"
 
 
 def fullPath(given: str) -> str:

@@ -10,6 +10,7 @@ from twisted.application.service import IService, MultiService
 from zope.interface.verify import verifyObject
 
 import pirate.server.process
+from pirate.echo import echo
 from pirate.errors import BindError, ConfigurationError, ReloadError, StartError, StopError
 from pirate.hooks import Hooks
 from pirate.service import SERVER_TRANSITIONS, JobServer, ServerState
@@ -32,6 +33,12 @@ class StartTests(TestBedCase):
         self.reactor.run()
         self.settle()
         self.assertIs(server.state, ServerState.RUNNING)
+
+    def test_callable(self) -> None:
+        """The app may be a function that workers can import."""
+        server = self.serve(1, app=echo)
+        self.assertEqual(server.settings.app, "pirate.echo:echo")
+        self.assertEqual([worker.job["app"] for worker in self.bed.workers], ["pirate.echo:echo"])
 
     def test_order(self) -> None:
         """The sockets are bound at once, by the privileged; no child is spawned before the reactor runs."""

@@ -16,6 +16,7 @@ from pirate.errors import ConfigurationError, StartError
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
 from pirate.settings.settings import Settings
 from pirate.settings.table import optionName, table
+from pirate.settings.types import importPathOf
 
 #: Seconds that a server has to end, beyond its own ``stopTimeout``, before it is killed.
 GRACE = 10.0
@@ -155,7 +156,12 @@ def serving(
     :raise StartError: with the line in which the server says why it cannot start.
     :raise ConfigurationError: if there is no setting of a name.
     """
-    given = {"frontend": "*", "backend": "*", "app": _path(app), **settings}
+    given = {
+        "frontend": "*",
+        "backend": "*",
+        "app": app if isinstance(app, str) else importPathOf(app, "app"),
+        **settings,
+    }
     if not {"minServers", "maxServers"} & set(settings):
         given |= {"minServers": workers, "maxServers": workers}
     if given.get("logLevel", 2) < 2:
@@ -177,12 +183,3 @@ def _option(name: str, value: Any) -> list[str]:
     if isinstance(value, (list, tuple)):
         return [f"--{optionName(name)}={each}" for each in value]
     return [] if value is None else [f"--{optionName(name)}={value}"]
-
-
-def _path(app: str | Callable[..., Any]) -> str:
-    if isinstance(app, str):
-        return app
-    module, name = getattr(app, "__module__", None), getattr(app, "__qualname__", "<nameless>")
-    if module in (None, "__main__") or "<" in name:
-        raise ConfigurationError(f"{app!r} cannot be imported by a worker: it must have a name in a module")
-    return f"{module}:{name}"

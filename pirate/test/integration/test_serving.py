@@ -113,7 +113,7 @@ class SettingsTests(SynchronousTestCase):
         error = self.assertRaises(ConfigurationError, serving, "pirate.echo.echo", logLevel=0)
         self.assertIn("logLevel (0) must be 2 or more", str(error))
         nameless: Callable[[bytes], bytes] = lambda body: body  # noqa: E731
-        self.assertIn("cannot be imported", str(self.assertRaises(ConfigurationError, serving, nameless)))
+        self.assertIn("must be an import path", str(self.assertRaises(ConfigurationError, serving, nameless)))
 
 
 class MixinTests(ServerMixin, TestCase):

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from types import FunctionType
+from typing import Any, get_type_hints
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from pirate.echo import echo
 from pirate.errors import ConfigurationError
 from pirate.settings.limits import PeerLimits, PoolLimits
-from pirate.settings.settings import Settings, fromText
+from pirate.settings.settings import LimitChanges, Settings, SettingsArguments, fromText
 from pirate.settings.table import optionName, table
 
 #: Net::Server's options, and ours beside them, with their defaults as the documentation gives them.
@@ -240,7 +243,6 @@ class NonsenseTests(Refusals):
             "mod.fn()",
             "a/b.py",
             5,
-            print,
         ):
             self.assertRefused("app", value, Settings, app=value)
             self.assertRefused("hooks", value, Settings, hooks=value)
@@ -501,3 +503,69 @@ class BoundsTests(SynchronousTestCase):
         ):
             error = self.assertRaises(ConfigurationError, fromText, {name: value})
             self.assertIn(f"{name} is ", str(error))
+
+
+class ArgumentTests(SynchronousTestCase):
+    """The types of the keyword arguments, against the table."""
+
+    #: The arguments that take more forms than the field has, after ``Settings`` has read them.
+    WIDER = {"frontend", "backend", "app", "dequeue", "allow", "deny"}
+
+    def test_settings(self) -> None:
+        """Each setting but the hooks is a typed argument, of the field's own type unless it takes more forms."""
+        fields, arguments = get_type_hints(Settings), get_type_hints(SettingsArguments)
+        self.assertEqual(arguments.keys(), fields.keys() - {"hooks"})
+        self.assertEqual({name for name in arguments if arguments[name] != fields[name]}, self.WIDER)
+
+    def test_changes(self) -> None:
+        """What can change at run time is typed: all of the pool's limits, the log's level, the dequeue callable."""
+        changes = get_type_hints(LimitChanges)
+        expected = {
+            **get_type_hints(PoolLimits),
+            "workers": int,
+            **{name: get_type_hints(SettingsArguments)[name] for name in ("dequeue", "logLevel")},
+        }
+        self.assertEqual(changes, expected)
+
+
+class CallableTests(Refusals):
+    """An app or a dequeue callable given as an object."""
+
+    def nested(self) -> None:
+        """Serve as a method, which a class defines."""
+
+    def test_importable(self) -> None:
+        """A function or class that a module defines becomes its import path."""
+        arguments: dict[str, Any] = {"app": echo}
+        self.assertEqual(Settings(**arguments).app, "pirate.echo:echo")
+        arguments = {"dequeue": CallableTests, "limits": PoolLimits(checkForDequeue=1)}
+        self.assertEqual(Settings(**arguments).dequeue, f"{__name__}:CallableTests")
+        arguments = {"app": CallableTests.nested}
+        self.assertEqual(Settings(**arguments).app, f"{__name__}:CallableTests.nested")
+
+    def test_notImportable(self) -> None:
+        """Anything that a worker could not import under a name is refused in one line."""
+
+        def local() -> None:
+            """Serve as a function that no module defines."""
+
+        shadow = partial(echo)
+        fake = FunctionType(echo.__code__, {}, "echo")
+        fake.__module__ = echo.__module__
+        for target in (local, lambda request: request, self.nested, shadow, fake, b"".join):
+            error = self.assertRaises(ConfigurationError, Settings, app=target)
+            self.assertIn("app is ", str(error))
+            self.assertIn("must be an import path, or a function or class that a module defines by name", str(error))
+
+    def test_main(self) -> None:
+        """A function of the main program is refused, and the line says what to do."""
+
+        def app() -> None:
+            """Serve as a function of the main program."""
+
+        app.__module__, app.__qualname__ = "__main__", "app"
+        error = self.assertRaises(ConfigurationError, Settings, dequeue=app)
+        self.assertEqual(
+            str(error),
+            "dequeue is app, which the main program defines, but workers cannot import that: move it to a module",
+        )
