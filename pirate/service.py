@@ -226,7 +226,7 @@ class JobServer(Service):
         self.settings = replace(self.settings, limits=limits, **others)
         if self._run is not None:
             self._run.pool.limits = self.settings.limits
-            self._run.supervisor.job["dequeue"] = self.settings.dequeue
+            self._run.supervisor.job.dequeue = self.settings.dequeue
             self._ask()
 
     def grow(self) -> None:

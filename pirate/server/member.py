@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from pirate.pool.child import Child, ChildKind
 from pirate.server.process import WorkerProcess
 from pirate.wire.backend import Status
+from pirate.wire.job import Job
 
 
 class Rejection(StrEnum):
@@ -54,20 +55,19 @@ class Member:
         self.stopCall: IDelayedCall | None = None
         self.reapCall: IDelayedCall | None = None
 
-    def spawn(self, reactor: Any, job: dict[str, Any], introduce: Callable[[bytes], dict[str, str]]) -> None:
+    def spawn(self, reactor: Any, job: Job, introduce: Callable[[bytes], dict[str, str]]) -> None:
         """
         Start the process, and give it its job.
 
-        :param job: what every worker is told, but for its identity, token and keys.
+        :param job: the job of all workers.
         :param introduce: gives the keys for an identity.
         :raise OSError: if the system refuses.
         """
         self.process.spawn(reactor)
         self.identity = f"child_{self.process.pid}_{secrets.token_hex(8)}".encode()
-        dequeue = job["dequeue"] if self.child.kind is ChildKind.DEQUEUE else None
         self.keys = introduce(self.identity)
-        own = {"identity": self.identity.decode(), "token": self.token, "dequeue": dequeue, "curve": self.keys}
-        self.process.begin({**job, **own})
+        dequeue = self.child.kind is ChildKind.DEQUEUE
+        self.process.begin(job.forChild(self.identity, self.token, self.keys, dequeue=dequeue))
 
     def rejection(self, status: Status, address: str | None) -> Rejection | None:
         """

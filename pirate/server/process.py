@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ from twisted.python.failure import Failure
 from pirate.errors import ConfigurationError, ExitCode
 from pirate.pool.child import ChildExit
 from pirate.server.output import Output, OutputLog
+from pirate.wire.job import Job
 from pirate.worker.startup import FROM_TERMINAL
 
 #: Seconds that the streams of an ended process stay open for those who inherited them.
@@ -68,15 +68,9 @@ class WorkerProcess(ProcessProtocol):
         self.pid = self.transport.pid
         self._output.begin(self.pid, self.transport)
 
-    def begin(self, job: dict[str, Any]) -> None:
-        """
-        Give the process its job.
-
-        :param job: what ``pirate.worker.worker.WorkerRecord`` is to do.
-        """
-        self.transport.write(
-            json.dumps({**job, "parent": os.getpid(), "pythonpath": os.environ.get("PYTHONPATH")}).encode() + b"\n"
-        )
+    def begin(self, job: Job) -> None:
+        """Give the process its job."""
+        self.transport.write(job.encode())
 
     def signal(self, name: str) -> None:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pirate.settings.endpoints import hostOf, portOf
 from pirate.settings.settings import Settings
 from pirate.twistd.descriptors import openFiles, sharePlaces
 from pirate.wire.frontend import NativeRequest, Request
+from pirate.wire.job import Job
 from pirate.wire.words import Code, Condition
 
 #: Why requests are given up without a word in this log: the worker's says it, or the client wanted it so.
@@ -247,30 +249,32 @@ class RunningServer:
         healthy = (ours > 0 or onDemand) and not self.pool.isFailing(self._reactor.seconds())
         return Condition.READY if healthy else Condition.NO_WORKERS
 
-    def _job(self, backend: str, name: str) -> dict[str, Any]:
+    def _job(self, backend: str, name: str) -> Job:
         """
-        What every worker is told.
+        Make the job of all workers.
 
-        :param backend: where it connects.
-        :param name: what its title calls that.
+        :param backend: the endpoint that they connect to.
+        :param name: what the titles of their processes call it.
         """
-        peerLimits = self._settings.peerLimits
-        return {
-            "backend": backend,
-            "max_frame": int(peerLimits.maxMessageSize * _MIB),
-            "max_frames": peerLimits.maxMessageFrames,
-            "max_total": int(peerLimits.maxMessageTotal * _MIB),
-            "app": self._settings.app,
-            "dequeue": self._settings.dequeue,
-            "prefetch": self._settings.prefetch,
-            "concurrency": self._settings.concurrency,
-            "threads": self._settings.threads,
-            "loop": self._settings.loop,
-            "soft_timeout": self._settings.policy.jobSoftTimeout,
-            "path": self._importPath,
-            "title": f"zmq worker {name}",
-            "traceback": self._settings.logLevel > DETAIL,
-        }
+        settings, peerLimits = self._settings, self._settings.peerLimits
+        return Job(
+            backend=backend,
+            app=settings.app,
+            dequeue=settings.dequeue,
+            prefetch=settings.prefetch,
+            concurrency=settings.concurrency,
+            threads=settings.threads,
+            loop=settings.loop,
+            softTimeout=settings.policy.jobSoftTimeout,
+            maxFrame=int(peerLimits.maxMessageSize * _MIB),
+            maxFrames=peerLimits.maxMessageFrames,
+            maxTotal=int(peerLimits.maxMessageTotal * _MIB),
+            importPath=self._importPath,
+            pythonPath=os.environ.get("PYTHONPATH"),
+            parent=os.getpid(),
+            title=f"zmq worker {name}",
+            showTraceback=settings.logLevel > DETAIL,
+        )
 
     def _close(self) -> Deferred[None]:
         self._setTimer(float("inf"))

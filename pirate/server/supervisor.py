@@ -30,6 +30,7 @@ from pirate.server.member import Member, Rejection
 from pirate.server.output import OutputLog
 from pirate.server.process import WorkerProcess, isStopped, residentMemory, sweep
 from pirate.wire.backend import Status
+from pirate.wire.job import Job
 from pirate.wire.words import DEQUEUE, EXITING, HEARTBEAT, WAITING
 
 #: Times that the start of a process is tried when there are no file descriptors left, and seconds between two.
@@ -48,7 +49,7 @@ class Supervisor:
 
     :param reactor: the reactor.
     :param broker: who has to be told of workers that come and go.
-    :ivar job: what every worker is told, but for its identity and token.
+    :ivar job: the job of all workers, set before the first is spawned.
     :ivar identities: the routing ids of this server's own workers.
     :ivar introduce: called with a child's identity before it starts; gives the keys that the backend will ask it for.
     :ivar forget: called with these when it has ended.
@@ -67,7 +68,7 @@ class Supervisor:
         self._output = OutputLog(reactor, log)
         self._pool = pool
         self._broker = broker
-        self.job: dict[str, Any] = {}
+        self.job: Job
         self._members: dict[int, Member] = {}
         self._byIdentity: dict[bytes, Member] = {}
         self.identities: Container[bytes] = self._byIdentity.keys()

@@ -38,7 +38,7 @@ class StartTests(TestBedCase):
         """The app may be a function that workers can import."""
         server = self.serve(1, app=echo)
         self.assertEqual(server.settings.app, "pirate.echo:echo")
-        self.assertEqual([worker.job["app"] for worker in self.bed.workers], ["pirate.echo:echo"])
+        self.assertEqual([worker.job.app for worker in self.bed.workers], ["pirate.echo:echo"])
 
     def test_order(self) -> None:
         """The sockets are bound at once, by the privileged; no child is spawned before the reactor runs."""
@@ -171,7 +171,7 @@ class StartTests(TestBedCase):
         self.assertEqual((server.limits.minServers, server.limits.maxServers, len(server.workers)), (4, 4, 4))
         server.setLimits(dequeue="mod.clean", checkForDequeue=5, logLevel=4)
         self.settle(6, steps=60)
-        self.assertEqual([worker.job["dequeue"] for worker in self.bed.workers].count("mod.clean"), 1)
+        self.assertEqual([worker.job.dequeue for worker in self.bed.workers].count("mod.clean"), 1)
         self.assertEqual(server.settings.logLevel, 4)
         error = self.assertRaises(ConfigurationError, server.setLimits, frontend=1)
         self.assertIn("frontend", str(error))

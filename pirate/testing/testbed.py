@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from pirate.errors import LAST_WORDS
 from pirate.testing.fakeprocess import FakeProcess, ProcessReactor
 from pirate.testing.faketransport import MemoryRouter, MemoryTransport
 from pirate.wire.backend import Info, announcement
+from pirate.wire.job import Job
 from pirate.wire.words import ERROR, EXITING, RETIRE, WAITING, Code
 
 
@@ -18,7 +18,7 @@ class FakeWorker:
     A worker's side of the wire.  It announces itself, answers requests with their own frames, leaves when asked.
 
     :param router: gives the ROUTER that is bound to an endpoint.
-    :ivar job: what it was told; empty until then.
+    :ivar job: what it was told; which raises ``RuntimeError`` until then.
     :ivar held: the requests that it has not answered, oldest first: the broker's id, and all frames behind it.
     :ivar announcing: whether it announces itself without being told to.
     :ivar answering: the same for answers.
@@ -31,14 +31,21 @@ class FakeWorker:
         self.process = process
         process.written = self._told
         process.terminated = self._retire
-        self.job: dict[str, Any] = {}
+        self._job: Job | None = None
         self.held: list[list[bytes]] = []
         self.announcing = self.answering = True
 
     @property
+    def job(self) -> Job:
+        """The job that its parent has given it."""
+        if self._job is None:
+            raise RuntimeError("this worker has not been given its job")
+        return self._job
+
+    @property
     def identity(self) -> bytes:
         """Its routing id."""
-        return bytes(self.job["identity"], "ascii")
+        return self.job.identity.encode("ascii")
 
     def announce(self, word: bytes = WAITING, **info: Any) -> None:
         """
@@ -46,7 +53,7 @@ class FakeWorker:
 
         :param info: fields of :class:`~pirate.wire.backend.Info` that are not as they should be.
         """
-        told = {"pid": self.process.pid, "token": self.job["token"], **info}
+        told = {"pid": self.process.pid, "token": self.job.token, **info}
         self.say(word, announcement(Info(**told)))
 
     def say(self, *frames: bytes) -> None:
@@ -78,8 +85,8 @@ class FakeWorker:
         self.process.ends(code)
 
     def _told(self, data: bytes) -> None:
-        self.job = json.loads(self.process.stdin)
-        self._backend = self._router(self.job["backend"])
+        self._job = Job.decode(self.process.stdin)
+        self._backend = self._router(self.job.backend)
         self._backend.connect(self.identity, self._received)
         if self.announcing:
             self.announce()
@@ -100,7 +107,7 @@ class FakeWorker:
 
     def _leaveIfDone(self) -> None:
         if self._leaving and not self.held:
-            if self.job:
+            if self._job is not None:
                 self.say(EXITING)
             self.process.endsSoon()
 

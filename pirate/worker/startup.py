@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 from contextlib import suppress
 from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pirate.errors import LAST_WORDS, ExitCode
+from pirate.wire.job import Job
 
 #: What a terminal sends to all processes that run in it: it is the server that decides.
 FROM_TERMINAL = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -127,27 +127,26 @@ def _closeConnections(address: str | bytes | tuple[str, int]) -> None:
                 os.close(int(name))
 
 
-def readJob() -> dict[str, Any]:
-    """The job: the first line of the standard input, and not a byte more."""
+def readJob() -> Job:
+    """Read the job, the first line of the standard input, and not a byte more."""
     line = bytearray()
     while not line.endswith(b"\n"):
         chunk = os.read(0, 1 << 16)
         if not chunk:
             os._exit(ExitCode.CLEAN)
         line += chunk
-    job: dict[str, Any] = json.loads(line)
-    return job
+    return Job.decode(bytes(line))
 
 
-def settle(job: dict[str, Any]) -> None:
+def settle(job: Job) -> None:
     """Make this process what its parent expects: paths, environment, signals, streams, title."""
-    sys.path[:] = job["path"]
+    sys.path[:] = job.importPath
     # Before the environment is touched: setproctitle finds its room by walking back from the first variable.
-    setTitle(job["title"])
-    if job["pythonpath"] is None:
+    setTitle(job.title)
+    if job.pythonPath is None:
         os.environ.pop("PYTHONPATH", None)
     else:
-        os.environ["PYTHONPATH"] = job["pythonpath"]
+        os.environ["PYTHONPATH"] = job.pythonPath
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 

@@ -21,6 +21,7 @@ import zmq
 
 from pirate.errors import ConfigurationError, ExitCode
 from pirate.wire.backend import Info, announcement
+from pirate.wire.job import Job
 from pirate.wire.words import CANCEL, DEQUEUE, ERROR, EXITING, FIRST_ID, HEARTBEAT, RETIRE, WAITING, Code
 from pirate.worker.app import App, isAsync, prepare
 from pirate.worker.credit import Credit
@@ -52,42 +53,37 @@ class Worker(Execution):
     """
     One worker: its socket, and the loop that answers requests.
 
-    :param job: what the parent has sent:  ``backend`` (endpoint), ``identity``, ``token``, ``app`` or ``dequeue``
-        (import paths), ``curve`` (the keys ``server``, ``public`` and ``secret``; empty: none), ``prefetch`` (the
-        credit, or ``None`` to measure it), ``concurrency``, ``threads`` and ``loop`` (how to run several requests at
-        once), ``path`` and ``pythonpath`` (where to find modules), ``soft_timeout`` (seconds; 0: none), ``max_frame``,
-        ``max_frames`` and ``max_total`` (of an answer: bytes of each frame, frames, bytes of all), ``title``, and
-        ``traceback`` (whether to show it if the app cannot be loaded).
+    :param job: what its parent has sent.
     """
 
-    def __init__(self, job: dict[str, Any]) -> None:
-        super().__init__(job["soft_timeout"], Credit() if job["prefetch"] is None else None)
+    def __init__(self, job: Job) -> None:
+        super().__init__(job.softTimeout, Credit() if job.prefetch is None else None)
         self._job = job
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = LINGER_MS
-        self._socket.identity = job["identity"].encode()
-        self._socket.ipv6 = "[" in job["backend"]
-        keys = job.get("curve")
+        self._socket.identity = job.identity.encode()
+        self._socket.ipv6 = "[" in job.backend
+        keys = job.keys
         if keys:
             self._socket.curve_serverkey = keys["server"].encode()
             self._socket.curve_publickey = keys["public"].encode()
             self._socket.curve_secretkey = keys["secret"].encode()
-        self._socket.connect(job["backend"])
+        self._socket.connect(job.backend)
         plain: Any = super(zmq.Socket, self._socket)
         self._receive, self._send = plain.recv, plain.send
         self._wantsContext = False
         self._get = plain.get
         self._waiting: deque[list[bytes]] = deque()
-        self._looksAhead = job["prefetch"] not in (None, 1)
+        self._looksAhead = job.prefetch not in (None, 1)
         self._busy = True
         self._leaving = False
 
     def run(self) -> None:
         """Do what the job says, then leave."""
         try:
-            if self._job.get("dequeue"):
-                self._dequeue()
+            if self._job.dequeue is not None:
+                self._dequeue(self._job.dequeue)
             else:
                 self._serve()
             self._socket.send_multipart([b"", EXITING])
@@ -95,19 +91,19 @@ class Worker(Execution):
             self._socket.close()
             self._context.term()
 
-    def _dequeue(self) -> None:
-        call = _load(self._job["dequeue"], lambda target: target, self._job["traceback"])
+    def _dequeue(self, path: str) -> None:
+        call = _load(path, lambda target: target, self._job.showTraceback)
         self._announce(DEQUEUE, 1)
         call()
 
     def _serve(self) -> None:
         job = self._job
-        target, several = _load(job["app"], lambda target: (target, _several(job, target)), job["traceback"])
+        target, several = _load(job.app, lambda target: (target, _several(job, target)), job.showTraceback)
         if several is not None:
-            refuse = partial(_refuse, job["app"], loudly=job["traceback"])
+            refuse = partial(_refuse, job.app, loudly=job.showTraceback)
             several(ServeContext(target, self._socket, self._ready, refuse))
             return
-        app = _load(job["app"], prepare, job["traceback"])
+        app = _load(job.app, prepare, job.showTraceback)
         self._ready(app)
         try:
             self._answer(app)
@@ -116,15 +112,15 @@ class Worker(Execution):
 
     def _ready(self, app: App) -> None:
         self._wantsContext = app.wantsContext
-        app.limit(self._job["max_frame"], self._job["max_frames"], self._job["max_total"])
-        self._announce(WAITING, self._job["prefetch"] or max(self._job["concurrency"], self._job["threads"], 1))
+        app.limit(self._job.maxFrame, self._job.maxFrames, self._job.maxTotal)
+        self._announce(WAITING, self._job.prefetch or max(self._job.concurrency, self._job.threads, 1))
 
     def _announceCredit(self, credit: int) -> None:
         self._announce(WAITING, credit)
 
     def _announce(self, word: bytes, credit: int) -> None:
-        concurrency = max(self._job["concurrency"], self._job["threads"], 1)
-        info = Info(os.getpid(), self._job["token"], credit, self._wantsContext, concurrency=concurrency)
+        concurrency = max(self._job.concurrency, self._job.threads, 1)
+        info = Info(os.getpid(), self._job.token, credit, self._wantsContext, concurrency=concurrency)
         self._socket.send_multipart([b"", word, announcement(info)])
 
     def _answer(self, app: App) -> None:
@@ -235,33 +231,33 @@ def _refuse(path: str, error: BaseException, loudly: bool) -> NoReturn:
     fail(ExitCode.APP_NOT_LOADED, f"cannot load {path!r}: {describe(error)}{place(error)}")
 
 
-def _several(job: dict[str, Any], target: Any) -> Callable[[ServeContext], None] | None:
+def _several(job: Job, target: Any) -> Callable[[ServeContext], None] | None:
     """
     What runs several requests of an app at once, or waits for one; it is imported only if it is needed.
 
     :return: ``None`` if requests are to be executed one after the other, by this module.
     :raise ConfigurationError: if the app is not fit for what was asked for.
     """
-    awaited = job["loop"] != "auto" or isAsync(target)
-    if awaited and (job["prefetch"] or 1) > 1:
-        raise ConfigurationError(f"prefetch ({job['prefetch']}) is for plain functions: for this app say --concurrency")
-    if job["threads"]:
+    awaited = job.loop != "auto" or isAsync(target)
+    if awaited and (job.prefetch or 1) > 1:
+        raise ConfigurationError(f"prefetch ({job.prefetch}) is for plain functions: for this app say --concurrency")
+    if job.threads:
         if awaited:
-            raise ConfigurationError(f"threads ({job['threads']}) are for plain functions: say --concurrency instead")
+            raise ConfigurationError(f"threads ({job.threads}) are for plain functions: say --concurrency instead")
         from pirate.worker.threads import run
 
-        return partial(run, threads=job["threads"])
-    if job["loop"] == "twisted":
+        return partial(run, threads=job.threads)
+    if job.loop == "twisted":
         from pirate.worker.twistedrunner import run as runDeferreds
 
-        return partial(runDeferreds, softTimeout=job["soft_timeout"])
+        return partial(runDeferreds, softTimeout=job.softTimeout)
     if awaited:
         from pirate.worker.asynciorunner import run as runTasks
 
-        return partial(runTasks, softTimeout=job["soft_timeout"])
-    if job["concurrency"] > 1:
+        return partial(runTasks, softTimeout=job.softTimeout)
+    if job.concurrency > 1:
         raise ConfigurationError(
-            f"concurrency ({job['concurrency']}) needs an async app, and this is a plain function: say --threads "
+            f"concurrency ({job.concurrency}) needs an async app, and this is a plain function: say --threads "
             "instead, or --loop if it returns something to wait for"
         )
     return None
@@ -274,13 +270,13 @@ def main() -> NoReturn:
     faulthandler.enable()
     job = readJob()
     lifeline = endWithParent()
-    dieWithParent(job["parent"])
-    closeInForks(job["backend"])
+    dieWithParent(job.parent)
+    closeInForks(job.backend)
     settle(job)
     try:
         Worker(job).run()
     except zmq.ZMQError as error:
-        fail(ExitCode.BOOT_FAILED, f"cannot use {job['backend']}: {error}")
+        fail(ExitCode.BOOT_FAILED, f"cannot use {job.backend}: {error}")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.close(lifeline)
     sys.exit(ExitCode.CLEAN)

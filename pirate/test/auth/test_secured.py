@@ -78,7 +78,7 @@ class SecuredTests(KeyCase):
         """Each child has keys of its own in its job, which open the backend while it lives."""
         server = self.make()
         self.begin(server)
-        jobs = [worker.job["curve"] for worker in self.bed.workers]
+        jobs = [worker.job.keys for worker in self.bed.workers]
         self.assertEqual({job["server"] for job in jobs}, {loadPublic(self.secret).decode()})
         self.assertEqual(len({job["secret"] for job in jobs}), 2)
         for job in jobs:
@@ -92,5 +92,5 @@ class SecuredTests(KeyCase):
     def test_noKeys(self) -> None:
         """Without keys children have none, and neither door asks for anything."""
         self.begin(self.make(curveSecret=None, curveClients=None))
-        self.assertEqual([worker.job["curve"] for worker in self.bed.workers], [{}, {}])
+        self.assertEqual([worker.job.keys for worker in self.bed.workers], [{}, {}])
         self.assertEqual(list(map(bool, self.bed.transports[-1].policies)), [False, False])

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from pirate.server.logs import serverLog
 from pirate.server.output import OutputLog
 from pirate.server.process import STREAMS_GRACE, WorkerProcess, importPath
 from pirate.testing import FakeProcess, ProcessReactor
+from pirate.wire.job import Job
 
 
 class WorkerProcessCase(SynchronousTestCase):
@@ -149,15 +149,11 @@ class SpawnTests(WorkerProcessCase):
         self.assertEqual(self.process.environment, {"HOME": "/home/x", "PYTHONPATH": f"{home}:/a:/b"})
 
     def test_job(self) -> None:
-        """Its job is one line of JSON, and brings PYTHONPATH as it was, for its own children."""
-        for environment, expected in (({"PYTHONPATH": "/a"}, "/a"), ({}, None)):
-            self.patch(os, "environ", environment)
-            self.spawn()
-            self.worker.begin({"app": "mod.fn"})
-            self.assertEqual(self.process.stdin.count(b"\n"), 1)
-            self.assertTrue(self.process.stdin.endswith(b"\n"))
-            told = {"app": "mod.fn", "parent": os.getpid(), "pythonpath": expected}
-            self.assertEqual(json.loads(self.process.stdin), told)
+        """Its job is all that is written to its standard input."""
+        job = Job(backend="tcp://127.0.0.1:7001", app="mod.fn", importPath=[], parent=1, title="worker")
+        self.spawn()
+        self.worker.begin(job)
+        self.assertEqual(self.process.stdin, job.encode())
 
     def test_refused(self) -> None:
         """When the system refuses to start a process, the caller learns it."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from pirate.broker.deadlines import MOST
@@ -11,6 +12,7 @@ from pirate.service import ServerState
 from pirate.settings.limits import PoolLimits, RequestPolicy
 from pirate.test.support.testbed import TestBedCase
 from pirate.wire.frontend import header, parseHeader
+from pirate.wire.job import Job
 
 KEY = bytes(16)
 
@@ -296,7 +298,7 @@ class TimeTests(TestBedCase):
 class TellingTests(TestBedCase):
     """What workers are told, and what is told about the run."""
 
-    def job(self, **given: Any) -> dict[str, Any]:
+    def job(self, **given: Any) -> Job:
         """The job of a worker of a server with these settings."""
         self.serve(1, **given)
         return self.bed.workers[-1].job
@@ -304,26 +306,33 @@ class TellingTests(TestBedCase):
     def test_job(self) -> None:
         """A worker is told where to connect, who it is, what to run, where modules are, and its title."""
         job = self.job(app="mod.fn", backend=7001)
-        self.assertEqual((job["backend"], job["app"], job["dequeue"]), ("tcp://127.0.0.1:7001", "mod.fn", None))
-        self.assertRegex(job["identity"], rf"^child_{self.pids()[0]}_[0-9a-f]+$")
-        self.assertEqual(job["title"], "zmq worker 7001")
-        self.assertTrue(job["path"])
+        self.assertEqual((job.backend, job.app, job.dequeue), ("tcp://127.0.0.1:7001", "mod.fn", None))
+        self.assertRegex(job.identity, rf"^child_{self.pids()[0]}_[0-9a-f]+$")
+        self.assertEqual(job.title, "zmq worker 7001")
+        self.assertTrue(job.importPath)
 
     def test_secrets(self) -> None:
         """No two workers have the same token or identity."""
         self.serve(5)
-        for name in ("token", "identity"):
-            self.assertEqual(len({worker.job[name] for worker in self.bed.workers}), 5)
+        jobs = [worker.job for worker in self.bed.workers]
+        self.assertEqual((len({job.token for job in jobs}), len({job.identity for job in jobs})), (5, 5))
+
+    def test_environment(self) -> None:
+        """A worker is told its parent, and the parent's ``PYTHONPATH`` for its own children."""
+        for environment, expected in (({"PYTHONPATH": "/a"}, "/a"), ({}, None)):
+            self.patch(os, "environ", environment)
+            job = self.job(frontend="*", backend="*")
+            self.assertEqual((job.parent, job.pythonPath), (os.getpid(), expected))
 
     def test_ipcBackend(self) -> None:
         """Where there is a choice, workers connect through a UNIX socket."""
         job = self.job(backend=["*", "ipc:///tmp/b"])
-        self.assertEqual(job["backend"], "ipc:///tmp/b")
+        self.assertEqual(job.backend, "ipc:///tmp/b")
 
     def test_traceback(self) -> None:
         """The traceback of an app that cannot be loaded is for those who debug."""
-        self.assertFalse(self.job(frontend="*", backend="*")["traceback"])
-        self.assertTrue(self.job(frontend="*", backend="*", logLevel=4)["traceback"])
+        self.assertFalse(self.job(frontend="*", backend="*").showTraceback)
+        self.assertTrue(self.job(frontend="*", backend="*", logLevel=4).showTraceback)
 
     def test_context(self) -> None:
         """An app that wants to know more gets the client's address and the attempt; others get plain requests."""

@@ -444,8 +444,8 @@ class DequeueTests(TestBedCase):
         self.bed.announcing = False
         self.settle(10)
         _, dequeue = self.bed.workers
-        self.assertEqual(dequeue.job["dequeue"], "mod.dequeue")
-        self.assertIsNone(self.bed.workers[0].job["dequeue"])
+        self.assertEqual(dequeue.job.dequeue, "mod.dequeue")
+        self.assertIsNone(self.bed.workers[0].job.dequeue)
         dequeue.announce(DEQUEUE)
         self.settle()
         self.assertEqual(server.workers[dequeue.process.pid], "dequeue")
@@ -498,7 +498,7 @@ class TokenTests(TestBedCase):
         """Nobody can guess a worker's name, and claim it before; eight bytes of it are random."""
         self.server.grow()
         self.settle()
-        names = [each.job["identity"] for each in self.bed.workers]
+        names = [each.job.identity for each in self.bed.workers]
         guesses = [f"child_{each.process.pid}_" for each in self.bed.workers]
         found = [name.removeprefix(guess) for name, guess in zip(names, guesses, strict=True)]
         self.assertEqual([len(bytes.fromhex(each)) for each in found], [8, 8])
@@ -529,7 +529,7 @@ class TokenTests(TestBedCase):
         self.server.grow()
         self.settle()
         other = self.bed.workers[1]
-        self.worker.announce(token=other.job["token"])
+        self.worker.announce(token=other.job.token)
         self.settle()
         self.assertEqual(set(self.server.workers.values()), {"starting"})
 

@@ -18,6 +18,7 @@ import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.errors import LAST_WORDS, ConfigurationError, ExitCode
+from pirate.wire.job import Job
 from pirate.wire.words import CANCEL, RETIRE
 from pirate.worker import execution
 from pirate.worker.app import App, Context, isAsync, prepare, toFrames
@@ -271,20 +272,18 @@ class LoadTests(SynchronousTestCase):
         (self.root / "stowaway.py").write_text(text)
         importlib.invalidate_caches()
         self.addCleanup(sys.modules.pop, "stowaway", None)
-        told = {
+        told: dict[str, Any] = {
             "backend": "inproc://nobody",
             "identity": "child_1",
-            "token": "",
             "app": path,
             "prefetch": 1,
-            "concurrency": 1,
-            "threads": 0,
-            "loop": "auto",
-            "soft_timeout": 0,
+            "importPath": sys.path,
+            "parent": os.getppid(),
+            "title": "worker",
         }
         errors = io.StringIO()
         self.patch(sys, "stderr", errors)
-        self.assertRaises(Ended, Worker({"traceback": False, **told, **job}).run)
+        self.assertRaises(Ended, Worker(Job(**{**told, **job})).run)
         self.assertEqual(self.codes, [ExitCode.APP_NOT_LOADED])
         return errors.getvalue()
 
@@ -361,7 +360,7 @@ class LoadTests(SynchronousTestCase):
 
     def test_traceback(self) -> None:
         """Whoever debugs gets the traceback in front."""
-        written = self.load("1 / 0\n", traceback=True)
+        written = self.load("1 / 0\n", showTraceback=True)
         self.assertTrue(written.startswith("Traceback"))
         self.assertTrue(written.splitlines()[-1].startswith(LAST_WORDS))
 
