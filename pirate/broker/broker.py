@@ -11,11 +11,12 @@ The rules, beside those of :mod:`pirate.broker.dispatcher`:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from struct import Struct
 
 from pirate.broker.counters import Counters
-from pirate.broker.dispatcher import Dispatcher, Post, Send
+from pirate.broker.dispatcher import Dispatcher
+from pirate.broker.interfaces import BrokerEvents, Outgoing
 from pirate.broker.queues import WorkerRecord
 from pirate.broker.replies import Replies
 from pirate.broker.replycache import ReplyCache
@@ -36,45 +37,35 @@ class Broker(Dispatcher):
     """
     Requests in, answers out.
 
-    :param toClient: sends frames to a client.
-    :param post: the same, if it may be a little later; ``replies.countUndelivered`` is to be called if that fails.
-    :param toWorker: sends frames to a worker.
-    :param postToWorker: the same, a little later; ``missed`` is to be called, from nowhere within the broker, if that
-        fails.
+    :param outgoing: sends messages.
+    :param events: is told of what the server has to know.
     :param policy: what a request can count on.
     :param tellPlain: whether clients without a native header are told of errors.
     :param firstId: where the numbering of requests starts, up to 62 random bits: a worker that knew another broker
         then cannot answer to this one's ids by chance.
-    :ivar silent: called with the identity of a worker that has long not given a sign of life.
+    :param watchBusy: whether to report each change of a worker between idle and busy.
     """
 
     def __init__(
         self,
-        toClient: Send,
-        toWorker: Send,
-        postToWorker: Post,
+        outgoing: Outgoing,
+        events: BrokerEvents,
         policy: RequestPolicy,
         *,
-        post: Post | None = None,
         tellPlain: bool = False,
         firstId: int = 0,
+        watchBusy: bool = False,
     ) -> None:
         counters = Counters()
         memory = ReplyCache(policy.remember, policy.rememberEntries, int(policy.rememberMib * _MIB), counters)
-        replies = Replies(toClient, post or self._sendNow, counters, memory, tellPlain)
-        super().__init__(toWorker, postToWorker, policy, replies, counters)
-        self._toClient = toClient
+        replies = Replies(outgoing, events, counters, memory, tellPlain)
+        super().__init__(outgoing, events, policy, replies, counters, watchBusy)
         self._throttle = Throttle()
         self._crowding = 0
         self._most, self._mostBytes = policy.backlog, int(policy.backlogMib * _MIB)
         self._rejects = policy.backlogPolicy == "reject"
-        self.silent: Callable[[bytes], None] = lambda identity: None
         self._number = firstId | _ID_BIT
         self._refusal: str | None = None
-
-    def _sendNow(self, frames: list[bytes]) -> None:
-        if not self._toClient(frames):
-            self.replies.countUndelivered()
 
     # --- what there is
 
@@ -153,14 +144,14 @@ class Broker(Dispatcher):
         self._expire(self._deadlines.expired(self.now))
         for worker, request in self._deadlines.overtaken(self._workers.values(), self.now):
             self._fail(request, Code.EXPIRED, "its time was over before it was begun")
-            self._postToWorker([worker.identity, b"", CANCEL, request.id])
+            self._outgoing.postToWorker([worker.identity, b"", CANCEL, request.id])
         for worker, why in self._deadlines.overdue(self._workers.values(), self.now):
             self._stop(worker, why)
         for worker in self._deadlines.silent(self._workers.values(), self.now):
             if worker.probed is None:
                 worker.probed = list(worker.inFlight)
-                self._postToWorker([worker.identity, b"", HEARTBEAT])
-            self.silent(worker.identity)
+                self._outgoing.postToWorker([worker.identity, b"", HEARTBEAT])
+            self._events.workerSilent(worker.identity)
 
     def _expire(self, requests: Iterable[Request]) -> None:
         for request in requests:
@@ -172,7 +163,7 @@ class Broker(Dispatcher):
             if each.state is State.IN_FLIGHT:
                 self._fail(each, Code.TIMEOUT, why)
         self.workerGone(worker.identity, why, died=worker.concurrency > 1)
-        self.lost(worker.identity, why)
+        self._events.workerOverdue(worker.identity, why)
 
     # --- clients
 
@@ -270,7 +261,7 @@ class Broker(Dispatcher):
         holder = self._workers.get(request.holder) if request.state is State.IN_FLIGHT else None
         self._fail(request, Code.CANCELLED, "its client cancelled it")
         if holder is not None:
-            self._postToWorker([holder.identity, b"", CANCEL, request.id])
+            self._outgoing.postToWorker([holder.identity, b"", CANCEL, request.id])
             if self._policy.cancelKills and (holder.concurrency > 1 or next(iter(holder.inFlight)) == request.id):
                 self._scheduleKill(holder, request)
 

@@ -11,9 +11,10 @@ The rules, beside those of :mod:`pirate.broker.ledger`:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pirate.broker.counters import Counters
+from pirate.broker.interfaces import BrokerEvents, Outgoing
 from pirate.broker.ledger import Ledger
 from pirate.broker.queues import Service, Standing, WorkerRecord
 from pirate.broker.replies import Replies
@@ -22,39 +23,29 @@ from pirate.wire.backend import Info, requestFrames
 from pirate.wire.frontend import Request, State
 from pirate.wire.words import CANCEL, HEARTBEAT, RETIRE, Code, Frames
 
-#: Sends a message; false if its peer cannot be reached.
-Send = Callable[[list[bytes]], bool]
-#: The same, if it need not be known whether it can.
-Post = Callable[[list[bytes]], None]
-
 
 class Dispatcher(Ledger):
     """
     Gives workers what waits for them.
 
-    :param toWorker: sends frames to a worker at once.
-    :param postToWorker: the same, a little later; :meth:`missed` is to be called if that fails.
+    :param outgoing: sends messages to workers.
+    :param events: is told of workers that have to be stopped or replaced.
     :param policy: what a request can count on.
     :param replies: what clients are told.
-    :ivar lost: called with the identity of a worker that should be stopped, and why.
-    :ivar unreachable: called with the identity of a worker to which a message could not be sent; whether somebody will
-        tell of its end, :meth:`workerGone`, once its last answers have been read.
-    :ivar lifetimeHalved: called with the identity of a worker that has been given half of the requests that it had
-        left: at 500 left, 250, 125, and so on.
-    :ivar retired: called with the identity of a worker that is asked to leave because its lifetime is over.
     :ivar wantsContext: whether some worker's app has asked for the context of requests; ``None``: none has come yet.
     """
 
     def __init__(
-        self, toWorker: Send, postToWorker: Post, policy: RequestPolicy, replies: Replies, counters: Counters
+        self,
+        outgoing: Outgoing,
+        events: BrokerEvents,
+        policy: RequestPolicy,
+        replies: Replies,
+        counters: Counters,
+        watchBusy: bool,
     ) -> None:
-        super().__init__(policy, replies, counters)
-        self._toWorker = toWorker
-        self._postToWorker = postToWorker
-        self.lost: Callable[[bytes, str], None] = lambda identity, why: None
-        self.unreachable: Callable[[bytes], bool] = lambda identity: False
-        self.lifetimeHalved: Callable[[bytes], None] = lambda identity: None
-        self.retired: Callable[[bytes], None] = lambda identity: None
+        super().__init__(events, policy, replies, counters, watchBusy)
+        self._outgoing = outgoing
         self.wantsContext: bool | None = None
 
     # --- workers
@@ -107,7 +98,7 @@ class Dispatcher(Ledger):
     def retire(self, identity: bytes) -> None:
         """Give a worker no more requests, and ask it to leave after those that it holds."""
         if self.withhold(identity):
-            self._postToWorker([identity, b"", RETIRE])
+            self._outgoing.postToWorker([identity, b"", RETIRE])
 
     def retireAll(self) -> None:
         """The same for all that understand it: a plain worker does not."""
@@ -185,7 +176,7 @@ class Dispatcher(Ledger):
         refusal = self.replies.parted(request, body)
         if refusal:
             self._fail(request, Code.CANCELLED, refusal)
-            self._postToWorker([identity, b"", CANCEL, requestId])
+            self._outgoing.postToWorker([identity, b"", CANCEL, requestId])
 
     def failureReceived(self, identity: bytes, requestId: bytes, code: Code, message: str) -> Request | None:
         """
@@ -220,18 +211,18 @@ class Dispatcher(Ledger):
         frames = requestFrames(worker.identity, request, worker.wantsContext, self.now)
         # One who has nothing to do does not wait for others to get theirs.
         if inFlight:
-            self._postToWorker(frames)
+            self._outgoing.postToWorker(frames)
             if request.deadline < self._deadlines.look:
                 self._deadlines.note(request.deadline)
-        elif not self._toWorker(frames):
+        elif not self._outgoing.toWorker(frames):
             self._outOfReach(worker)
             return False
         if not inFlight:
             self._busy += 1
             worker.began = worker.heard = self.now
             self._deadlines.began(self.now)
-            if self.watch is not None:
-                self.watch(worker.identity, True)
+            if self._watchBusy:
+                self._events.workerBusyChanged(worker.identity, True)
         if worker.concurrency > 1:
             request.since = self.now
         if request.alone and self._isolates(worker, request):
@@ -250,13 +241,13 @@ class Dispatcher(Ledger):
         """A worker has been given half of what it had left, or all of it."""
         if worker.lifetime:
             worker.half = worker.lifetime // 2
-            self.lifetimeHalved(worker.identity)
+            self._events.lifetimeHalved(worker.identity)
         else:
             self.retire(worker.identity)
-            self.retired(worker.identity)
+            self._events.lifetimeOver(worker.identity)
 
     def _outOfReach(self, worker: WorkerRecord) -> None:
-        if self.unreachable(worker.identity):
+        if self._events.workerUnreachable(worker.identity):
             self.withhold(worker.identity)
         else:
             self.workerGone(worker.identity, "being out of reach")

@@ -14,10 +14,11 @@ The rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable
 
 from pirate.broker.counters import Counters
 from pirate.broker.deadlines import NEVER, Deadlines
+from pirate.broker.interfaces import BrokerEvents
 from pirate.broker.queues import Service, Services, WorkerRecord
 from pirate.broker.replies import Replies
 from pirate.settings.limits import RequestPolicy
@@ -34,15 +35,17 @@ class Ledger:
     :param policy: what a request can count on.
     :param replies: what clients are told.
     :ivar now: the time in seconds, on any clock that does not go back.
-    :ivar watch: called with a worker's identity and whether it is busy, at each change, if anybody wants to know.
     """
 
-    def __init__(self, policy: RequestPolicy, replies: Replies, counters: Counters) -> None:
+    def __init__(
+        self, events: BrokerEvents, policy: RequestPolicy, replies: Replies, counters: Counters, watchBusy: bool
+    ) -> None:
+        self._events = events
+        self._watchBusy = watchBusy
         self._policy = policy
         self.replies = replies
         self.counters = counters
         self.now = 0.0
-        self.watch: Callable[[bytes, bool], None] | None = None
         self._workers: dict[bytes, WorkerRecord] = {}
         self._services = Services(
             max(int(policy.backlog * policy.clientShare), 1), int(policy.backlogMib * _MIB * policy.clientShare)
@@ -134,8 +137,8 @@ class Ledger:
         worker.capacity = worker.credit
         worker.killAt = NEVER
         self._busy -= 1
-        if self.watch is not None:
-            self.watch(worker.identity, False)
+        if self._watchBusy:
+            self._events.workerBusyChanged(worker.identity, False)
 
     def _emptyUnanswered(self, worker: WorkerRecord) -> None:
         """A plain worker asks for the next request: if it has not answered the last one, it will not do so any more."""

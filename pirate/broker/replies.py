@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pirate.broker.counters import Counters
+from pirate.broker.interfaces import BrokerEvents, Outgoing
 from pirate.broker.replycache import Outcome, ReplyCache
 from pirate.wire.frontend import NativeRequest, Request
 from pirate.wire.words import Code, Frames
@@ -21,29 +20,25 @@ class Replies:
     """
     Tells clients how their requests ended.
 
-    :param toClient: sends frames to a client at once; false if it cannot be reached.
-    :param post: sends frames to a client a little later; :meth:`countUndelivered` is to be called if that fails.
+    :param outgoing: sends messages to clients.
+    :param events: is told of requests that fail and of replies that are not delivered.
     :param tellPlain: whether clients without a native header are told of errors.
-    :ivar failed: called with each request that was given up, the code and the message.
-    :ivar undelivered: called for each answer whose client had gone, or did not take it.
     """
 
     def __init__(
         self,
-        toClient: Callable[[list[bytes]], bool],
-        post: Callable[[list[bytes]], None],
+        outgoing: Outgoing,
+        events: BrokerEvents,
         counters: Counters,
         memory: ReplyCache,
         tellPlain: bool,
     ) -> None:
-        self._toClient = toClient
-        self._post = post
+        self._outgoing = outgoing
+        self._events = events
         self._counters = counters
         self._cache = memory
         self._tellPlain = tellPlain
         self._open: dict[bytes, NativeRequest] = {}
-        self.failed: Callable[[Request, Code, str], None] = lambda request, code, message: None
-        self.undelivered: Callable[[], None] = lambda: None
 
     def opened(self, request: NativeRequest) -> None:
         """A native request has been accepted."""
@@ -96,14 +91,14 @@ class Replies:
         """The app has answered."""
         self._counters.replied += 1
         if not request.key and not request.parts:
-            self._post(request.reply(body))
+            self._outgoing.postToClient(request.reply(body))
         else:
             self._close(request, Outcome(body, parts=request.parts or (), attempts=request.attempts), now)
 
     def gaveUp(self, request: Request, code: Code, message: str, now: float) -> None:
         """There will be no answer."""
         self._counters.failed[code] = self._counters.failed.get(code, 0) + 1
-        self.failed(request, code, message)
+        self._events.requestFailed(request, code, message)
         self._close(request, Outcome(None, code, message, request.parts or (), request.attempts), now)
 
     def parted(self, request: Request, body: Frames) -> str:
@@ -132,7 +127,7 @@ class Replies:
 
     def refuse(self, request: NativeRequest, code: Code, message: str) -> None:
         """Tell a client something that ends no request."""
-        self._post(request.error(code, message, False))
+        self._outgoing.postToClient(request.error(code, message, False))
 
     def _close(self, request: Request, outcome: Outcome, now: float) -> None:
         self._tell(request, outcome, fresh=True)
@@ -153,16 +148,16 @@ class Replies:
             request.attempts = outcome.attempts
             told = request.error(outcome.code, outcome.message, self._tellPlain)
             if told is not None:
-                self._post(told)
+                self._outgoing.postToClient(told)
         elif request.partial:
             for part in () if fresh else outcome.parts:
-                self._post(request.part(part))
-            self._post(request.reply(outcome.body or (b"",)))
+                self._outgoing.postToClient(request.part(part))
+            self._outgoing.postToClient(request.reply(outcome.body or (b"",)))
         else:
-            self._post(request.reply(outcome.whole()))
+            self._outgoing.postToClient(request.reply(outcome.whole()))
 
     def _send(self, frames: list[bytes]) -> bool:
-        if self._toClient(frames):
+        if self._outgoing.toClient(frames):
             return True
         self.countUndelivered()
         return False
@@ -170,7 +165,7 @@ class Replies:
     def countUndelivered(self) -> None:
         """A client was not there, or did not take what it was sent."""
         self._counters.undeliverable += 1
-        self.undelivered()
+        self._events.replyUndelivered()
 
 
 def _joined(request: Request) -> list[NativeRequest]:

@@ -1,22 +1,25 @@
-"""Between the wire and the broker: what each message means, and whether its sender may say so."""
+"""The protocol between the sockets and the broker: parse each message, check its sender, and act on it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 import pirate
 from pirate.broker.broker import Broker
 from pirate.broker.gate import RequestFilter
+from pirate.broker.interfaces import Outgoing
+from pirate.pool.pool import Mode, Pool
 from pirate.server.connections import WorkerConnections
 from pirate.server.errorlog import ErrorLog
-from pirate.server.logs import RateLimitedLog
+from pirate.server.logs import RateLimitedLog, ServerLog
 from pirate.server.member import Rejection
 from pirate.server.pending import Sender, Waiting
 from pirate.server.supervisor import Supervisor
+from pirate.settings.settings import Settings
+from pirate.twistd.descriptors import Places
 from pirate.wire.backend import Failure, Part, Reply, Status, parseWorkerMessage
 from pirate.wire.foreign import FOREIGN, MAJORDOMO, recognize
 from pirate.wire.frontend import NativeRequest, Request, State, parseRequest
@@ -30,50 +33,80 @@ TOO_MUCH = {
 }
 #: What a client is told that has connected to the workers' socket.
 WRONG_SOCKET = "this is the backend: a client is calling the backend, where workers connect; call the frontend"
+#: Seconds without a turn that was due after which this process must have been stopped itself, and for which it reads
+#: then before any worker counts as late: ZeroMQ's thread, which was stopped too, has to fetch what has come.
+STOOD_STILL, CATCH_UP = 1.0, 0.1
 #: The codes of a worker's errors that are the app's own.
 _OF_THE_APP = frozenset({Code.APP_ERROR, Code.TIMEOUT})
 
 
+class ProtocolTransport(Outgoing, Protocol):
+    """The part of a transport that the protocol uses."""
+
+    def workerSender(self) -> Sender:
+        """Return the sender of the worker's message that is being read."""
+
+    def wake(self) -> None:
+        """Schedule a turn."""
+
+
+class ProtocolEvents(Protocol):
+    """What the protocol asks of the server, and reports to it."""
+
+    def condition(self) -> dict[str, Any]:
+        """Return the server's state for the reply to a ping."""
+
+    def turnEnded(self) -> None:
+        """Look at the pool: requests wait, too few workers are idle, or the server is stopping."""
+
+
 class BrokerProtocol:
     """
-    Takes each message to the broker, once it has been understood.
+    Receives what the transport reads, and takes each message to the broker once it has been understood.
 
-    :param broker: who gets it.
-    :param supervisor: who knows which workers are ours.
-    :param toClient: sends frames to a client.
-    :param toWorker: sends frames to a peer of the backend.
-    :param workerSender: gives what is known of who sent the message from the backend that is being read.
-    :param externalWorkers: whether workers that are not ours are admitted.
-    :param condition: how the server is, for the answer to a ping.
+    It implements :class:`~pirate.transport.sockets.TransportOwner`.
+
+    :param broker: receives the requests and the replies.
+    :param supervisor: knows which workers are children of this server.
+    :param pool: tells how many workers should be idle.
+    :param transport: sends messages.
+    :param events: the server.
+    :param places: how many connections there may be.
     :param connections: is told which worker speaks on which.
-    :param requestFilter: whether a client may ask what it asks; ``None``: it may.
+    :param requestFilter: decides whether a client may send a request; ``None``: every client may.
     :ivar waiting: the clients whose requests wait.
     """
 
     def __init__(
         self,
         clock: IReactorTime,
-        log: Logger,
+        log: ServerLog,
+        settings: Settings,
         broker: Broker,
         supervisor: Supervisor,
-        toClient: Callable[[list[bytes]], bool],
-        toWorker: Callable[[list[bytes]], bool],
-        workerSender: Callable[[], Sender],
-        externalWorkers: bool,
-        condition: Callable[[], dict[str, Any]],
+        pool: Pool,
+        transport: ProtocolTransport,
+        events: ProtocolEvents,
+        places: Places,
         connections: WorkerConnections,
-        requestFilter: RequestFilter | None = None,
+        requestFilter: RequestFilter | None,
     ) -> None:
+        self._clock = clock
         self._broker = broker
         self._supervisor = supervisor
-        self._toClient = toClient
-        self._toWorker = toWorker
-        self._workerSender = workerSender
-        self._externalWorkers = externalWorkers
-        self._condition = condition
+        self._pool = pool
+        self._transport = transport
+        self._events = events
+        self._externalWorkers = settings.externalWorkers
         self._connections = connections
         self._filter = requestFilter
+        self._timer: IDelayedCall | None = None
+        self._due = float("inf")
+        self._patience = float("-inf")
+        self.peerLimits = settings.peerLimits
+        self.places = places
         self.waiting = Waiting(broker.withdraw)
+        self.heldBack = self.waiting.heldBack
         self._errors = ErrorLog(clock, log)
         self._atFrontend = RateLimitedLog(clock, log, "messages dropped at the frontend")
         self._atBackend = RateLimitedLog(clock, log, "messages dropped at the backend")
@@ -91,7 +124,8 @@ class BrokerProtocol:
         return dict(self._atFrontend.counts + self._atBackend.counts)
 
     def stop(self) -> None:
-        """Log what has been counted and not logged yet: there will be nothing more."""
+        """Stop the timer, and log what has been counted and not logged yet."""
+        self._setTimer(float("inf"))
         for each in (self._errors, self._atFrontend, self._atBackend, self._foreign):
             each.stop()
 
@@ -128,20 +162,98 @@ class BrokerProtocol:
         elif request is not None:
             self._dropAtFrontend(recognize(frames) or request.reason, sender)
             if request.reply is not None:
-                self._toClient(request.reply)
+                self._transport.toClient(request.reply)
 
     def clientRevoked(self, frames: list[bytes]) -> None:
         """A message has come from a client whose key has been removed since it connected."""
         self._atFrontend.count("key-removed")
         request = parseRequest(frames)
         if isinstance(request, NativeRequest):
-            self._toClient(request.error(Code.DENIED, "its key has been removed"))
+            self._transport.toClient(request.error(Code.DENIED, "its key has been removed"))
 
     def clientGone(self, connection: int) -> None:
-        """A client's connection has been closed."""
+        """Withdraw the requests of a client whose connection has been closed."""
         self.waiting.gone(connection)
         if self._filter is not None:
             self._filter.gone(connection)
+        # The server may have nothing to do any more, or many requests to withdraw.
+        self._transport.wake()
+
+    def isChild(self, pid: int) -> bool:
+        """Tell whether a process is a worker of this server."""
+        return self._supervisor.isChild(pid)
+
+    def workerDisconnected(self, connection: int) -> None:
+        """Note that a connection of the backend has been closed."""
+        self._connections.closed(connection)
+
+    def undelivered(self) -> None:
+        """Count a message whose client is gone, or does not read."""
+        self._broker.replies.countUndelivered()
+
+    def missed(self, messages: Sequence[Sequence[bytes]]) -> None:
+        """Take back messages whose workers are gone, or do not read."""
+        self._broker.missed(messages)
+
+    # --- the turns of the transport
+
+    def turning(self) -> bool:
+        """
+        Note the time of a turn, which is that of all its messages.
+
+        :return: whether something is due.
+        """
+        broker = self._broker
+        now = self._clock.seconds()
+        late = now >= broker.due
+        if late and now - max(broker.due, broker.now) > STOOD_STILL:
+            self._patience = now + CATCH_UP
+        broker.now = now
+        return late
+
+    def wanted(self) -> bool:
+        """Tell whether the frontend should be read."""
+        return self._broker.wantsMore()
+
+    def mayLook(self) -> bool:
+        """Tell whether one more message of the frontend may be read although no requests are wanted."""
+        return self._broker.mayLook()
+
+    def untilLook(self) -> float | None:
+        """Return in how many seconds to ask :meth:`mayLook` again; ``None``: after the next event."""
+        return self._broker.untilLook()
+
+    def pressed(self) -> bool:
+        """Tell whether requests wait for workers."""
+        return self._broker.backlog > 0
+
+    def turned(self) -> None:
+        """Do what is due, and set the timer for what is due next."""
+        broker = self._broker
+        # Not before what has come is read: if this process stood still, there are replies that came in time.
+        due = broker.tick(broker.now) if broker.now >= self._patience else max(broker.due, self._patience)
+        if self.waiting.orphans:
+            self.waiting.withdraw()
+            due = broker.now
+        if broker.isShort(self._pool.limits.minSpareServers) or self._pool.mode is not Mode.RUNNING:
+            self._events.turnEnded()
+        if due != self._due:
+            self._setTimer(due)
+
+    def _setTimer(self, due: float) -> None:
+        """Schedule a turn for the time at which something is due."""
+        self._due = due
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        if due != float("inf"):
+            self._timer = self._clock.callLater(max(due - self._clock.seconds(), 0), self._takeTurn)
+
+    def _takeTurn(self) -> None:
+        self._due = float("inf")
+        self._transport.wake()
+
+    # --- messages
 
     def clientHungUp(self, connection: int) -> None:
         """A client has closed its connection, although what it has sent before has not all been read."""
@@ -157,11 +269,11 @@ class BrokerProtocol:
         self._dropAtFrontend(reason, sender)
         request = parseRequest(frames)
         if isinstance(request, NativeRequest):
-            self._toClient(request.error(Code.DENIED, TOO_MUCH[reason]))
+            self._transport.toClient(request.error(Code.DENIED, TOO_MUCH[reason]))
 
     def workerRefused(self, frames: list[bytes], reason: str) -> None:
         """The same of a worker: if it is an answer, that has failed."""
-        self._dropAtBackend(reason, self._workerSender())
+        self._dropAtBackend(reason, self._transport.workerSender())
         message = parseWorkerMessage(frames)
         if isinstance(message, (Reply, Part)):
             self._broker.failureReceived(
@@ -185,7 +297,9 @@ class BrokerProtocol:
             elif request.state is State.NEW:
                 self._sentAgain(request, sender)
         elif request.command == "ping":
-            self._toClient(request.pingReply({"server": "pirate", "version": pirate.__version__, **self._condition()}))
+            self._transport.toClient(
+                request.pingReply({"server": "pirate", "version": pirate.__version__, **self._events.condition()})
+            )
         else:
             self._broker.cancel(request)
 
@@ -219,7 +333,7 @@ class BrokerProtocol:
                 self._connections.announced(status.worker, own=True)
             return
         if rejection is not Rejection.STRANGER or not self._externalWorkers:
-            self._dropAtBackend(rejection.value, self._workerSender())
+            self._dropAtBackend(rejection.value, self._transport.workerSender())
         elif status.word == WAITING:
             self._connections.announced(status.worker, own=False)
             self._broker.workerReady(status.worker, status.info)
@@ -232,11 +346,11 @@ class BrokerProtocol:
 
     def _notOfWorker(self, frames: list[bytes], reason: str) -> None:
         """Drop a message from the backend that no worker would send; a native client is told where it is."""
-        sender = self._workerSender()
+        sender = self._transport.workerSender()
         foreign = recognize(frames)
         request = parseRequest(frames) if reason == "no-delimiter" else None
         if isinstance(request, NativeRequest):
-            self._toWorker(request.error(Code.MALFORMED, WRONG_SOCKET))
+            self._transport.toWorker(request.error(Code.MALFORMED, WRONG_SOCKET))
             foreign = "client-at-backend"
         elif not foreign and sender.asksOneByOne():
             foreign = "client-at-backend"

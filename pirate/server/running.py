@@ -10,7 +10,6 @@ from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 
 from pirate.auth.policy import AccessPolicy
 from pirate.broker.broker import Broker
@@ -33,9 +32,6 @@ from pirate.wire.words import Code, Condition
 _USUAL = frozenset({Code.APP_ERROR, Code.STOPPING, Code.CANCELLED})
 
 _MIB = 1 << 20
-#: Seconds without a turn that was due after which this process must have been stopped itself, and for which it reads
-#: then before anybody is late: ZeroMQ's thread, which was stopped too, has to fetch what has come.
-STOOD_STILL, CATCH_UP = 1.0, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,72 +80,43 @@ class RunningServer:
         self._life = life
         self._givenUp = RateLimitedLog(reactor, log, "requests given up")
         self._undelivered = RateLimitedLog(reactor, log, "answers not delivered")
-        self._broker = self._makeBroker()
+        self._broker = Broker(
+            transport,
+            self,
+            settings.policy,
+            tellPlain=settings.errorReply,
+            firstId=secrets.randbits(62),
+            watchBusy=watched,
+        )
         self.pool = Pool(settings.limits, Random())
-        self.supervisor = self._makeSupervisor(watched)
+        self.supervisor = self._makeSupervisor()
         self.places = sharePlaces(openFiles(), settings.limits, settings.peerLimits.maxConnections)
         connections = self._connections = WorkerConnections(reactor, self._broker, self.supervisor, transport)
         self.supervisor.ended = connections.ended
-        self.workerDisconnected = connections.closed
         requestFilter = makeRequestFilter(settings.peerLimits, allow)
         self._protocol = BrokerProtocol(
             reactor,
             log,
+            settings,
             self._broker,
             self.supervisor,
-            transport.toClient,
-            transport.toWorker,
-            transport.workerSender,
-            settings.externalWorkers,
-            self.condition,
+            self.pool,
+            transport,
+            self,
+            self.places,
             connections,
             requestFilter,
         )
-        self._look: Callable[[], None] = lambda: None
-        self._timer: IDelayedCall | None = None
-        self._due = float("inf")
-        self._patience = float("-inf")
-        self._serveTransport()
+        self._begun = False
+        transport.start(self._protocol)
 
-    def _makeBroker(self) -> Broker:
-        transport, settings = self._transport, self._settings
-        broker = Broker(
-            transport.toClient,
-            transport.toWorker,
-            transport.postToWorker,
-            settings.policy,
-            post=transport.post,
-            tellPlain=settings.errorReply,
-            firstId=secrets.randbits(62),
-        )
-        broker.replies.undelivered = self._noteUndelivered
-        broker.replies.failed = self._requestFailed
-        return broker
-
-    def _makeSupervisor(self, watched: bool) -> Supervisor:
+    def _makeSupervisor(self) -> Supervisor:
         supervisor = Supervisor(self._reactor, self._log, self.pool, self._broker)
         supervisor.cutOff = self._cutOff
         supervisor.watch = self._hook
         supervisor.introduce, supervisor.forget = self._guard.introduce, self._guard.forget
         supervisor.speaker = self._transport.speaker
-        if watched:
-            self._broker.watch = supervisor.busyChanged
         return supervisor
-
-    def _serveTransport(self) -> None:
-        """Be the transport's owner: most of what it asks for is done by the parts themselves, without a detour."""
-        self.peerLimits = self._settings.peerLimits
-        self.clientRefused = self._protocol.clientRefused
-        self.workerRefused = self._protocol.workerRefused
-        self.fromClient = self._protocol.fromClient
-        self.clientRevoked = self._protocol.clientRevoked
-        self.fromWorker = self._protocol.fromWorker
-        self.isChild = self.supervisor.isChild
-        self.missed = self._broker.missed
-        self.wanted = self._broker.wantsMore
-        self.heldBack, self.clientHungUp = self._protocol.waiting.heldBack, self._protocol.clientHungUp
-        self.mayLook, self.untilLook = self._broker.mayLook, self._broker.untilLook
-        self._transport.start(self)
 
     def bind(self) -> Endpoints:
         """
@@ -167,7 +134,7 @@ class RunningServer:
 
     def begin(self) -> None:
         """Start the workers."""
-        self._look = self._noteShortage
+        self._begun = True
         self.ask()
 
     def ask(self) -> None:
@@ -188,7 +155,6 @@ class RunningServer:
         self._transport.lastCall()
         self._broker.refuseRequests("the server is stopping")
         self.pool.drain(self._reactor.seconds(), grace)
-        self._look = self._noteQuiet
         gone = self.supervisor.whenGone()
         gone.addCallback(lambda ignored: self._close())
         self.ask()
@@ -277,70 +243,17 @@ class RunningServer:
         )
 
     def _close(self) -> Deferred[None]:
-        self._setTimer(float("inf"))
         self._connections.stop()
         for each in (self._protocol, self._givenUp, self._undelivered, self._guard.refused):
             each.stop()
         closed: Deferred[None] = self._transport.close()
         return closed
 
-    # --- the turns of the transport
-
-    def turning(self) -> bool:
-        """
-        A turn begins: it has one time for all its messages.
-
-        :return: whether something is due.
-        """
-        broker = self._broker
-        now: float = self._reactor.seconds()
-        late = now >= broker.due
-        if late and now - max(broker.due, broker.now) > STOOD_STILL:
-            self._patience = now + CATCH_UP
-        broker.now = now
-        return late
-
-    def pressed(self) -> bool:
-        """Whether requests wait for workers."""
-        return self._broker.backlog > 0
-
-    def undelivered(self) -> None:
-        """A client was not there, or did not take what it was sent."""
-        self._broker.replies.countUndelivered()
-
-    def clientGone(self, connection: int) -> None:
-        """A client's connection has been closed: the server may have nothing to do any more, or much to withdraw."""
-        self._protocol.clientGone(connection)
-        self._transport.wake()
-
-    def turned(self) -> None:
-        """A turn ends: is there something to be done, or something to be waited for?"""
-        broker, waiting = self._broker, self._protocol.waiting
-        # Not before what has come is read: if this process stood still, there are answers that came in time.
-        due = broker.tick(broker.now) if broker.now >= self._patience else max(broker.due, self._patience)
-        if waiting.orphans:
-            waiting.withdraw()
-            due = broker.now
-        self._look()
-        if due != self._due:
-            self._setTimer(due)
-
-    def _setTimer(self, due: float) -> None:
-        """Take a turn when the broker wants one."""
-        self._due = due
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
-        if due != float("inf"):
-            self._timer = self._reactor.callLater(max(due - self._reactor.seconds(), 0), self._takeTurn)
-
-    def _takeTurn(self) -> None:
-        self._due = float("inf")
-        self._transport.wake()
-
-    def _noteShortage(self) -> None:
-        """Is somebody missing?  The pool is asked only if it could do something about it."""
-        if self._broker.isShort(self.pool.limits.minSpareServers) and self.pool.mayGrow(self._reactor.seconds()):
+    def turnEnded(self) -> None:
+        """Ask the pool for workers if it could start some, or to let them go if the server has answered everything."""
+        if self.pool.mode is not Mode.RUNNING:
+            self._noteQuiet()
+        elif self._begun and self.pool.mayGrow(self._reactor.seconds()):
             self.ask()
 
     def _noteQuiet(self) -> None:
@@ -362,14 +275,42 @@ class RunningServer:
                 waiting=waiting,
             )
 
-    def _noteUndelivered(self) -> None:
+    # --- what the broker reports
+
+    def replyUndelivered(self) -> None:
+        """Log that a client is gone, or does not read."""
         self._undelivered.count("their client is gone, or does not take them")
 
-    def _requestFailed(self, request: Request, code: Code, message: str) -> None:
+    def requestFailed(self, request: Request, code: Code, message: str) -> None:
+        """Log that a request has been given up."""
         if code not in _USUAL:
             told = isinstance(request, NativeRequest) or self._settings.errorReply
             silence = "" if told else ", which its client, a plain one, was not told"
             self._givenUp.count(code.value, f"{message}{silence}")
+
+    def workerBusyChanged(self, identity: bytes, busy: bool) -> None:
+        """See :class:`~pirate.broker.interfaces.BrokerEvents`."""
+        self.supervisor.busyChanged(identity, busy)
+
+    def lifetimeHalved(self, identity: bytes) -> None:
+        """See :class:`~pirate.broker.interfaces.BrokerEvents`."""
+        self.supervisor.lifetimeHalved(identity)
+
+    def lifetimeOver(self, identity: bytes) -> None:
+        """See :class:`~pirate.broker.interfaces.BrokerEvents`."""
+        self.supervisor.lifetimeOver(identity)
+
+    def workerOverdue(self, identity: bytes, why: str) -> None:
+        """See :class:`~pirate.broker.interfaces.BrokerEvents`."""
+        self.supervisor.workerOverdue(identity, why)
+
+    def workerUnreachable(self, identity: bytes) -> bool:
+        """See :class:`~pirate.broker.interfaces.BrokerEvents`."""
+        return self.supervisor.workerUnreachable(identity)
+
+    def workerSilent(self, identity: bytes) -> None:
+        """See :class:`~pirate.broker.interfaces.BrokerEvents`."""
+        self.supervisor.workerSilent(identity)
 
 
 def _reachable(endpoint: str) -> str:

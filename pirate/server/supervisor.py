@@ -96,11 +96,6 @@ class Supervisor:
             Reloaded: lambda action: self.reloaded(action.error),
             GiveUp: lambda action: self.gaveUp(action.reason),
         }
-        broker.lifetimeHalved = self._lifetimeHalved
-        broker.retired = self._lifetimeOver
-        broker.lost = self._lost
-        broker.unreachable = self._unreachable
-        broker.silent = self._silent
 
     # --- asking
 
@@ -210,32 +205,36 @@ class Supervisor:
             self._reap(member, "leaving")
         self.ask()
 
-    def _lifetimeHalved(self, identity: bytes) -> None:
+    # --- what the broker reports
+
+    def lifetimeHalved(self, identity: bytes) -> None:
+        """Let the pool start a successor in time."""
         member = self._byIdentity.get(identity)
         if member is not None and self._pool.lifetimeHalved(member.child, self._reactor.seconds()):
             self._reactor.callLater(0, self.ask)
 
-    def _lifetimeOver(self, identity: bytes) -> None:
+    def lifetimeOver(self, identity: bytes) -> None:
+        """Count a worker as leaving, which the broker has asked to leave."""
         member = self._byIdentity.get(identity)
         if member is not None:
             self._pool.leaving(member.child, self._reactor.seconds())
             self._changed(member, member.child.state)
             self._reactor.callLater(0, self.ask)
 
-    def _lost(self, identity: bytes, why: str) -> None:
-        """The broker has done with a worker: stop it, and let it say what it was doing."""
+    def workerOverdue(self, identity: bytes, why: str) -> None:
+        """Stop a worker that the broker has removed, and let it log what it was doing."""
         member = self._byIdentity.get(identity)
         if member is not None:
             self._pool.abortChild(member.child, self._reactor.seconds(), why)
             self._changed(member, member.child.state)
             self._reactor.callLater(0, self.ask)
 
-    def _silent(self, identity: bytes) -> None:
-        """A worker gives no sign of life; one that has been stopped by a signal never will."""
+    def workerSilent(self, identity: bytes) -> None:
+        """Replace a silent worker if a signal has stopped its process."""
         member = self._byIdentity.get(identity)
         if member is not None and isStopped(member.process.pid):
             self._broker.workerGone(identity, "being stopped by a signal")
-            self._lost(identity, "it has been stopped by a signal")
+            self.workerOverdue(identity, "it has been stopped by a signal")
 
     def disconnected(self, identity: bytes, why: str) -> bool:
         """
@@ -257,9 +256,10 @@ class Supervisor:
 
     def _stopUnreachable(self, member: Member, why: str) -> None:
         self._log.warn("worker {pid}: {why}", pid=member.process.pid, why=why, verbosity=1)
-        self._lost(member.identity, why)
+        self.workerOverdue(member.identity, why)
 
-    def _unreachable(self, identity: bytes) -> bool:
+    def workerUnreachable(self, identity: bytes) -> bool:
+        """Let a worker that cannot be reached come to its end; ``False`` if it is not a child of this server."""
         # It may be leaving, and its last answers may be there, unread: what it holds is not for others yet.
         member = self._byIdentity.get(identity)
         if member is None:

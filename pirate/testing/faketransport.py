@@ -200,7 +200,7 @@ class MemoryTransport:
         """Send to a client; false if it is out of reach."""
         return self._opened(self.frontend).deliver(frames)
 
-    def post(self, frames: Sequence[bytes]) -> None:
+    def postToClient(self, frames: Sequence[bytes]) -> None:
         """Send to a client; ``undelivered`` is called if it is out of reach."""
         if not self.toClient(frames):
             self._owner.undelivered()

@@ -281,7 +281,7 @@ class Transport:
         self._outbox.flush()
         return self._deliver(self._frontend, frames)
 
-    def post(self, frames: Sequence[bytes]) -> None:
+    def postToClient(self, frames: Sequence[bytes]) -> None:
         """Send to a client, at the end of the turn; ``undelivered`` is called if that fails."""
         if self._inTurn:
             self._outbox.add(frames)

@@ -993,11 +993,9 @@ class LifetimeTests(SynchronousTestCase):
         """The pool hears each time that half of what was left has been given, as long as something is left."""
         bench = BrokerBench()
         bench.ready(b"A", lifetime=10)
-        halves: list[int] = []
-        bench.broker.lifetimeHalved = lambda identity: halves.append(bench.broker.counters.received)
         for _ in range(10):
             bench.reply(b"A", *bench.ask(b"x"))
-        self.assertEqual((halves, bench.retired), ([5, 8, 9], [b"A"]))
+        self.assertEqual((bench.halves, bench.retired), ([5, 8, 9], [b"A"]))
 
     def test_announcedAgain(self) -> None:
         """A new credit does not begin another life."""
@@ -1093,7 +1091,7 @@ class UnreachableTests(SynchronousTestCase):
     def test_missedByOneThatLeaves(self) -> None:
         """What did not reach one whose end will be told goes to another at once; the rest of its hand is its own."""
         bench = BrokerBench()
-        bench.broker.unreachable = lambda identity: True
+        bench.endsAreReported = True
         bench.ready(b"A", credit=2)
         (one,) = bench.ask(b"1")
         bench.away.add(b"A")
@@ -1130,7 +1128,7 @@ class UnreachableTests(SynchronousTestCase):
     def test_missedByTwoForAMoment(self) -> None:
         """One that did not get something is given nothing more, even if it could be reached again."""
         bench = BrokerBench()
-        bench.broker.unreachable = lambda identity: True
+        bench.endsAreReported = True
         self.missByTwo(bench)
         bench.away.clear()
         bench.check()
@@ -1423,22 +1421,18 @@ class WatchTests(SynchronousTestCase):
     def test_changes(self) -> None:
         """Each change is told once: the first request that it is given, and the last that it answers."""
         bench = BrokerBench()
-        seen: list[tuple[bytes, bool]] = []
-        bench.broker.watch = lambda worker, busy: seen.append((worker, busy))
         bench.ready(b"A", credit=2)
         one, two = bench.ask(b"1", b"2")
         bench.reply(b"A", one)
-        self.assertEqual(seen, [(b"A", True)])
+        self.assertEqual(bench.changes, [(b"A", True)])
         bench.reply(b"A", two)
-        self.assertEqual(seen, [(b"A", True), (b"A", False)])
+        self.assertEqual(bench.changes, [(b"A", True), (b"A", False)])
 
     def test_plainWorker(self) -> None:
         """A plain worker is busy until it says ``waiting``."""
         bench = BrokerBench()
-        seen: list[bool] = []
-        bench.broker.watch = lambda worker, busy: seen.append(busy)
         bench.waiting(b"P")
         bench.reply(b"P", *bench.ask(b"1"))
-        self.assertEqual(seen, [True])
+        self.assertEqual(bench.changes, [(b"P", True)])
         bench.waiting(b"P")
-        self.assertEqual(seen, [True, False])
+        self.assertEqual(bench.changes, [(b"P", True), (b"P", False)])

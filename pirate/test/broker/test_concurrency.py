@@ -157,12 +157,12 @@ class TimeTests(SynchronousTestCase):
         bench.ask(b"2")
         bench.tick(9)
         (three,) = bench.ask(b"3")
-        stopped: list[bytes] = []
-        bench.broker.lost = lambda identity, why: stopped.append(identity)
         bench.tick(9.5)
-        self.assertEqual(stopped, [])
+        self.assertEqual(bench.stopped, [])
         bench.tick(10)
-        self.assertEqual((stopped, [(name, code) for name, code, _ in bench.givenUp]), ([b"A"], [(b"1", "timeout")]))
+        self.assertEqual(
+            (bench.stopped, [(name, code) for name, code, _ in bench.givenUp]), ([b"A"], [(b"1", "timeout")])
+        )
         self.assertEqual(three.attempts, 1)
 
     def test_answeredInTime(self) -> None:
@@ -183,8 +183,6 @@ class TimeTests(SynchronousTestCase):
     def test_cancelKills(self) -> None:
         """Any that was cancelled has its grace; one that ends in it saves its worker, unless another does not."""
         bench = CrowdBench(cancelKills=5)
-        stopped: list[bytes] = []
-        bench.broker.lost = lambda identity, why: stopped.append(identity)
         bench.several(b"A")
         one, two, three = bench.askNatively(b"1", b"2", b"3")
         bench.broker.cancel(cancelling(three))
@@ -193,9 +191,9 @@ class TimeTests(SynchronousTestCase):
         bench.tick(4)
         bench.reply(b"A", three)
         bench.tick(5)
-        self.assertEqual(stopped, [])
+        self.assertEqual(bench.stopped, [])
         bench.tick(7)
-        self.assertEqual(stopped, [b"A"])
+        self.assertEqual(bench.stopped, [b"A"])
         self.assertEqual((one.attempts, [code for _, code, _ in bench.givenUp]), (1, ["cancelled"] * 2))
 
     def test_cancelIsSent(self) -> None:

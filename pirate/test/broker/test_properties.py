@@ -207,11 +207,10 @@ class Harbour(BrokerBench):
         self.latest: dict[str, bytes] = {}
         self.detoured: set[bytes] = set()
         self.answering: tuple[bytes, bytes] | None = None
-        self.broker.unreachable = self.forget  # type: ignore[assignment]
 
     # --- what is checked
 
-    def _toClient(self, frames: list[bytes]) -> bool:
+    def toClient(self, frames: Sequence[bytes]) -> bool:
         client = frames[0]
         self.told[client] += 1
         assert self.told[client] == 1, "answered twice"
@@ -220,7 +219,7 @@ class Harbour(BrokerBench):
             assert self.answering in self.holders, "answered by one that never held it"
         return len(self.told) % 5 > 0
 
-    def _toWorker(self, frames: list[bytes]) -> bool:
+    def toWorker(self, frames: Sequence[bytes]) -> bool:
         worker, name = frames[0], frames[2]
         if worker in self.away:
             return False
@@ -244,10 +243,15 @@ class Harbour(BrokerBench):
         self.holders.add((worker, name))
         return True
 
-    def _postToWorker(self, frames: list[bytes]) -> None:
-        super()._postToWorker(frames)
+    def postToWorker(self, frames: Sequence[bytes]) -> None:
+        super().postToWorker(frames)
         # Others may have been sent before the broker hears that this one was not.
         self.detoured |= {each[2] for each in self.missed}
+
+    def workerUnreachable(self, identity: bytes) -> bool:
+        """Forget the worker."""
+        self.forget(identity)
+        return False
 
     def isAlone(self, worker: bytes, name: bytes) -> bool:
         """Whether a request must not share this worker's hand; the crowded one executes all that it holds at once."""

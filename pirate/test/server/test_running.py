@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from pirate.broker.deadlines import MOST
-from pirate.server.running import CATCH_UP
+from pirate.server.protocol import CATCH_UP
 from pirate.service import ServerState
 from pirate.settings.limits import PoolLimits, RequestPolicy
 from pirate.test.support.testbed import TestBedCase

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pirate.broker import replies as replies
@@ -14,54 +15,96 @@ from pirate.wire.words import Code
 
 class BrokerBench:
     """
-    A broker, its peers, and what they were sent.  After each step the books are checked.
+    A broker, its peers, and what they were sent.  After each step the broker's counts are checked.
+
+    It is also the broker's outgoing side and the listener to its events.
 
     :ivar away: peers that cannot be reached.
     :ivar lost: the workers that the broker called unreachable.
+    :ivar endsAreReported: whether the end of such a worker is reported later.
     :ivar missed: messages that did not reach their workers, and of which the broker has not been told.
     :ivar retired: the workers whose lifetime was over.
+    :ivar stopped: the workers that were overdue.
+    :ivar halves: for each time that half of a lifetime was over, how many requests had been received.
+    :ivar changes: each change of a worker between idle and busy.
     :ivar givenUp: each request that was given up: its client, the code, the message.
     """
 
+    endsAreReported = False
+
     def __init__(self, **options: Any) -> None:
         more = {name: options.pop(name) for name in ("tellPlain", "firstId") if name in options}
-        self.broker = Broker(self._toClient, self._toWorker, self._postToWorker, RequestPolicy(**options), **more)
+        self.broker = Broker(self, self, RequestPolicy(**options), watchBusy=True, **more)
         self.away: set[bytes] = set()
         self.lost: list[bytes] = []
         self.missed: list[list[bytes]] = []
         self.retired: list[bytes] = []
+        self.stopped: list[bytes] = []
+        self.halves: list[int] = []
+        self.changes: list[tuple[bytes, bool]] = []
         self.givenUp: list[tuple[bytes, str, str]] = []
         self.framesToClients: list[list[bytes]] = []
         self.framesToWorkers: list[list[bytes]] = []
         self._workers: set[bytes] = set()
-        self.broker.unreachable = self._unreachable
-        self.broker.retired = self.retired.append
-        self.broker.replies.failed = lambda request, code, message: self.givenUp.append(
-            (request.route[0], code, message)
-        )
 
-    def _toClient(self, frames: list[bytes]) -> bool:
+    # --- the outgoing side
+
+    def toClient(self, frames: Sequence[bytes]) -> bool:
+        """Keep a message to a client, unless it is away."""
         if frames[0] in self.away:
             return False
-        self.framesToClients.append(frames)
+        self.framesToClients.append(list(frames))
         return True
 
-    def _toWorker(self, frames: list[bytes]) -> bool:
+    def postToClient(self, frames: Sequence[bytes]) -> None:
+        """Keep a message to a client, or report that it is away."""
+        if not self.toClient(frames):
+            self.broker.replies.countUndelivered()
+
+    def toWorker(self, frames: Sequence[bytes]) -> bool:
+        """Keep a message to a worker, unless it is away."""
         if frames[0] in self.away:
             return False
-        self.framesToWorkers.append(frames)
+        self.framesToWorkers.append(list(frames))
         return True
 
-    def _postToWorker(self, frames: list[bytes]) -> None:
-        if not self._toWorker(frames):
-            self.missed.append(frames)
+    def postToWorker(self, frames: Sequence[bytes]) -> None:
+        """Keep a message to a worker, as one that was missed if the worker is away."""
+        if not self.toWorker(frames):
+            self.missed.append(list(frames))
 
-    def _givenUp(self, request: Request, code: str, message: str) -> None:
+    # --- what the broker reports
+
+    def requestFailed(self, request: Request, code: Code, message: str) -> None:
+        """Keep the failure."""
         self.givenUp.append((request.route[0], code, message))
 
-    def _unreachable(self, identity: bytes) -> bool:
+    def replyUndelivered(self) -> None:
+        """Ignore the event: the broker counts it."""
+
+    def workerBusyChanged(self, identity: bytes, busy: bool) -> None:
+        """Keep the change."""
+        self.changes.append((identity, busy))
+
+    def lifetimeHalved(self, identity: bytes) -> None:
+        """Keep the number of requests."""
+        self.halves.append(self.broker.counters.received)
+
+    def lifetimeOver(self, identity: bytes) -> None:
+        """Keep the worker's identity."""
+        self.retired.append(identity)
+
+    def workerOverdue(self, identity: bytes, why: str) -> None:
+        """Keep the worker's identity."""
+        self.stopped.append(identity)
+
+    def workerUnreachable(self, identity: bytes) -> bool:
+        """Keep the worker's identity."""
         self.lost.append(identity)
-        return False
+        return self.endsAreReported
+
+    def workerSilent(self, identity: bytes) -> None:
+        """Ignore the event."""
 
     # --- what peers do
 

@@ -302,7 +302,7 @@ class TransportTests(TransportCase):
         closed: list[Deferred[None]] = []
 
         def last(frames: list[bytes]) -> None:
-            self.transport.post([b"c", b"", b"last words"])
+            self.transport.postToClient([b"c", b"", b"last words"])
             closed.append(self.transport.close())
 
         self.workerSent = last

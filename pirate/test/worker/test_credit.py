@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import cycle, islice
 from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker.broker import Broker
-from pirate.settings.limits import RequestPolicy
+from pirate.test.support.broker import BrokerBench
 from pirate.wire.backend import Info
 from pirate.wire.frontend import Request
 from pirate.wire.words import MAX_CREDIT
@@ -183,23 +183,34 @@ class Worker(Execution):
         self._broker.replyReceived(self._identity, frames[0], frames[1:])
 
 
+class WorkerBench(BrokerBench):
+    """
+    A bench whose broker serves such workers.
+
+    :ivar workers: the workers by identity.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.workers: dict[bytes, Worker] = {}
+
+    def toWorker(self, frames: Sequence[bytes]) -> bool:
+        """Hand a request to its worker."""
+        self.workers[frames[0]].received(list(frames[1:]))
+        return True
+
+
 class WorkerTests(SynchronousTestCase):
     """A worker that measures, and the broker that it tells."""
 
     def setUp(self) -> None:
         """Make a broker and two workers, whose clock is that of the jobs."""
-        self.workers: dict[bytes, Worker] = {}
-        self.broker = Broker(lambda frames: True, self._sent, self._posted, RequestPolicy())
+        bench = WorkerBench()
+        self.workers = bench.workers
+        self.broker = bench.broker
         self.time = 0.0
         self.patch(execution, "perf_counter", lambda: self.time)
         self.workers.update({name: Worker(name, self.broker) for name in (b"A", b"B")})
-
-    def _sent(self, frames: list[bytes]) -> bool:
-        self.workers[frames[0]].received(frames[1:])
-        return True
-
-    def _posted(self, frames: list[bytes]) -> None:
-        self._sent(frames)
 
     def serve(self, durations: Iterable[float]) -> None:
         """Ask for jobs that take so long, all at once, and have both workers execute them in turn."""

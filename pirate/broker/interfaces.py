@@ -1,0 +1,87 @@
+"""The interfaces through which the broker sends messages and reports events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pirate.wire.frontend import Request
+from pirate.wire.words import Code
+
+
+class Outgoing(Protocol):
+    """
+    The sending half of a transport.
+
+    The first frame of each message is the routing id of its peer.  A message that is posted may be sent a little later,
+    together with others.
+    """
+
+    def toClient(self, frames: Sequence[bytes]) -> bool:
+        """
+        Send a message to a client at once.
+
+        :return: ``False`` if the client is not connected, or its queue is full.
+        """
+
+    def postToClient(self, frames: Sequence[bytes]) -> None:
+        """
+        Send a message to a client soon.
+
+        Report a failure to :meth:`~pirate.broker.replies.Replies.countUndelivered`.
+        """
+
+    def toWorker(self, frames: Sequence[bytes]) -> bool:
+        """
+        Send a message to a worker at once.
+
+        :return: ``False`` if the worker is not connected, or its queue is full.
+        """
+
+    def postToWorker(self, frames: Sequence[bytes]) -> None:
+        """
+        Send a message to a worker soon.
+
+        Report a failure to :meth:`~pirate.broker.broker.Broker.missed`, never from within this call.
+        """
+
+
+class BrokerEvents(Protocol):
+    """What the broker reports to the server that it is part of."""
+
+    def requestFailed(self, request: Request, code: Code, message: str) -> None:
+        """Note that a request has been given up."""
+
+    def replyUndelivered(self) -> None:
+        """Note that a reply, a part of one or an error could not be sent to its client."""
+
+    def workerBusyChanged(self, identity: bytes, busy: bool) -> None:
+        """
+        Note that a worker holds its first request, or none any more.
+
+        The broker calls this only if its constructor was told to: it costs two calls for every request.
+        """
+
+    def lifetimeHalved(self, identity: bytes) -> None:
+        """Note that a worker has been sent half of the requests that it had left: at 500 left, 250, 125 and so on."""
+
+    def lifetimeOver(self, identity: bytes) -> None:
+        """Note that a worker has been asked to leave, because it has been sent all requests of its lifetime."""
+
+    def workerOverdue(self, identity: bytes, why: str) -> None:
+        """
+        Stop a worker that the broker has removed, because a job took too long.
+
+        :param why: the reason, for the log.
+        """
+
+    def workerUnreachable(self, identity: bytes) -> bool:
+        """
+        Note that a message could not be sent to a worker.
+
+        :return: whether :meth:`~pirate.broker.broker.Broker.workerGone` will be called for it later, once its last
+            replies have been read; if not, the broker removes the worker now.
+        """
+
+    def workerSilent(self, identity: bytes) -> None:
+        """Note that a worker that holds requests has not been heard of for longer than the delivery timeout."""
