@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from pirate.testing.serving import Serving, serving
+from pirate.testing.serverprocess import Serving, serving
 
 
 @pytest.fixture
 def pirate_server() -> Iterator[Callable[..., Serving]]:
-    """Starts a server, with the arguments of :mod:`pirate.testing.serving`; it is stopped when the test ends."""
+    """Starts a server, with the arguments of :func:`pirate.testing.serving`; it is stopped when the test ends."""
     with ExitStack() as servers:
 
         def start(app: str | Callable[..., Any], **settings: Any) -> Serving:

@@ -2,7 +2,7 @@
 For tests: of your app, of what calls a server, and of what you have built around one.
 
 - :class:`~pirate.testing.harness.AppHarness` runs an app in the test's own process, without a socket.
-- :func:`~pirate.testing.serving.serving` is a real server in a process of its own, and
+- :func:`~pirate.testing.serverprocess.serving` is a real server in a process of its own, and
   :class:`~pirate.testing.trial.ServerMixin` one on the reactor of trial's tests.
 - The fakes are a server's sockets, processes and workers, in memory and on a clock.  A whole
   :class:`~pirate.service.JobServer` runs on a :class:`~pirate.testing.testbed.TestBed`, without a socket, a child or a
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pirate.testing.faketransport import MemoryRouter, MemorySender, MemoryTransport
     from pirate.testing.harness import AppHarness
     from pirate.testing.rehearsal import Streamed
-    from pirate.testing.serving import Serving, serving
+    from pirate.testing.serverprocess import Serving, serving
     from pirate.testing.testbed import FakeWorker, TestBed
     from pirate.testing.trial import ServerMixin
 
@@ -56,10 +56,10 @@ _HOMES = {
     "MemoryTransport": "faketransport",
     "ProcessReactor": "fakeprocess",
     "ServerMixin": "trial",
-    "Serving": "serving",
+    "Serving": "serverprocess",
     "TestBed": "testbed",
     "Streamed": "rehearsal",
-    "serving": "serving",
+    "serving": "serverprocess",
 }
 
 

@@ -8,7 +8,7 @@ from pirate.service import JobServer
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
 
 #: The settings that are grouped, by the name of their group in :class:`~pirate.settings.settings.Settings`.
-_GROUPS: dict[str, Any] = {"limits": PoolLimits, "terms": RequestPolicy, "bounds": PeerLimits}
+_GROUPS: dict[str, Any] = {"limits": PoolLimits, "policy": RequestPolicy, "peerLimits": PeerLimits}
 
 
 class ServerMixin:

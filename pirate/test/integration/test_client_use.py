@@ -78,7 +78,7 @@ with Client(sys.argv[1], timeout=30) as client:
     client.call(b"before")
     waiting = threading.Thread(target=client.call, args=(b"wait",))
     waiting.start()
-    while not client._lead._lead.locked():
+    while not client._leader._leading.locked():
         pass
     idle = os.fork()
     if not idle:

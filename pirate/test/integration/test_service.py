@@ -114,7 +114,7 @@ class LifeTests(ServerCase):
             server.startService()
             endpoint, ready = server.endpoints.frontend[0], server.whenReady()
             error = await self.assertFails(ready, StartError)
-        self.assertRegex(error, r"^cannot load '.*Fragile': RuntimeError: it is broken$")
+        self.assertRegex(error, r"^cannot load '.*Fragile': RuntimeError: it is broken \(.*apps.py, line \d+\)$")
         await self.until(lambda: server.state is ServerState.STOPPED)
         self.assertEqual(remaining([moment[1] for moment in self.moments if moment[0] == "childStarted"], 0), [])
         socket.create_server(("127.0.0.1", int(endpoint.rpartition(":")[2]))).close()

@@ -23,8 +23,8 @@ from pirate.test.support.gate import PATIENCE
 from pirate.test.support.processes import processesIn, remaining
 from pirate.test.support.servers import ProgramCase
 from pirate.testing import ServerMixin
-from pirate.testing import serving as module
-from pirate.testing.serving import serving
+from pirate.testing import serverprocess as module
+from pirate.testing.serverprocess import serving
 
 #: Starts a server, tells its process id, and hangs.
 HOLDER = """
