@@ -1,6 +1,7 @@
 """
-How many workers live: the pool's core, without processes, reactor or clock.
+The pool's core: how many workers live, without processes, reactor or clock.
 
-The time is an argument, and decisions are returned as actions that the caller carries out.  The room ``server`` may
-import it; it imports ``wire``, ``errors`` and ``settings``, and never loads ZeroMQ, Twisted or a clock.
+The time is an argument, and decisions are returned as :mod:`~pirate.pool.actions` that the caller carries out.  The
+room ``server`` imports this room; ``hooks`` imports its values.  It imports ``wire``, ``errors`` and ``settings``, and
+never loads ZeroMQ, Twisted or ``time``.
 """

@@ -1,4 +1,4 @@
-"""How long to wait before the next child is started, when children fail to start."""
+"""The delay before the next start while children fail to start."""
 
 from __future__ import annotations
 
@@ -7,74 +7,75 @@ from random import Random
 
 from pirate.pool.child import Child
 
-#: Seconds that a ready child must live for its start to have been a success.
-STABLE = 1.0
-#: Seconds that the next start waits after the first failure, and at most.
-FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
-#: Rounds of starts that were ended from outside, with none ready in between, after which the next start waits as well.
-KILLS = 3
-#: Seconds that it waits then, at most: what kills them may be lack of memory, which an operator is working on.
-LONGEST_KILLED = 1.0
+#: Seconds that a ready child must live for its start to count as a success.
+STABLE_TIME = 1.0
+#: Seconds before the next start after the first failure, and the longest delay.
+FIRST_DELAY, MAX_DELAY = 0.1, 5.0
+#: Rounds of starts ended from outside, with no child ready in between, after which starts are delayed too.
+MAX_KILLED_ROUNDS = 3
+#: The longest delay then, in seconds: the cause may be a lack of memory that an operator is already working on.
+MAX_KILLED_DELAY = 1.0
 
 
 class Backoff:
     """
-    A delay that doubles with every round of failures, with a quarter of jitter either way.
+    A delay that doubles with each round of failures, with a quarter of jitter either way.
 
-    A failure is what the app does: it cannot be loaded, exits, crashes at once or is never ready.  A child that
-    something outside kills while it starts says nothing about that, so it counts only if :data:`KILLS` rounds end so
-    and no child has become ready in between.
+    A failure is caused by the app: it cannot be loaded, exits, crashes at once or is never ready.  A child that is
+    killed from outside while it starts says nothing about the app, so kills count only when
+    :data:`MAX_KILLED_ROUNDS` rounds end so and no child has become ready in between.
 
-    :param random: where jitter comes from.
-    :ivar failures: rounds of failures in a row.  Children of one round that fail together count once.
+    :param random: the source of jitter.
+    :ivar failures: consecutive rounds of failures.  Children of one round that fail together count once.
     :ivar kills: the same for children that were killed from outside while they were starting.
-    :ivar until: when the next start may be.
+    :ivar until: the time before which nothing is started.
     """
 
     def __init__(self, random: Random) -> None:
         self._random = random
         self.failures = self.kills = 0
-        self.until = self._last = self._lastKill = self._firstBorn = float("-inf")
+        self.until = self._lastFailure = self._lastKill = self._firstSpawn = float("-inf")
 
     @property
-    def wary(self) -> bool:
-        """Whether children should be started one at a time."""
-        return self.failures > 1 or self.kills >= KILLS
+    def cautious(self) -> bool:
+        """Whether children are started one at a time."""
+        return self.failures > 1 or self.kills >= MAX_KILLED_ROUNDS
 
-    def failed(self, child: Child, now: float) -> None:
-        """Count a child that could not start, or died too soon."""
-        if child.born > self._last:
+    def startFailed(self, child: Child, now: float) -> None:
+        """Count a child that could not start, or that ended too soon."""
+        if child.spawnedAt > self._lastFailure:
             if not self.failures:
-                self._firstBorn = child.born
+                self._firstSpawn = child.spawnedAt
             self.failures += 1
-            self._last = now
-            self._wait(self.failures, LONGEST_DELAY, now)
+            self._lastFailure = now
+            self._delay(self.failures, MAX_DELAY, now)
 
-    def killed(self, child: Child, now: float) -> bool:
+    def startKilled(self, child: Child, now: float) -> bool:
         """
         Count a child that was killed from outside while it was starting.
 
-        :return: whether that is a failure by now.
+        :return: whether kills count as failures by now.
         """
-        if child.born > self._lastKill:
+        if child.spawnedAt > self._lastKill:
             self.kills += 1
             self._lastKill = now
-            if self.kills >= KILLS:
-                self._wait(self.kills - KILLS + 1, LONGEST_KILLED, now)
-        return self.kills >= KILLS
+            if self.kills >= MAX_KILLED_ROUNDS:
+                self._delay(self.kills - MAX_KILLED_ROUNDS + 1, MAX_KILLED_DELAY, now)
+        return self.kills >= MAX_KILLED_ROUNDS
 
-    def noteReady(self) -> None:
-        """Forget the kills: a child has become ready."""
+    def childReady(self) -> None:
+        """Forget the kills, because a child has become ready."""
         self.kills = 0
 
-    def noteSuccess(self, children: Iterable[Child], now: float) -> None:
-        """Forget the failures if one of these children was started since they began, became ready, and has lived."""
+    def forgetIfStable(self, children: Iterable[Child], now: float) -> None:
+        """Forget the failures if one of the children was spawned since they began, became ready, and has lived on."""
         if self.failures and any(
-            each.ready is not None and each.born >= self._firstBorn and each.ready <= now - STABLE for each in children
+            child.readyAt is not None and child.spawnedAt >= self._firstSpawn and child.readyAt <= now - STABLE_TIME
+            for child in children
         ):
             self.failures = 0
 
-    def _wait(self, rounds: int, longest: float, now: float) -> None:
-        # Hours of failures make a power of two that no float can hold.
+    def _delay(self, rounds: int, longest: float, now: float) -> None:
+        # The exponent is bounded: after hours of failures the power would exceed what a float can hold.
         delay = min(FIRST_DELAY * 2 ** min(rounds - 1, 30), longest)
         self.until = max(self.until, now + delay * self._random.uniform(0.75, 1.25))

@@ -1,4 +1,4 @@
-"""Workers that have done enough: each works on until another is ready, so that no request waits for a start."""
+"""Replacing workers that reach a limit: each works until its successor is ready, so no request waits for a start."""
 
 from __future__ import annotations
 
@@ -8,63 +8,69 @@ from random import Random
 from pirate.pool.child import Child
 from pirate.settings.limits import PoolLimits
 
-#: Seconds for which no worker is too large or too old, however low the limits are: each has time for a request.
-LEAST_AGE = 1.0
-#: The next worker is started when the requests that are left to one will last so many times as long as a start takes.
-LEAD_TIME = 3.0
-#: Seconds after which one whose last requests do not come is retired without them.
+#: Seconds that a worker serves, however low ``max-age`` and ``max-memory`` are, so that it has time for a request.
+MIN_SERVICE_TIME = 1.0
+#: A successor is started when the remaining requests of a worker will last this many times as long as a start takes.
+LEAD_FACTOR = 3.0
+#: Seconds after which a worker with a successor is retired although it has not been given its last requests.
 SUCCESSOR_WAIT = 10.0
-#: The share of the workers that may be on their way out at the same time if they could stay as well; one always may.
-SHARE = 0.25
-#: How much of a slow start is still reckoned with at each quicker one after it.
-SLOWLY = 0.8
+#: The share of the workers that may be replaced at a time because of age or memory; one may always be.
+REPLACED_SHARE = 0.25
+#: The expected duration of a start falls by no more than this factor at each start that was quicker.
+START_TIME_DECAY = 0.8
 
 
 class Recycling:
     """
-    Knows who has done enough.
+    The rules for replacing workers because of ``max-requests``, ``max-age`` and ``max-memory``.
 
-    :param random: where jitter comes from.
+    :param random: the source of jitter.
     """
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._startTook = 0.0
+        self._startDuration = 0.0
 
-    def lifetime(self, limits: PoolLimits) -> int:
-        """How many requests a new worker may be given; negative: no limit."""
+    def makeLifetime(self, limits: PoolLimits) -> int:
+        """Return how many requests a new worker may be given, with jitter; negative: no limit."""
         return limits.maxRequests + self._random.randint(0, limits.maxRequestsJitter) if limits.maxRequests else -1
 
-    def oldAt(self, limits: PoolLimits, now: float) -> float:
-        """When a new worker will be too old."""
+    def makeRecycleTime(self, limits: PoolLimits, now: float) -> float:
+        """Return when a new worker reaches ``max-age``, with a tenth of jitter either way."""
         return now + limits.maxAge * self._random.uniform(0.9, 1.1) if limits.maxAge else float("inf")
 
-    def ready(self, child: Child, now: float) -> None:
-        """A worker is ready, which tells how long the next will take to start."""
-        self._startTook = max(now - child.born, self._startTook * SLOWLY)
-        child.lifetimeHalved = now
+    def childReady(self, child: Child, now: float) -> None:
+        """Note how long a worker took to start."""
+        self._startDuration = max(now - child.spawnedAt, self._startDuration * START_TIME_DECAY)
+        child.halvedAt = now
 
-    def lifetimeHalved(self, child: Child, now: float) -> bool:
+    def needsSuccessor(self, child: Child, now: float) -> bool:
         """
-        A worker has been given half of the requests that it had left.
+        Return whether a worker that has been given half of its remaining requests needs a successor now.
 
-        :return: whether the other half, if it comes as fast, will soon be over.
+        It does if the other half, at the same rate, will be over soon.
         """
-        took, child.lifetimeHalved = now - child.lifetimeHalved, now
-        return took <= LEAD_TIME * self._startTook
+        duration, child.halvedAt = now - child.halvedAt, now
+        return duration <= LEAD_FACTOR * self._startDuration
 
-    def mayEnd(self, serving: Collection[Child]) -> int:
-        """How many more of those that are too old or too large may be on their way out."""
-        ending = sum(child.ending for child in serving)
-        return max(max(1, int((len(serving) - ending) * SHARE)) - ending, 0)
+    def countReplaceable(self, serving: Collection[Child]) -> int:
+        """Return how many more workers may be replaced now because of age or memory."""
+        outgoing = sum(child.outgoing for child in serving)
+        return max(max(1, int((len(serving) - outgoing) * REPLACED_SHARE)) - outgoing, 0)
 
-    def worn(self, child: Child, now: float, memory: Mapping[int, float], limits: PoolLimits) -> bool:
-        """Whether a worker is too old or too large."""
-        if child.ready is None or now - child.ready < LEAST_AGE:
+    def isDue(self, child: Child, now: float, memory: Mapping[int, float], limits: PoolLimits) -> bool:
+        """
+        Return whether a worker exceeds ``max-age`` or ``max-memory``.
+
+        :param memory: the resident memory of each child in MiB.
+        """
+        if child.readyAt is None or now - child.readyAt < MIN_SERVICE_TIME:
             return False
-        return now >= child.oldAt or memory.get(child.key, 0) > (limits.maxMemory or float("inf"))
+        return now >= child.recycleAt or memory.get(child.key, 0) > (limits.maxMemory or float("inf"))
 
-    def nextWorn(self, serving: Collection[Child], now: float) -> float:
-        """When the next worker will be too old; one that is already waits for another to be ready."""
-        times = [max(child.oldAt, child.ready + LEAST_AGE) for child in serving if child.ready is not None]
+    def nextDue(self, serving: Collection[Child], now: float) -> float:
+        """Return when the next worker reaches ``max-age``; workers that have reached it already do not count."""
+        times = [
+            max(child.recycleAt, child.readyAt + MIN_SERVICE_TIME) for child in serving if child.readyAt is not None
+        ]
         return min((time for time in times if time > now), default=float("inf"))

@@ -1,4 +1,4 @@
-"""A rolling reload: every child is replaced by a new one, which must be ready before an old one is retired."""
+"""Rolling reload: each old worker is retired only when a new one is ready."""
 
 from __future__ import annotations
 
@@ -10,56 +10,69 @@ from pirate.pool.scaling import MAX_BATCH
 
 class Reload:
     """
-    How far a reload has come.
+    The progress of a reload.
 
-    The first new child is alone, so that an app which cannot be loaded costs one start; then batches double.
+    The first new worker is started alone, so that an app which cannot be loaded costs one start.  Then batches double.
 
-    :ivar generation: the number of reloads so far; children are marked with it.
-    :ivar active: whether a reload is going on.
+    :ivar generation: the number of reloads so far; each child carries that of its start.
+    :ivar active: whether a reload is in progress.
     """
 
     def __init__(self) -> None:
         self.generation = 0
         self.active = False
-        self._replaced = 0
+        self._retirable = 0
         self._batch = 1
 
     def begin(self) -> None:
-        """All children that there are now are old."""
+        """Begin a reload that replaces every child which exists now."""
         self.generation += 1
         self.active = True
-        self._replaced = 0
+        self._retirable = 0
         self._batch = 1
 
-    def concerns(self, child: Child) -> bool:
-        """Whether a child is one of those that are to replace the old ones."""
+    def isReplacement(self, child: Child) -> bool:
+        """Return whether a child was started by the reload in progress."""
         return self.active and child.generation == self.generation
 
-    def ready(self, child: Child) -> None:
-        """A child is ready: if it is a new one, an old one may go."""
-        if self.concerns(child):
-            self._replaced += 1
+    def childReady(self, child: Child) -> None:
+        """Allow one more old child to be retired if a new one has become ready."""
+        if self.isReplacement(child):
+            self._retirable += 1
 
-    def old(self, live: Iterable[Child]) -> list[Child]:
-        """The children that are to be replaced."""
-        return [child for child in live if child.generation != self.generation]
+    def selectOld(self, staying: Iterable[Child]) -> list[Child]:
+        """Return the children that have to be replaced."""
+        return [child for child in staying if child.generation != self.generation]
 
-    def mayGo(self, old: list[Child]) -> list[Child]:
-        """Of the old children, given in the order in which they should go, those that may go now."""
-        going = old[: self._replaced]
-        self._replaced -= len(going)
-        return going
+    def takeRetirable(self, old: list[Child]) -> list[Child]:
+        """
+        Return the old children to retire now, one for each new child that has become ready since the last call.
 
-    def toStart(self, old: int, live: Iterable[Child]) -> int:
-        """How many new children to start now, for so many old ones that are left."""
-        if any(child.state is ChildState.STARTING for child in live):
+        :param old: all old children, in the order in which they are to be retired.
+        """
+        retired = old[: self._retirable]
+        self._retirable -= len(retired)
+        return retired
+
+    def countToStart(self, old: int, staying: Iterable[Child]) -> int:
+        """
+        Return how many new children to start now.
+
+        :param old: how many old children have no replacement yet.
+        :param staying: all children that are not on their way out.
+        """
+        if any(child.state is ChildState.STARTING for child in staying):
             return 0
         count = min(self._batch, old)
         self._batch = min(self._batch * 2, MAX_BATCH)
         return count
 
     def end(self, children: Iterable[Child]) -> None:
-        """The reload is over, well or badly: none of these is old any more."""
+        """
+        End the reload, whether it succeeded or failed.
+
+        :param children: all children; none of them counts as old from now on.
+        """
         self.active = False
         for child in children:
             child.generation = self.generation

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from pirate.pool.child import Load
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
 from pirate.settings.limits import PoolLimits
 
-#: Seconds between two batches of spare workers, and the most of one batch.
+#: Seconds between two batches of spare workers, and the largest batch.
 BATCH_INTERVAL = 1.0
 MAX_BATCH = 32
 #: Seconds without a request after which surplus idle workers are retired.
-QUIET = 30.0
+QUIET_TIME = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """
+    The work that the broker has, as the supervisor reports it to the pool.
+
+    :ivar idle: the keys of the children that hold no request.
+    :ivar backlog: how many requests wait.
+    :ivar received: how many requests have been received in all.
+    :ivar memory: the resident memory of each child in MiB, if it is limited.
+    """
+
+    idle: Collection[int] = ()
+    backlog: int = 0
+    received: int = 0
+    memory: Mapping[int, float] = field(default_factory=dict)
 
 
 class Scaling:
     """
-    Has more started quickly, and some retired slowly.
+    Starts spare workers quickly, and retires idle ones slowly.
 
-    :ivar nextBatch: when the next ones may be started.
+    :ivar nextBatch: when the next batch may be started.
     """
 
     def __init__(self) -> None:
@@ -25,39 +44,45 @@ class Scaling:
         self._received = 0
         self._lastRequest = float("-inf")
 
-    def note(self, load: Load, now: float) -> None:
-        """See whether there have been requests since this was called last."""
+    def noteLoad(self, load: Load, now: float) -> None:
+        """Note whether requests have been received since the last call."""
         if load.received != self._received or self._lastRequest == float("-inf"):
             self._received, self._lastRequest = load.received, now
 
-    def toStart(self, limits: PoolLimits, load: Load, idle: int, starting: int, room: int, now: float) -> int:
+    def countToStart(self, limits: PoolLimits, load: Load, idle: int, starting: int, room: int, now: float) -> int:
         """
-        How many to start now: 1, 2, 4 and so on, a second apart, as long as too few are idle.
+        Return how many workers to start now: 1, 2, 4 and so on, a second apart, while too few are idle.
 
-        :param idle: how many hold nothing.
-        :param starting: how many soon will.
+        :param idle: how many workers hold no request.
+        :param starting: how many are starting.
         :param room: how many more there may be.
         """
         wanted = limits.minSpareServers
         if load.backlog and not idle:
             wanted = max(wanted, load.backlog)
-        short = min(wanted - idle - starting, room)
-        if short <= 0:
+        missing = min(wanted - idle - starting, room)
+        if missing <= 0:
             self._batch = 1
             return 0
         if now < self.nextBatch:
             return 0
-        count = min(short, self._batch)
+        count = min(missing, self._batch)
         self._batch = min(self._batch * 2, MAX_BATCH)
         self.nextBatch = now + BATCH_INTERVAL
         return count
 
-    def toRetire(self, limits: PoolLimits, live: int, idle: int, lastSpawn: float, now: float) -> int:
-        """How many of the idle to retire now, no sooner than some time after the last start and the last of these."""
+    def countToRetire(self, limits: PoolLimits, staying: int, idle: int, lastSpawn: float, now: float) -> int:
+        """
+        Return how many idle workers to retire now.
+
+        :param staying: how many workers there are, without those that are on their way out.
+        :param idle: how many of them hold no request.
+        :param lastSpawn: when a worker was last started.
+        """
         if now - lastSpawn < limits.minChildTtl or now - self._lastScaleDown < limits.checkForWaiting:
             return 0
-        enough = limits.minSpareServers if now - self._lastRequest >= QUIET else limits.maxSpareServers
-        count = max(min(idle - enough, live - limits.minServers), 0)
+        enough = limits.minSpareServers if now - self._lastRequest >= QUIET_TIME else limits.maxSpareServers
+        count = max(min(idle - enough, staying - limits.minServers), 0)
         if count:
             self._lastScaleDown = now
         return count

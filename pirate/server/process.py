@@ -132,9 +132,9 @@ def howItEnded(reason: Failure, lastWords: str) -> ChildExit:
         return ChildExit("exit code 0", clean=True)
     error: Any = reason.value
     if error.signal is not None:
-        return ChildExit(f"signal {_signalName(error.signal)}", outside=error.signal in OUTSIDE)
+        return ChildExit(f"signal {_signalName(error.signal)}", killed=error.signal in OUTSIDE)
     hopeless = error.exitCode == ExitCode.APP_NOT_LOADED
-    return ChildExit(f"exit code {error.exitCode}", words=lastWords, hopeless=hopeless)
+    return ChildExit(f"exit code {error.exitCode}", message=lastWords, fatal=hopeless)
 
 
 def _signalName(number: int) -> str:

@@ -253,7 +253,7 @@ class RunningServer:
         """Ask the pool for workers if it could start some, or to let them go if the server has answered everything."""
         if self.pool.mode is not Mode.RUNNING:
             self._noteQuiet()
-        elif self._begun and self.pool.mayGrow(self._reactor.seconds()):
+        elif self._begun and self.pool.canGrow(self._reactor.seconds()):
             self.ask()
 
     def _noteQuiet(self) -> None:

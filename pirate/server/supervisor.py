@@ -10,21 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from pirate.broker.broker import Broker
-from pirate.pool.child import (
-    Action,
-    ChildExit,
-    ChildKind,
-    ChildState,
-    CutOff,
-    GiveUp,
-    Load,
-    Reloaded,
-    Retire,
-    Signal,
-    Spawn,
-    Sweep,
-)
+from pirate.pool.actions import Action, CutOff, GiveUp, Reloaded, Retire, Signal, Spawn, Sweep
+from pirate.pool.child import ChildExit, ChildKind, ChildState
 from pirate.pool.pool import Mode, Pool
+from pirate.pool.scaling import Load
 from pirate.server.logs import DETAIL, ServerLog
 from pirate.server.member import Member, Rejection
 from pirate.server.output import OutputLog
@@ -105,7 +94,7 @@ class Supervisor:
             return
         self._asking = True
         try:
-            while actions := self._pool.check(self._reactor.seconds(), self.load()):
+            while actions := self._pool.decide(self._reactor.seconds(), self.load()):
                 self._announceSpawns(actions)
                 for action in actions:
                     self._carryOut[type(action)](action)
@@ -160,7 +149,7 @@ class Supervisor:
         self.stop()
         if self._members or self._pool.mode is not Mode.CLOSING:
             now = self._reactor.seconds()
-            self._wake = self._reactor.callLater(max(self._pool.nextWake(now) - now, 0), self.ask)
+            self._wake = self._reactor.callLater(max(self._pool.nextDecision(now) - now, 0), self.ask)
 
     # --- what children say
 
@@ -188,7 +177,7 @@ class Supervisor:
 
     def _ready(self, member: Member, status: Status) -> None:
         member.process.becameReady()
-        self._pool.ready(member.child, self._reactor.seconds())
+        self._pool.childReady(member.child, self._reactor.seconds())
         self._changed(member, member.child.state)
         self._log.info("worker {pid} is ready", pid=member.process.pid, verbosity=DETAIL)
         if member.child.kind is ChildKind.WORKER:
@@ -198,7 +187,7 @@ class Supervisor:
     def _leaving(self, member: Member) -> None:
         """All that it had to say has arrived."""
         member.left = True
-        self._pool.leaving(member.child, self._reactor.seconds())
+        self._pool.childLeaving(member.child, self._reactor.seconds())
         self._changed(member, member.child.state)
         self._broker.workerGone(member.identity, "leaving", died=False)
         if member.reapCall is not None:
@@ -217,7 +206,7 @@ class Supervisor:
         """Count a worker as leaving, which the broker has asked to leave."""
         member = self._byIdentity.get(identity)
         if member is not None:
-            self._pool.leaving(member.child, self._reactor.seconds())
+            self._pool.childLeaving(member.child, self._reactor.seconds())
             self._changed(member, member.child.state)
             self._reactor.callLater(0, self.ask)
 
@@ -264,7 +253,7 @@ class Supervisor:
         member = self._byIdentity.get(identity)
         if member is None:
             return False
-        self._pool.unreachable(member.child, self._reactor.seconds())
+        self._pool.childUnreachable(member.child, self._reactor.seconds())
         self._reactor.callLater(0, self.ask)
         return True
 
@@ -300,7 +289,7 @@ class Supervisor:
             if error.errno in (errno.EMFILE, errno.ENFILE) and tries > 1:
                 member.again = self._reactor.callLater(SPAWN_AGAIN, self._start, member, tries - 1)
                 return
-            self._exited(member, ChildExit("not spawned", words=f"cannot start a process: {error.strerror}"))
+            self._exited(member, ChildExit("not spawned", message=f"cannot start a process: {error.strerror}"))
             return
         self._byIdentity[member.identity] = member
         self._streams.add(process)
@@ -319,7 +308,7 @@ class Supervisor:
         if member is not None and member.again is not None:
             member.again.cancel()
             member.again = None
-            self._exited(member, ChildExit("not spawned", words=action.why))
+            self._exited(member, ChildExit("not spawned", message=action.why))
         elif member is not None:
             self._log.info(
                 "worker {pid} gets SIG{name}: {why}",
@@ -339,7 +328,7 @@ class Supervisor:
             member.stopCall.cancel()
         asked = member.child.state is ChildState.RETIRING
         self._logExit(member, how, asked)
-        self._pool.exited(member.child, how, self._reactor.seconds(), self._broker.hasWorked(member.identity))
+        self._pool.childExited(member.child, how, self._reactor.seconds(), self._broker.hasWorked(member.identity))
         self._members.pop(member.child.key, None)
         self.forget(member.keys)
         self.exits[how.cause] = self.exits.get(how.cause, 0) + 1
@@ -398,7 +387,7 @@ class Supervisor:
         """Loudly, unless it had been asked to leave, or is one of the first, whose failure the server tells itself."""
         if asked or (member.child.kind is ChildKind.DEQUEUE and how.clean):
             text, level = "worker {pid} has left: {how}", DETAIL
-        elif member.child.ready is None:
+        elif member.child.readyAt is None:
             text, level = "worker {pid} could not start: {how}", 1 if self._pool.everReady else DETAIL
         else:
             text, level = "worker {pid} ended while {state}: {how}", 1

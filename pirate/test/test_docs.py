@@ -26,7 +26,7 @@ from pirate.commands.client import main as client
 from pirate.commands.keygen import main as keygen
 from pirate.errors import Fatal
 from pirate.hooks import Hooks
-from pirate.pool.backoff import FIRST_DELAY, LONGEST_DELAY
+from pirate.pool.backoff import FIRST_DELAY, MAX_DELAY
 from pirate.server.member import Rejection
 from pirate.service import JobServer
 from pirate.settings.access import Refusal
@@ -259,9 +259,9 @@ class NameTests(SynchronousTestCase):
     def test_backOff(self) -> None:
         """The pages give the pauses between starts as they are."""
         text = " ".join(read("docs/howto/operate.rst").split())
-        self.assertIn(f"a pause that grows from {FIRST_DELAY:g} to {LONGEST_DELAY:g} seconds", text)
+        self.assertIn(f"a pause that grows from {FIRST_DELAY:g} to {MAX_DELAY:g} seconds", text)
         text = " ".join(read("docs/topics/design.rst").split())
-        self.assertIn(f"{FIRST_DELAY:g} seconds, then twice as long each time, up to {LONGEST_DELAY:g} seconds", text)
+        self.assertIn(f"{FIRST_DELAY:g} seconds, then twice as long each time, up to {MAX_DELAY:g} seconds", text)
 
     def test_countsNamed(self) -> None:
         """What the pages say that ``stats()`` returns, it returns, and every number that it has is named somewhere."""

@@ -80,7 +80,7 @@ class ChildHookTests(TestBedCase):
         self.settle()
         server.shrink()
         self.settle()
-        self.assertEqual(told.exited[0], (first.process.pid, ChildExit("signal SIGKILL", outside=True)))
+        self.assertEqual(told.exited[0], (first.process.pid, ChildExit("signal SIGKILL", killed=True)))
         self.assertEqual(told.exited[1], (second.process.pid, ChildExit("exit code 0", clean=True)))
 
     def test_idle(self) -> None:

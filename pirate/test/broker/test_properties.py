@@ -10,20 +10,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.pool.child import (
-    Action,
-    Child,
-    ChildExit,
-    ChildKind,
-    ChildState,
-    CutOff,
-    GiveUp,
-    Reloaded,
-    Retire,
-    Signal,
-    Spawn,
-)
-from pirate.pool.pool import MOST, Mode
+from pirate.pool.actions import Action, CutOff, GiveUp, Reloaded, Retire, Signal, Spawn
+from pirate.pool.child import Child, ChildExit, ChildKind, ChildState
+from pirate.pool.pool import TOTAL_FACTOR, Mode
 from pirate.pool.scaling import MAX_BATCH
 from pirate.test.support.broker import BrokerBench
 from pirate.test.support.pool import PoolBench
@@ -463,15 +452,17 @@ class Yards(PoolBench):
             each for each in self.children(ChildState.STARTING, ChildState.WAITING) if each.kind is ChildKind.WORKER
         ]
         capacity = MAX_BATCH if self.reloading else 0
-        stay = [child for child in live if not child.ending]
+        stay = [child for child in live if not child.outgoing]
         # When the server stops, those that a reload has started stay with the others.
         assert len(stay) <= max(self.most, limits.maxServers) + capacity or self.pool.mode is not Mode.RUNNING, (
             "too many"
         )
-        workers = sum(child.kind is ChildKind.WORKER and not child.ending for child in self.pool.children)
+        workers = sum(child.kind is ChildKind.WORKER and not child.outgoing for child in self.pool.children)
         # Those that do not leave keep others from coming, or there would be ever more.
-        assert workers <= MOST * max(self.most, limits.maxServers) or limits.maxServers < self.highest, "piled up"
-        crowded = workers >= MOST * limits.maxServers
+        assert workers <= TOTAL_FACTOR * max(self.most, limits.maxServers) or limits.maxServers < self.highest, (
+            "piled up"
+        )
+        crowded = workers >= TOTAL_FACTOR * limits.maxServers
         if not self.failed and self.pool.mode is Mode.RUNNING and not self.reloading and not crowded:
             assert len(stay) >= limits.minServers, "no successors"
         if not self.failed and self.pool.mode is Mode.RUNNING and not crowded:
@@ -489,13 +480,13 @@ class Yards(PoolBench):
             self.seen.add(action.child.key)
         elif isinstance(action, Retire):
             assert action.child.key not in self.asked, "asked twice"
-            assert action.child.state is ChildState.RETIRING and action.child.ready is not None
+            assert action.child.state is ChildState.RETIRING and action.child.readyAt is not None
             self.asked.add(action.child.key)
         elif isinstance(action, Signal):
             assert action.child in self.pool.children, "a signal for one that is gone"
             assert action.name in ("TERM", "ABRT", "KILL")
         elif isinstance(action, GiveUp):
-            assert not any(child.ready for child in self.children(*ChildState) if child.kind is ChildKind.WORKER)
+            assert not any(child.readyAt for child in self.children(*ChildState) if child.kind is ChildKind.WORKER)
         elif isinstance(action, Reloaded):
             self.reloading = False
         elif isinstance(action, CutOff):
@@ -506,7 +497,7 @@ class Yards(PoolBench):
     def wait(self, seconds: float) -> None:
         """Time passes, and the pool is asked whenever it wants to be."""
         end = self.now + seconds
-        while (wake := self.pool.nextWake(self.now)) < end:
+        while (wake := self.pool.nextDecision(self.now)) < end:
             self.now = wake
             self.step("nothing")
         self.now = end
@@ -523,7 +514,7 @@ class Yards(PoolBench):
         children = list(self.pool.children)
         if children:
             child = children[which % len(children)]
-            self.failed = self.failed or child.ready is None or self.now - child.ready < 1
+            self.failed = self.failed or child.readyAt is None or self.now - child.readyAt < 1
             self.gone([child], how)
             self.busy.discard(child.key)
 
@@ -531,7 +522,7 @@ class Yards(PoolBench):
         """A child is on its way out of its own will."""
         children = self.children(ChildState.WAITING)
         if children:
-            self.pool.leaving(children[which % len(children)], self.now)
+            self.pool.childLeaving(children[which % len(children)], self.now)
 
     def work(self, count: int, backlog: int) -> None:
         """So many children are busy, so many requests wait."""
@@ -548,7 +539,7 @@ class Yards(PoolBench):
     def age(self, count: int) -> None:
         """Some children are too old."""
         for child in self.children(ChildState.WAITING)[:count]:
-            child.oldAt = self.now
+            child.recycleAt = self.now
 
     def resize(self, by: int) -> None:
         """One more, or one fewer."""
@@ -602,9 +593,9 @@ class PoolTests(SynchronousTestCase):
         number = st.integers(0, 9)
         ends = st.sampled_from(
             [
-                ChildExit("signal SIGKILL", outside=True),
+                ChildExit("signal SIGKILL", killed=True),
                 ChildExit("exit code 1"),
-                ChildExit("exit code 4", hopeless=True),
+                ChildExit("exit code 4", fatal=True),
                 ChildExit("0", clean=True),
             ]
         )

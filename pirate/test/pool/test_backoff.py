@@ -7,14 +7,14 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.pool.backoff import FIRST_DELAY, KILLS, LONGEST_DELAY, LONGEST_KILLED, STABLE, Backoff
+from pirate.pool.backoff import FIRST_DELAY, MAX_DELAY, MAX_KILLED_DELAY, MAX_KILLED_ROUNDS, STABLE_TIME, Backoff
 from pirate.pool.child import Child, ChildKind
 
 
-def makeChild(born: float, ready: float | None = None) -> Child:
+def makeChild(spawnedAt: float, ready: float | None = None) -> Child:
     """A worker of a certain age."""
-    child = Child(1, ChildKind.WORKER, -1, 0, born, born + 30)
-    child.ready = ready
+    child = Child(1, ChildKind.WORKER, -1, 0, spawnedAt, spawnedAt + 30)
+    child.readyAt = ready
     return child
 
 
@@ -39,19 +39,19 @@ class BackoffTests(SynchronousTestCase):
         """The delay doubles with each round, up to the longest."""
         backoff, now, delays = Backoff(Middle()), 0.0, []
         for _ in range(12):
-            backoff.failed(makeChild(now), now)
+            backoff.startFailed(makeChild(now), now)
             delays.append(backoff.until - now)
             now = backoff.until
         self.assertEqual([round(delay, 6) for delay in delays[:4]], [0.1, 0.2, 0.4, 0.8])
-        self.assertEqual(round(max(delays), 6), LONGEST_DELAY)
+        self.assertEqual(round(max(delays), 6), MAX_DELAY)
         self.assertEqual([round(delay, 6) for delay in delays], sorted(round(delay, 6) for delay in delays))
 
     def test_forHours(self) -> None:
         """Thousands of rounds later it still is the longest, and still an answer."""
         backoff, now = Backoff(Middle()), 0.0
         for _ in range(5000):
-            backoff.failed(makeChild(now), now)
-            self.assertLessEqual(backoff.until - now, LONGEST_DELAY * 1.001)
+            backoff.startFailed(makeChild(now), now)
+            self.assertLessEqual(backoff.until - now, MAX_DELAY * 1.001)
             now = backoff.until
         self.assertEqual(backoff.failures, 5000)
 
@@ -60,7 +60,7 @@ class BackoffTests(SynchronousTestCase):
         delays = []
         for seed in range(200):
             backoff = Backoff(Random(seed))
-            backoff.failed(makeChild(0.0), 0.0)
+            backoff.startFailed(makeChild(0.0), 0.0)
             delays.append(backoff.until)
         self.assertTrue(all(FIRST_DELAY * 0.75 <= delay <= FIRST_DELAY * 1.25 for delay in delays))
         self.assertGreater(max(delays) - min(delays), FIRST_DELAY * 0.4)
@@ -69,83 +69,83 @@ class BackoffTests(SynchronousTestCase):
         """Children of one round that fail one after the other count once."""
         backoff = Backoff(Middle())
         for at in (0.5, 0.6, 0.7):
-            backoff.failed(makeChild(0.0), at)
+            backoff.startFailed(makeChild(0.0), at)
         self.assertEqual((backoff.failures, round(backoff.until, 6)), (1, 0.6))
-        backoff.failed(makeChild(0.6), 0.9)
+        backoff.startFailed(makeChild(0.6), 0.9)
         self.assertEqual(backoff.failures, 2)
 
     def test_oneMoment(self) -> None:
         """So do those that fail in the moment in which they were started, as when the system has no process left."""
         backoff = Backoff(Middle())
         for _ in range(5):
-            backoff.failed(makeChild(7.0), 7.0)
+            backoff.startFailed(makeChild(7.0), 7.0)
         self.assertEqual(backoff.failures, 1)
 
     def test_success(self) -> None:
         """A child that became ready after the last failure and has lived for a second ends it."""
         backoff = Backoff(Middle())
-        backoff.failed(makeChild(0.0), 1.0)
+        backoff.startFailed(makeChild(0.0), 1.0)
         child = makeChild(1.1, ready=2.0)
-        backoff.noteSuccess([child], 2.0 + STABLE - 0.01)
+        backoff.forgetIfStable([child], 2.0 + STABLE_TIME - 0.01)
         self.assertEqual(backoff.failures, 1)
-        backoff.noteSuccess([child], 2.0 + STABLE)
+        backoff.forgetIfStable([child], 2.0 + STABLE_TIME)
         self.assertEqual(backoff.failures, 0)
-        backoff.failed(makeChild(4.0), 4.0)
+        backoff.startFailed(makeChild(4.0), 4.0)
         self.assertEqual(round(backoff.until - 4.0, 6), FIRST_DELAY)
 
     def test_noSuccess(self) -> None:
         """One that was started before the failures began, or has never been ready, proves nothing about the next."""
         backoff = Backoff(Middle())
-        backoff.failed(makeChild(0.0), 5.0)
-        backoff.noteSuccess([makeChild(-0.1, ready=1.0), makeChild(5.0)], 100.0)
+        backoff.startFailed(makeChild(0.0), 5.0)
+        backoff.forgetIfStable([makeChild(-0.1, ready=1.0), makeChild(5.0)], 100.0)
         self.assertEqual(backoff.failures, 1)
 
     def test_siblings(self) -> None:
         """While some of a round succeed the failures are forgotten, though others of it fail later; once lived."""
         backoff = Backoff(Middle())
-        backoff.failed(makeChild(1.0), 1.5)
-        backoff.failed(makeChild(2.0), 2.5)
-        backoff.noteSuccess([makeChild(1.0, ready=1.4)], 1.4 + STABLE)
-        self.assertEqual((backoff.failures, backoff.wary), (0, False))
-        backoff.failed(makeChild(3.0), 3.5)
-        backoff.noteSuccess([makeChild(1.0, ready=1.4)], 100.0)
+        backoff.startFailed(makeChild(1.0), 1.5)
+        backoff.startFailed(makeChild(2.0), 2.5)
+        backoff.forgetIfStable([makeChild(1.0, ready=1.4)], 1.4 + STABLE_TIME)
+        self.assertEqual((backoff.failures, backoff.cautious), (0, False))
+        backoff.startFailed(makeChild(3.0), 3.5)
+        backoff.forgetIfStable([makeChild(1.0, ready=1.4)], 100.0)
         self.assertEqual(backoff.failures, 1)
 
     def test_killed(self) -> None:
         """Children that something outside kills while they start are no failures."""
         backoff = Backoff(Middle())
-        for now in range(1, KILLS):
-            self.assertFalse(backoff.killed(makeChild(now), now + 0.5))
-        self.assertEqual((backoff.failures, backoff.until, backoff.wary), (0, float("-inf"), False))
+        for now in range(1, MAX_KILLED_ROUNDS):
+            self.assertFalse(backoff.startKilled(makeChild(now), now + 0.5))
+        self.assertEqual((backoff.failures, backoff.until, backoff.cautious), (0, float("-inf"), False))
 
     def test_killedTogether(self) -> None:
         """Those of one round count once."""
         backoff = Backoff(Middle())
-        self.assertEqual([backoff.killed(makeChild(1.0), 2.0 + number / 10) for number in range(9)], [False] * 9)
+        self.assertEqual([backoff.startKilled(makeChild(1.0), 2.0 + number / 10) for number in range(9)], [False] * 9)
 
     def test_alwaysKilled(self) -> None:
         """If all are killed, round after round, the next start waits a little, up to a second: there is no storm."""
         backoff, now, delays = Backoff(Middle()), 1.0, []
-        for _ in range(KILLS + 8):
-            backoff.killed(makeChild(now), now + 0.1)
+        for _ in range(MAX_KILLED_ROUNDS + 8):
+            backoff.startKilled(makeChild(now), now + 0.1)
             delays.append(max(backoff.until - now - 0.1, 0))
             now = max(now + 0.2, backoff.until)
-        self.assertEqual([round(delay, 6) for delay in delays[: KILLS + 2]], [0, 0, 0.1, 0.2, 0.4])
-        self.assertEqual(round(max(delays), 6), LONGEST_KILLED)
-        self.assertTrue(backoff.wary)
+        self.assertEqual([round(delay, 6) for delay in delays[: MAX_KILLED_ROUNDS + 2]], [0, 0, 0.1, 0.2, 0.4])
+        self.assertEqual(round(max(delays), 6), MAX_KILLED_DELAY)
+        self.assertTrue(backoff.cautious)
 
     def test_readyBetweenKills(self) -> None:
         """One that becomes ready in between proves that it can be done."""
         backoff = Backoff(Middle())
         for now in range(1, 50):
-            self.assertFalse(backoff.killed(makeChild(now), now + 0.5))
-            if not now % (KILLS - 1):
-                backoff.noteReady()
-        self.assertFalse(backoff.wary)
+            self.assertFalse(backoff.startKilled(makeChild(now), now + 0.5))
+            if not now % (MAX_KILLED_ROUNDS - 1):
+                backoff.childReady()
+        self.assertFalse(backoff.cautious)
 
     def test_timeZero(self) -> None:
         """A clock may begin at 0, or below."""
         backoff = Backoff(Middle())
-        backoff.failed(makeChild(-2.0), -1.0)
-        backoff.noteSuccess([makeChild(-0.5, ready=0.0)], 1.0)
+        backoff.startFailed(makeChild(-2.0), -1.0)
+        backoff.forgetIfStable([makeChild(-0.5, ready=0.0)], 1.0)
         self.assertEqual(backoff.failures, 0)

@@ -25,7 +25,7 @@ class LifeTests(SynchronousTestCase):
     def test_born(self) -> None:
         """A child begins by starting, is not ready, and is to be killed if it does not become so."""
         child = makeChild()
-        self.assertEqual((child.state, child.ready, child.killAt, child.killBy), (STARTING, None, 35.0, ("KILL",)))
+        self.assertEqual((child.state, child.readyAt, child.signalAt, child.signals), (STARTING, None, 35.0, ("KILL",)))
 
     def test_lives(self) -> None:
         """The lives that a child may have."""

@@ -10,25 +10,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.pool.backoff import LONGEST_DELAY
-from pirate.pool.child import (
-    Action,
-    Child,
-    ChildExit,
-    ChildKind,
-    ChildState,
-    CutOff,
-    GiveUp,
-    Load,
-    Reloaded,
-    Retire,
-    Signal,
-    Spawn,
-    Sweep,
-)
-from pirate.pool.pool import LAST_GRACE, SECOND_TERM, Mode, Pool
+from pirate.pool.actions import Action, CutOff, GiveUp, Reloaded, Retire, Signal, Spawn, Sweep
+from pirate.pool.backoff import MAX_DELAY
+from pirate.pool.child import Child, ChildExit, ChildKind, ChildState
+from pirate.pool.pool import KILL_DELAY, SECOND_TERM_DELAY, Mode, Pool
 from pirate.pool.recycling import SUCCESSOR_WAIT
-from pirate.pool.scaling import MAX_BATCH, QUIET
+from pirate.pool.scaling import MAX_BATCH, QUIET_TIME, Load
 from pirate.settings.limits import PoolLimits
 from pirate.test.support.pool import CRASHED, HOPELESS, LEFT, PoolBench
 
@@ -67,7 +54,7 @@ class StartTests(SynchronousTestCase):
         """One that is on its way out counts no more: its successor need not wait for its end."""
         yard = PoolBench()
         child = yard.started()[2]
-        yard.pool.leaving(child, yard.now)
+        yard.pool.childLeaving(child, yard.now)
         self.assertEqual(len(yard.spawned()), 1)
         yard.gone([child], LEFT)
         self.assertEqual(yard.spawned(), [])
@@ -137,7 +124,7 @@ class SpareTests(SynchronousTestCase):
         yard = PoolBench(minServers=1, maxServers=200, minSpareServers=100, maxSpareServers=150)
         self.assertEqual(len(yard.spawned()), 1 + 1)
         self.assertEqual(yard.spawned(0.5), [])
-        self.assertEqual(yard.pool.nextWake(yard.now), yard.now + 0.5)
+        self.assertEqual(yard.pool.nextDecision(yard.now), yard.now + 0.5)
         batches = [len(yard.spawned(1.0 if batch else 0.5)) for batch in range(8)]
         self.assertEqual(batches, [2, 4, 8, 16, 32, 32, 4, 0])
         self.assertEqual(max(batches), MAX_BATCH)
@@ -181,18 +168,18 @@ class SpareTests(SynchronousTestCase):
     def test_mayGrow(self) -> None:
         """A shortage is worth a question only if something could be done about it now."""
         yard = PoolBench(minServers=1, maxServers=3, minSpareServers=1)
-        self.assertTrue(yard.pool.mayGrow(yard.now))
+        self.assertTrue(yard.pool.canGrow(yard.now))
         yard.busy = set(keys(yard.started()))
         self.assertEqual(len(yard.spawned()), 1)
-        self.assertFalse(yard.pool.mayGrow(yard.now))
-        self.assertTrue(yard.pool.mayGrow(yard.now + 1))
+        self.assertFalse(yard.pool.canGrow(yard.now))
+        self.assertTrue(yard.pool.canGrow(yard.now + 1))
         yard.busy |= set(keys(yard.pool.children))
         yard.ready(yard.pool.children)
         self.assertEqual(len(yard.spawned(1.0)), 1)
-        self.assertFalse(yard.pool.mayGrow(yard.now + 1))
+        self.assertFalse(yard.pool.canGrow(yard.now + 1))
         yard.pool.drain(yard.now, None)
         yard.gone(list(yard.pool.children))
-        self.assertFalse(yard.pool.mayGrow(yard.now + 100))
+        self.assertFalse(yard.pool.canGrow(yard.now + 100))
 
 
 class SurplusTests(SynchronousTestCase):
@@ -203,7 +190,7 @@ class SurplusTests(SynchronousTestCase):
         yard = PoolBench(**{"minServers": 1, "minSpareServers": 1, **limits})
         yard.pool.limits = PoolLimits(minServers=count, maxServers=50)
         for child in yard.ready(yard.spawned()):
-            child.born += child.key
+            child.spawnedAt += child.key
         yard.now += 60
         yard.ask()
         yard.pool.limits = PoolLimits(**{"minServers": 1, "minSpareServers": 1, **limits})
@@ -250,15 +237,15 @@ class SurplusTests(SynchronousTestCase):
         """With no request for half a minute, ``min-spare-servers`` idle ones are enough."""
         yard = self.crowd(8, minSpareServers=3)
         self.assertEqual(yard.ask(), [])
-        self.assertEqual(yard.ask(QUIET - 0.1), [])
+        self.assertEqual(yard.ask(QUIET_TIME - 0.1), [])
         self.assertEqual(len(yard.retired(0.1)), 5)
 
     def test_notQuiet(self) -> None:
         """One request in between, and it is half a minute from then."""
         yard = self.crowd(8, minSpareServers=3)
-        yard.ask(QUIET - 0.1)
+        yard.ask(QUIET_TIME - 0.1)
         yard.received += 1
-        self.assertEqual([yard.ask(seconds) for seconds in (0.1, QUIET - 0.1)], [[]] * 2)
+        self.assertEqual([yard.ask(seconds) for seconds in (0.1, QUIET_TIME - 0.1)], [[]] * 2)
         self.assertEqual(len(yard.retired(0.1)), 5)
 
     def test_notQuietAtFirst(self) -> None:
@@ -267,7 +254,7 @@ class SurplusTests(SynchronousTestCase):
         yard.pool.limits = PoolLimits(minServers=6, minChildTtl=0)
         yard.ready(yard.spawned())
         yard.pool.limits = PoolLimits(minServers=1, minSpareServers=1, minChildTtl=0)
-        self.assertEqual(yard.ask(QUIET - 0.1), [])
+        self.assertEqual(yard.ask(QUIET_TIME - 0.1), [])
         self.assertEqual(len(yard.retired(0.1)), 5)
 
 
@@ -292,7 +279,7 @@ class OverTests(SynchronousTestCase):
         children = yard.spawned()
         yard.pool.limits = PoolLimits(minServers=0, maxServers=1, minSpareServers=0)
         self.assertEqual(yard.signals(), [(1, "TERM")])
-        self.assertEqual(yard.signals(LAST_GRACE), [(1, "KILL")])
+        self.assertEqual(yard.signals(KILL_DELAY), [(1, "KILL")])
         yard.gone(children[:1])
         yard.pool.limits = PoolLimits(minServers=2)
         self.assertEqual(len(yard.spawned()), 1)
@@ -370,9 +357,9 @@ class TimeoutTests(SynchronousTestCase):
         children = yard.spawned()
         yard.ready(children[:1])
         self.assertEqual(yard.signals(4.9), [])
-        self.assertEqual(yard.pool.nextWake(yard.now), 105.0)
+        self.assertEqual(yard.pool.nextDecision(yard.now), 105.0)
         self.assertEqual(yard.signals(0.1), [(2, "KILL")])
-        self.assertEqual(yard.signals(LAST_GRACE - 0.1), [])
+        self.assertEqual(yard.signals(KILL_DELAY - 0.1), [])
         self.assertEqual(yard.signals(0.1), [(2, "KILL")])
 
     def test_startIsAFailure(self) -> None:
@@ -400,9 +387,9 @@ class TimeoutTests(SynchronousTestCase):
         (child,) = yard.retired()
         self.assertEqual(yard.signals(11.9), [])
         self.assertEqual(yard.signals(0.1), [(child.key, "TERM")])
-        self.assertEqual(yard.signals(LAST_GRACE), [(child.key, "ABRT")])
+        self.assertEqual(yard.signals(KILL_DELAY), [(child.key, "ABRT")])
         for _ in range(2):
-            self.assertEqual(yard.signals(LAST_GRACE), [(child.key, "KILL")])
+            self.assertEqual(yard.signals(KILL_DELAY), [(child.key, "KILL")])
 
     def test_leavingBusy(self) -> None:
         """That time begins when it holds nothing any more; without a ``reload-timeout``, nothing ends it before."""
@@ -422,14 +409,14 @@ class TimeoutTests(SynchronousTestCase):
         yard.started()
         yard.pool.shrink()
         yard.retired()
-        self.assertEqual(yard.signals(LAST_GRACE / 2), [])
-        self.assertEqual(len(yard.signals(LAST_GRACE / 2)), 1)
+        self.assertEqual(yard.signals(KILL_DELAY / 2), [])
+        self.assertEqual(len(yard.signals(KILL_DELAY / 2)), 1)
 
     def test_sweep(self) -> None:
         """Every ``check-for-dead`` seconds it is looked for those who died unnoticed."""
         pool = Pool(PoolLimits(minServers=0, checkForDead=30), Random(1))
         found = [
-            sum(isinstance(each, Sweep) for each in pool.check(now, Load())) for now in (0.0, 29.0, 30.0, 31.0, 60.0)
+            sum(isinstance(each, Sweep) for each in pool.decide(now, Load())) for now in (0.0, 29.0, 30.0, 31.0, 60.0)
         ]
         self.assertEqual(found, [1, 0, 1, 0, 1])
 
@@ -477,7 +464,7 @@ class AgeTests(SynchronousTestCase):
             [old] = yard.ready(yard.spawned())
             for _ in range(3):
                 self.assertEqual(yard.ask(0.9), [])
-                self.assertLessEqual(yard.pool.nextWake(yard.now), yard.now + 1)
+                self.assertLessEqual(yard.pool.nextDecision(yard.now), yard.now + 1)
                 [new] = yard.ready(yard.spawned(0.1))
                 self.assertEqual(yard.retired(), [old])
                 yard.left()
@@ -499,7 +486,7 @@ class AgeTests(SynchronousTestCase):
         yard.now += 10
         yard.pool.drain(yard.now, 60)
         yard.ask()
-        self.assertGreater(yard.pool.nextWake(yard.now), yard.now + 1)
+        self.assertGreater(yard.pool.nextDecision(yard.now), yard.now + 1)
 
 
 class LastRequestsTests(SynchronousTestCase):
@@ -533,7 +520,7 @@ class LastRequestsTests(SynchronousTestCase):
         self.lifetimeHalved(yard, child, 5)
         yard.ready(yard.spawned())
         self.assertEqual(yard.ask(), [])
-        yard.pool.leaving(child, yard.now)
+        yard.pool.childLeaving(child, yard.now)
         self.assertEqual(yard.ask(), [])
         yard.gone([child], LEFT)
         self.assertEqual(yard.ask(), [])
@@ -555,7 +542,7 @@ class LastRequestsTests(SynchronousTestCase):
     def test_slowStarts(self) -> None:
         """A start that was slow, as one is while the machine is busy, counts for some time."""
         yard, [child] = self.yard(minServers=1, maxServers=1)
-        yard.pool.leaving(child, yard.now)
+        yard.pool.childLeaving(child, yard.now)
         [quick] = yard.ready(yard.spawned())
         self.assertFalse(self.lifetimeHalved(yard, quick, 5))
         self.assertTrue(self.lifetimeHalved(yard, quick, 4))
@@ -630,15 +617,15 @@ class BackoffTests(SynchronousTestCase):
                 yard.gone(children, CRASHED)
         self.assertEqual([count for _, count in starts[:4]], [5, 1, 1, 1])
         waits = [after - before for (before, _), (after, _) in pairwise(starts)]
-        self.assertTrue(all(wait <= LONGEST_DELAY * 1.25 + 0.1 for wait in waits), waits)
-        self.assertTrue(all(wait >= LONGEST_DELAY * 0.75 - 0.1 for wait in waits[8:]), waits)
+        self.assertTrue(all(wait <= MAX_DELAY * 1.25 + 0.1 for wait in waits), waits)
+        self.assertTrue(all(wait >= MAX_DELAY * 0.75 - 0.1 for wait in waits[8:]), waits)
         self.assertLess(len(starts), 60)
 
     def test_wakes(self) -> None:
         """The pool wakes when the wait is over, not before and not much later."""
         yard = self.crashed(minServers=1)
         for _ in range(6):
-            wake = yard.pool.nextWake(yard.now)
+            wake = yard.pool.nextDecision(yard.now)
             self.assertGreater(wake, yard.now)
             children = yard.spawned(wake - yard.now)
             self.assertEqual(len(children), 1)
@@ -693,7 +680,7 @@ class BackoffTests(SynchronousTestCase):
         """To leave young because one was asked to is none."""
         yard = PoolBench(minServers=1)
         (child,) = yard.ready(yard.spawned())
-        yard.pool.leaving(child, yard.now)
+        yard.pool.childLeaving(child, yard.now)
         yard.ready(yard.spawned())
         yard.gone([child], LEFT)
         yard.gone(list(yard.pool.children), CRASHED)
@@ -715,9 +702,9 @@ class OutsideTests(SynchronousTestCase):
             if step % 10 == 0:
                 victim = kill(list(yard.pool.children))
                 yard.gone([] if victim is None else [victim])
-            yard.ready(child for child in yard.pool.children if yard.now - child.born >= 0.3)
+            yard.ready(child for child in yard.pool.children if yard.now - child.spawnedAt >= 0.3)
             yard.ask(1 / 60)
-            counts.append(sum(child.ready is not None for child in yard.pool.children))
+            counts.append(sum(child.readyAt is not None for child in yard.pool.children))
         return counts
 
     def test_anyone(self) -> None:
@@ -733,7 +720,7 @@ class OutsideTests(SynchronousTestCase):
         yard = PoolBench(minServers=10, maxServers=10)
         yard.gone(yard.started())
         counts = self.simulate(
-            yard, 20, lambda children: next((child for child in children if child.ready is None), None)
+            yard, 20, lambda children: next((child for child in children if child.readyAt is None), None)
         )
         self.assertGreaterEqual(counts[-1], 8)
 
@@ -782,8 +769,8 @@ class RetiredTests(SynchronousTestCase):
         (child,) = yard.retired()
         self.assertEqual(yard.signals(19.9), [])
         self.assertEqual(yard.signals(0.1), [(child.key, "TERM")])
-        self.assertEqual(yard.signals(LAST_GRACE), [(child.key, "ABRT")])
-        self.assertEqual(yard.signals(LAST_GRACE), [(child.key, "KILL")])
+        self.assertEqual(yard.signals(KILL_DELAY), [(child.key, "ABRT")])
+        self.assertEqual(yard.signals(KILL_DELAY), [(child.key, "KILL")])
 
     def test_everyRetirement(self) -> None:
         """The same holds for reloads, for age, and for those that leave after their last request or by themselves."""
@@ -793,7 +780,7 @@ class RetiredTests(SynchronousTestCase):
             if cause == "reload":
                 yard.pool.reload()
             elif cause == "leaves":
-                yard.pool.leaving(child, yard.now)
+                yard.pool.childLeaving(child, yard.now)
             yard.ready(yard.spawned(60 if cause == "age" else 0))
             yard.ask()
             self.assertIs(child.state, ChildState.RETIRING, cause)
@@ -824,8 +811,8 @@ class RetiredTests(SynchronousTestCase):
         self.hang(yard)
         for _ in range(10):
             for child in list(yard.pool.children):
-                if child.ready is not None:
-                    yard.pool.leaving(child, yard.now)
+                if child.readyAt is not None:
+                    yard.pool.childLeaving(child, yard.now)
             yard.backlog = 100
             yard.ready(action.child for action in yard.ask(0.1) if isinstance(action, Spawn))
         self.assertEqual(len(yard.pool.children), 4)
@@ -1133,18 +1120,18 @@ class CutOffTests(SynchronousTestCase):
         yard.ready(yard.spawned(20.0))
         yard.pool.drain(yard.now, 1.5)
         self.assertEqual(yard.ask(1.4), [])
-        self.assertAlmostEqual(yard.pool.nextWake(yard.now) - yard.now, 0.1)
+        self.assertAlmostEqual(yard.pool.nextDecision(yard.now) - yard.now, 0.1)
         cutOff, *signals = yard.ask(0.11)
         self.assertEqual(cutOff, CutOff())
         self.assertEqual(
             [(each.child.key, each.name) for each in signals if isinstance(each, Signal)],
             [(1, "TERM"), (2, "TERM"), (3, "TERM")],
         )
-        self.assertEqual(yard.ask(SECOND_TERM - 0.01), [])
+        self.assertEqual(yard.ask(SECOND_TERM_DELAY - 0.01), [])
         self.assertEqual(yard.signals(0.02), [(1, "TERM"), (2, "TERM"), (3, "TERM")])
         yard.gone([child for child in yard.pool.children if child.key == 2])
         for _ in range(3):
-            self.assertEqual(yard.ask(LAST_GRACE - 0.01), [])
+            self.assertEqual(yard.ask(KILL_DELAY - 0.01), [])
             self.assertEqual(yard.signals(0.02), [(1, "KILL"), (3, "KILL")])
         yard.gone(list(yard.pool.children))
         self.assertEqual(yard.ask(100), [])
@@ -1202,7 +1189,7 @@ class DequeueTests(SynchronousTestCase):
         yard = PoolBench(minServers=1, checkForDequeue=4, maxDequeue=10)
         yard.started(0.0)
         self.assertEqual(yard.ask(), [])
-        self.assertEqual(yard.pool.nextWake(yard.now), yard.now + 4)
+        self.assertEqual(yard.pool.nextDecision(yard.now), yard.now + 4)
         self.assertEqual(yard.ask(3.9), [])
         for wait in (0.1, 4.0, 4.0):
             self.assertEqual([child.kind for child in yard.spawned(wait)], [ChildKind.DEQUEUE])
@@ -1270,13 +1257,13 @@ class WakeTests(SynchronousTestCase):
         while yard.now < end:
             self.assertEqual(yard.ask(), [])
             asked += 1
-            yard.now = yard.pool.nextWake(yard.now)
+            yard.now = yard.pool.nextDecision(yard.now)
         self.assertLessEqual(asked, 3600 / 10 + 3600 / 30 + 1)
 
     def test_first(self) -> None:
         """Before anything was asked it is now."""
         pool = Pool(PoolLimits(), Random(1))
-        self.assertEqual(pool.nextWake(12.5), 12.5)
+        self.assertEqual(pool.nextDecision(12.5), 12.5)
 
     def test_alone(self) -> None:
         """Asked at just these times and no other, it does all that it has to do."""
@@ -1297,7 +1284,7 @@ class WakeTests(SynchronousTestCase):
                     spawned.append((yard.now - 100, action.child.kind))
                 elif isinstance(action, Signal):
                     killed.append(yard.now - 100)
-            yard.now = max(yard.pool.nextWake(yard.now), yard.now + 0.001)
+            yard.now = max(yard.pool.nextDecision(yard.now), yard.now + 0.001)
         workers = [round(at) for at, kind in spawned if kind is ChildKind.WORKER]
         self.assertEqual(workers, [0, 0, 1, 1, 2, 2])
         self.assertEqual([round(at) for at, kind in spawned if kind is ChildKind.DEQUEUE], [7, 14])

@@ -159,7 +159,7 @@ class LimitTests(OutputCase):
                 process.says(before + words[:5], 2)
                 process.says(words[5:], 2)
                 process.ends(4)
-                self.assertEqual(self.exits.pop().words, "no good")
+                self.assertEqual(self.exits.pop().message, "no good")
 
 
 class PauseTests(OutputCase):
@@ -204,7 +204,7 @@ class PauseTests(OutputCase):
         self.process.says(f"{LAST_WORDS}no good\n".encode(), 2)
         self.process.exits(4)
         self.process.closesStreams()
-        self.assertEqual([exit.words for exit in self.exits], ["no good"])
+        self.assertEqual([exit.message for exit in self.exits], ["no good"])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_afterwards(self) -> None:

@@ -60,7 +60,7 @@ class EndTests(WorkerProcessCase):
         """The exit of a ready worker is told at once, while a child of its own still holds its streams."""
         self.worker.becameReady()
         self.process.exits(signal="KILL")
-        self.assertEqual(self.exits, [ChildExit("signal SIGKILL", outside=True)])
+        self.assertEqual(self.exits, [ChildExit("signal SIGKILL", killed=True)])
         self.process.closesStreams()
         self.assertEqual(len(self.exits), 1)
 
@@ -70,7 +70,7 @@ class EndTests(WorkerProcessCase):
         self.assertEqual(self.exits, [])
         self.process.says(f"{LAST_WORDS}there is no module 'x'\n".encode(), 2)
         self.process.closesStreams()
-        self.assertEqual(self.exits, [ChildExit("exit code 4", words="there is no module 'x'", hopeless=True)])
+        self.assertEqual(self.exits, [ChildExit("exit code 4", message="there is no module 'x'", fatal=True)])
 
     def test_grandchild(self) -> None:
         """Whoever inherited the streams can keep them open for a second and no longer."""
@@ -94,7 +94,7 @@ class EndTests(WorkerProcessCase):
         self.process.says(b"Traceback\n" + f"{LAST_WORDS}no good\n".encode(), 2)
         self.process.says(f"{LAST_WORDS}only on stderr\n".encode(), 1)
         self.process.ends(3)
-        self.assertEqual(self.exits, [ChildExit("exit code 3", words="no good")])
+        self.assertEqual(self.exits, [ChildExit("exit code 3", message="no good")])
         self.assertEqual(self.lines, [("Traceback", "stderr"), (f"{LAST_WORDS}only on stderr", "stdout")])
 
     def test_clean(self) -> None:
@@ -107,7 +107,7 @@ class EndTests(WorkerProcessCase):
         for code, hopeless in ((1, False), (3, False), (4, True)):
             self.anew()
             self.process.ends(code)
-            self.assertEqual([exit.hopeless for exit in self.exits], [hopeless])
+            self.assertEqual([exit.fatal for exit in self.exits], [hopeless])
 
     def test_signalNames(self) -> None:
         """A death by signal is named as the system's manual names it."""

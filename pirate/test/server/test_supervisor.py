@@ -9,7 +9,7 @@ from signal import SIGABRT
 
 from twisted.logger import LogLevel
 
-from pirate.pool.pool import LAST_GRACE
+from pirate.pool.pool import KILL_DELAY
 from pirate.server import supervisor
 from pirate.server.connections import LAST_MESSAGES
 from pirate.server.supervisor import CLOSED_GRACE, LAST_ANSWERS, SPAWN_AGAIN, SPAWN_TRIES
@@ -149,7 +149,7 @@ class DeathTests(TestBedCase):
         self.bed.transports[0].hangUp(lost.identity)
         self.settle(LAST_MESSAGES)
         self.assertEqual(lost.process.signals, [])
-        self.settle(CLOSED_GRACE + 2 * LAST_GRACE, steps=20)
+        self.settle(CLOSED_GRACE + 2 * KILL_DELAY, steps=20)
         self.assertEqual(lost.process.signals, [SIGABRT, "KILL"])
         self.assertIn(f"worker {lost.process.pid}: its connection was closed", self.log())
         self.assertEqual(len(self.bed.living()), 1)
@@ -274,7 +274,7 @@ class SlowTests(TestBedCase):
         server.reload()
         self.settle(6.9, steps=10)
         self.assertEqual((stuck.process.signals, server.workers[stuck.process.pid]), ([], "retiring"))
-        self.settle(3 * LAST_GRACE, steps=30)
+        self.settle(3 * KILL_DELAY, steps=30)
         self.assertEqual(stuck.process.signals, ["TERM", SIGABRT, "KILL"])
         self.settle(1, steps=10)
         self.busy().answer()
@@ -294,7 +294,7 @@ class SlowTests(TestBedCase):
         self.settle()
         self.settle(14, steps=14)
         self.assertEqual((dequeue.process.signals, len(self.bed.workers)), ([], 2))
-        self.settle(1 + 3 * LAST_GRACE, steps=30)
+        self.settle(1 + 3 * KILL_DELAY, steps=30)
         self.assertEqual(dequeue.process.signals, ["TERM", SIGABRT, "KILL"])
         self.assertTrue(any("it took longer than dequeue-timeout (15 seconds)" in line for line in self.log()))
         self.settle(10, steps=10)
@@ -319,7 +319,7 @@ class SlowTests(TestBedCase):
             stuck.say(EXITING)
         self.settle(2.5)
         before = list(stuck.process.signals)
-        self.settle(3 + 3 * LAST_GRACE, steps=30)
+        self.settle(3 + 3 * KILL_DELAY, steps=30)
         self.assertEqual(before, [])
         self.assertEqual(len(self.bed.living()), 1)
         return stuck.process.signals
@@ -334,7 +334,7 @@ class SlowTests(TestBedCase):
         self.settle()
         self.assertEqual([worker.process.signals for worker in (stubborn, meek)], [["TERM"], ["TERM"]])
         self.assertFalse(meek.process.alive)
-        self.settle(LAST_GRACE)
+        self.settle(KILL_DELAY)
         self.assertEqual(stubborn.process.signals, ["TERM", "KILL"])
         self.settle()
         self.successResultOf(stopped)

@@ -6,27 +6,19 @@ from collections.abc import Iterable
 from random import Random
 from typing import Any
 
-from pirate.pool.child import (
-    Action,
-    Child,
-    ChildExit,
-    ChildState,
-    Load,
-    Retire,
-    Signal,
-    Spawn,
-    Sweep,
-)
+from pirate.pool.actions import Action, Retire, Signal, Spawn, Sweep
+from pirate.pool.child import Child, ChildExit, ChildState
 from pirate.pool.pool import Pool
+from pirate.pool.scaling import Load
 from pirate.settings.limits import PoolLimits
 
-KILLED = ChildExit("signal SIGKILL", outside=True)
+KILLED = ChildExit("signal SIGKILL", killed=True)
 
 
 CRASHED = ChildExit("exit code 1", "cannot use it")
 
 
-HOPELESS = ChildExit("exit code 4", "cannot load 'mod.fn'", hopeless=True)
+HOPELESS = ChildExit("exit code 4", "cannot load 'mod.fn'", fatal=True)
 
 
 LEFT = ChildExit("exit code 0", clean=True)
@@ -59,10 +51,10 @@ class PoolBench:
         """
         self.now += seconds
         done: list[Action] = []
-        while actions := self.pool.check(self.now, self.load()):
+        while actions := self.pool.decide(self.now, self.load()):
             done += [action for action in actions if not isinstance(action, Sweep)]
             assert len(done) < 1000
-        wake = self.pool.nextWake(self.now)
+        wake = self.pool.nextDecision(self.now)
         assert self.now < wake <= self.now + self.pool.limits.checkForWaiting, (self.now, wake)
         return done
 
@@ -106,7 +98,7 @@ class PoolBench:
         """Children say that they are ready."""
         several = list(children)
         for child in several:
-            self.pool.ready(child, self.now)
+            self.pool.childReady(child, self.now)
         return several
 
     def left(self) -> None:
@@ -116,7 +108,7 @@ class PoolBench:
     def gone(self, children: Iterable[Child], how: ChildExit = KILLED) -> None:
         """Children have ended."""
         for child in children:
-            self.pool.exited(child, how, self.now)
+            self.pool.childExited(child, how, self.now)
 
     def started(self, rest: float = 60.0) -> list[Child]:
         """
