@@ -248,13 +248,12 @@ class NameTests(SynchronousTestCase):
         self.assertEqual([reason for reason in reasons if not re.search(rf"^``{reason}`` ", text, re.M)], [])
 
     def test_tests(self) -> None:
-        """The page on reliability names tests that exist."""
-        named = set(re.findall(r"``([\w.]+\.test_\w+)``", read("docs/topics/reliability.rst")))
-        self.assertGreater(len(named), 40)
-        for name in named:
-            module, case, method = name.rsplit(".", 2)
-            tests = getattr(import_module(f"pirate.test.{module}"), case)
-            self.assertTrue(hasattr(tests, method), name)
+        """The pages on reliability and threats name tests that exist."""
+        for page in ("reliability", "threats"):
+            text = read(f"docs/topics/{page}.rst")
+            named = {name for name in literals(text) if re.fullmatch(r"(?:\w+\.)?test_\w+(?:\.\w+)*", name)}
+            self.assertGreater(len(named), 25)
+            self.assertEqual([name for name in sorted(named) if not isTest(name)], [], page)
 
     def test_backOff(self) -> None:
         """The pages give the pauses between starts as they are."""
@@ -301,6 +300,16 @@ class NameTests(SynchronousTestCase):
         lines = firstColumn(text) + literals(detail[1])
         self.assertGreater(len(lines), 15)
         self.assertEqual([line for line in lines if f'"{line}"' not in source()], [])
+
+
+def isTest(name: str) -> bool:
+    """Return whether a test module, case or method of this name exists; the name leaves out ``pirate.test``."""
+    path, _, rest = name.partition("test_")
+    module, *attributes = rest.split(".")
+    subject: Any = import_module(f"pirate.test.{path}test_{module}")
+    for each in attributes:
+        subject = getattr(subject, each, None)
+    return subject is not None
 
 
 def source() -> str:
