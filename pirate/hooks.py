@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pirate.broker.request import RequestContext
 
 if TYPE_CHECKING:
     from pirate.pool.child import ChildExit, ChildState
     from pirate.service import JobServer
 
-
-@dataclass(frozen=True, slots=True)
-class RequestContext:
-    """
-    What is known of a request before it is accepted.
-
-    :ivar client: the client's address, or ``None`` where it is not known; on a UNIX socket
-        ``localhost:uid:gid:pid`` where ZeroMQ tells.
-    :ivar user: who the client is, by its key; ``None`` without CURVE.
-    :ivar service: the name that is asked for; empty for the unnamed service.
-    :ivar size: the bytes of its body.
-    """
-
-    client: str | None
-    user: str | None
-    service: str
-    size: int
+__all__ = ["Hooks", "RequestContext"]
 
 
 class Hooks:

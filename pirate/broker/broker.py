@@ -20,9 +20,9 @@ from pirate.broker.interfaces import BrokerEvents, Outgoing
 from pirate.broker.queues import WorkerRecord
 from pirate.broker.replies import Replies
 from pirate.broker.replycache import ReplyCache
+from pirate.broker.request import NativeRequest, Request, State
 from pirate.broker.throttle import Throttle
 from pirate.settings.limits import RequestPolicy
-from pirate.wire.frontend import NativeRequest, Request, State
 from pirate.wire.words import CANCEL, HEARTBEAT, Code
 
 _requestId = Struct(">Q").pack

@@ -7,8 +7,8 @@ from heapq import heapify, heappop, heappush
 from itertools import islice
 
 from pirate.broker.queues import WorkerRecord
+from pirate.broker.request import Request, State
 from pirate.settings.limits import RequestPolicy
-from pirate.wire.frontend import Request, State
 
 NEVER = float("inf")
 #: Requests that are given up at a time because their time is over.

@@ -18,9 +18,9 @@ from pirate.broker.interfaces import BrokerEvents, Outgoing
 from pirate.broker.ledger import Ledger
 from pirate.broker.queues import Service, Standing, WorkerRecord
 from pirate.broker.replies import Replies
+from pirate.broker.request import Request, State
 from pirate.settings.limits import RequestPolicy
 from pirate.wire.backend import Info, requestFrames
-from pirate.wire.frontend import Request, State
 from pirate.wire.words import CANCEL, HEARTBEAT, RETIRE, Code, Frames
 
 
@@ -208,7 +208,9 @@ class Dispatcher(Ledger):
         inFlight = worker.inFlight
         if request.alone and inFlight and self._isolates(worker, request):
             return False
-        frames = requestFrames(worker.identity, request, worker.wantsContext, self.now)
+        frames = requestFrames(
+            worker.identity, request.id, request.body, request.context(self.now) if worker.wantsContext else None
+        )
         # One who has nothing to do does not wait for others to get theirs.
         if inFlight:
             self._outgoing.postToWorker(frames)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pirate.broker.interfaces import Sender
 from pirate.broker.quota import Quota
+from pirate.broker.request import NativeRequest, Request
 from pirate.hooks import RequestContext
-from pirate.server.pending import Sender
 from pirate.settings.limits import PeerLimits
-from pirate.wire.frontend import NativeRequest, Request
 from pirate.wire.words import Code
 
 

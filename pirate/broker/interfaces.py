@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from pirate.wire.frontend import Request
+from pirate.broker.request import Request
 from pirate.wire.words import Code
 
 
@@ -85,3 +85,34 @@ class BrokerEvents(Protocol):
 
     def workerSilent(self, identity: bytes) -> None:
         """Note that a worker that holds requests has not been heard of for longer than the delivery timeout."""
+
+
+class Sender(Protocol):
+    """
+    What a transport knows of the sender of a message; each question costs about a microsecond.
+
+    A sender is valid while its message is being processed.
+
+    :ivar known: whether :meth:`userId` can return anything but ``None``.
+    """
+
+    known: bool
+
+    def address(self) -> str | None:
+        """Return the address that the message came from, where that is known."""
+
+    def connection(self) -> int | None:
+        """
+        Return the number of the connection that the message came by; another may have it once this one is closed.
+
+        :return: ``None`` if it is not known, or closed.
+        """
+
+    def isGone(self) -> bool:
+        """Return whether the connection is closed for certain; ask this after :meth:`connection`."""
+
+    def userId(self) -> str | None:
+        """Return who the sender is, if it had to prove that."""
+
+    def asksOneByOne(self) -> bool:
+        """Return whether the message came from a REQ socket, which waits for one reply at a time."""

@@ -21,8 +21,8 @@ from pirate.broker.deadlines import NEVER, Deadlines
 from pirate.broker.interfaces import BrokerEvents
 from pirate.broker.queues import Service, Services, WorkerRecord
 from pirate.broker.replies import Replies
+from pirate.broker.request import Request, State
 from pirate.settings.limits import RequestPolicy
-from pirate.wire.frontend import Request, State
 from pirate.wire.words import Code
 
 _MIB = 1 << 20

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from enum import Enum
 
-from pirate.wire.frontend import Request, State
+from pirate.broker.request import Request, State
 
 #: Empty queues, and requests that wait no more, of which notes are kept at least before they are looked for.
 FEW = 500

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pirate.broker.counters import Counters
 from pirate.broker.interfaces import BrokerEvents, Outgoing
 from pirate.broker.replycache import Outcome, ReplyCache
-from pirate.wire.frontend import NativeRequest, Request
+from pirate.broker.request import NativeRequest, Request
 from pirate.wire.words import Code, Frames
 
 #: The bytes of the parts of one answer that are kept.

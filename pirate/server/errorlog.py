@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from pirate.wire.frontend import NativeRequest, Request
+from pirate.broker.request import NativeRequest, Request
 
 #: Events a second for one type of error at one place, and kinds of errors that are told apart in one second.
 MOST, KINDS = 5, 20

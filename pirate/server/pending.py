@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Protocol
 
-from pirate.wire.frontend import NativeRequest, Request, State
+from pirate.broker.interfaces import Sender
+from pirate.broker.request import NativeRequest, Request, State
 
 #: Requests of one client that has gone which are withdrawn at once, at most; and notes of its requests that are kept at
 #: least before those that do not wait any more are looked for.
@@ -18,35 +18,6 @@ NAMES = 1000
 #: Names that ZeroMQ makes are this byte and a number that goes up, and round.
 _MADE, _MADE_LENGTH = 0, 5
 _HALF = 1 << 31
-
-
-class Sender(Protocol):
-    """
-    What a transport knows of who sent a message; each question costs about a microsecond.
-
-    :ivar known: whether :meth:`userId` is worth asking.
-    """
-
-    known: bool
-
-    def address(self) -> str | None:
-        """The address that it came from, where that is known."""
-
-    def connection(self) -> int | None:
-        """
-        A number for the connection that it came by, which others have after it is closed.
-
-        :return: ``None`` if it is not known, or closed.
-        """
-
-    def isGone(self) -> bool:
-        """Whether its connection is closed for certain; to be asked after ``connection``."""
-
-    def userId(self) -> str | None:
-        """Who it is, if it had to prove that."""
-
-    def asksOneByOne(self) -> bool:
-        """Whether it came from a REQ socket, which waits for one answer at a time."""
 
 
 class _Client:

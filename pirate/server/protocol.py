@@ -10,19 +10,20 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 import pirate
 from pirate.broker.broker import Broker
 from pirate.broker.gate import RequestFilter
-from pirate.broker.interfaces import Outgoing
+from pirate.broker.interfaces import Outgoing, Sender
+from pirate.broker.request import NativeRequest, Request, State, readRequest
 from pirate.pool.pool import Mode, Pool
 from pirate.server.connections import WorkerConnections
 from pirate.server.errorlog import ErrorLog
 from pirate.server.logs import RateLimitedLog, ServerLog
 from pirate.server.member import Rejection
-from pirate.server.pending import Sender, Waiting
+from pirate.server.pending import Waiting
 from pirate.server.supervisor import Supervisor
 from pirate.settings.settings import Settings
 from pirate.twistd.descriptors import Places
 from pirate.wire.backend import Failure, Part, Reply, Status, parseWorkerMessage
 from pirate.wire.foreign import FOREIGN, MAJORDOMO, recognize
-from pirate.wire.frontend import NativeRequest, Request, State, parseRequest
+from pirate.wire.frontend import parseRequest
 from pirate.wire.words import EXITING, HEARTBEAT, WAITING, Code, Malformed, readText
 
 #: What a client is told of a message that is more than may be.
@@ -135,12 +136,13 @@ class BrokerProtocol:
 
         :param sender: what the transport knows of who sent it.
         """
-        request = parseRequest(frames)
-        if isinstance(request, Request):
+        message = parseRequest(frames)
+        if isinstance(message, tuple):
+            route, body, key, options = message
+            request = NativeRequest(route, body, key, options) if key else Request(route, body)
             if request.route[0] in self.waiting.departed and self.waiting.hasDeparted(request.route[0], sender):
                 self._broker.noteDeparted(request)
                 return
-            body = request.body
             if len(body) > 1 and len(body[0]) == 6 and body[0] in MAJORDOMO:
                 self._noteForeign(request, sender)
             if self._filter is not None:
@@ -159,15 +161,15 @@ class BrokerProtocol:
                 self._broker.requestReceived(request)
                 if request.state is State.QUEUED and not self.waiting.add(request, sender):
                     self._broker.withdraw(request)
-        elif request is not None:
-            self._dropAtFrontend(recognize(frames) or request.reason, sender)
-            if request.reply is not None:
-                self._transport.toClient(request.reply)
+        elif message is not None:
+            self._dropAtFrontend(recognize(frames) or message.reason, sender)
+            if message.reply is not None:
+                self._transport.toClient(message.reply)
 
     def clientRevoked(self, frames: list[bytes]) -> None:
         """A message has come from a client whose key has been removed since it connected."""
         self._atFrontend.count("key-removed")
-        request = parseRequest(frames)
+        request = readRequest(frames)
         if isinstance(request, NativeRequest):
             self._transport.toClient(request.error(Code.DENIED, "its key has been removed"))
 
@@ -267,7 +269,7 @@ class BrokerProtocol:
         :param reason: what is too much.
         """
         self._dropAtFrontend(reason, sender)
-        request = parseRequest(frames)
+        request = readRequest(frames)
         if isinstance(request, NativeRequest):
             self._transport.toClient(request.error(Code.DENIED, TOO_MUCH[reason]))
 
@@ -348,7 +350,7 @@ class BrokerProtocol:
         """Drop a message from the backend that no worker would send; a native client is told where it is."""
         sender = self._transport.workerSender()
         foreign = recognize(frames)
-        request = parseRequest(frames) if reason == "no-delimiter" else None
+        request = readRequest(frames) if reason == "no-delimiter" else None
         if isinstance(request, NativeRequest):
             self._transport.toWorker(request.error(Code.MALFORMED, WRONG_SOCKET))
             foreign = "client-at-backend"

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from pirate.auth.policy import AccessPolicy
 from pirate.broker.broker import Broker
 from pirate.broker.gate import makeRequestFilter
+from pirate.broker.request import NativeRequest, Request
 from pirate.hooks import RequestContext
 from pirate.pool.child import ChildState
 from pirate.pool.pool import Mode, Pool
@@ -24,7 +25,6 @@ from pirate.server.supervisor import Supervisor
 from pirate.settings.endpoints import hostOf, portOf
 from pirate.settings.settings import Settings
 from pirate.twistd.descriptors import openFiles, sharePlaces
-from pirate.wire.frontend import NativeRequest, Request
 from pirate.wire.job import Job
 from pirate.wire.words import Code, Condition
 

@@ -79,23 +79,23 @@ class MemorySender:
         self._client = client
 
     def address(self) -> str | None:
-        """See :class:`~pirate.server.pending.Sender`."""
+        """See :class:`~pirate.broker.interfaces.Sender`."""
         return self._address
 
     def connection(self) -> int:
-        """See :class:`~pirate.server.pending.Sender`."""
+        """See :class:`~pirate.broker.interfaces.Sender`."""
         return int.from_bytes(self._client, "big")
 
     def isGone(self) -> bool:
-        """See :class:`~pirate.server.pending.Sender`."""
+        """See :class:`~pirate.broker.interfaces.Sender`."""
         return False
 
     def userId(self) -> str | None:
-        """See :class:`~pirate.server.pending.Sender`."""
+        """See :class:`~pirate.broker.interfaces.Sender`."""
         return self._user
 
     def asksOneByOne(self) -> bool:
-        """See :class:`~pirate.server.pending.Sender`."""
+        """See :class:`~pirate.broker.interfaces.Sender`."""
         return self._req
 
 

@@ -10,9 +10,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pirate.broker.replycache import Outcome
+from pirate.broker.request import NativeRequest
 from pirate.client.errors import CallError, failure
 from pirate.wire.backend import Failure, Part, Reply, parseWorkerMessage, requestFrames
-from pirate.wire.frontend import NativeRequest, parseServerReply
+from pirate.wire.frontend import parseServerReply
 from pirate.wire.words import CANCEL, Code, Frames
 from pirate.worker.app import prepare
 from pirate.worker.asynciorunner import AsyncioRunner
@@ -55,7 +56,9 @@ class Asked:
 
     def __init__(self, request: NativeRequest, wantsContext: bool) -> None:
         self.request = request
-        self.frames = requestFrames(WORKER, request, wantsContext, monotonic())[1:]
+        self.frames = requestFrames(
+            WORKER, request.id, request.body, request.context(monotonic()) if wantsContext else None
+        )[1:]
         self.ended: Callable[[], None] = lambda: None
         self._parts: list[Frames] = []
         self._body: Frames = ()

@@ -204,19 +204,19 @@ class FrameSender:
         self._monitor = monitor
 
     def address(self) -> str | None:
-        """See :class:`~pirate.server.pending.Sender`."""
+        """See :class:`~pirate.broker.interfaces.Sender`."""
         address: str | None = self._property("Peer-Address")
         return address
 
     def connection(self) -> int | None:
-        """See :class:`~pirate.server.pending.Sender`."""
+        """See :class:`~pirate.broker.interfaces.Sender`."""
         # Connections that are closed must be known before their numbers are seen again.
         self._monitor.doRead()
         number: int | None = self._property(_SRCFD)
         return number if number in self._monitor else None
 
     def isGone(self) -> bool:
-        """See :class:`~pirate.server.pending.Sender`."""
+        """See :class:`~pirate.broker.interfaces.Sender`."""
         number = self._property(_SRCFD)
         return number is not None and number not in self._monitor
 
@@ -225,7 +225,7 @@ class FrameSender:
         return None
 
     def asksOneByOne(self) -> bool:
-        """See :class:`~pirate.server.pending.Sender`."""
+        """See :class:`~pirate.broker.interfaces.Sender`."""
         return bool(self._property("Socket-Type") == "REQ")
 
     def _property(self, name: Any) -> Any:
@@ -242,6 +242,6 @@ class KnownSender(FrameSender):
     known = True
 
     def userId(self) -> str | None:
-        """See :class:`~pirate.server.pending.Sender`."""
+        """See :class:`~pirate.broker.interfaces.Sender`."""
         user: str | None = self._property("User-Id")
         return user or None

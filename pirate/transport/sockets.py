@@ -23,8 +23,8 @@ from twisted.logger import Logger
 from txzmq import ZmqFactory
 
 from pirate.auth.rules import BACKEND, FRONTEND, SocketPolicy
+from pirate.broker.interfaces import Sender
 from pirate.errors import BindError
-from pirate.server.pending import Sender
 from pirate.settings.limits import PeerLimits
 from pirate.transport.binding import Binding
 from pirate.transport.chance import seedLibrary

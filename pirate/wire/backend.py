@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pirate.wire.words import (
     ERROR,
@@ -20,11 +20,6 @@ from pirate.wire.words import (
     decodeObject,
     encode,
 )
-
-if TYPE_CHECKING:
-    from pirate.wire.frontend import Request
-
-_NEVER = float("inf")
 
 
 class Status(Value):
@@ -179,26 +174,17 @@ def _info(told: dict[str, Any]) -> Info | None:
     return Info(pid, token, credit, bool(told.get("context")), tuple(dict.fromkeys(services)), concurrency)
 
 
-def requestFrames(worker: bytes, request: Request, withContext: bool, now: float) -> list[bytes]:
+def requestFrames(worker: bytes, request: bytes, body: Frames, context: dict[str, Any] | None = None) -> list[bytes]:
     """
-    What a worker is sent: ``[worker] [''] [id] [''] body...``.
+    Return the frames of a request to a worker: ``[worker] [''] [id] [''] body...``.
 
-    :param withContext: whether its app wants to know more about the request: then a JSON frame stands between the id
-        and the delimiter, with ``client`` (an address), ``user`` (if it is known who that is), ``service``, ``attempt``
-        (1 is the first), ``remaining_ms`` (what is left of the caller's budget, if it has one) and ``trace`` (a W3C
-        traceparent, if there is one).
-    :param now: the time, on the clock of the request's deadline.
+    :param request: the broker's id of the request.
+    :param context: what the app wants to know of the request beside its body, which is sent as a JSON frame between the
+        id and the delimiter; ``None``: nothing.
     """
-    if not withContext:
-        return [worker, b"", request.id, b"", *request.body]
-    context = {"client": request.peer, "service": request.service, "attempt": request.attempts + 1}
-    if request.deadline != _NEVER:
-        context["remaining_ms"] = max(int((request.deadline - now) * 1000), 0)
-    if request.user is not None:
-        context["user"] = request.user
-    if request.trace:
-        context["trace"] = request.trace
-    return [worker, b"", request.id, encode(context), b"", *request.body]
+    if context is None:
+        return [worker, b"", request, b"", *body]
+    return [worker, b"", request, encode(context), b"", *body]
 
 
 def announcement(info: Info) -> bytes:

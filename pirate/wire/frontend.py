@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from enum import Enum
 from typing import Any
 
 from pirate.wire.words import (
@@ -21,188 +20,26 @@ from pirate.wire.words import (
     shorten,
 )
 
-_NEVER = float("inf")
 #: A header's JSON with one key, as our own clients write it.
 _ONLY_TIMEOUT = re.compile(rb'\{"timeout_ms":(0|[1-9]\d{0,15})\}').fullmatch
 
 
-class State(Enum):
-    """Where a request is."""
+#: What a client sent: its route, its body, and of a native header the key and the options; a plain request has no key.
+#: A plain tuple, because nothing costs less to build and to take apart, and every request is one.
+ClientMessage = tuple[list[bytes], list[bytes], bytes, dict[str, Any]]
 
-    NEW = "new"
-    QUEUED = "queued"
-    IN_FLIGHT = "held"
-    DONE = "done"
+#: The options of a request without a native header.
+_NO_OPTIONS: dict[str, Any] = {}
 
 
-class Request:
+def parseRequest(frames: list[bytes]) -> ClientMessage | Malformed | None:
     """
-    A plain client's request, and the broker's notes on it.
-
-    :ivar route: what stands in front of the body both ways: routing id, envelope, empty delimiter.
-    :ivar body: the request's frames, one or more.
-    :ivar service: the name of the service that is asked for; empty for the unnamed one.
-    :ivar peer: the client's address, where known.
-    :ivar user: who the client is, where known.
-    :ivar account: what is counted of the client that sent it; ``None`` if nothing is.
-    :ivar id: the broker's name for it, 8 bytes; empty until it is accepted.
-    :ivar attempts: how many workers have died while executing it.
-    :ivar suspected: how many deaths of workers it may be charged with, if it turns out to be the one.
-    :ivar alone: true if it must not share a worker's hand: it may have killed one, or may be tried only once.
-    :ivar holders: the identities of the workers that have died with it in hand.
-    :ivar holder: the identity of the worker that holds it, or held it last.
-    :ivar share: what is counted of the requests of the same client that wait, once it has waited.
-    :ivar state: where it is: new, queued, held by a worker, or done, which is answered or given up.
-    :ivar waitingBytes: the bytes of all that is kept of it, once it has waited.
-    :ivar since: when it began to wait, on the broker's clock.
-    :ivar deadline: when it is not worth starting any more, on the broker's clock.
-    :ivar parts: the parts of its answer so far, each one or more frames; ``None`` before the first.
-    :ivar partBytes: the bytes of all of them.
-    """
-
-    __slots__ = (
-        "account",
-        "alone",
-        "attempts",
-        "body",
-        "deadline",
-        "holder",
-        "holders",
-        "id",
-        "partBytes",
-        "parts",
-        "peer",
-        "route",
-        "service",
-        "share",
-        "since",
-        "state",
-        "suspected",
-        "user",
-        "waitingBytes",
-    )
-
-    def __init__(self, route: list[bytes], body: list[bytes], service: str = "", peer: str | None = None) -> None:
-        self.route = route
-        self.body = body
-        self.service = service
-        self.peer = peer
-        self.user: str | None = None
-        self.account: Any = None
-        self.share: Any = None
-        self.waitingBytes = 0
-        self.id = b""
-        self.attempts = 0
-        self.suspected = 0
-        self.alone = False
-        self.holders: tuple[bytes, ...] = ()
-        self.holder = b""
-        self.state = State.NEW
-        self.since = 0.0
-        self.deadline = _NEVER
-        self.parts: list[Frames] | None = None
-        self.partBytes = 0
-
-    #: The client's name for the request; empty if it has none.
-    key = b""
-    #: The attempts that the client allows; 0 when it leaves that to the broker.
-    maxAttempts = 0
-    #: Seconds of the caller's budget; ``None`` when it leaves that to the broker.
-    timeout: float | None = None
-    #: Whether the client takes partial replies.
-    partial = False
-    #: A W3C traceparent, or empty.
-    trace = ""
-
-    def size(self) -> int:
-        """The bytes of its body."""
-        return sum(map(len, self.body))
-
-    def weight(self) -> int:
-        """The bytes of all that is kept of it: of its envelope, too."""
-        return sum(map(len, self.body)) + sum(map(len, self.route))
-
-    def reply(self, body: Frames) -> list[bytes]:
-        """
-        The frames that carry the app's answer to the client.
-
-        :param body: the answer, one or more frames.
-        """
-        return [*self.route, *body]
-
-    def part(self, body: Frames) -> list[bytes]:
-        """
-        The frames that carry one part of the answer to a client that takes parts.
-
-        :param body: one or more.
-        """
-        return self.reply(body)
-
-    def error(self, code: Code, message: str, tellPlain: bool) -> list[bytes] | None:
-        """
-        The frames that tell the client why there is no answer.
-
-        :param tellPlain: whether a client that cannot tell an error from an answer is to be told all the same, by one
-            JSON object as the only body frame.
-        :return: the frames, or ``None`` if this client has no channel for errors.
-        """
-        if not tellPlain:
-            return None
-        told = {"pirate": "error", "code": code, "message": shorten(message), "attempts": self.attempts}
-        return [*self.route, encode(told)]
-
-
-class NativeRequest(Request):
-    """
-    A request with a native header: its client can be told of errors.
-
-    :ivar key: the client's name for the request, 16 bytes.
-    :ivar timeout: what is left of the caller's budget in seconds, or ``None``.
-    :ivar maxAttempts: the attempts that the client allows; 0 when it leaves that to the broker.
-    :ivar partial: whether the client takes partial replies.
-    :ivar trace: a W3C traceparent, or empty.
-    :ivar command: ``request``, ``cancel`` or ``ping``.
-    :ivar joined: the same request, sent again while this one was waiting or running.
-    """
-
-    __slots__ = ("command", "joined", "key", "maxAttempts", "partial", "timeout", "trace")
-
-    def __init__(self, route: list[bytes], body: list[bytes], key: bytes, options: dict[str, Any]) -> None:
-        super().__init__(route, body, options.get("service", ""))
-        self.key = key
-        self.command: str = options.get("command", "request")
-        timeout = options.get("timeout_ms")
-        self.timeout: float | None = None if timeout is None else timeout / 1000
-        self.maxAttempts = options.get("attempts", 0)
-        self.partial: bool = options.get("partial", False)
-        self.trace: str = options.get("trace", "")
-        self.joined: list[NativeRequest] = []
-
-    def reply(self, body: Frames) -> list[bytes]:
-        return [*self.route[:-2], MAGIC + self.key, b"", *body]
-
-    def part(self, body: Frames) -> list[bytes]:
-        return [*self.route[:-2], header(self.key, {"status": "partial"}), b"", *body]
-
-    def error(self, code: Code, message: str, tellPlain: bool = True) -> list[bytes]:
-        told = {"status": "error", "code": code, "message": shorten(message), "attempts": self.attempts}
-        return [*self.route[:-2], header(self.key, told), b"", b""]
-
-    def pingReply(self, facts: dict[str, Any]) -> list[bytes]:
-        """
-        The frames that answer a ping.
-
-        :param facts: the keys of its header.
-        """
-        return [*self.route[:-2], header(self.key, facts), b"", b""]
-
-
-def parseRequest(frames: list[bytes]) -> Request | Malformed | None:
-    """
-    What a client sent: ``[routing id] envelope... [''] body...``.
+    Parse what a client sent: ``[routing id] envelope... [''] body...``.
 
     :param frames: as a ROUTER gives them.
-    :return: ``None`` for ``[routing id] ['']`` alone, which is a PROBE_ROUTER greeting.
+    :return: the route, which is all frames up to and with the delimiter; the body; the key and the options of a native
+        header, of which those that are known have been checked.  ``None`` for ``[routing id] ['']`` alone, which is a
+        PROBE_ROUTER greeting.
     """
     at = 1
     count = len(frames)
@@ -225,8 +62,8 @@ def parseRequest(frames: list[bytes]) -> Request | Malformed | None:
             return Malformed("bad-header")
         last = bytes(last) if isHeader else b""
     if at > 1 and last.startswith(MAGIC) and len(last) > len(MAGIC):
-        return _nativeRequest(route, body, last)
-    return Request(route, body)
+        return _parseNative(route, body, last)
+    return route, body, b"", _NO_OPTIONS
 
 
 #: What each key of a native header must be.
@@ -240,21 +77,39 @@ _HEADER_KEYS: dict[str, Any] = {
 }
 
 
-def _nativeRequest(route: list[bytes], body: list[bytes], frame: bytes) -> NativeRequest | Malformed:
+def _parseNative(route: list[bytes], body: list[bytes], frame: bytes) -> ClientMessage | Malformed:
     parsed = parseHeader(frame)
     if parsed is None:
         key = frame[4:20]
-        return Malformed("bad-header", _refusal(route, body, key) if len(key) == 16 else None)
+        return Malformed("bad-header", _rejection(route, key) if len(key) == 16 else None)
     key, options = parsed
     for name, value in options.items():
         check = _HEADER_KEYS.get(name)
         if check is not None and not check(value):
-            return Malformed("bad-header", _refusal(route, body, key))
-    return NativeRequest(route, body, key, options)
+            return Malformed("bad-header", _rejection(route, key))
+    return route, body, key, options
 
 
-def _refusal(route: list[bytes], body: list[bytes], key: bytes) -> list[bytes]:
-    return NativeRequest(route, body, key, {}).error(Code.MALFORMED, "the header is not understood")
+def _rejection(route: list[bytes], key: bytes) -> list[bytes]:
+    return errorFrames(route, key, Code.MALFORMED, "the header is not understood", 0)
+
+
+def errorFrames(route: list[bytes], key: bytes, code: Code, message: str, attempts: int) -> list[bytes]:
+    """
+    Return the frames that tell a native client why its request has no reply.
+
+    :param route: the route of the request.
+    :param key: the key of its header.
+    :param attempts: how many workers have died while executing it.
+    """
+    told = {"status": "error", "code": code, "message": shorten(message), "attempts": attempts}
+    return [*route[:-2], header(key, told), b"", b""]
+
+
+def plainErrorFrames(route: list[bytes], code: Code, message: str, attempts: int) -> list[bytes]:
+    """Return the same for a plain client, which cannot tell it from a reply: one JSON object as the only body frame."""
+    told = {"pirate": "error", "code": code, "message": shorten(message), "attempts": attempts}
+    return [*route, encode(told)]
 
 
 def header(key: bytes, options: dict[str, Any]) -> bytes:

@@ -9,9 +9,9 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker import replies as replies
+from pirate.broker.request import NativeRequest, Request
 from pirate.test.support.broker import BrokerBench
 from pirate.wire.backend import Info
-from pirate.wire.frontend import NativeRequest, Request
 from pirate.wire.words import HEARTBEAT, RETIRE, Code
 
 

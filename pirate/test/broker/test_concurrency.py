@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from pirate.broker.request import NativeRequest, Request
 from pirate.test.support.broker import BrokerBench
 from pirate.wire.backend import Info
-from pirate.wire.frontend import NativeRequest, Request
 from pirate.wire.words import CANCEL
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from pirate.broker.request import NativeRequest, Request, State, readRequest
 from pirate.pool.actions import Action, CutOff, GiveUp, Reloaded, Retire, Signal, Spawn
 from pirate.pool.child import Child, ChildExit, ChildKind, ChildState
 from pirate.pool.pool import TOTAL_FACTOR, Mode
@@ -17,7 +18,7 @@ from pirate.pool.scaling import MAX_BATCH
 from pirate.test.support.broker import BrokerBench
 from pirate.test.support.pool import PoolBench
 from pirate.wire.backend import Failure, Info, Part, Reply, Status, parseWorkerMessage
-from pirate.wire.frontend import NativeRequest, Request, State, header, parseHeader, parseRequest
+from pirate.wire.frontend import header, parseHeader
 from pirate.wire.words import MAGIC, MAX_CONCURRENCY, RETIRE, WORDS, Malformed
 
 try:
@@ -114,7 +115,7 @@ class ParserTests(SynchronousTestCase):
         """What a client sends is a request whose frames are all there, or it is nothing, or malformed."""
 
         def check(frames: list[Any]) -> None:
-            request = parseRequest(frames)
+            request = readRequest(frames)
             if isinstance(request, Request):
                 self.assertEqual([*request.route, *request.body], frames)
                 self.assertEqual((request.route[0], request.route[-1]), (frames[0], b""))

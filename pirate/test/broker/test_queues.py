@@ -6,7 +6,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker.queues import ReadyWorkers, Services, Standing, WorkerRecord
-from pirate.wire.frontend import Request, State
+from pirate.broker.request import Request, State
 
 
 def makeWorker(name: bytes = b"A", credit: int = 1, services: tuple[str, ...] = ("",)) -> WorkerRecord:

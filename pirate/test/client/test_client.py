@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import pirate
 from pirate import client
+from pirate.broker.request import NativeRequest, readRequest
 from pirate.client import errors
 from pirate.client.call import Call, margin
 from pirate.client.given import OptionArguments
@@ -26,7 +27,7 @@ from pirate.client.options import ClientOptions
 from pirate.client.session import Session
 from pirate.errors import PirateError
 from pirate.test.support.properties import steady
-from pirate.wire.frontend import NativeRequest, header, parseRequest, parseServerReply
+from pirate.wire.frontend import header, parseServerReply
 from pirate.wire.words import Code, Frames
 
 KEY = bytes(range(16))
@@ -40,7 +41,7 @@ def makeCall(*, timeout: float = 10.0, attempts: int = 2, plain: bool = False, *
 
 def parsed(call: Call, now: float = 100.0) -> NativeRequest:
     """What a broker makes of a try."""
-    request = parseRequest([b"c", *call.frames(now)])
+    request = readRequest([b"c", *call.frames(now)])
     assert isinstance(request, NativeRequest)
     return request
 

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from pirate.broker.request import NativeRequest, readRequest
 from pirate.client import errors
 from pirate.client.call import Call
 from pirate.client.outage import Outage
 from pirate.client.peer import Peer
 from pirate.client.session import ASK_PATIENCE, DOUBT_PATIENCE, Session
 from pirate.test.support.properties import steady
-from pirate.wire.frontend import NativeRequest, header, parseRequest
+from pirate.wire.frontend import header
 from pirate.wire.words import Code
 
 #: What may happen to a session.
@@ -53,7 +54,7 @@ class FakeConnection:
         """What a broker makes of it: each command, with the first byte of the id."""
         found = []
         for frames in self.sent:
-            request = parseRequest([b"c", *frames])
+            request = readRequest([b"c", *frames])
             assert isinstance(request, NativeRequest)
             found.append((request.command, request.key[:1]))
         return found
@@ -162,7 +163,7 @@ class ChoiceTests(SessionCase):
         self.add("A")
         call = self.begin("a")
         self.session.connected(self.peers[0], 4.0)
-        request = parseRequest([b"c", *self.connections[0].sent[0]])
+        request = readRequest([b"c", *self.connections[0].sent[0]])
         assert isinstance(request, NativeRequest)
         self.assertEqual((request.timeout, call.sentAt), (5.5, 4.0))
 

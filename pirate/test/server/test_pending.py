@@ -6,8 +6,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker.queues import Share
+from pirate.broker.request import NativeRequest, Request, State
 from pirate.server.pending import MOST, Waiting
-from pirate.wire.frontend import NativeRequest, Request, State
 
 
 class Peer:

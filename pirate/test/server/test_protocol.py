@@ -9,6 +9,7 @@ from typing import Any
 from twisted.logger import capturedLogs
 
 import pirate
+from pirate.broker.request import Request
 from pirate.server.errorlog import KINDS, ErrorLog
 from pirate.server.errorlog import MOST as ERRORS
 from pirate.server.logs import serverLog
@@ -16,7 +17,7 @@ from pirate.server.pending import MOST
 from pirate.settings.limits import PeerLimits, PoolLimits
 from pirate.test.support.testbed import KEY, ProtocolCase
 from pirate.testing import MemorySender
-from pirate.wire.frontend import Request, header, parseHeader
+from pirate.wire.frontend import header, parseHeader
 from pirate.wire.words import ERROR, EXITING, HEARTBEAT, MAX_JSON, PARTIAL, PROCESSING, WAITING
 
 

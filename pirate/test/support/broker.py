@@ -7,9 +7,10 @@ from typing import Any
 
 from pirate.broker import replies as replies
 from pirate.broker.broker import Broker
+from pirate.broker.request import NativeRequest, Request
 from pirate.settings.limits import RequestPolicy
 from pirate.wire.backend import Info
-from pirate.wire.frontend import NativeRequest, Request, parseHeader
+from pirate.wire.frontend import parseHeader
 from pirate.wire.words import Code
 
 

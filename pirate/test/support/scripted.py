@@ -18,8 +18,8 @@ import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
 import pirate
+from pirate.broker.request import NativeRequest, readRequest
 from pirate.client import Client, Timeout
-from pirate.wire.frontend import NativeRequest, parseRequest
 
 #: What a broker sends when a message comes in: whole messages, routing id first.
 Script = Callable[[list[bytes]], list[list[bytes]]]
@@ -106,7 +106,7 @@ def inTurn(*scripts: Script) -> Script:
 
 def native(frames: list[bytes]) -> NativeRequest:
     """A message that must be a native request."""
-    request = parseRequest(frames)
+    request = readRequest(frames)
     assert isinstance(request, NativeRequest)
     return request
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
+from pirate.broker.interfaces import Sender
 from pirate.errors import BindError
-from pirate.server.pending import Sender
 from pirate.settings.limits import PeerLimits
 from pirate.twistd.descriptors import Places
 

@@ -19,7 +19,6 @@ from pirate.wire.backend import (
     parseWorkerMessage,
     requestFrames,
 )
-from pirate.wire.frontend import Request
 from pirate.wire.words import MAX_CONCURRENCY, MAX_CREDIT, MAX_SERVICE, MAX_TEXT, WORDS, Malformed
 
 ID = b"\x80" + bytes(7)
@@ -200,29 +199,15 @@ class NothingTests(SynchronousTestCase):
 class SendingTests(SynchronousTestCase):
     """What workers are sent, and what ours send first."""
 
-    def request(self) -> Request:
-        """A request as the broker has accepted it."""
-        request = Request([b"c", b"", b"ignored"], [b"a", b""], "resize", "10.0.0.1")
-        request.id = ID
-        return request
-
     def test_request(self) -> None:
         """The broker's id stands where the original put the client's address."""
-        self.assertEqual(requestFrames(b"w", self.request(), False, 0.0), [b"w", b"", ID, b"", b"a", b""])
+        self.assertEqual(requestFrames(b"w", ID, [b"a", b""]), [b"w", b"", ID, b"", b"a", b""])
 
     def test_context(self) -> None:
-        """A worker that wants the context finds it between the id and the delimiter; attempts are counted from 1."""
-        request = self.request()
-        request.attempts = 2
-        *front, context, delimiter, first, second = requestFrames(b"w", request, True, 0.0)
+        """A worker that wants the context finds it between the id and the delimiter."""
+        *front, context, delimiter, first, second = requestFrames(b"w", ID, [b"a", b""], {"attempt": 3})
         self.assertEqual((front, delimiter, first, second), ([b"w", b"", ID], b"", b"a", b""))
-        self.assertEqual(json.loads(context), {"client": "10.0.0.1", "service": "resize", "attempt": 3})
-
-    def test_user(self) -> None:
-        """Who the client is stands in the context, where it is known."""
-        request = Request([b"c", b""], [b"x"], peer="10.0.0.1")
-        request.user = "alice"
-        self.assertEqual(json.loads(requestFrames(b"w", request, True, 0.0)[3])["user"], "alice")
+        self.assertEqual(json.loads(context), {"attempt": 3})
 
     def test_announcement(self) -> None:
         """What a worker announces is what the broker reads, and carries the protocol's number."""

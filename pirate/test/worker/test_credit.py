@@ -11,9 +11,9 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker.broker import Broker
+from pirate.broker.request import Request
 from pirate.test.support.broker import BrokerBench
 from pirate.wire.backend import Info
-from pirate.wire.frontend import Request
 from pirate.wire.words import MAX_CREDIT
 from pirate.worker import execution
 from pirate.worker.app import prepare

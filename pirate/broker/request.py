@@ -1,0 +1,230 @@
+"""A client's request: what it asked for, where it is, and the frames that end it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from pirate.wire.frontend import errorFrames, header, parseRequest, plainErrorFrames
+from pirate.wire.words import MAGIC, Code, Frames, Malformed
+
+NEVER = float("inf")
+
+
+class State(Enum):
+    """Where a request is."""
+
+    NEW = "new"
+    QUEUED = "queued"
+    IN_FLIGHT = "held"
+    DONE = "done"
+
+
+class Request:
+    """
+    A plain client's request, and the broker's notes on it.
+
+    :ivar route: what stands in front of the body both ways: routing id, envelope, empty delimiter.
+    :ivar body: the request's frames, one or more.
+    :ivar service: the name of the service that is asked for; empty for the unnamed one.
+    :ivar peer: the client's address, where known.
+    :ivar user: who the client is, where known.
+    :ivar account: what is counted of the client that sent it; ``None`` if nothing is.
+    :ivar id: the broker's name for it, 8 bytes; empty until it is accepted.
+    :ivar attempts: how many workers have died while executing it.
+    :ivar suspected: how many deaths of workers it may be charged with, if it turns out to be the one.
+    :ivar alone: true if it must not share a worker's hand: it may have killed one, or may be tried only once.
+    :ivar holders: the identities of the workers that have died with it in hand.
+    :ivar holder: the identity of the worker that holds it, or held it last.
+    :ivar share: what is counted of the requests of the same client that wait, once it has waited.
+    :ivar state: where it is: new, queued, held by a worker, or done, which is answered or given up.
+    :ivar waitingBytes: the bytes of all that is kept of it, once it has waited.
+    :ivar since: when it began to wait, on the broker's clock.
+    :ivar deadline: when it is not worth starting any more, on the broker's clock.
+    :ivar parts: the parts of its answer so far, each one or more frames; ``None`` before the first.
+    :ivar partBytes: the bytes of all of them.
+    """
+
+    __slots__ = (
+        "account",
+        "alone",
+        "attempts",
+        "body",
+        "deadline",
+        "holder",
+        "holders",
+        "id",
+        "partBytes",
+        "parts",
+        "peer",
+        "route",
+        "service",
+        "share",
+        "since",
+        "state",
+        "suspected",
+        "user",
+        "waitingBytes",
+    )
+
+    def __init__(self, route: list[bytes], body: list[bytes], service: str = "", peer: str | None = None) -> None:
+        self.route = route
+        self.body = body
+        self.service = service
+        self.peer = peer
+        self.user: str | None = None
+        self.account: Any = None
+        self.share: Any = None
+        self.waitingBytes = 0
+        self.id = b""
+        self.attempts = 0
+        self.suspected = 0
+        self.alone = False
+        self.holders: tuple[bytes, ...] = ()
+        self.holder = b""
+        self.state = State.NEW
+        self.since = 0.0
+        self.deadline = NEVER
+        self.parts: list[Frames] | None = None
+        self.partBytes = 0
+
+    #: The client's name for the request; empty if it has none.
+    key = b""
+    #: The attempts that the client allows; 0 when it leaves that to the broker.
+    maxAttempts = 0
+    #: Seconds of the caller's budget; ``None`` when it leaves that to the broker.
+    timeout: float | None = None
+    #: Whether the client takes partial replies.
+    partial = False
+    #: A W3C traceparent, or empty.
+    trace = ""
+
+    def size(self) -> int:
+        """The bytes of its body."""
+        return sum(map(len, self.body))
+
+    def weight(self) -> int:
+        """The bytes of all that is kept of it: of its envelope, too."""
+        return sum(map(len, self.body)) + sum(map(len, self.route))
+
+    def context(self, now: float) -> dict[str, Any]:
+        """
+        Return what an app may know of the request beside its body.
+
+        These are ``client`` (an address), ``user`` (if it is known who that is), ``service``, ``attempt`` (1 is the
+        first), ``remaining_ms`` (what is left of the caller's budget, if it has one) and ``trace`` (a W3C traceparent,
+        if there is one).
+
+        :param now: the time, on the clock of the deadline.
+        """
+        context = {"client": self.peer, "service": self.service, "attempt": self.attempts + 1}
+        if self.deadline != NEVER:
+            context["remaining_ms"] = max(int((self.deadline - now) * 1000), 0)
+        if self.user is not None:
+            context["user"] = self.user
+        if self.trace:
+            context["trace"] = self.trace
+        return context
+
+    def reply(self, body: Frames) -> list[bytes]:
+        """
+        The frames that carry the app's answer to the client.
+
+        :param body: the answer, one or more frames.
+        """
+        return [*self.route, *body]
+
+    def part(self, body: Frames) -> list[bytes]:
+        """
+        The frames that carry one part of the answer to a client that takes parts.
+
+        :param body: one or more.
+        """
+        return self.reply(body)
+
+    def error(self, code: Code, message: str, tellPlain: bool) -> list[bytes] | None:
+        """
+        The frames that tell the client why there is no answer.
+
+        :param tellPlain: whether a client that cannot tell an error from an answer is to be told all the same, by one
+            JSON object as the only body frame.
+        :return: the frames, or ``None`` if this client has no channel for errors.
+        """
+        return plainErrorFrames(self.route, code, message, self.attempts) if tellPlain else None
+
+
+class NativeRequest(Request):
+    """
+    A request with a native header: its client can be told of errors.
+
+    :ivar key: the client's name for the request, 16 bytes.
+    :ivar timeout: what is left of the caller's budget in seconds, or ``None``.
+    :ivar maxAttempts: the attempts that the client allows; 0 when it leaves that to the broker.
+    :ivar partial: whether the client takes partial replies.
+    :ivar trace: a W3C traceparent, or empty.
+    :ivar command: ``request``, ``cancel`` or ``ping``.
+    :ivar joined: the same request, sent again while this one was waiting or running.
+    """
+
+    __slots__ = ("command", "joined", "key", "maxAttempts", "partial", "timeout", "trace")
+
+    def __init__(self, route: list[bytes], body: list[bytes], key: bytes, options: dict[str, Any]) -> None:
+        super().__init__(route, body, options.get("service", ""))
+        self.key = key
+        self.command: str = options.get("command", "request")
+        timeout = options.get("timeout_ms")
+        self.timeout: float | None = None if timeout is None else timeout / 1000
+        self.maxAttempts = options.get("attempts", 0)
+        self.partial: bool = options.get("partial", False)
+        self.trace: str = options.get("trace", "")
+        self.joined: list[NativeRequest] = []
+
+    def reply(self, body: Frames) -> list[bytes]:
+        return [*self.route[:-2], MAGIC + self.key, b"", *body]
+
+    def part(self, body: Frames) -> list[bytes]:
+        return [*self.route[:-2], header(self.key, {"status": "partial"}), b"", *body]
+
+    def error(self, code: Code, message: str, tellPlain: bool = True) -> list[bytes]:
+        return errorFrames(self.route, self.key, code, message, self.attempts)
+
+    def pingReply(self, facts: dict[str, Any]) -> list[bytes]:
+        """
+        The frames that answer a ping.
+
+        :param facts: the keys of its header.
+        """
+        return [*self.route[:-2], header(self.key, facts), b"", b""]
+
+
+def readRequest(frames: list[bytes]) -> Request | Malformed | None:
+    """
+    Parse what a client sent, and make a request of it.
+
+    :param frames: as a ROUTER gives them.
+    :return: ``None`` for a PROBE_ROUTER greeting.
+    """
+    message = parseRequest(frames)
+    if not isinstance(message, tuple):
+        return message
+    route, body, key, options = message
+    return NativeRequest(route, body, key, options) if key else Request(route, body)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """
+    What is known of a request before it is accepted.
+
+    :ivar client: the client's address, or ``None`` where it is not known; on a UNIX socket
+        ``localhost:uid:gid:pid`` where ZeroMQ tells.
+    :ivar user: who the client is, by its key; ``None`` without CURVE.
+    :ivar service: the name that is asked for; empty for the unnamed service.
+    :ivar size: the bytes of its body.
+    """
+
+    client: str | None
+    user: str | None
+    service: str
+    size: int
