@@ -22,6 +22,7 @@ from pirate.server.process import importPath, requireMemory
 from pirate.server.running import Endpoints, RunningServer
 from pirate.settings.limits import PoolLimits
 from pirate.settings.settings import LimitChanges, Settings, SettingsArguments, makeSettings
+from pirate.transport.interfaces import ITransport
 from pirate.worker.imports import describe, place
 
 
@@ -59,7 +60,7 @@ class JobServer(Service):
     :param reactor: the reactor, which must also spawn processes.
     :param hooks: who is told of the server's moments.
     :param transport: makes the sockets, given the reactor; ``None``: those of
-        :class:`~pirate.transport.sockets.Transport`.
+        :class:`~pirate.transport.sockets.SocketTransport`.
     :param settings: the fields of :class:`~pirate.settings.settings.Settings`, such as ``frontend``, ``app`` and
         ``limits``; each has the default of that class.  ``app`` and ``dequeue`` take an import path, or a function or
         class that workers can import.
@@ -73,7 +74,7 @@ class JobServer(Service):
         reactor: Any,
         *,
         hooks: Hooks | None = None,
-        transport: Callable[[Any], Any] | None = None,
+        transport: Callable[[Any], ITransport] | None = None,
         **settings: Unpack[SettingsArguments],
     ) -> None:
         self.settings = makeSettings(settings)
@@ -388,9 +389,9 @@ def _settle(waiting: list[Deferred[None]], result: Failure | None) -> None:
         each.callback(result)
 
 
-def _realTransport(reactor: Any, user: int | None = None) -> Any:
+def _realTransport(reactor: Any, user: int | None = None) -> ITransport:
     # Its import installs a reactor and makes ZeroMQ known to this process, which must not happen before it has
     # become a daemon.
-    from pirate.transport.sockets import Transport
+    from pirate.transport.sockets import SocketTransport
 
-    return Transport(reactor, user)
+    return SocketTransport(reactor, user)

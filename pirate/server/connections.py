@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IDelayedCall
 
 from pirate.broker.broker import Broker
+from pirate.broker.interfaces import Sender
 from pirate.server.supervisor import Supervisor
 
 #: Seconds that the last messages of a closed connection have to be read before its worker counts as gone.
@@ -16,8 +17,8 @@ LAST_MESSAGES = 0.05
 class BackendConnections(Protocol):
     """What is needed of the transport."""
 
-    def workerConnection(self) -> int | None:
-        """Return the number of the open connection whose message is being read; ``None`` if it is not known."""
+    def workerSender(self) -> Sender:
+        """Return the sender of the worker message that is being processed."""
 
     def keepWorker(self, connection: int, own: bool) -> None:
         """
@@ -60,7 +61,7 @@ class WorkerConnections:
         """
         if worker in self._numbers:
             return
-        number = self._transport.workerConnection()
+        number = self._transport.workerSender().connection()
         if number is not None:
             self._workers[number] = worker
             self._numbers[worker] = number

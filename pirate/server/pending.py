@@ -117,6 +117,12 @@ class Waiting:
         connection = sender.connection()
         return self.departed.get(name) == connection if connection is not None else sender.isGone()
 
+    def takeHeldBack(self) -> set[int]:
+        """Return the connections of clients that are held back, and forget them."""
+        heldBack = set(self.heldBack)
+        self.heldBack.clear()
+        return heldBack
+
     def withdraw(self) -> None:
         """Withdraw some of the orphans, the oldest first."""
         orphans = self.orphans

@@ -20,7 +20,6 @@ from pirate.server.member import Rejection
 from pirate.server.pending import Waiting
 from pirate.server.supervisor import Supervisor
 from pirate.settings.settings import Settings
-from pirate.twistd.descriptors import Places
 from pirate.wire.backend import Failure, Part, Reply, Status, parseWorkerMessage
 from pirate.wire.foreign import FOREIGN, MAJORDOMO, recognize
 from pirate.wire.frontend import parseRequest
@@ -65,14 +64,13 @@ class BrokerProtocol:
     """
     Receives what the transport reads, and takes each message to the broker once it has been understood.
 
-    It implements :class:`~pirate.transport.sockets.TransportOwner`.
+    It implements :class:`~pirate.transport.interfaces.TransportEvents`.
 
     :param broker: receives the requests and the replies.
     :param supervisor: knows which workers are children of this server.
     :param pool: tells how many workers should be idle.
     :param transport: sends messages.
     :param events: the server.
-    :param places: how many connections there may be.
     :param connections: is told which worker speaks on which.
     :param requestFilter: decides whether a client may send a request; ``None``: every client may.
     :ivar waiting: the clients whose requests wait.
@@ -88,7 +86,6 @@ class BrokerProtocol:
         pool: Pool,
         transport: ProtocolTransport,
         events: ProtocolEvents,
-        places: Places,
         connections: WorkerConnections,
         requestFilter: RequestFilter | None,
     ) -> None:
@@ -104,10 +101,7 @@ class BrokerProtocol:
         self._timer: IDelayedCall | None = None
         self._due = float("inf")
         self._patience = float("-inf")
-        self.peerLimits = settings.peerLimits
-        self.places = places
         self.waiting = Waiting(broker.withdraw)
-        self.heldBack = self.waiting.heldBack
         self._errors = ErrorLog(clock, log)
         self._atFrontend = RateLimitedLog(clock, log, "messages dropped at the frontend")
         self._atBackend = RateLimitedLog(clock, log, "messages dropped at the backend")
@@ -130,7 +124,7 @@ class BrokerProtocol:
         for each in (self._errors, self._atFrontend, self._atBackend, self._foreign):
             each.stop()
 
-    def fromClient(self, frames: list[bytes], sender: Sender) -> None:
+    def clientMessageReceived(self, frames: list[bytes], sender: Sender) -> None:
         """
         A message has come from the frontend.
 
@@ -166,14 +160,14 @@ class BrokerProtocol:
             if message.reply is not None:
                 self._transport.toClient(message.reply)
 
-    def clientRevoked(self, frames: list[bytes]) -> None:
+    def revokedClientMessageReceived(self, frames: list[bytes]) -> None:
         """A message has come from a client whose key has been removed since it connected."""
         self._atFrontend.count("key-removed")
         request = readRequest(frames)
         if isinstance(request, NativeRequest):
             self._transport.toClient(request.error(Code.DENIED, "its key has been removed"))
 
-    def clientGone(self, connection: int) -> None:
+    def clientDisconnected(self, connection: int) -> None:
         """Withdraw the requests of a client whose connection has been closed."""
         self.waiting.gone(connection)
         if self._filter is not None:
@@ -181,7 +175,7 @@ class BrokerProtocol:
         # The server may have nothing to do any more, or many requests to withdraw.
         self._transport.wake()
 
-    def isChild(self, pid: int) -> bool:
+    def isOwnWorker(self, pid: int) -> bool:
         """Tell whether a process is a worker of this server."""
         return self._supervisor.isChild(pid)
 
@@ -189,17 +183,17 @@ class BrokerProtocol:
         """Note that a connection of the backend has been closed."""
         self._connections.closed(connection)
 
-    def undelivered(self) -> None:
+    def replyUndelivered(self) -> None:
         """Count a message whose client is gone, or does not read."""
         self._broker.replies.countUndelivered()
 
-    def missed(self, messages: Sequence[Sequence[bytes]]) -> None:
+    def workerMessagesUndelivered(self, messages: list[Sequence[bytes]]) -> None:
         """Take back messages whose workers are gone, or do not read."""
         self._broker.missed(messages)
 
     # --- the turns of the transport
 
-    def turning(self) -> bool:
+    def turnStarted(self) -> bool:
         """
         Note the time of a turn, which is that of all its messages.
 
@@ -213,23 +207,23 @@ class BrokerProtocol:
         broker.now = now
         return late
 
-    def wanted(self) -> bool:
+    def wantsRequests(self) -> bool:
         """Tell whether the frontend should be read."""
         return self._broker.wantsMore()
 
-    def mayLook(self) -> bool:
+    def mayPeek(self) -> bool:
         """Tell whether one more message of the frontend may be read although no requests are wanted."""
         return self._broker.mayLook()
 
-    def untilLook(self) -> float | None:
-        """Return in how many seconds to ask :meth:`mayLook` again; ``None``: after the next event."""
+    def secondsUntilPeek(self) -> float | None:
+        """Return in how many seconds to ask :meth:`mayPeek` again; ``None``: after the next event."""
         return self._broker.untilLook()
 
-    def pressed(self) -> bool:
+    def hasBacklog(self) -> bool:
         """Tell whether requests wait for workers."""
         return self._broker.backlog > 0
 
-    def turned(self) -> None:
+    def turnEnded(self) -> None:
         """Do what is due, and set the timer for what is due next."""
         broker = self._broker
         # Not before what has come is read: if this process stood still, there are replies that came in time.
@@ -257,11 +251,15 @@ class BrokerProtocol:
 
     # --- messages
 
+    def takeHeldBack(self) -> set[int]:
+        """Return, once each, the connections of clients whose requests exceed their share of the backlog."""
+        return self.waiting.takeHeldBack()
+
     def clientHungUp(self, connection: int) -> None:
         """A client has closed its connection, although what it has sent before has not all been read."""
         self.waiting.hungUp(connection)
 
-    def clientRefused(self, frames: list[bytes], sender: Sender, reason: str) -> None:
+    def clientMessageRejected(self, frames: list[bytes], sender: Sender, reason: str) -> None:
         """
         A client's message is more than may be.
 
@@ -273,7 +271,7 @@ class BrokerProtocol:
         if isinstance(request, NativeRequest):
             self._transport.toClient(request.error(Code.DENIED, TOO_MUCH[reason]))
 
-    def workerRefused(self, frames: list[bytes], reason: str) -> None:
+    def workerMessageRejected(self, frames: list[bytes], reason: str) -> None:
         """The same of a worker: if it is an answer, that has failed."""
         self._dropAtBackend(reason, self._transport.workerSender())
         message = parseWorkerMessage(frames)
@@ -282,7 +280,7 @@ class BrokerProtocol:
                 message.worker, message.request, Code.APP_ERROR, f"the answer: {TOO_MUCH[reason]}"
             )
 
-    def fromWorker(self, frames: list[bytes]) -> None:
+    def workerMessageReceived(self, frames: list[bytes]) -> None:
         """A message has come from the backend."""
         message = parseWorkerMessage(frames)
         if type(message) is Malformed:

@@ -24,6 +24,7 @@ from pirate.server.protocol import BrokerProtocol
 from pirate.server.supervisor import Supervisor
 from pirate.settings.endpoints import hostOf, portOf
 from pirate.settings.settings import Settings
+from pirate.transport.interfaces import ITransport
 from pirate.twistd.descriptors import openFiles, sharePlaces
 from pirate.wire.job import Job
 from pirate.wire.words import Code, Condition
@@ -62,7 +63,7 @@ class RunningServer:
         reactor: Any,
         log: ServerLog,
         settings: Settings,
-        transport: Any,
+        transport: ITransport,
         guard: AccessPolicy,
         hook: Callable[..., None],
         watched: bool,
@@ -90,7 +91,6 @@ class RunningServer:
         )
         self.pool = Pool(settings.limits, Random())
         self.supervisor = self._makeSupervisor()
-        self.places = sharePlaces(openFiles(), settings.limits, settings.peerLimits.maxConnections)
         connections = self._connections = WorkerConnections(reactor, self._broker, self.supervisor, transport)
         self.supervisor.ended = connections.ended
         requestFilter = makeRequestFilter(settings.peerLimits, allow)
@@ -103,19 +103,19 @@ class RunningServer:
             self.pool,
             transport,
             self,
-            self.places,
             connections,
             requestFilter,
         )
         self._begun = False
-        transport.start(self._protocol)
+        places = sharePlaces(openFiles(), settings.limits, settings.peerLimits.maxConnections)
+        transport.start(self._protocol, settings.peerLimits, places)
 
     def _makeSupervisor(self) -> Supervisor:
         supervisor = Supervisor(self._reactor, self._log, self.pool, self._broker)
         supervisor.cutOff = self._cutOff
         supervisor.watch = self._hook
         supervisor.introduce, supervisor.forget = self._guard.introduce, self._guard.forget
-        supervisor.speaker = self._transport.speaker
+        supervisor.workerAddress = lambda: self._transport.workerSender().address()
         return supervisor
 
     def bind(self) -> Endpoints:
@@ -128,7 +128,7 @@ class RunningServer:
         self._transport.protect(self._guard.frontend, self._guard.backend, self._guard.answer)
         frontend, backend = self._transport.bind(self._settings.frontend, self._settings.backend)
         nearest = min(backend, key=lambda each: not each.startswith("ipc://"))
-        own = None if nearest.startswith("ipc://") else self._transport.bindOwn()
+        own = None if nearest.startswith("ipc://") else self._transport.bindForOwnWorkers()
         self.supervisor.job = self._job(own or _reachable(nearest), portOf(nearest))
         return Endpoints(tuple(frontend), tuple(backend))
 
@@ -152,7 +152,7 @@ class RunningServer:
         :param grace: seconds for that; ``None``: as long as it takes.
         :return: fires when the last child is gone and the sockets are closed.
         """
-        self._transport.lastCall()
+        self._transport.drainFrontend()
         self._broker.refuseRequests("the server is stopping")
         self.pool.drain(self._reactor.seconds(), grace)
         gone = self.supervisor.whenGone()
@@ -183,7 +183,7 @@ class RunningServer:
             "workers": {state.value: states.count(state) for state in ChildState if state in states},
             "spawns": self.supervisor.spawns,
             "exits": dict(self.supervisor.exits),
-            "connections": self._transport.connections(),
+            "connections": self._transport.connectionCounts(),
         }
 
     def condition(self) -> dict[str, Any]:

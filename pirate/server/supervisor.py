@@ -69,7 +69,7 @@ class Supervisor:
         self.exits: dict[str, int] = {}
         self.introduce: Callable[[bytes], dict[str, str]] = lambda identity: {}
         self.forget: Callable[[dict[str, str]], None] = lambda keys: None
-        self.speaker: Callable[[], str | None] = lambda: None
+        self.workerAddress: Callable[[], str | None] = lambda: None
         self.ended: Callable[[bytes], None] = lambda identity: None
         self.asked: Callable[[], None] = lambda: None
         self.cutOff: Callable[[], None] = lambda: None
@@ -163,7 +163,7 @@ class Supervisor:
         if member is None:
             return Rejection.STRANGER
         if member.child.state is ChildState.STARTING:
-            rejection = member.rejection(status, self.speaker())
+            rejection = member.rejection(status, self.workerAddress())
             if rejection is not None or status.word not in (WAITING, DEQUEUE):
                 return rejection or Rejection.NOT_READY
             self._ready(member, status)

@@ -10,8 +10,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from zope.interface import implementer
 
+from pirate.auth.rules import SocketPolicy
 from pirate.errors import BindError
+from pirate.settings.limits import PeerLimits
+from pirate.transport.interfaces import ConnectionLimits, ITransport, TransportEvents
 
 #: Messages that one turn of a :class:`MemoryTransport` reads from one side.
 MESSAGES = 64
@@ -82,9 +86,9 @@ class MemorySender:
         """See :class:`~pirate.broker.interfaces.Sender`."""
         return self._address
 
-    def connection(self) -> int:
+    def connection(self) -> int | None:
         """See :class:`~pirate.broker.interfaces.Sender`."""
-        return int.from_bytes(self._client, "big")
+        return int.from_bytes(self._client, "big") if self._client else None
 
     def isGone(self) -> bool:
         """See :class:`~pirate.broker.interfaces.Sender`."""
@@ -99,13 +103,15 @@ class MemorySender:
         return self._req
 
 
+@implementer(ITransport)
 class MemoryTransport:
     """
-    What :class:`~pirate.transport.sockets.Transport` does, without sockets; that class says what its methods are for.
+    A transport without sockets; :class:`~pirate.transport.interfaces.ITransport` describes its methods.
 
     :param reactor: gives it its turns: advance it to have messages read.
     :param refusals: endpoints that cannot be bound, and why.
     :param firstPort: the port that is bound for the first ``*``.
+    :ivar events: the receiver of events; a test may call it, too.
     :ivar frontend: the clients' side, whose peers' address is ``address``.
     :ivar req: whether clients are REQ sockets, which wait for one answer at a time.
     :ivar users: who each client is, by routing id, where that is known.
@@ -118,6 +124,7 @@ class MemoryTransport:
     """
 
     _log = Logger()
+    events: TransportEvents
     address = "127.0.0.1"
     req = False
 
@@ -138,21 +145,15 @@ class MemoryTransport:
         self.dropped: list[bytes] = []
         self._worker: bytes | None = None
 
-    def start(self, owner: Any) -> None:
-        """Say who is to be told, before anything is bound."""
-        self._owner = owner
+    def start(self, events: TransportEvents, peerLimits: PeerLimits, connectionLimits: ConnectionLimits) -> None:
+        """Set the receiver of events; there are no limits here."""
+        self.events = events
 
-    def protect(self, frontend: Any, backend: Any, answer: Any) -> None:
+    def protect(
+        self, frontend: SocketPolicy, backend: SocketPolicy, answer: Callable[[Sequence[bytes]], list[bytes]]
+    ) -> None:
         """Say whom to let in.  Whoever is made a peer here has been let in."""
         self.policies, self.answer = (frontend, backend), answer
-
-    def speaker(self) -> str | None:
-        """The address that the worker's message has come from that is being read: that of every worker."""
-        return self.address
-
-    def workerConnection(self) -> int | None:
-        """Return the number of the connection of the worker's message that is being read."""
-        return None if self._worker is None else int.from_bytes(self._worker, "big")
 
     def keepWorker(self, connection: int, own: bool) -> None:
         """Keep a connection of the backend."""
@@ -164,11 +165,11 @@ class MemoryTransport:
     def hangUp(self, worker: bytes) -> None:
         """Close a worker's connection, as happens when its process ends; what it has sent can still be read."""
         self.backend.disconnect(worker)
-        self._owner.workerDisconnected(int.from_bytes(worker, "big"))
+        self.events.workerDisconnected(int.from_bytes(worker, "big"))
 
     def workerSender(self) -> MemorySender:
         """Return what is known of who sent the worker's message that is being read."""
-        return MemorySender(self.address, b"", self.req)
+        return MemorySender(self.address, self._worker or b"", self.req)
 
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """
@@ -183,16 +184,16 @@ class MemoryTransport:
             self.bound.append(f"{endpoint[:-1]}{next(self._ports)}" if endpoint.endswith(":*") else endpoint)
         return self.bound[: len(frontend)], self.bound[len(frontend) :]
 
-    def bindOwn(self) -> None:
+    def bindForOwnWorkers(self) -> None:
         """There are no UNIX sockets here."""
 
-    def connections(self) -> dict[str, dict[str, int]]:
+    def connectionCounts(self) -> dict[str, dict[str, int]]:
         """The counts of connections: there are none."""
         return {}
 
-    def lastCall(self) -> None:
+    def drainFrontend(self) -> None:
         """Read what clients have sent so far."""
-        while self._owner.wanted() and self.frontend.waiting:
+        while self.events.wantsRequests() and self.frontend.waiting:
             self._read(self.frontend, self._fromClient)
         self.wake()
 
@@ -201,23 +202,23 @@ class MemoryTransport:
         return self._opened(self.frontend).deliver(frames)
 
     def postToClient(self, frames: Sequence[bytes]) -> None:
-        """Send to a client; ``undelivered`` is called if it is out of reach."""
+        """Send to a client; ``replyUndelivered`` is called if it is out of reach."""
         if not self.toClient(frames):
-            self._owner.undelivered()
+            self.events.replyUndelivered()
 
     def vanish(self, client: bytes) -> None:
         """A client's connection is closed."""
         self.frontend.disconnect(client)
-        self._owner.clientGone(MemorySender(self.address, client).connection())
+        self.events.clientDisconnected(int.from_bytes(client, "big"))
 
     def toWorker(self, frames: Sequence[bytes]) -> bool:
         """Send to a worker; false if it is out of reach."""
         return self._opened(self.backend).deliver(frames)
 
     def postToWorker(self, frames: Sequence[bytes]) -> None:
-        """Send to a worker; ``missed`` is called in the next turn if it is out of reach."""
+        """Send to a worker; ``workerMessagesUndelivered`` is called in the next turn if it is out of reach."""
         if not self.toWorker(frames):
-            self._reactor.callLater(0, self._owner.missed, [frames])
+            self._reactor.callLater(0, self.events.workerMessagesUndelivered, [frames])
 
     def wake(self) -> None:
         """Take a turn soon."""
@@ -249,19 +250,19 @@ class MemoryTransport:
     def _turn(self) -> None:
         self._again = None
         self.turns += 1
-        owner = self._owner
-        owner.turning()
+        events = self.events
+        events.turnStarted()
         self._read(self.backend, self._fromWorker)
-        if not self.closed and owner.wanted():
+        if not self.closed and events.wantsRequests():
             self._read(self.frontend, self._fromClient)
-        while not self.closed and self.frontend.waiting and not owner.wanted() and owner.mayLook():
+        while not self.closed and self.frontend.waiting and not events.wantsRequests() and events.mayPeek():
             self._read(self.frontend, self._fromClient, 1)
         if self.closed:
             return
-        owner.turned()
-        if self.backend.waiting or (self.frontend.waiting and owner.wanted()):
+        events.turnEnded()
+        if self.backend.waiting or (self.frontend.waiting and events.wantsRequests()):
             self.wake()
-        elif self.frontend.waiting and self._nextLook is None and (delay := owner.untilLook()) is not None:
+        elif self.frontend.waiting and self._nextLook is None and (delay := events.secondsUntilPeek()) is not None:
             self._nextLook = self._reactor.callLater(delay, self._takeLook)
 
     def _takeLook(self) -> None:
@@ -269,12 +270,14 @@ class MemoryTransport:
         self.wake()
 
     def _fromClient(self, frames: list[bytes]) -> None:
-        self._owner.fromClient(frames, MemorySender(self.address, frames[0], self.req, self.users.get(frames[0])))
+        self.events.clientMessageReceived(
+            frames, MemorySender(self.address, frames[0], self.req, self.users.get(frames[0]))
+        )
 
     def _fromWorker(self, frames: list[bytes]) -> None:
         self._worker = frames[0]
         try:
-            self._owner.fromWorker(frames)
+            self.events.workerMessageReceived(frames)
         finally:
             self._worker = None
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence, Set
 from secrets import token_hex
 from select import select
-from typing import Any, Protocol
+from typing import Any
 
 import zmq
 from twisted.internet.defer import Deferred, DeferredLock
@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from txzmq import ZmqFactory
+from zope.interface import implementer
 
 from pirate.auth.rules import BACKEND, FRONTEND, SocketPolicy
 from pirate.broker.interfaces import Sender
@@ -28,11 +29,11 @@ from pirate.errors import BindError
 from pirate.settings.limits import PeerLimits
 from pirate.transport.binding import Binding
 from pirate.transport.chance import seedLibrary
+from pirate.transport.interfaces import ConnectionLimits, ITransport, TransportEvents
 from pirate.transport.monitor import FrameSender, KnownSender, Monitor, hungUp, processOf
 from pirate.transport.outbox import Outbox
 from pirate.transport.router import Router
 from pirate.transport.zap import Zap
-from pirate.twistd.descriptors import Places
 
 #: What an answer has beside its body, at most: in frames, and in bytes.
 ANSWER_FRAMES, ANSWER_BYTES = 8, 1 << 16
@@ -47,81 +48,8 @@ BATCH = 16
 NEXT_ANSWER, BATCH_TIME = 0.0003, 0.003
 
 
-class TransportOwner(Protocol):
-    """
-    Whom a transport serves.
-
-    :ivar peerLimits: what peers may send.
-    :ivar places: how many connections there may be.
-    :ivar heldBack: the connections of clients that should be read less from than from others.
-    """
-
-    peerLimits: PeerLimits
-    heldBack: set[int]
-    places: Places
-
-    def turning(self) -> bool:
-        """
-        A turn begins.
-
-        :return: whether something is due, so that everything that has come should be read before.
-        """
-
-    def fromClient(self, frames: list[bytes], sender: Sender) -> None:
-        """A message has come from the frontend."""
-
-    def clientRevoked(self, frames: list[bytes]) -> None:
-        """The same from one whose key has been removed."""
-
-    def clientRefused(self, frames: list[bytes], sender: Sender, reason: str) -> None:
-        """
-        A message from the frontend is more than may be.
-
-        :param frames: its beginning.
-        :param reason: a word.
-        """
-
-    def clientGone(self, connection: int) -> None:
-        """A client's connection has been closed."""
-
-    def clientHungUp(self, connection: int) -> None:
-        """A client has closed its connection, although what it has sent before has not all been read."""
-
-    def isChild(self, pid: int) -> bool:
-        """Tell whether a process is one of the server's own workers."""
-
-    def workerDisconnected(self, connection: int) -> None:
-        """Hear that a connection of the backend has been closed."""
-
-    def fromWorker(self, frames: list[bytes]) -> None:
-        """A message has come from the backend."""
-
-    def workerRefused(self, frames: list[bytes], reason: str) -> None:
-        """The same, from the backend."""
-
-    def wanted(self) -> bool:
-        """Whether the frontend should be read at all."""
-
-    def mayLook(self) -> bool:
-        """Whether one more message of the frontend should be read, if otherwise it should not be."""
-
-    def untilLook(self) -> float | None:
-        """How many seconds later that is to be asked again; ``None``: only after something else has happened."""
-
-    def turned(self) -> None:
-        """A turn ends."""
-
-    def pressed(self) -> bool:
-        """Whether requests wait for workers."""
-
-    def undelivered(self) -> None:
-        """A client was not there, or did not take what was posted."""
-
-    def missed(self, messages: list[Sequence[bytes]]) -> None:
-        """Workers were not there, or did not take what they were sent."""
-
-
-class Transport:
+@implementer(ITransport)
+class SocketTransport:
     """
     Both ROUTERs, read in turns.
 
@@ -130,7 +58,7 @@ class Transport:
     """
 
     _log = Logger()
-    _owner: TransportOwner
+    _events: TransportEvents
 
     def __init__(self, reactor: Any, user: int | None = None) -> None:
         self._reactor = reactor
@@ -160,12 +88,11 @@ class Transport:
         self._bindings: list[Binding] = []
         self._closing = DeferredLock()
 
-    def start(self, owner: TransportOwner) -> None:
-        """Say who is to be told, before anything is bound."""
-        self._owner = owner
-        self._outbox.lost = owner.undelivered
-        self._monitor.closed = owner.clientGone
-        peerLimits = owner.peerLimits
+    def start(self, events: TransportEvents, peerLimits: PeerLimits, connectionLimits: ConnectionLimits) -> None:
+        """See :class:`~pirate.transport.interfaces.ITransport`."""
+        self._events = events
+        self._outbox.lost = events.replyUndelivered
+        self._monitor.closed = events.clientDisconnected
         size, total = int(peerLimits.maxMessageSize * _MIB), int(peerLimits.maxMessageTotal * _MIB)
         options: dict[int, int] = {zmq.HANDSHAKE_IVL: max(int(peerLimits.handshakeTimeout * 1000), 1)}
         beats = max(int(peerLimits.heartbeat * 1000), 1)
@@ -174,28 +101,22 @@ class Transport:
             # Not often, because each costs libzmq a search through the timers of all connections.
             options.update({zmq.HEARTBEAT_IVL: beats, zmq.HEARTBEAT_TIMEOUT: max(beats // 2, 1)})
         self._frontend.limit(size, peerLimits.maxMessageFrames, total, options)
-        self._backendMonitor.closed = owner.workerDisconnected
-        self._monitor.most, self._backendMonitor.most = owner.places.frontend, owner.places.backend
-
-    def workerConnection(self) -> int | None:
-        """See :class:`pirate.server.connections.BackendConnections`."""
-        if self._last is None:
-            return None
-        return FrameSender(self._last, self._backendMonitor).connection()
+        self._backendMonitor.closed = events.workerDisconnected
+        self._monitor.most, self._backendMonitor.most = connectionLimits.frontend, connectionLimits.backend
 
     def keepWorker(self, connection: int, own: bool) -> None:
-        """See :class:`pirate.server.connections.BackendConnections`."""
+        """See :class:`~pirate.transport.interfaces.ITransport`."""
         self._backendMonitor.keep(connection, own)
 
     def dropWorker(self, connection: int) -> None:
-        """See :class:`pirate.server.connections.BackendConnections`."""
+        """See :class:`~pirate.transport.interfaces.ITransport`."""
         self._backendMonitor.cutOff(connection)
 
     def _isChild(self, connection: int) -> bool:
         pid = processOf(connection)
-        return pid > 0 and self._owner.isChild(pid)
+        return pid > 0 and self._events.isOwnWorker(pid)
 
-    def connections(self) -> dict[str, dict[str, int]]:
+    def connectionCounts(self) -> dict[str, dict[str, int]]:
         """Each socket's counts of connections, and how many are ``open`` now."""
         return {
             name: {"open": len(monitor), **monitor.counts}
@@ -218,10 +139,6 @@ class Transport:
         self._frontend.protect(FRONTEND, frontend)
         self._backend.protect(BACKEND, backend)
 
-    def speaker(self) -> str | None:
-        """The address that the worker's message has come from that is being read."""
-        return FrameSender(self._last, self._backendMonitor).address()
-
     def workerSender(self) -> Sender:
         """Return what is known of who sent the worker's message that is being read."""
         return FrameSender(self._last, self._backendMonitor)
@@ -243,7 +160,7 @@ class Transport:
             self._factory.context.term()
             raise
 
-    def bindOwn(self) -> str | None:
+    def bindForOwnWorkers(self) -> str | None:
         """
         Bind the backend to a UNIX socket without a file as well, for our own workers.
 
@@ -262,16 +179,16 @@ class Transport:
         except (BindError, zmq.ZMQError):
             return None
 
-    def lastCall(self) -> None:
+    def drainFrontend(self) -> None:
         """
         Read what clients have sent so far.
 
         The sockets stay bound: to unbind one is to cut off those who are connected to it.
         """
-        self._owner.turning()
+        self._events.turnStarted()
         self._frontend.armed = False
         for _ in range(LAST_CALL):
-            if not self._owner.wanted() or self._frontend.armed:
+            if not self._events.wantsRequests() or self._frontend.armed:
                 break
             self._frontend.read(self._frontendReceived, sure=False)
         self.wake()
@@ -282,7 +199,7 @@ class Transport:
         return self._deliver(self._frontend, frames)
 
     def postToClient(self, frames: Sequence[bytes]) -> None:
-        """Send to a client, at the end of the turn; ``undelivered`` is called if that fails."""
+        """Send to a client, at the end of the turn; ``replyUndelivered`` is called if that fails."""
         if self._inTurn:
             self._outbox.add(frames)
         else:
@@ -294,7 +211,7 @@ class Transport:
         return self._deliver(self._backend, frames)
 
     def postToWorker(self, frames: Sequence[bytes]) -> None:
-        """Send to a worker, a little later; ``missed`` is called if that fails."""
+        """Send to a worker, a little later; ``workerMessagesUndelivered`` is called if that fails."""
         self._toWorkers.append(frames)
         self.wake()
 
@@ -358,10 +275,10 @@ class Transport:
         if self._inTurn:
             return
         frontend, backend = self._frontend, self._backend
-        owner = self._owner
+        events = self._events
         self._inTurn = True
         try:
-            late = owner.turning()
+            late = events.turnStarted()
             if late or not backend.armed:
                 backend.read(self._backendReceived, fired is backend)
                 if late:
@@ -369,17 +286,17 @@ class Transport:
                 if self._toWorkers:
                     self._sendToWorkers()
             if (late or not frontend.armed) and frontend.factory is not None:
-                if owner.wanted():
+                if events.wantsRequests():
                     frontend.read(self._frontendReceived, fired is frontend)
                 else:
                     self._look()
                 if self._toWorkers:
                     self._sendToWorkers()
-            if self._outbox.together and owner.pressed() and backend.fd < SELECTABLE:
+            if self._outbox.together and events.hasBacklog() and backend.fd < SELECTABLE:
                 self._gather()
             if frontend.factory is None:
                 return
-            owner.turned()
+            events.turnEnded()
             if self._toWorkers:
                 self._sendToWorkers()
             if self._outbox.together:
@@ -389,7 +306,7 @@ class Transport:
         more = not backend.armed and backend.pending()
         # The frontend is asked also while it is not wanted, or its descriptor would go on telling of the same.
         if not frontend.armed and frontend.pending():
-            if owner.wanted():
+            if events.wantsRequests():
                 more = True
             else:
                 self._lookLater()
@@ -398,17 +315,17 @@ class Transport:
 
     def _look(self) -> None:
         """Read a few messages although no more requests are wanted: what else clients say, and the first of others."""
-        frontend, owner = self._frontend, self._owner
-        if owner.heldBack:
+        frontend, events = self._frontend, self._events
+        heldBack = events.takeHeldBack()
+        if heldBack:
             self._monitor.doRead()
-            for connection in hungUp(owner.heldBack):
-                owner.clientHungUp(connection)
-            owner.heldBack.clear()
-        while not frontend.armed and frontend.factory is not None and owner.mayLook():
+            for connection in hungUp(heldBack):
+                events.clientHungUp(connection)
+        while not frontend.armed and frontend.factory is not None and events.mayPeek():
             frontend.read(self._frontendReceived, sure=False, most=1)
 
     def _lookLater(self) -> None:
-        delay = None if self._nextLook is not None else self._owner.untilLook()
+        delay = None if self._nextLook is not None else self._events.secondsUntilPeek()
         if delay is not None:
             self._nextLook = self._reactor.callLater(delay, self._takeLook)
 
@@ -431,9 +348,9 @@ class Transport:
         Each worker has its next request by then, so nobody is idle over it; and a batch wakes ZeroMQ's thread, and each
         client, once.
         """
-        backend, owner = self._backend, self._owner
+        backend, events = self._backend, self._events
         end = self._reactor.seconds() + BATCH_TIME
-        while len(self._outbox.together) < BATCH and owner.pressed() and self._reactor.seconds() < end:
+        while len(self._outbox.together) < BATCH and events.hasBacklog() and self._reactor.seconds() < end:
             if (backend.armed or not backend.pending()) and not select([backend.fd], [], [], NEXT_ANSWER)[0]:
                 return
             backend.read(self._backendReceived, sure=True)
@@ -447,22 +364,22 @@ class Transport:
             deliver = self._backend.deliver
             missed = [frames for frames in messages if not deliver(frames)]
             if missed:
-                self._owner.missed(missed)
+                self._events.workerMessagesUndelivered(missed)
 
     def _frontendReceived(self, frames: list[bytes], last: Any) -> None:
         try:
             # ZAP's own word, and not the peer's: there are keys, or nobody would be in this set.
             if self._revoked and last.get("User-Id") in self._revoked:
-                self._owner.clientRevoked(frames)
+                self._events.revokedClientMessageReceived(frames)
                 return
-            self._owner.fromClient(frames, self._sender(last, self._monitor))
+            self._events.clientMessageReceived(frames, self._sender(last, self._monitor))
         except Exception:
             self._log.failure("a message of a client was dropped")
 
     def _backendReceived(self, frames: list[bytes], last: Any) -> None:
         self._last = last
         try:
-            self._owner.fromWorker(frames)
+            self._events.workerMessageReceived(frames)
         except Exception:
             self._log.failure("a message of a worker was dropped")
         finally:
@@ -471,14 +388,14 @@ class Transport:
 
     def _frontendRefused(self, frames: list[bytes], last: Any, reason: str) -> None:
         try:
-            self._owner.clientRefused(frames, self._sender(last, self._monitor), reason)
+            self._events.clientMessageRejected(frames, self._sender(last, self._monitor), reason)
         except Exception:
             self._log.failure("a message of a client was dropped")
 
     def _backendRefused(self, frames: list[bytes], last: Any, reason: str) -> None:
         self._last = last
         try:
-            self._owner.workerRefused(frames, reason)
+            self._events.workerMessageRejected(frames, reason)
         except Exception:
             self._log.failure("a message of a worker was dropped")
         finally:

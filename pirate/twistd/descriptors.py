@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass
 
 from pirate.errors import ConfigurationError
 from pirate.settings.limits import PoolLimits
+from pirate.transport.interfaces import ConnectionLimits
 
 #: Descriptors of a worker, in its parent: three pipes, and its connection.
 FOR_WORKER = 4
@@ -19,25 +19,12 @@ LEAST = 8
 FREE = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """
-    How many connections each socket may have, beside those of the server's own workers.
-
-    :ivar frontend: clients.
-    :ivar backend: workers that the server did not start, and strangers.
-    """
-
-    frontend: int
-    backend: int
-
-
 def workersOf(limits: PoolLimits) -> int:
     """Return how many children there may be at a time."""
     return limits.maxServers + (limits.maxDequeue if limits.checkForDequeue else 0)
 
 
-def sharePlaces(files: int, limits: PoolLimits, maxConnections: int) -> Places:
+def sharePlaces(files: int, limits: PoolLimits, maxConnections: int) -> ConnectionLimits:
     """
     Share what the server itself and its workers do not need.
 
@@ -55,13 +42,13 @@ def sharePlaces(files: int, limits: PoolLimits, maxConnections: int) -> Places:
         )
     backend = max(left // 4, LEAST // 4)
     if not maxConnections:
-        return Places(left - backend, backend)
+        return ConnectionLimits(left - backend, backend)
     if maxConnections > left - LEAST // 4:
         raise ConfigurationError(
             f"max-connections ({maxConnections}) is too much: of {files} file descriptors {left - LEAST // 4} are left "
             "for clients; raise that limit (ulimit -Hn), or lower max-connections or max-servers"
         )
-    return Places(maxConnections, min(maxConnections, left - maxConnections))
+    return ConnectionLimits(maxConnections, min(maxConnections, left - maxConnections))
 
 
 def openFiles() -> int:

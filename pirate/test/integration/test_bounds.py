@@ -18,7 +18,7 @@ from pirate.test.support.servers import ServerCase
 from pirate.test.support.visitor import Visitor
 from pirate.testing.zmtp import RawPeer, frame, message
 from pirate.transport.discard import discardRest
-from pirate.transport.sockets import Transport
+from pirate.transport.sockets import SocketTransport
 
 #: KiB, as a setting.
 KIB = 1 / 1024
@@ -166,7 +166,7 @@ class BoundsTests(ServerCase):
 
     async def test_ownPlacesOverTcp(self) -> None:
         """Where workers come over TCP they are strangers too, until they have said who they are; then they stay."""
-        self.patch(Transport, "bindOwn", lambda transport: None)
+        self.patch(SocketTransport, "bindForOwnWorkers", lambda transport: None)
         strangers: list[RawPeer] = []
         server = self.server("several", peerLimits=PeerLimits(maxConnections=3), checkForWaiting=0.02)
         server.startService()
@@ -208,7 +208,7 @@ class BoundsTests(ServerCase):
         self.addCleanup(silent.close)
         self.assertTrue(await deferToThread(silent.handshake))
         assert server._run is not None
-        transport = server._run._transport
+        transport: Any = server._run._transport
         for each in (transport._frontend.socket, transport._backend.socket):
             # With no interval there is none that the peer could be idle for longer than.
             self.assertEqual(each.get(zmq.HEARTBEAT_IVL), 0)

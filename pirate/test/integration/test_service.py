@@ -23,7 +23,7 @@ from pirate.test.support.clients import ask, askNative
 from pirate.test.support.processes import remaining
 from pirate.test.support.servers import ServerCase, executions
 from pirate.transport.binding import Binding
-from pirate.transport.sockets import Transport
+from pirate.transport.sockets import SocketTransport
 
 
 def own() -> set[str]:
@@ -181,7 +181,7 @@ class EndpointTests(ServerCase):
 
     async def test_noneOfItsOwn(self) -> None:
         """Where there is no such socket, they come by TCP."""
-        self.patch(Transport, "bindOwn", lambda transport: None)
+        self.patch(SocketTransport, "bindForOwnWorkers", lambda transport: None)
         server = await self.serve("upper", 2)
         self.assertEqual(await self.ask(server, b"hello"), [b"HELLO"])
 

@@ -28,7 +28,7 @@ import pirate.transport.sockets
 from pirate.errors import BindError
 from pirate.test.support.transport import Listener, Peer, TransportCase, TransportTests
 from pirate.transport.router import Router
-from pirate.transport.sockets import Transport
+from pirate.transport.sockets import SocketTransport
 
 reactor: Any = _reactor
 
@@ -71,14 +71,14 @@ class SocketCase(TransportCase):
 
     def setUp(self) -> None:
         self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
-        self._transports: list[Transport] = []
+        self._transports: list[SocketTransport] = []
         self._peers = ZmqFactory()
         self._peers.lingerPeriod = 0
         self.addCleanup(self._closeAll)
         super().setUp()
 
-    def makeTransport(self) -> Transport:
-        self._transports.append(Transport(reactor))
+    def makeTransport(self) -> SocketTransport:
+        self._transports.append(SocketTransport(reactor))
         return self._transports[-1]
 
     def connect(self, side: str, name: bytes) -> Peer:
@@ -108,8 +108,8 @@ class SocketCase(TransportCase):
             reactor.callLater(0, turned.callback, None)
             await turned
 
-    def _turned(self) -> None:
-        super()._turned()
+    def turnEnded(self) -> None:
+        super().turnEnded()
         self._look()
 
     def _look(self) -> None:
@@ -313,7 +313,7 @@ class MessageTests(SocketCase, TestCase):
         client = self.connect("frontend", b"c")
         client.say(b"", b"x")
         await self.until(lambda: bool(self.fromClients))
-        self.transport.lastCall()
+        self.transport.drainFrontend()
         self.assertTrue(self.transport.toClient([b"c", b"", b"late"]))
         await self.until(lambda: bool(client.received))
 
@@ -332,7 +332,7 @@ class ChanceTests(TestCase):
 
         self.patch(pirate.transport.sockets, "seedLibrary", lambda: done.append("seeded"))
         self.patch(pirate.transport.sockets, "Router", router)
-        self.assertRaises(LookupError, Transport, reactor)
+        self.assertRaises(LookupError, SocketTransport, reactor)
         self.assertEqual(done, ["seeded", "made"])
 
 
@@ -346,7 +346,7 @@ class EndpointTests(SocketCase, TestCase):
         self.path = self.root / "frontend"
         self.ipc = f"ipc://{self.path}"
 
-    def bind(self, frontend: str, backend: str = "tcp://127.0.0.1:*") -> tuple[Transport, str]:
+    def bind(self, frontend: str, backend: str = "tcp://127.0.0.1:*") -> tuple[SocketTransport, str]:
         """Another transport, and where its frontend is."""
         transport = self.startTransport()
         [bound], _ = transport.bind([frontend], [backend])
@@ -358,12 +358,12 @@ class EndpointTests(SocketCase, TestCase):
             raise SkipTest("there are no such sockets here")
         me, other = os.geteuid(), os.geteuid() + 1
         for user, becomes, allowed in ((me, None, True), (other, None, False), (other, me, True)):
-            transport = Transport(reactor, becomes)
+            transport = SocketTransport(reactor, becomes)
             self._transports.append(transport)
             listener: Any = Listener(self)
-            transport.start(listener)
+            transport.start(listener, self.peerLimits, self.connectionLimits)
             with mock.patch("os.geteuid", lambda user=user: user):
-                endpoint = transport.bindOwn()
+                endpoint = transport.bindForOwnWorkers()
             assert endpoint is not None
             with socket.socket(socket.AF_UNIX) as peer:
                 peer.settimeout(PATIENCE)

@@ -38,7 +38,11 @@ class Others:
             self.told.append(("stopped", worker))
         return self.own
 
-    def workerConnection(self) -> int | None:
+    def workerSender(self) -> Any:
+        """Return a sender whose connection is the number."""
+        return self
+
+    def connection(self) -> int | None:
         """Return the number."""
         return self.number
 

@@ -568,13 +568,12 @@ class HostileTests(ProtocolCase):
         """A native client is told what it has too much of; a plain one is not; both are counted by reason."""
         sender = MemorySender("127.0.0.1", b"n")
         self.frontend.connect(b"n")
-        receive: Any = self.bed.transports[-1]
-        owner = receive._owner
-        owner.clientRefused([b"n", header(KEY, {}), b"", b"x", b"y"], sender, "too-many-frames")
+        events = self.bed.transports[-1].events
+        events.clientMessageRejected([b"n", header(KEY, {}), b"", b"x", b"y"], sender, "too-many-frames")
         self.assertEqual(self.told()["code"], "denied")
         self.assertIn("max-message-frames", self.told()["message"])
-        owner.clientRefused([b"c", b"", b"x"], sender, "too-large")
-        owner.clientRefused([b"c"], sender, "too-large")
+        events.clientMessageRejected([b"c", b"", b"x"], sender, "too-large")
+        events.clientMessageRejected([b"c"], sender, "too-large")
         self.assertEqual(len(self.frontend.sent), 1)
         self.assertEqual(self.dropped(), {"too-many-frames": 1, "too-large": 2})
 
@@ -582,9 +581,9 @@ class HostileTests(ProtocolCase):
         """An answer that is too much ends its request with an error; so it is not waited for."""
         self.native({})
         worker = self.busy()
-        owner: Any = self.bed.transports[-1]
-        owner._owner.workerRefused([worker.identity, b"", worker.held[0][0], b"", b"x"], "too-large")
-        owner._owner.workerRefused([worker.identity, b"", b"waiting"], "too-large")
+        events = self.bed.transports[-1].events
+        events.workerMessageRejected([worker.identity, b"", worker.held[0][0], b"", b"x"], "too-large")
+        events.workerMessageRejected([worker.identity, b"", b"waiting"], "too-large")
         self.settle()
         self.assertEqual(self.told()["code"], "app-error")
         self.assertIn("max-message-total", self.told()["message"])

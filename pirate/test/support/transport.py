@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
 
 from pirate.broker.interfaces import Sender
 from pirate.errors import BindError
 from pirate.settings.limits import PeerLimits
-from pirate.twistd.descriptors import Places
+from pirate.transport.interfaces import ConnectionLimits, ITransport
 
 if TYPE_CHECKING:
     Case = TestCase
@@ -33,36 +34,71 @@ class Peer(Protocol):
 
 
 class Listener:
-    """The owner of the transport under test, which tells the test of everything."""
+    """The receiver of events of the transport under test, which tells the test case of them."""
 
     def __init__(self, case: TransportCase) -> None:
-        self.fromClient = case._clientSent
-        self.fromWorker = case._workerSent
-        self.turned = case._turned
-        self.wanted = lambda: case.wanted
-        self.mayLook = lambda: False
-        self.heldBack: set[int] = set()
-        self.clientHungUp = case.gone.append
-        self.untilLook = lambda: None
-        self.turning = lambda: case.late
-        self.undelivered = lambda: None
-        self.clientRevoked = lambda frames: None
-        self.peerLimits = case.peerLimits
-        self.places = case.places
-        self.isChild = lambda pid: False
-        self.workerDisconnected = case.workersGone.append
-        self.clientGone = case.gone.append
-        self.clientRefused = lambda frames, sender, reason: case.refused.append((frames, reason))
-        self.workerRefused = lambda frames, reason: case.refused.append((frames, reason))
-        self.pressed = lambda: False
-        self.missed = case.missed.extend
+        self._case = case
+
+    def turnStarted(self) -> bool:
+        return self._case.late
+
+    def turnEnded(self) -> None:
+        self._case.turnEnded()
+
+    def clientMessageReceived(self, frames: list[bytes], sender: Sender) -> None:
+        self._case.clientMessageReceived(frames, sender)
+
+    def clientMessageRejected(self, frames: list[bytes], sender: Sender, reason: str) -> None:
+        self._case.rejected.append((frames, reason))
+
+    def revokedClientMessageReceived(self, frames: list[bytes]) -> None:
+        raise AssertionError("no key is revoked here")
+
+    def clientDisconnected(self, connection: int) -> None:
+        self._case.gone.append(connection)
+
+    def clientHungUp(self, connection: int) -> None:
+        self._case.gone.append(connection)
+
+    def workerMessageReceived(self, frames: list[bytes]) -> None:
+        self._case.workerMessageReceived(frames)
+
+    def workerMessageRejected(self, frames: list[bytes], reason: str) -> None:
+        self._case.rejected.append((frames, reason))
+
+    def workerDisconnected(self, connection: int) -> None:
+        self._case.workersGone.append(connection)
+
+    def isOwnWorker(self, pid: int) -> bool:
+        return False
+
+    def wantsRequests(self) -> bool:
+        return self._case.wanted
+
+    def mayPeek(self) -> bool:
+        return False
+
+    def secondsUntilPeek(self) -> float | None:
+        return None
+
+    def takeHeldBack(self) -> Collection[int]:
+        return ()
+
+    def hasBacklog(self) -> bool:
+        return False
+
+    def replyUndelivered(self) -> None:
+        pass
+
+    def workerMessagesUndelivered(self, messages: list[Sequence[bytes]]) -> None:
+        self._case.undelivered.extend(messages)
 
 
 class TransportCase(Case):
     """A transport that is written down.  A provider gives it and its peers, and lets time pass."""
 
     peerLimits = PeerLimits()
-    places = Places(1000, 1000)
+    connectionLimits = ConnectionLimits(1000, 1000)
 
     def makeTransport(self) -> Any:
         """A transport that is not started."""
@@ -92,8 +128,8 @@ class TransportCase(Case):
         self.order: list[str] = []
         self.gone: list[int] = []
         self.workersGone: list[int] = []
-        self.missed: list[list[bytes]] = []
-        self.refused: list[tuple[list[bytes], str]] = []
+        self.undelivered: list[Sequence[bytes]] = []
+        self.rejected: list[tuple[list[bytes], str]] = []
         self.senders: list[Sender] = []
         self.turns = 0
         self.wanted = True
@@ -106,22 +142,22 @@ class TransportCase(Case):
     def startTransport(self) -> Any:
         """Another transport, which tells the same listeners."""
         transport = self.makeTransport()
-        transport.start(Listener(self))
+        transport.start(Listener(self), self.peerLimits, self.connectionLimits)
         return transport
 
-    def _clientSent(self, frames: list[bytes], sender: Sender) -> None:
+    def clientMessageReceived(self, frames: list[bytes], sender: Sender) -> None:
         self.fromClients.append([bytes(frame) for frame in frames])
         self.addresses.append(sender.address())
         self.senders.append(sender)
         self.order.append("client")
         self.clientSent(frames)
 
-    def _workerSent(self, frames: list[bytes]) -> None:
+    def workerMessageReceived(self, frames: list[bytes]) -> None:
         self.fromWorkers.append([bytes(frame) for frame in frames])
         self.order.append("worker")
         self.workerSent(frames)
 
-    def _turned(self) -> None:
+    def turnEnded(self) -> None:
         self.turns += 1
 
     async def settle(self) -> None:
@@ -142,6 +178,10 @@ class TransportCase(Case):
 
 class TransportTests(TransportCase):
     """The suite."""
+
+    def test_interface(self) -> None:
+        """It provides :class:`~pirate.transport.interfaces.ITransport`: every method, with its arguments."""
+        self.assertTrue(verifyObject(ITransport, self.transport))
 
     async def test_client(self) -> None:
         """A client's message arrives with its routing id in front, and the reply reaches it and nobody else."""
@@ -170,11 +210,11 @@ class TransportTests(TransportCase):
         await self.until(lambda: bool(self.fromWorkers))
         for frames in ([b"w", b"", b"one"], [b"nobody", b"", b"lost"], [b"w", b"", b"two"]):
             self.transport.postToWorker(frames)
-            self.assertEqual(self.missed, [])
+            self.assertEqual(self.undelivered, [])
         await self.until(lambda: len(worker.received) == 2)
         self.assertEqual(worker.received, [[b"", b"one"], [b"", b"two"]])
-        await self.until(lambda: bool(self.missed))
-        self.assertEqual(self.missed, [[b"nobody", b"", b"lost"]])
+        await self.until(lambda: bool(self.undelivered))
+        self.assertEqual(self.undelivered, [[b"nobody", b"", b"lost"]])
 
     async def test_workerMessages(self) -> None:
         """Every form of a worker's message arrives as it was sent: words with and without info, and answers."""
@@ -198,7 +238,7 @@ class TransportTests(TransportCase):
     async def test_speaker(self) -> None:
         """While a worker's message is read, it is known where it has come from."""
         speakers: list[str | None] = []
-        self.workerSent = lambda frames: speakers.append(self.transport.speaker())
+        self.workerSent = lambda frames: speakers.append(self.transport.workerSender().address())
         self.connect("backend", b"w").say(b"", b"waiting")
         await self.until(lambda: bool(speakers))
         self.assertEqual(speakers, ["127.0.0.1"])
@@ -266,7 +306,7 @@ class TransportTests(TransportCase):
         await self.until(lambda: len(self.order) == 2)
         self.assertEqual(self.order, ["worker", "client"])
 
-    async def test_turned(self) -> None:
+    async def testturnEnded(self) -> None:
         """After each turn the owner is told, also after one in which there was nothing to read."""
         self.transport.wake()
         self.assertEqual(self.turns, 0)
@@ -316,10 +356,10 @@ class TransportTests(TransportCase):
         self.wanted = False
         client.say(b"", b"x")
         await self.until(lambda: self.turns > 0)
-        self.transport.lastCall()
+        self.transport.drainFrontend()
         self.assertEqual(self.fromClients, [])
         self.wanted = True
-        self.transport.lastCall()
+        self.transport.drainFrontend()
         self.assertEqual(self.fromClients, [[b"c", b"", b"x"]])
 
     async def test_bind(self) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -10,7 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.errors import BindError
 from pirate.service import JobServer, ServerState
+from pirate.settings.limits import PeerLimits
 from pirate.testing import FakeProcess, MemoryTransport, ProcessReactor, TestBed
+from pirate.transport.interfaces import ConnectionLimits
 
 
 class Diary(ProcessProtocol):
@@ -164,15 +168,14 @@ class FakeProcessTests(SynchronousTestCase):
 
 
 class Recorder:
-    """A transport's owner that keeps what workers send."""
+    """A receiver of a transport's events that keeps what workers send."""
 
     def __init__(self, read: list[list[bytes]]) -> None:
-        self.fromWorker = read.append
-        self.turning = self.turned = lambda: None
-        self.wanted = lambda: True
-        self.mayLook = lambda: False
-        self.heldBack: set[int] = set()
-        self.untilLook = lambda: None
+        self.workerMessageReceived = read.append
+        self.turnStarted = self.turnEnded = lambda: None
+        self.wantsRequests = lambda: True
+        self.mayPeek = lambda: False
+        self.secondsUntilPeek = lambda: None
 
 
 class MemoryTransportTests(SynchronousTestCase):
@@ -183,7 +186,8 @@ class MemoryTransportTests(SynchronousTestCase):
         reactor = ProcessReactor()
         transport = MemoryTransport(reactor)
         read: list[list[bytes]] = []
-        transport.start(Recorder(read))
+        events: Any = Recorder(read)
+        transport.start(events, PeerLimits(), ConnectionLimits(10, 10))
         transport.backend.receive(b"w", b"", b"waiting")
         transport.backend.disconnect(b"w")
         self.assertFalse(transport.toWorker([b"w", b"", b"retire"]))

@@ -71,7 +71,7 @@ class DaemonCase(SynchronousTestCase):
         tidy = {name: partial(self.tidied.append, name) for name in ("collect", "freeze")}
         self.patch(pirate.twistd.daemon, "gc", SimpleNamespace(**tidy))
         self.patch(twisted.internet, "reactor", self.bed.reactor)
-        self.patch(pirate.transport.sockets, "Transport", self.bed.makeTransport)
+        self.patch(pirate.transport.sockets, "SocketTransport", self.bed.makeTransport)
         titles = mock.patch.dict(sys.modules, {"setproctitle": SimpleNamespace(setproctitle=self.titles.append)})
         titles.start()
         self.addCleanup(titles.stop)
@@ -221,7 +221,7 @@ class TerminalTests(DaemonCase):
             self.bed = TestBed()
             self.bed.announcing = False
             self.patch(twisted.internet, "reactor", self.bed.reactor)
-            self.patch(pirate.transport.sockets, "Transport", self.bed.makeTransport)
+            self.patch(pirate.transport.sockets, "SocketTransport", self.bed.makeTransport)
             told = Told(showsLog)
             self.lines.clear()
             self.run_(self.make(terminal=told, limits=PoolLimits(minServers=4, maxServers=4)))

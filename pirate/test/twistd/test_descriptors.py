@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.errors import ConfigurationError
 from pirate.settings.limits import PoolLimits
-from pirate.twistd.descriptors import FOR_SERVER, FOR_WORKER, Places, allowDescriptors, sharePlaces, workersOf
+from pirate.transport.interfaces import ConnectionLimits
+from pirate.twistd.descriptors import FOR_SERVER, FOR_WORKER, allowDescriptors, sharePlaces, workersOf
 
 
 class AllowTests(SynchronousTestCase):
@@ -83,8 +84,8 @@ class ShareTests(SynchronousTestCase):
     def test_given(self) -> None:
         """What was asked for is given on the frontend; the backend gets as much if there is so much."""
         limits = PoolLimits(minServers=4, maxServers=4)
-        self.assertEqual(sharePlaces(1024, limits, 100), Places(100, 100))
-        self.assertEqual(sharePlaces(160, limits, 60), Places(60, 10))
+        self.assertEqual(sharePlaces(1024, limits, 100), ConnectionLimits(100, 100))
+        self.assertEqual(sharePlaces(160, limits, 60), ConnectionLimits(60, 10))
 
     def test_tooMuch(self) -> None:
         """What cannot be given is refused in a line with both numbers."""

@@ -1,0 +1,183 @@
+"""The interface of a transport, and that of the server it reports to.  This module loads no ZeroMQ and no reactor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from pirate.auth.rules import SocketPolicy
+from pirate.broker.interfaces import Sender
+from pirate.settings.limits import PeerLimits
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """
+    How many connections each socket may have, not counting those of the server's own workers.
+
+    :ivar frontend: connections of clients.
+    :ivar backend: connections of external workers and of peers that have not announced themselves.
+    """
+
+    frontend: int
+    backend: int
+
+
+class TransportEvents(Protocol):
+    """
+    The receiver of what a transport reads, and the judge of how much it should read.
+
+    A transport works in turns.  Each turn calls :meth:`turnStarted`, reads a bounded number of messages from the
+    backend and then from the frontend, and calls :meth:`turnEnded`.
+    """
+
+    def turnStarted(self) -> bool:
+        """
+        Note the time of a turn, which is the time of all its messages.
+
+        :return: whether a deadline has passed, so that the backend should be read to its end first.
+        """
+
+    def turnEnded(self) -> None:
+        """Do what is due now that the messages of a turn have been processed."""
+
+    def clientMessageReceived(self, frames: list[bytes], sender: Sender) -> None:
+        """Process a message from the frontend; its first frame is the client's routing id."""
+
+    def clientMessageRejected(self, frames: list[bytes], sender: Sender, reason: str) -> None:
+        """
+        Reject a client message that exceeds a limit.
+
+        :param frames: the beginning of the message.
+        :param reason: ``frame-too-large``, ``too-large`` or ``too-many-frames``.
+        """
+
+    def revokedClientMessageReceived(self, frames: list[bytes]) -> None:
+        """Reject a message of a client whose key was revoked after it had connected."""
+
+    def clientDisconnected(self, connection: int) -> None:
+        """Forget a client whose connection is closed."""
+
+    def clientHungUp(self, connection: int) -> None:
+        """Forget a client that has closed its connection, although messages it sent before are still unread."""
+
+    def workerMessageReceived(self, frames: list[bytes]) -> None:
+        """Process a message from the backend; its first frame is the worker's routing id."""
+
+    def workerMessageRejected(self, frames: list[bytes], reason: str) -> None:
+        """Reject a worker message that exceeds a limit; the arguments are those of :meth:`clientMessageRejected`."""
+
+    def workerDisconnected(self, connection: int) -> None:
+        """Forget the worker on a connection of the backend that is closed."""
+
+    def isOwnWorker(self, pid: int) -> bool:
+        """Return whether a process is one of the server's own workers."""
+
+    def wantsRequests(self) -> bool:
+        """Return whether the transport should read the frontend at all."""
+
+    def mayPeek(self) -> bool:
+        """Return whether the transport may read one more message of the frontend although no requests are wanted."""
+
+    def secondsUntilPeek(self) -> float | None:
+        """Return in how many seconds to ask :meth:`mayPeek` again; ``None``: after the next event."""
+
+    def takeHeldBack(self) -> Collection[int]:
+        """Return, once each, the connections of clients whose requests exceed their share of the backlog."""
+
+    def hasBacklog(self) -> bool:
+        """Return whether requests wait for a worker."""
+
+    def replyUndelivered(self) -> None:
+        """Count a posted message whose client is gone or does not read."""
+
+    def workerMessagesUndelivered(self, messages: list[Sequence[bytes]]) -> None:
+        """Take back posted messages whose workers are gone or do not read."""
+
+
+class ITransport(Interface):
+    """
+    The frontend and the backend of a server: two ROUTERs, read in turns.
+
+    The first frame of every message, in either direction, is the peer's routing id.
+    """
+
+    def start(events: TransportEvents, peerLimits: PeerLimits, connectionLimits: ConnectionLimits) -> None:
+        """
+        Set the receiver of events and the limits.  Call this before :meth:`bind`.
+
+        :param peerLimits: the limits of what a peer may send.
+        """
+
+    def protect(
+        frontend: SocketPolicy, backend: SocketPolicy, answer: Callable[[Sequence[bytes]], list[bytes]]
+    ) -> None:
+        """
+        Restrict who may connect.  Call this before :meth:`bind`.
+
+        :param answer: returns the reply to a ZAP request; it is not called if neither policy refuses any peer.
+        """
+
+    def bind(frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
+        """
+        Bind both sockets.
+
+        :return: the bound endpoints of each, with the real port in place of ``*``.
+        :raise BindError: naming the endpoint; nothing stays bound.
+        """
+
+    def bindForOwnWorkers() -> str | None:
+        """
+        Bind the backend to a further endpoint that only the server's own workers can reach.
+
+        :return: the endpoint; ``None`` if the platform has none.
+        """
+
+    def drainFrontend() -> None:
+        """
+        Read what clients have sent so far.
+
+        The sockets stay bound, because unbinding one would disconnect its peers.
+        """
+
+    def toClient(frames: Sequence[bytes]) -> bool:
+        """Send to a client at once; return ``False`` if the client is gone or does not read."""
+
+    def postToClient(frames: Sequence[bytes]) -> None:
+        """Send to a client by the end of the turn; ``events.replyUndelivered`` reports a failure."""
+
+    def toWorker(frames: Sequence[bytes]) -> bool:
+        """Send to a worker at once; return ``False`` if the worker is gone or does not read."""
+
+    def postToWorker(frames: Sequence[bytes]) -> None:
+        """Send to a worker by the end of the turn; ``events.workerMessagesUndelivered`` reports a failure."""
+
+    def workerSender() -> Sender:
+        """Return the sender of the worker message that is being processed."""
+
+    def keepWorker(connection: int, own: bool) -> None:
+        """
+        Mark a connection of the backend as an admitted worker's, so that others are closed first to make room.
+
+        :param own: whether the worker is the server's own, so that its connection does not count.
+        """
+
+    def dropWorker(connection: int) -> None:
+        """Close a connection of the backend."""
+
+    def connectionCounts() -> dict[str, dict[str, int]]:
+        """Return, for ``frontend`` and ``backend``, the counts of connections; ``open`` is the current number."""
+
+    def wake() -> None:
+        """Schedule a turn, because something has changed that was not read from a socket."""
+
+    def close() -> Deferred[None]:
+        """
+        Close both sockets.
+
+        :return: fires when the last messages have been sent, or their time is over.
+        """
