@@ -154,7 +154,9 @@ class JobServer(Service):
         if self._state is not ServerState.STOPPED:
             return
         requireMemory(self.limits.maxMemory)
-        guard = AccessPolicy(self._reactor, self._log, self.settings)
+        guard = AccessPolicy(
+            self._reactor, self._log, self.settings, RateLimitedLog(self._reactor, self._log, "peers refused")
+        )
         run = RunningServer(
             self._reactor,
             self._log,

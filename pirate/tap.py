@@ -135,9 +135,10 @@ def _tryKeys(settings: Settings) -> None:
     from twisted.internet.task import Clock
 
     from pirate.auth.policy import AccessPolicy
-    from pirate.server.logs import serverLog
+    from pirate.server.logs import RateLimitedLog, serverLog
 
+    clock, log = Clock(), serverLog(0)
     try:
-        AccessPolicy(Clock(), serverLog(0), settings)
+        AccessPolicy(clock, log, settings, RateLimitedLog(clock, log, "peers refused"))
     except ConfigurationError as error:
         raise Fatal(f"pirate: {error}") from None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pirate.auth.keys import writePair
+from pirate.auth.keygen import writePair
 from suite.stage import Program, TestBed
 
 

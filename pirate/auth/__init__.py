@@ -1,5 +1,6 @@
 """
-Who gets in: keys, addresses, and the decision about each connection.
+Access control: the keys, the address rules, and the decision about each connection.
 
-Only ``rules`` is known to the transport.  The room imports ``errors`` and ``settings``, and never loads the reactor.
+The transport imports ``rules`` alone; ``service``, ``tap`` and the commands import the rest.  This room imports
+``errors`` and ``settings``, and never loads the reactor.
 """

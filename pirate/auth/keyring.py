@@ -1,26 +1,26 @@
-"""The keys of those who may come in: read at the start, when told to, and when their files have changed."""
+"""The public keys that a server admits: read at the start, on a reload, and when their files have changed."""
 
 from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from pirate.auth.keys import fingerprint, loadNames, toText
+from pirate.auth.keys import fingerprint, loadUsers, toText
 from pirate.errors import ConfigurationError
 
-#: Seconds for which the files are not looked at again.
-FRESH = 0.5
+#: Seconds between two looks at the files.
+CHECK_INTERVAL = 0.5
 
 
 class Keyring:
     """
-    Public keys, and whose they are.
+    The public keys of a file or directory, and the users that own them.
 
-    The files are looked at only when somebody asks, so that an idle server has nothing to do.
+    The keyring looks at the files only when it is asked for a user, so an idle server does nothing.
 
-    :param name: the setting, for messages.
-    :param path: as for :func:`~pirate.auth.keys.loadNames`.
-    :ivar revoked: the holders that have no key any more; connections that they had may be there still.
+    :param name: the setting that names the path, for messages.
+    :param path: a path as :func:`~pirate.auth.keys.loadUsers` takes it.
+    :ivar revoked: the users that have lost their last key, and whose connections may still be open.
     :raise ConfigurationError: if the keys cannot be read.
     """
 
@@ -29,41 +29,36 @@ class Keyring:
         self._log = log
         self._name = name
         self._path = path
-        self._seen = fingerprint(path)
+        self._fingerprint = fingerprint(path)
         try:
-            self._names = loadNames(path)
+            self._users = loadUsers(path)
         except ConfigurationError as error:
             raise ConfigurationError(f"{name}: {error}") from None
-        self._next = clock.seconds() + FRESH
+        self._nextCheck = clock.seconds() + CHECK_INTERVAL
         self.revoked: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._users)
 
-    def holder(self, key: bytes) -> str | None:
-        """
-        The name of a key's holder, or ``None``.
-
-        :param key: 32 bytes.
-        """
-        if self._clock.seconds() >= self._next:
-            self._next = self._clock.seconds() + FRESH
-            if fingerprint(self._path) != self._seen:
+    def userOf(self, key: bytes) -> str | None:
+        """See :class:`~pirate.auth.rules.Users`."""
+        if self._clock.seconds() >= self._nextCheck:
+            self._nextCheck = self._clock.seconds() + CHECK_INTERVAL
+            if fingerprint(self._path) != self._fingerprint:
                 self.read()
-        return self._names.get(toText(key))
+        return self._users.get(toText(key))
 
     def read(self) -> None:
-        """Read the keys anew.  If that fails, those that are known stay, and the log says why."""
-        before = self._names
-        # Before the keys: what changes meanwhile is seen the next time.
-        self._seen = fingerprint(self._path)
+        """Read the keys again.  If that fails, keep the old keys and log the reason."""
+        before = self._users
+        # Taken before the keys are read: a change in between is found at the next check.
+        self._fingerprint = fingerprint(self._path)
         try:
-            self._names = loadNames(self._path)
+            self._users = loadUsers(self._path)
         except ConfigurationError as error:
             self._log.error("{name}: the old keys stay: {error}", name=self._name, error=error)
             return
-        holders = set(self._names.values())
         self.revoked.update(before.values())
-        self.revoked -= holders
-        if before != self._names:
-            self._log.info("{name}: {count} keys", name=self._name, count=len(self._names))
+        self.revoked.difference_update(self._users.values())
+        if before != self._users:
+            self._log.info("{name}: {count} keys", name=self._name, count=len(self._users))

@@ -1,102 +1,122 @@
-"""Whom a server lets in: its settings and its files of keys, made rules for both sockets."""
+"""The access policy of a server: its settings and key files, turned into rules for both sockets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from pirate.auth.keyring import Keyring
 from pirate.auth.keys import loadPair, toText
-from pirate.auth.rules import BACKEND, FRONTEND, SocketPolicy, ZapPolicy
+from pirate.auth.rules import BACKEND, FRONTEND, AddressRules, RefusalLog, SocketPolicy, Users, ZapPolicy
 from pirate.errors import ConfigurationError
-from pirate.server.logs import RateLimitedLog
 from pirate.settings.access import ANY
-from pirate.settings.addresses import Addresses
 from pirate.settings.settings import Settings
+
+
+class AnyUser:
+    """The owners of all keys: each key is its own user, as 40 characters of Z85 text."""
+
+    def userOf(self, key: bytes) -> str:
+        """See :class:`~pirate.auth.rules.Users`."""
+        return toText(key).decode()
+
+
+class WorkerUsers:
+    """
+    The owners of the keys that the backend admits: this server's children, and external workers.
+
+    :param external: the keys of external workers; ``None`` if there are none.
+    :ivar children: the identity of each child, by its public key in Z85 text.
+    """
+
+    def __init__(self, external: Keyring | None) -> None:
+        self._external = external
+        self.children: dict[bytes, str] = {}
+
+    def userOf(self, key: bytes) -> str | None:
+        """See :class:`~pirate.auth.rules.Users`."""
+        child = self.children.get(toText(key))
+        return child if child is not None or self._external is None else self._external.userOf(key)
 
 
 class AccessPolicy:
     """
-    Whom a server lets in.
+    The access rules of a server's sockets, and the keys of its children.
 
-    The server's own key is read once, while there may still be the privilege to; a bound socket would not take another.
+    The server's own key is read once, while the process may still have the privilege to read it; a bound socket cannot
+    change its key.
 
-    :ivar frontend: the rule of the clients' socket.
-    :ivar backend: the rule of the workers' socket.
-    :ivar answer: answers ZAP's questions.
-    :ivar refused: who was not let in, by reason.
+    :param log: receives the changes of the key files.
+    :param refused: counts the peers that are refused.
+    :ivar frontend: the rules of the clients' socket.
+    :ivar backend: the rules of the workers' socket.
+    :ivar refused: the log of refused peers.
     :raise ConfigurationError: if a key cannot be read.
     """
 
-    def __init__(self, clock: IReactorTime, log: Logger, settings: Settings) -> None:
-        self.refused = RateLimitedLog(clock, log, "peers refused")
-        self._children: dict[bytes, str] = {}
-        self._public = ""
-        self._rings: dict[str, Keyring] = {}
-        secret = b""
-        if settings.curveSecret is not None:
-            secret = self._load(settings.curveSecret)
-        for name, path in (("curve-clients", settings.curveClients), ("curve-workers", settings.curveWorkers)):
-            if path is not None and path != ANY:
-                self._rings[name] = Keyring(clock, log, name, path)
-        addresses = Addresses.fromTexts(settings.allow, settings.deny)
-        ring = self._rings.get("curve-clients")
-        holder = _itself if ring is None else ring.holder
-        revoked = set() if ring is None else ring.revoked
-        self.frontend = SocketPolicy(addresses, holder if secret else None, secret, revoked)
-        curveBackend = settings.curveBackend
-        self.backend = SocketPolicy(
-            holder=self._worker if curveBackend else None, secret=secret if curveBackend else b""
+    def __init__(self, clock: IReactorTime, log: Logger, settings: Settings, refused: RefusalLog) -> None:
+        self.refused = refused
+        self._public, secret = _loadOwn(settings.curveSecret)
+        self._clients = _keyring(clock, log, "curve-clients", settings.curveClients)
+        self._externalWorkers = _keyring(clock, log, "curve-workers", settings.curveWorkers)
+        self._workers = WorkerUsers(self._externalWorkers)
+        clients: Users = AnyUser() if self._clients is None else self._clients
+        self.frontend = SocketPolicy(
+            AddressRules.fromTexts(settings.allow, settings.deny),
+            clients if secret else None,
+            secret,
+            set() if self._clients is None else self._clients.revoked,
         )
-        self.answer: Callable[[Sequence[bytes]], list[bytes]] = ZapPolicy(
-            {FRONTEND: self.frontend, BACKEND: self.backend},
-            lambda reason, address: self.refused.count(reason.value, f"the last one from {address}"),
-        ).answer
+        self.backend = SocketPolicy(users=self._workers, secret=secret) if settings.curveBackend else SocketPolicy()
+        self._zap = ZapPolicy({FRONTEND: self.frontend, BACKEND: self.backend}, refused)
+
+    def answer(self, frames: Sequence[bytes]) -> list[bytes]:
+        """Return the ZAP reply to a ZAP request; see :meth:`pirate.auth.rules.ZapPolicy.answer`."""
+        return self._zap.answer(frames)
 
     def introduce(self, identity: bytes) -> dict[str, str]:
         """
-        Let a child in that is about to start.
+        Make the keys of a child that is about to start, and admit them.
 
-        :return: the keys that it needs, for :class:`~pirate.worker.worker.Worker`; empty if it needs none.
+        :return: the child's ``public`` and ``secret`` keys and the ``server``'s public key, as Z85 text; empty if the
+            backend does not require keys.
         """
         if not self.backend:
             return {}
         import zmq
 
         public, secret = zmq.curve_keypair()
-        self._children[public] = identity.decode()
-        return {"server": self._public, "public": public.decode(), "secret": secret.decode()}
+        self._workers.children[public] = identity.decode()
+        return {"server": self._public.decode(), "public": public.decode(), "secret": secret.decode()}
 
     def forget(self, keys: dict[str, str]) -> None:
         """
-        A child has gone: its keys open no door any more.
+        Stop admitting the keys of a child that has ended.
 
-        :param keys: as :meth:`introduce` gave them.
+        :param keys: the keys as :meth:`introduce` returned them.
         """
         if keys:
-            self._children.pop(keys["public"].encode(), None)
+            self._workers.children.pop(keys["public"].encode(), None)
 
-    def read(self) -> None:
-        """Read the keys of those who may come in anew."""
-        for ring in self._rings.values():
-            ring.read()
-
-    def _load(self, path: str) -> bytes:
-        try:
-            public, secret = loadPair(path)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"curve-secret: {error}") from None
-        self._public = public.decode()
-        return secret
-
-    def _worker(self, key: bytes) -> str | None:
-        child = self._children.get(toText(key))
-        ring = self._rings.get("curve-workers")
-        return child if child is not None or ring is None else ring.holder(key)
+    def readKeys(self) -> None:
+        """Read the keys of clients and of external workers again."""
+        for keyring in (self._clients, self._externalWorkers):
+            if keyring is not None:
+                keyring.read()
 
 
-def _itself(key: bytes) -> str:
-    """Where any key will do, it is its own holder."""
-    return toText(key).decode()
+def _loadOwn(path: str | None) -> tuple[bytes, bytes]:
+    """Return the server's public and secret key, which are empty if it has none."""
+    if path is None:
+        return b"", b""
+    try:
+        return loadPair(path)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"curve-secret: {error}") from None
+
+
+def _keyring(clock: IReactorTime, log: Logger, name: str, path: str | None) -> Keyring | None:
+    """Return the keyring of a setting; ``None`` if the setting names no keys, or admits all."""
+    return None if path is None or path == ANY else Keyring(clock, log, name, path)

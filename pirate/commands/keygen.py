@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from pirate import __version__
-from pirate.auth.keys import loadPublic, writePair
+from pirate.auth.keygen import writePair
+from pirate.auth.keys import loadPublic
 from pirate.errors import ConfigurationError
 
 #: Exit statuses: something went wrong, and the command line is not right.

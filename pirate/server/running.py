@@ -143,7 +143,7 @@ class RunningServer:
 
     def readKeys(self) -> None:
         """Read the keys of those who may come in anew; if that fails, the old ones stay."""
-        self._guard.read()
+        self._guard.readKeys()
 
     def drain(self, grace: float | None) -> Deferred[None]:
         """

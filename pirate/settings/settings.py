@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from pirate.errors import ConfigurationError
-from pirate.settings.access import contradiction
+from pirate.settings.access import checkKeys
 from pirate.settings.addresses import parseNetwork
 from pirate.settings.endpoints import isPublic, parseEndpoint
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
@@ -143,11 +143,7 @@ class Settings:
             raise ConfigurationError(
                 f"dequeue ({self.dequeue}) and check-for-dequeue ({self.limits.checkForDequeue:g}) need each other"
             )
-        refusal = contradiction(
-            self.curveSecret, self.curveClients, self.curveWorkers, self.externalWorkers, self.insecure
-        )
-        if refusal:
-            raise ConfigurationError(refusal)
+        checkKeys(self.curveSecret, self.curveClients, self.curveWorkers, self.externalWorkers, self.insecure)
         self._refuseTogether()
         for name in ("frontend", "backend"):
             self._refusePublic(name)

@@ -22,6 +22,7 @@ from twisted.scripts._twistd_unix import ServerOptions
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import pirate
+from pirate.auth.rules import Refusal
 from pirate.commands.client import main as client
 from pirate.commands.keygen import main as keygen
 from pirate.errors import Fatal
@@ -29,7 +30,6 @@ from pirate.hooks import Hooks
 from pirate.pool.backoff import FIRST_DELAY, MAX_DELAY
 from pirate.server.member import Rejection
 from pirate.service import JobServer
-from pirate.settings.access import Refusal
 from pirate.settings.limits import PoolLimits
 from pirate.tap import Options
 from pirate.testing import TestBed

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.auth.test_keys -*-
-"""Certificates: what is read from them, and what is refused."""
+"""Tests of certificates and key files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import zmq
 import zmq.auth
 from zmq.utils import z85
 
-from pirate.auth import keys
-from pirate.auth.keys import checkName, fingerprint, loadNames, loadPair, loadPublic, locate, toText, writePair
+from pirate.auth import keygen
+from pirate.auth.keygen import writePair
+from pirate.auth.keys import checkName, fingerprint, loadPair, loadPublic, loadUsers, locate, toText
 from pirate.test.support.keys import KeyCase
 
 
 class PairTests(KeyCase):
-    """One certificate."""
+    """A key pair in its two certificates."""
 
     def test_written(self) -> None:
-        """A new pair is two files, of which the secret one is its owner's alone; both tell whose it is."""
+        """``writePair`` writes two files: both name the user, and only the owner may read the secret one."""
         public, secret = writePair(self.folder, "alice")
         self.assertEqual((public.name, secret.name), ("alice.key", "alice.key_secret"))
         self.assertEqual(secret.stat().st_mode & 0o777, 0o600)
@@ -28,47 +29,47 @@ class PairTests(KeyCase):
         self.assertEqual(zmq.curve_public(hidden), key)
         self.assertEqual((loadPublic(public), loadPublic(secret)), (key, key))
         self.assertNotIn(hidden.decode(), public.read_text())
-        self.assertEqual(loadNames(self.folder), {key: "alice"})
+        self.assertEqual(loadUsers(self.folder), {key: "alice"})
 
-    def test_maskGivesNothing(self) -> None:
-        """The secret's mode does not depend on the umask of whoever makes it."""
+    def test_umask(self) -> None:
+        """The mode of the secret certificate does not depend on the umask."""
         mask = os.umask(0)
         self.addCleanup(os.umask, mask)
         self.assertEqual(writePair(self.folder, "open")[1].stat().st_mode & 0o777, 0o600)
 
     def test_pyzmqReadsOurs(self) -> None:
-        """What is written is pyzmq's format."""
+        """pyzmq reads the certificates that ``writePair`` writes."""
         public, secret = writePair(self.folder, "alice")
         self.assertEqual(zmq.auth.load_certificate(secret), loadPair(secret))
         self.assertEqual(zmq.auth.load_certificate(public), (loadPublic(public), None))
 
-    def test_pyzmqsOwn(self) -> None:
-        """Certificates that pyzmq has made are read, its metadata included."""
+    def test_readsPyzmqs(self) -> None:
+        """Certificates that pyzmq writes are read, with their metadata."""
         public, secret = zmq.auth.create_certificates(self.folder, "bob", {"name": "Bob of Accounts"})
         os.chmod(secret, 0o600)
         self.assertEqual(loadPair(secret), zmq.auth.load_certificate(secret))
-        self.assertEqual(loadNames(public), {loadPublic(public): "bob"})
-        self.assertEqual(loadNames(secret), {loadPublic(public): "Bob of Accounts"})
+        self.assertEqual(loadUsers(public), {loadPublic(public): "bob"})
+        self.assertEqual(loadUsers(secret), {loadPublic(public): "Bob of Accounts"})
 
     def test_text(self) -> None:
-        """A key's 32 bytes are the text that ZeroMQ makes of them."""
+        """``toText`` agrees with pyzmq's Z85 encoder."""
         for key in (bytes(32), b"\xff" * 32, bytes(range(32)), os.urandom(32)):
             self.assertEqual(toText(key), z85.encode(key))
 
     def test_neverOverwrites(self) -> None:
-        """No key that is there is lost, whichever half of it is there."""
+        """``writePair`` never overwrites either half of an existing pair."""
         for ending in ("key", "key_secret"):
             there = self.write(f"{ending[-2:]}.{ending}", "precious")
-            self.assertIn(f"{there} is there already", self.refused(writePair, self.folder, ending[-2:]))
+            self.assertIn(f"{there} exists already", self.refused(writePair, self.folder, ending[-2:]))
             self.assertEqual(there.read_text(), "precious")
         self.assertEqual(len(list(self.folder.iterdir())), 2)
 
     def test_nowhere(self) -> None:
-        """A folder that is not there is told of."""
+        """A missing folder is reported."""
         self.assertIn("No such file or directory", self.refused(writePair, self.folder / "no", "alice"))
 
-    def test_othersMayRead(self) -> None:
-        """A secret key that others may read is refused, with the mode and what to do; its public half is not."""
+    def test_readableByOthers(self) -> None:
+        """A secret key that others may read is refused, with its mode and a remedy; its public half is still read."""
         _, secret = writePair(self.folder, "alice")
         for mode in (0o640, 0o604, 0o660, 0o620):
             secret.chmod(mode)
@@ -77,7 +78,7 @@ class PairTests(KeyCase):
         self.assertEqual(len(loadPublic(secret)), 40)
 
     def test_credential(self) -> None:
-        """A credential of the service manager has the mode that the manager gives it."""
+        """A credential may have the mode that the service manager gives it, but no wider one."""
         self.credentials()
         _, secret = writePair(self.folder, "alice")
         secret.chmod(0o440)
@@ -86,23 +87,23 @@ class PairTests(KeyCase):
         self.assertIn("has mode 0444", self.refused(loadPair, "credential:alice.key_secret"))
 
     def test_noCredentials(self) -> None:
-        """Without a service manager, and with a name that leads elsewhere, there is no credential."""
+        """A credential is refused if there is no service manager, or if its name leads to another directory."""
         self.assertIn("CREDENTIALS_DIRECTORY is not set", self.refused(locate, "credential:a"))
         self.credentials()
         for name in ("", "..", "a/b", "/etc/passwd"):
             self.assertIn("is not the name of a credential", self.refused(locate, f"credential:{name}"))
 
-    def test_meanwhile(self) -> None:
-        """A file that somebody else makes at the same moment is not overwritten either."""
+    def test_race(self) -> None:
+        """A file that appears after the check is not overwritten either."""
         self.patch(os.path, "lexists", lambda path: False)
         for name in ("alice.key", "alice.key_secret"):
             there = self.write(name, "another's")
-            self.assertIn(f"{there} is there already", self.refused(writePair, self.folder, "alice"))
+            self.assertIn(f"{there} exists already", self.refused(writePair, self.folder, "alice"))
             self.assertEqual((os.listdir(self.folder), there.read_text()), ([name], "another's"))
             there.unlink()
 
     def test_full(self) -> None:
-        """When the disk is full, no half of a file is left."""
+        """If the disk is full, no incomplete file stays behind."""
 
         def full(descriptor: int, *rest: object, **options: object) -> mock.MagicMock:
             os.close(descriptor)
@@ -111,109 +112,112 @@ class PairTests(KeyCase):
             opened.__exit__.return_value = False
             return opened
 
-        with mock.patch.object(keys, "open", full, create=True):
+        with mock.patch.object(keygen, "open", full, create=True):
             self.assertIn("No space left on device", self.refused(writePair, self.folder, "alice"))
         self.assertEqual(os.listdir(self.folder), [])
 
-    def test_noPair(self) -> None:
-        """Halves of two pairs are refused: every handshake would fail without a word."""
+    def test_mismatch(self) -> None:
+        """The halves of two pairs are refused: every handshake would fail silently."""
         one, other = zmq.curve_keypair(), zmq.curve_keypair()
         text = f'curve\n public-key = "{one[0].decode()}"\n secret-key = "{other[1].decode()}"\n'
         told = self.refused(loadPair, self.write("mixed", text, 0o600))
-        self.assertIn("its public-key does not belong to its secret-key", told)
+        self.assertIn("the public-key does not match the secret-key", told)
         self.assertNotIn(other[1].decode(), told)
 
-    def test_useless(self) -> None:
-        """Each way in which a file is no certificate has its line, and none shows what might be a secret."""
+    def test_invalid(self) -> None:
+        """Each kind of invalid certificate has a message of its own, and none shows what may be a secret."""
         public, _secret = writePair(self.folder, "alice")
         public.chmod(0o600)
-        self.assertEqual(self.refused(loadPair, public), f"{public}: there is no secret-key in it")
+        self.assertEqual(self.refused(loadPair, public), f"{public}: it contains no secret-key")
         self.assertIn("No such file", self.refused(loadPair, self.folder / "none"))
-        self.assertIn("is not a file", self.refused(loadPair, self.folder))
-        self.assertIn("is not a file", self.refused(loadPublic, "/dev/zero"))
-        self.assertIn("there is no public-key in it", self.refused(loadPublic, self.write("empty", "")))
+        self.assertIn("is not a regular file", self.refused(loadPair, self.folder))
+        self.assertIn("is not a regular file", self.refused(loadPublic, "/dev/zero"))
+        self.assertIn("it contains no public-key", self.refused(loadPublic, self.write("empty", "")))
         short = self.write("short", 'curve\n  public-key = "abc"\n')
         self.assertEqual(self.refused(loadPublic, short), f"{short}: public-key is not a key of 40 characters of Z85")
-        # Five of the last character would be more than four bytes.
+        # Five times the last character stands for more than four bytes.
         for text in ("#" * 40, "\N{LATIN SMALL LETTER E WITH ACUTE}" * 40, "_" * 40):
             self.assertIn("is not a key", self.refused(loadPublic, self.write("none", f'public-key = "{text}"')))
         (self.folder / "binary").write_bytes(b"\xff\xfe")
-        self.assertIn("is not text", self.refused(loadPublic, self.folder / "binary"))
+        self.assertIn("is not a text file", self.refused(loadPublic, self.folder / "binary"))
         self.assertIn("larger than", self.refused(loadPublic, self.write("large", "#" * (1 << 20) + "#")))
 
 
 class NameTests(KeyCase):
-    """Whose keys they are."""
+    """Public keys and the users that own them."""
 
     def keys(self, count: int) -> list[str]:
-        """Some public keys."""
+        """Make public keys."""
         return [zmq.curve_keypair()[0].decode() for _ in range(count)]
 
     def test_lines(self) -> None:
-        """One file may list many keys: a name, an equals sign, a key; a key may have an equals sign too."""
+        """A file may list many keys as ``name = key``; a key may contain an equals sign."""
         one, two = self.keys(2)
         odd = "=" * 40
         self.assertEqual(len(z85.decode(odd.encode())), 32)
-        path = self.write("list", f'# whose they are\n\nalice = {one}\n  bob the second="{two}"  \nalice = {odd}\n')
+        path = self.write("list", f'# the users\n\nalice = {one}\n  bob the second="{two}"  \nalice = {odd}\n')
         expected = {one.encode(): "alice", two.encode(): "bob the second", odd.encode(): "alice"}
-        self.assertEqual(loadNames(path), expected)
+        self.assertEqual(loadUsers(path), expected)
 
     def test_badLines(self) -> None:
-        """A line that is not understood is named by its number, and its key is not shown."""
+        """An invalid line is named by its number, and the message does not show the key."""
         (key,) = self.keys(1)
-        told = self.refused(loadNames, self.write("list", f"alice = {key}\nbob = {key[:-1]}\n"))
+        told = self.refused(loadUsers, self.write("list", f"alice = {key}\nbob = {key[:-1]}\n"))
         self.assertIn("the key in line 2 is not a key", told)
         self.assertNotIn(key[:-1], told)
-        self.assertIn("line 1: must be name = key", self.refused(loadNames, self.write("list", key.replace("=", "x"))))
-        self.assertIn("there is no key in it", self.refused(loadNames, self.write("list", "# nothing\n")))
+        self.assertIn(
+            "line 1: must be a line of a certificate, or name = key",
+            self.refused(loadUsers, self.write("list", key.replace("=", "x"))),
+        )
+        self.assertIn("it contains no key", self.refused(loadUsers, self.write("list", "# nothing\n")))
 
-    def test_twoHolders(self) -> None:
-        """A key that two claim is nobody's: who is it that calls?"""
+    def test_sharedKey(self) -> None:
+        """A key that two users share is refused, because it would not tell which of them calls."""
         (key,) = self.keys(1)
-        told = self.refused(loadNames, self.write("list", f"alice = {key}\nbob = {key}\n"))
+        told = self.refused(loadUsers, self.write("list", f"alice = {key}\nbob = {key}\n"))
         self.assertIn("'bob' has the same key as 'alice'", told)
 
     def test_directory(self) -> None:
-        """Of a directory it is the public certificates that count; one without any admits nobody yet."""
-        self.assertEqual(loadNames(self.folder), {})
+        """A directory counts by its public certificates; an empty one admits no client yet."""
+        self.assertEqual(loadUsers(self.folder), {})
         writePair(self.folder, "alice")
         (key,) = self.keys(1)
         self.write("file name.key", f'metadata\n    name = "Bob"\ncurve\n    public-key = "{key}"\n')
         self.write("README", "no key")
-        self.assertEqual(sorted(loadNames(self.folder).values()), ["Bob", "alice"])
+        self.assertEqual(sorted(loadUsers(self.folder).values()), ["Bob", "alice"])
         self.write("broken.key", "")
-        self.assertIn("broken.key: there is no public-key in it", self.refused(loadNames, self.folder))
+        self.assertIn("broken.key: it contains no public-key", self.refused(loadUsers, self.folder))
 
-    def test_outOfReach(self) -> None:
-        """What the system does not even let be looked at is refused in one line, like what is not there."""
+    def test_unreachable(self) -> None:
+        """A missing path, and one that the system refuses to look up, are refused in one line."""
         for name, reason in (("none", "No such file or directory"), ("x" * 300, "File name too long")):
             place = self.folder / name
-            self.assertEqual(self.refused(loadNames, place), f"{place}: {reason}")
+            self.assertEqual(self.refused(loadUsers, place), f"{place}: {reason}")
 
     def test_writable(self) -> None:
-        """Keys where anybody could put another one are refused, be it the directory, one of its files, or a list."""
+        """Keys to which anyone could add one are refused: in a directory, a certificate, or a list."""
         public, _ = writePair(self.folder, "alice")
         public.chmod(0o666)
-        told = f"{public} has mode 0666: anybody could put a key there: chmod o-w {public}"
-        self.assertEqual((self.refused(loadNames, self.folder), self.refused(loadNames, public)), (told, told))
+        told = f"{public} has mode 0666, so anyone could add a key: chmod o-w {public}"
+        self.assertEqual((self.refused(loadUsers, self.folder), self.refused(loadUsers, public)), (told, told))
         public.chmod(0o664)
-        self.assertEqual(list(loadNames(self.folder).values()), ["alice"])
+        self.assertEqual(list(loadUsers(self.folder).values()), ["alice"])
         self.folder.chmod(0o1777)
-        self.assertIn(f"{self.folder} has mode 1777", self.refused(loadNames, self.folder))
+        self.assertIn(f"{self.folder} has mode 1777", self.refused(loadUsers, self.folder))
 
     def test_names(self) -> None:
-        """A name can stand in a path, in a log and in a header; what cannot is refused."""
+        """A valid name can be part of a path, a log line and a header; any other is refused."""
         for name in ("alice", "Müller & Söhne", "a.b-c_d", "x" * 244):
             self.assertEqual(checkName(name), name)
         for name in ("", " a", "a/b", "..", ".a", "-a", "a=b", "a\nb", "a\x1b[31m", "a#", '"a"', "x" * 245):
             self.refused(checkName, name)
-        self.assertIn("is not a name", self.refused(writePair, self.folder, "../alice"))
+        self.assertIn("is not a valid name", self.refused(writePair, self.folder, "../alice"))
         (key,) = self.keys(1)
         bad = self.write("a.key", f'metadata\n    name = a\x1b[2J\ncurve\n    public-key = "{key}"\n')
-        self.assertIn(f"{bad}: 'a\\x1b[2J' is not a name", self.refused(loadNames, bad))
+        self.assertIn(f"{bad}: 'a\\x1b[2J' is not a valid name", self.refused(loadUsers, bad))
 
     def test_fingerprint(self) -> None:
-        """It changes when a key appears, is written anew, may be read by others or goes, and at nothing else."""
+        """The fingerprint changes when a key appears, disappears, or changes its content or mode, and only then."""
         seen = [fingerprint(self.folder)]
         public, _ = writePair(self.folder, "alice")
         seen.append(fingerprint(self.folder))

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.auth.test_secured -*-
-"""A server that asks for keys, on a stage: when it reads them, what its children are told, and what it counts."""
+"""Tests of a server that requires keys, without sockets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from twisted.logger import capturedLogs, formatEvent
 from zmq.utils import z85
 
-from pirate.auth.keys import loadPublic, writePair
+from pirate.auth.keygen import writePair
+from pirate.auth.keys import loadPublic
 from pirate.errors import ConfigurationError
 from pirate.service import JobServer, ServerState
 from pirate.settings.limits import PoolLimits
@@ -17,10 +18,10 @@ from pirate.testing import TestBed
 
 
 class SecuredTests(KeyCase):
-    """The whole server, without sockets."""
+    """The whole server on a test bed."""
 
     def setUp(self) -> None:
-        """Keys, and a stage."""
+        """Make keys and a test bed."""
         super().setUp()
         self.clients = self.folder / "clients"
         self.clients.mkdir()
@@ -30,7 +31,7 @@ class SecuredTests(KeyCase):
         self.events = self.enterContext(capturedLogs())
 
     def make(self, **given: Any) -> JobServer:
-        """A server."""
+        """Make a server."""
         return JobServer(
             self.bed.reactor,
             transport=self.bed.makeTransport,
@@ -39,18 +40,18 @@ class SecuredTests(KeyCase):
         )
 
     def begin(self, server: JobServer) -> None:
-        """Start it."""
+        """Start a server."""
         server.startService()
         self.bed.reactor.run()
         self.bed.reactor.advance(0)
 
     def status(self, domain: bytes, key: str) -> bytes:
-        """What ZAP is answered about a key."""
+        """Return the ZAP status for a key."""
         raw = z85.decode(key.encode())
         return self.bed.transports[-1].answer([b"1.0", b"1", domain, b"::1", b"", b"CURVE", raw])[2]
 
     def test_privileged(self) -> None:
-        """All keys are read while there is the privilege to; without it, the old keys stay, and it is logged."""
+        """All keys are read with privileges; if a reload cannot read them, the old keys stay and an error is logged."""
         server = self.make()
         server.privilegedStartService()
         alice = loadPublic(self.clients / "alice.key").decode()
@@ -65,7 +66,7 @@ class SecuredTests(KeyCase):
         self.assertIn(f"curve-clients: the old keys stay: {self.clients}: No such file or directory", lines)
 
     def test_refused(self) -> None:
-        """Keys that cannot be read are refused before there is a transport, and the server can be started later."""
+        """Unreadable keys are an error before there is a transport, and the server can be started later."""
         self.secret.chmod(0o604)
         server = self.make()
         self.assertIn("has mode 0604", str(self.assertRaises(ConfigurationError, server.startService)))
@@ -75,7 +76,7 @@ class SecuredTests(KeyCase):
         self.assertEqual(server.state, ServerState.RUNNING)
 
     def test_children(self) -> None:
-        """Each child has keys of its own in its job, which open the backend while it lives."""
+        """Each child gets keys of its own with its job, which are admitted while it lives."""
         server = self.make()
         self.begin(server)
         jobs = [worker.job.keys for worker in self.bed.workers]
@@ -90,7 +91,7 @@ class SecuredTests(KeyCase):
         self.assertEqual(server.stats()["refused"], {"unknown-key": 3})
 
     def test_noKeys(self) -> None:
-        """Without keys children have none, and neither door asks for anything."""
+        """Without keys children get none, and neither socket requires any."""
         self.begin(self.make(curveSecret=None, curveClients=None))
         self.assertEqual([worker.job.keys for worker in self.bed.workers], [{}, {}])
         self.assertEqual(list(map(bool, self.bed.transports[-1].policies)), [False, False])

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from io import StringIO
 
 import pirate
-from pirate.auth.keys import loadNames, loadPair
+from pirate.auth.keys import loadPair, loadUsers
 from pirate.commands.keygen import main
 from pirate.test.support.keys import KeyCase
 
@@ -35,8 +35,8 @@ class KeygenTests(KeyCase):
         """It makes a pair for each name; what it prints is a list that curve-clients understands."""
         status, out, err = self.keygen("alice", "bob")
         self.assertEqual((status, err), (0, ""))
-        self.assertEqual(loadNames(self.write("list", out)), loadNames(self.folder))
-        self.assertEqual(sorted(loadNames(self.folder).values()), ["alice", "bob"])
+        self.assertEqual(loadUsers(self.write("list", out)), loadUsers(self.folder))
+        self.assertEqual(sorted(loadUsers(self.folder).values()), ["alice", "bob"])
         for name in ("alice", "bob"):
             _, secret = loadPair(self.folder / f"{name}.key_secret")
             self.assertNotIn(secret.decode(), out)
@@ -48,7 +48,7 @@ class KeygenTests(KeyCase):
         status, out, err = self.keygen("alice", "bob")
         self.assertEqual((status, out), (1, ""))
         self.assertEqual(
-            err, f"pirate-keygen: {self.folder}/alice.key is there already: choose another name, or remove it\n"
+            err, f"pirate-keygen: {self.folder}/alice.key exists already: choose another name, or remove it\n"
         )
         self.assertEqual({path: path.read_text() for path in self.folder.iterdir()}, before)
 
@@ -73,7 +73,7 @@ class KeygenTests(KeyCase):
         """A name that leads elsewhere is refused."""
         status, out, err = self.keygen("../alice")
         self.assertEqual((status, out, err.count("\n")), (1, "", 1))
-        self.assertIn("'../alice' is not a name", err)
+        self.assertIn("'../alice' is not a valid name", err)
 
     def test_usage(self) -> None:
         """Without a name, or with an option that there is not, it says so in one line, with status 2."""

@@ -18,7 +18,8 @@ from twisted.internet.threads import deferToThread
 
 import pirate.auth.keyring
 import pirate.transport.zap
-from pirate.auth.keys import loadPublic, writePair
+from pirate.auth.keygen import writePair
+from pirate.auth.keys import loadPublic
 from pirate.hooks import Hooks, RequestContext
 from pirate.server.member import Member
 from pirate.service import JobServer
@@ -114,7 +115,7 @@ class KeyTests(AdmissionCase):
 
     async def test_runTime(self) -> None:
         """A key that is added opens, one that is removed does not any more, everywhere, and nobody need say so."""
-        self.patch(pirate.auth.keyring, "FRESH", 0)
+        self.patch(pirate.auth.keyring, "CHECK_INTERVAL", 0)
         server = await self.guarded(frontend=self.everywhere())
         bob = keysOf(self.keys, "bob")
         self.assertEqual(await self.knock(server, **bob), [False] * 3)
@@ -133,7 +134,7 @@ class KeyTests(AdmissionCase):
         (self.clients / "broken.key").write_text("")
         workers = server.workers
         await server.reload()
-        self.assertTrue(self.logged(r"#error\].*curve-clients: the old keys stay: .*broken.key: there is no"))
+        self.assertTrue(self.logged(r"#error\].*curve-clients: the old keys stay: .*broken.key: it contains no"))
         self.assertTrue(set(server.workers) - set(workers))
         self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [True])
 

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 
-from pirate.auth.keys import writePair
+from pirate.auth.keygen import writePair
 from pirate.commands.client import main
 from pirate.test.support.scripted import PATIENCE, ClientCase, echo, inTurn, native, perl, silent
 from pirate.test.support.servers import ProgramCase

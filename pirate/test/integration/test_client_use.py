@@ -10,7 +10,8 @@ from pathlib import Path
 import zmq
 from twisted.trial.unittest import SkipTest
 
-from pirate.auth.keys import loadPair, writePair
+from pirate.auth.keygen import writePair
+from pirate.auth.keys import loadPair
 from pirate.client import Client, MisuseError
 from pirate.errors import ConfigurationError
 from pirate.pickled import app

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from pirate.auth.keys import writePair
+from pirate.auth.keygen import writePair
 from pirate.test.support.clients import ask
 from pirate.test.support.gate import PATIENCE
 from pirate.test.support.processes import processesIn, remaining

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from pirate.auth.keys import writePair
+from pirate.auth.keygen import writePair
 from pirate.test.support.clients import ask
 from pirate.test.support.program import ROOT, Program
 from pirate.test.support.servers import APPS, ProgramCase

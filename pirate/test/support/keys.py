@@ -1,4 +1,4 @@
-"""A case with files of keys."""
+"""A test case with key files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pirate.errors import ConfigurationError
 
 
 class KeyCase(SynchronousTestCase):
-    """A folder of keys."""
+    """A test case with a folder for keys."""
 
     def setUp(self) -> None:
         """Make the folder."""
@@ -21,18 +21,18 @@ class KeyCase(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, self.folder)
 
     def write(self, name: str, text: str, mode: int = 0o644) -> Path:
-        """A file in the folder."""
+        """Write a file into the folder."""
         path = self.folder / name
         path.write_text(text)
         path.chmod(mode)
         return path
 
     def credentials(self) -> None:
-        """The folder is the service manager's."""
+        """Make the folder the service manager's directory of credentials."""
         self.patch(os, "environ", {**os.environ, "CREDENTIALS_DIRECTORY": str(self.folder)})
 
     def refused(self, function: object, *arguments: object) -> str:
-        """The one line with which something is refused."""
+        """Return the one-line message of the :class:`ConfigurationError` that a function raises."""
         assert callable(function)
         text = str(self.assertRaises(ConfigurationError, function, *arguments))
         self.assertNotIn("\n", text)
