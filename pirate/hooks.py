@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pirate.broker.request import RequestContext
+from pirate.pool.child import ChildExit, ChildState
 
 if TYPE_CHECKING:
-    from pirate.pool.child import ChildExit, ChildState
     from pirate.service import JobServer
 
-__all__ = ["Hooks", "RequestContext"]
+__all__ = ["ChildExit", "ChildState", "Hooks", "RequestContext"]
 
 
 class Hooks:

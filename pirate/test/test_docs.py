@@ -172,10 +172,10 @@ class OptionTests(SynchronousTestCase):
         self.assertEqual(sorted(set(NET_SERVER.split()) ^ set(named)), [])
 
     def test_verdicts(self) -> None:
-        """Each row of that table says whose the thing is now: ours, twistd's, or nobody's, and then why."""
+        """Each row of that table begins with a verdict: pirate, twistd, or not applicable and the reason."""
         cells = re.findall(r"^   \* - ``.*(?:\n {7}.*)*\n {5}- (.*)", read("docs/reference/net-server.rst"), re.M)
         self.assertGreater(len(cells), 90)
-        verdict = re.compile(r"\*\*(Ours|twistd|Does not apply\*\*, (because|for the same reason))")
+        verdict = re.compile(r"\*\*(pirate|twistd|Not applicable\*\*, (because|for the same reason))")
         self.assertEqual([cell for cell in cells if not verdict.match(cell)], [])
 
     def test_unit(self) -> None:
