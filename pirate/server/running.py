@@ -19,13 +19,13 @@ from pirate.hooks import RequestContext
 from pirate.pool.child import ChildState
 from pirate.pool.pool import Mode, Pool
 from pirate.server.connections import WorkerConnections
+from pirate.server.descriptors import descriptorLimit, shareDescriptors
 from pirate.server.logs import DETAIL, RateLimitedLog, ServerLog
 from pirate.server.protocol import BrokerProtocol
 from pirate.server.supervisor import Supervisor
 from pirate.settings.endpoints import hostOf, portOf
 from pirate.settings.settings import Settings
 from pirate.transport.interfaces import ITransport
-from pirate.twistd.descriptors import openFiles, sharePlaces
 from pirate.wire.job import Job
 from pirate.wire.words import Code, Condition
 
@@ -107,8 +107,8 @@ class RunningServer:
             requestFilter,
         )
         self._begun = False
-        places = sharePlaces(openFiles(), settings.limits, settings.peerLimits.maxConnections)
-        transport.start(self._protocol, settings.peerLimits, places)
+        connectionLimits = shareDescriptors(descriptorLimit(), settings.limits, settings.peerLimits.maxConnections)
+        transport.start(self._protocol, settings.peerLimits, connectionLimits)
 
     def _makeSupervisor(self) -> Supervisor:
         supervisor = Supervisor(self._reactor, self._log, self.pool, self._broker)

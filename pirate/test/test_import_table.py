@@ -54,11 +54,6 @@ TO_MOVE = {
     "auth.policy imports server.logs",
     "broker.gate imports hooks",
     "broker.gate imports server.pending",
-    "server.protocol imports twistd.descriptors",
-    "server.running imports twistd.descriptors",
-    "transport.interfaces imports server.pending",
-    "transport.sockets imports server.pending",
-    "transport.sockets imports twistd.descriptors",
 }
 #: The packages of others that each may import at once, by room or by module; the standard library is free, but for the
 #: pure rooms.

@@ -14,11 +14,11 @@ from twisted.application.service import MultiService
 
 from pirate.errors import BindError, ConfigurationError, Fatal
 from pirate.hooks import Hooks
+from pirate.server.descriptors import raiseDescriptorLimit
 from pirate.server.running import Endpoints
 from pirate.service import JobServer
 from pirate.settings.endpoints import portOf
 from pirate.settings.settings import Settings
-from pirate.twistd.descriptors import allowDescriptors
 from pirate.twistd.launch import Foreground, ITerminal
 from pirate.twistd.signals import EarlySignals, Signals, stopReactor
 from pirate.worker.imports import describe, load, place
@@ -98,7 +98,7 @@ class ServerProcess(MultiService):
                 f"chroot is {self._change.chroot}, but must hold {sys.executable}, pyzmq and pirate: workers "
                 "are new Python processes"
             )
-        allowDescriptors(self._settings.limits, self._settings.peerLimits.maxConnections)
+        raiseDescriptorLimit(self._settings.limits, self._settings.peerLimits.maxConnections)
         hooks = self._hooks()
         self._early.check()
         server = JobServer.fromSettings(reactor, self._settings, hooks, self._change.uid)
