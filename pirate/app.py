@@ -1,4 +1,4 @@
-"""What an app may import, to annotate the context that it is given."""
+"""The values that an app is given, and may import."""
 
 from pirate.worker.app import Context
 

@@ -1,9 +1,9 @@
-"""The default app, which returns what it is sent."""
+"""The default app: it gives back what it gets."""
 
 
 def echo(*frames: bytes) -> tuple[bytes, ...]:
     """
-    Return the request's own frames.
+    The request's own frames.
 
     :param frames: the request's body.
     """

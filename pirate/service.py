@@ -4,49 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from enum import Enum
 from functools import partial
 from typing import Any, Unpack
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
-from twisted.logger import LogLevel
-from twisted.python.failure import Failure
 
 from pirate.auth.policy import AccessPolicy
-from pirate.errors import ConfigurationError, ReloadError, StartError, StopError
-from pirate.hooks import Hooks, RequestContext
-from pirate.server.logs import DETAIL, VERBOSITY, RateLimitedLog, serverLog
-from pirate.server.process import importPath, requireMemory
+from pirate.errors import ConfigurationError, StopError
+from pirate.hooks import Hooks
+from pirate.server.childprocess import importPath
+from pirate.server.interfaces import IServerReactor
+from pirate.server.lifecycle import SERVER_TRANSITIONS, Lifecycle, ServerState
+from pirate.server.logs import RateLimitedLog, serverLog
+from pirate.server.procfs import requireMemory
 from pirate.server.running import Endpoints, RunningServer
 from pirate.settings.limits import PoolLimits
 from pirate.settings.settings import LimitChanges, Settings, SettingsArguments, makeSettings
 from pirate.transport.interfaces import ITransport
-from pirate.worker.imports import describe, place
 
-
-class ServerState(Enum):
-    """Where a server is in its life; ``SERVER_TRANSITIONS`` says what may follow what."""
-
-    STOPPED = "stopped"
-    #: The sockets are bound; there are no workers.
-    BOUND = "bound"
-    #: Fewer than ``min-servers`` workers have been ready.
-    STARTING = "starting"
-    RUNNING = "running"
-    #: Nothing more is accepted; what has been is answered, then the workers leave.
-    DRAINING = "draining"
-
-
-#: From each state, the states that may follow.
-SERVER_TRANSITIONS: dict[ServerState, frozenset[ServerState]] = {
-    ServerState.STOPPED: frozenset({ServerState.BOUND}),
-    ServerState.BOUND: frozenset({ServerState.STARTING, ServerState.DRAINING}),
-    ServerState.STARTING: frozenset({ServerState.RUNNING, ServerState.DRAINING}),
-    ServerState.RUNNING: frozenset({ServerState.DRAINING}),
-    ServerState.DRAINING: frozenset({ServerState.STOPPED}),
-}
+__all__ = ["SERVER_TRANSITIONS", "Endpoints", "JobServer", "ServerState"]
 
 
 class JobServer(Service):
@@ -58,14 +35,14 @@ class JobServer(Service):
     every ``check-for-dead`` seconds.
 
     :param reactor: the reactor, which must also spawn processes.
-    :param hooks: who is told of the server's moments.
+    :param hooks: the application's hooks.
     :param transport: makes the sockets, given the reactor; ``None``: those of
         :class:`~pirate.transport.sockets.SocketTransport`.
     :param settings: the fields of :class:`~pirate.settings.settings.Settings`, such as ``frontend``, ``app`` and
         ``limits``; each has the default of that class.  ``app`` and ``dequeue`` take an import path, or a function or
         class that workers can import.
-    :ivar gaveUp: called with the reason when no worker could ever start, before the server stops; it gives whether the
-        user has been told, and the log need not.
+    :param startFailed: called with the reason if no worker could ever start, before the server stops; a true result
+        means that the user has been told, so that the log need not.
     :raise ConfigurationError: if a setting is wrong.
     """
 
@@ -75,42 +52,43 @@ class JobServer(Service):
         *,
         hooks: Hooks | None = None,
         transport: Callable[[Any], ITransport] | None = None,
+        startFailed: Callable[[str], object] | None = None,
         **settings: Unpack[SettingsArguments],
     ) -> None:
         self.settings = makeSettings(settings)
-        self._reactor = reactor
-        self._hooks = hooks or Hooks()
-        self._makeTransport = transport or _realTransport
+        # mypy takes twisted.internet.reactor for a module, so the parameter cannot have this type.
+        self._reactor: IServerReactor = reactor
+        self._makeTransport = transport or _socketTransport
         self._log = serverLog(lambda: self.settings.logLevel)
-        self._failures = RateLimitedLog(IReactorTime(reactor), self._log, "hooks that failed")
+        self._lifecycle = Lifecycle(self, self._reactor, self._log, hooks or Hooks(), startFailed)
         self._importPath = importPath()
-        self._state = ServerState.STOPPED
-        self._hopeless = False
         self._endpoints = Endpoints()
         self._run: RunningServer | None = None
-        self.gaveUp: Callable[[str], object] = lambda reason: None
-        self._readiness: list[Deferred[None]] = []
-        self._reloads: list[Deferred[None]] = []
-        self._stops: list[Deferred[None]] = []
 
     @classmethod
     def fromSettings(
-        cls, reactor: Any, settings: Settings, hooks: Hooks | None = None, user: int | None = None
+        cls,
+        reactor: Any,
+        settings: Settings,
+        hooks: Hooks | None = None,
+        user: int | None = None,
+        startFailed: Callable[[str], object] | None = None,
     ) -> JobServer:
         """
-        Make a server from settings that are there already.
+        Make a server from settings that exist already.
 
-        :param user: the user that this process becomes once the sockets are bound; ``None``: it stays who it is.
+        :param user: the user that this process becomes once the sockets are bound; ``None``: it stays the same.
         """
         given = {field.name: getattr(settings, field.name) for field in fields(settings)}
-        return cls(reactor, **{**given, "hooks": hooks, "transport": partial(_realTransport, user=user)})
+        transport = partial(_socketTransport, user=user)
+        return cls(reactor, **{**given, "hooks": hooks, "transport": transport, "startFailed": startFailed})
 
     # --- what it is
 
     @property
     def state(self) -> ServerState:
         """Where it is in its life."""
-        return self._state
+        return self._lifecycle.state
 
     @property
     def endpoints(self) -> Endpoints:
@@ -151,10 +129,10 @@ class JobServer(Service):
         :raise ConfigurationError: if a key cannot be read, or ``max-memory`` is given where memory cannot be measured.
         :raise BindError: naming the endpoint; nothing stays bound.
         """
-        if self._state is not ServerState.STOPPED:
+        if self.state is not ServerState.STOPPED:
             return
         requireMemory(self.limits.maxMemory)
-        guard = AccessPolicy(
+        policy = AccessPolicy(
             self._reactor, self._log, self.settings, RateLimitedLog(self._reactor, self._log, "peers refused")
         )
         run = RunningServer(
@@ -162,20 +140,13 @@ class JobServer(Service):
             self._log,
             self.settings,
             self._makeTransport(self._reactor),
-            guard,
-            self._hook,
-            type(self._hooks).statusChanged is not Hooks.statusChanged,
-            self._allow if type(self._hooks).allowRequest is not Hooks.allowRequest else None,
+            policy,
+            self._lifecycle,
             self._importPath,
-            lambda: self._state.value,
         )
         self._endpoints = run.bind()
-        run.supervisor.asked = self._noteReady
-        run.supervisor.reloaded = self._reloaded
-        run.supervisor.gaveUp = self._gaveUp
         self._run = run
-        self._hopeless = False
-        self._become(ServerState.BOUND)
+        self._lifecycle.bound()
         self._log.info(
             "frontend: {frontend}; backend: {backend}",
             frontend=", ".join(self._endpoints.frontend),
@@ -188,11 +159,11 @@ class JobServer(Service):
 
         :raise StopError: if the server is still stopping.
         """
-        if self._state is ServerState.DRAINING:
+        if self.state is ServerState.DRAINING:
             raise StopError("the server is still stopping: wait for what stopService returned")
         self.privilegedStartService()
         super().startService()
-        self._hook("serverStarting")
+        self._lifecycle.serverStarting()
         self._reactor.callWhenRunning(self._begin)
 
     def whenReady(self) -> Deferred[None]:
@@ -202,10 +173,7 @@ class JobServer(Service):
         :return: fires when ``min-servers`` workers are ready; fails with :class:`~pirate.errors.StartError` if they
             cannot start, and with :class:`~pirate.errors.StopError` if the server is stopped before.
         """
-        ready: Deferred[None] = Deferred()
-        self._readiness.append(ready)
-        self._noteReady()
-        return ready
+        return self._lifecycle.whenReady()
 
     # --- commands
 
@@ -229,18 +197,20 @@ class JobServer(Service):
         self.settings = replace(self.settings, limits=limits, **others)
         if self._run is not None:
             self._run.pool.limits = self.settings.limits
-            self._run.supervisor.job.dequeue = self.settings.dequeue
-            self._ask()
+            self._run.setDequeue(self.settings.dequeue)
+            self._run.consultPool()
 
     def grow(self) -> None:
         """One worker more, at once: ``min-servers`` and ``max-servers`` rise by one."""
-        self._running().pool.grow()
-        self._ask()
+        run = self._runningServer()
+        run.pool.grow()
+        run.consultPool()
 
     def shrink(self) -> None:
         """One worker fewer, at once: ``min-servers`` (down to 0) and ``max-servers`` (down to 1) fall by one."""
-        self._running().pool.shrink()
-        self._ask()
+        run = self._runningServer()
+        run.pool.shrink()
+        run.consultPool()
 
     def reload(self) -> Deferred[None]:
         """
@@ -250,13 +220,12 @@ class JobServer(Service):
         :return: fires when that is done; fails with :class:`~pirate.errors.ReloadError` if a new worker cannot start,
             and the old stay.
         """
-        run = self._running()
-        done: Deferred[None] = Deferred()
-        self._reloads.append(done)
+        run = self._runningServer()
+        done = self._lifecycle.whenReloaded()
         self._log.info("reloading")
         run.readKeys()
         run.pool.reload()
-        self._ask()
+        run.consultPool()
         return done
 
     # --- stop
@@ -280,13 +249,9 @@ class JobServer(Service):
             super().stopService()
         if self._run is None:
             return succeed(None)
-        stopped: Deferred[None] = Deferred()
-        self._stops.append(stopped)
-        if self._state is not ServerState.DRAINING:
-            self._become(ServerState.DRAINING)
-            self._sayEnd("stopping")
-            self._hook("serverStopping")
-            _settle(self._readiness, Failure(StopError("the server was stopped before it was ready")))
+        stopped = self._lifecycle.whenStopped()
+        if self.state is not ServerState.DRAINING:
+            self._lifecycle.draining()
             self._run.drain(grace).addCallback(self._stopped)
         return stopped
 
@@ -301,99 +266,26 @@ class JobServer(Service):
             self._run.abort()
         return stopped
 
-    # --- what happens
+    # --- parts
 
-    def _become(self, state: ServerState) -> None:
-        if state not in SERVER_TRANSITIONS[self._state]:
-            raise StopError(f"the server cannot go from {self._state.value} to {state.value}")
-        self._state = state
-
-    def _running(self) -> RunningServer:
-        if self._run is None or self._state is ServerState.DRAINING:
+    def _runningServer(self) -> RunningServer:
+        if self._run is None or self.state is ServerState.DRAINING:
             raise StopError("the server is not running")
         return self._run
 
     def _begin(self) -> None:
-        if self._run is not None and self._state is ServerState.BOUND:
-            self._become(ServerState.STARTING)
+        if self._run is not None and self.state is ServerState.BOUND:
+            self._lifecycle.starting()
             self._run.begin()
-
-    def _ask(self) -> None:
-        if self._run is not None and self._state is not ServerState.BOUND:
-            self._run.ask()
 
     def _stopped(self, ignored: object) -> None:
         self._run = None
         self._endpoints = Endpoints()
-        self._become(ServerState.STOPPED)
-        self._failures.stop()
-        self._sayEnd("stopped")
-        self._hook("serverStopped")
-        _settle(self._stops, None)
-
-    def _sayEnd(self, word: str) -> None:
-        # A server that could not start has said why, which is all that is wanted of it.
-        self._log.info(word, verbosity=DETAIL if self._hopeless else VERBOSITY[LogLevel.info])
-
-    def _noteReady(self) -> None:
-        if self._run is None:
-            return
-        count = self._run.supervisor.readyCount()
-        if self._state is ServerState.STARTING and count >= self._run.pool.limits.minServers:
-            self._become(ServerState.RUNNING)
-            self._log.info("ready, with {count} workers", count=count)
-            self._hook("serverStarted")
-        if self._state is ServerState.RUNNING:
-            _settle(self._readiness, None)
-
-    def _reloaded(self, error: str | None) -> None:
-        if error is None:
-            self._log.info("reloaded")
-            _settle(self._reloads, None)
-        else:
-            self._log.error("the reload failed, the old workers stay: {error}", error=error)
-            _settle(self._reloads, Failure(ReloadError(error)))
-
-    def _gaveUp(self, reason: str) -> None:
-        # With no workers at the start, the first that is needed may be the first that fails.
-        if self._state in (ServerState.STARTING, ServerState.RUNNING):
-            self._hopeless = True
-            _settle(self._readiness, Failure(StartError(reason)))
-            if not self.gaveUp(reason):
-                self._log.critical("the workers cannot start: {reason}", reason=reason)
-            self._reactor.callLater(0, self.abort)
-
-    def _allow(self, context: RequestContext) -> bool | str | None:
-        try:
-            verdict: Any = self._hooks.allowRequest(context)
-        except Exception as error:
-            # In one line, and not for every request: what a client has sent may be in it, and be the reason for it.
-            reason = f"{describe(error)}{place(error)}"
-        else:
-            if verdict is None or isinstance(verdict, (bool, str)):
-                return verdict
-            # What will be true or false later, say: there is nobody who would wait for it.
-            reason = f"it returned a {type(verdict).__name__}, not True, False or a text"
-        self._failures.count("allowRequest", f"a request was refused: {reason}")
-        return False
-
-    def _hook(self, name: str, *arguments: Any) -> None:
-        try:
-            getattr(self._hooks, name)(self, *arguments)
-        except Exception:
-            self._log.failure("the hook {name} failed", name=name)
+        self._lifecycle.stopped()
 
 
-def _settle(waiting: list[Deferred[None]], result: Failure | None) -> None:
-    several = waiting[:]
-    waiting.clear()
-    for each in several:
-        each.callback(result)
-
-
-def _realTransport(reactor: Any, user: int | None = None) -> ITransport:
-    # Its import installs a reactor and makes ZeroMQ known to this process, which must not happen before it has
-    # become a daemon.
+def _socketTransport(reactor: Any, user: int | None = None) -> ITransport:
+    # This import installs a reactor and starts ZeroMQ, which a daemon must not do before it has forked.
     from pirate.transport.sockets import SocketTransport
 
     return SocketTransport(reactor, user)

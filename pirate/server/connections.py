@@ -1,98 +1,83 @@
-"""Which worker speaks on which connection, so that a connection's end is its worker's."""
+"""The connections of workers: a worker whose connection is closed cannot reply any more."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pirate.broker.broker import Broker
-from pirate.broker.interfaces import Sender
-from pirate.server.supervisor import Supervisor
+from pirate.transport.interfaces import ITransport
 
-#: Seconds that the last messages of a closed connection have to be read before its worker counts as gone.
+#: Seconds from the end of a connection until its worker counts as disconnected: its last messages may still be unread.
 LAST_MESSAGES = 0.05
 
 
-class BackendConnections(Protocol):
-    """What is needed of the transport."""
+class ConnectionEvents(Protocol):
+    """What :class:`WorkerConnections` reports to the supervisor."""
 
-    def workerSender(self) -> Sender:
-        """Return the sender of the worker message that is being processed."""
-
-    def keepWorker(self, connection: int, own: bool) -> None:
-        """
-        Close others before this connection to make room.
-
-        :param own: whether it takes no room at all.
-        """
-
-    def dropWorker(self, connection: int) -> None:
-        """Close a connection."""
+    def workerDisconnected(self, identity: bytes) -> None:
+        """Requeue what a worker holds whose connection is closed."""
 
 
 class WorkerConnections:
     """
-    Ties workers to their connections.
+    A table of which worker uses which connection of the backend.
 
-    What was sent on a connection that is closed has not arrived, or its answer will not; it would stay in flight until
-    its worker is asked for a sign of life.
+    What was sent to a connection that is then closed has not arrived, or its reply will not.  Without this table it
+    would stay in flight until the delivery timeout.
 
-    :param clock: gives last messages their time.
-    :param broker: is told to move what a worker holds.
-    :param supervisor: stops a child that cannot be reached any more.
-    :param transport: knows the connections.
+    :param clock: measures the time for last messages.
+    :param broker: tells which workers it has.
+    :param transport: tells and closes connections.
+    :param events: is told of disconnected workers.
     """
 
-    def __init__(self, clock: Any, broker: Broker, supervisor: Supervisor, transport: BackendConnections) -> None:
+    def __init__(self, clock: IReactorTime, broker: Broker, transport: ITransport, events: ConnectionEvents) -> None:
         self._clock = clock
         self._broker = broker
-        self._supervisor = supervisor
         self._transport = transport
+        self._events = events
         self._workers: dict[int, bytes] = {}
-        self._numbers: dict[bytes, int] = {}
-        self._late: dict[bytes, IDelayedCall] = {}
+        self._connections: dict[bytes, int] = {}
+        self._calls: dict[bytes, IDelayedCall] = {}
 
     def announced(self, worker: bytes, own: bool) -> None:
         """
-        Note the connection of a worker that announces itself and has been let in.
+        Note the connection of a worker whose announcement is being processed.
 
-        :param own: whether it is a child of the server.
+        :param own: whether the worker is a child of the server.
         """
-        if worker in self._numbers:
+        if worker in self._connections:
             return
-        number = self._transport.workerSender().connection()
-        if number is not None:
-            self._workers[number] = worker
-            self._numbers[worker] = number
-            self._transport.keepWorker(number, own)
+        connection = self._transport.workerSender().connection()
+        if connection is not None:
+            self._workers[connection] = worker
+            self._connections[worker] = connection
+            self._transport.keepWorker(connection, own)
 
     def closed(self, connection: int) -> None:
-        """Move what the worker on a connection holds, which has been closed."""
+        """Report the worker on a closed connection as disconnected, unless it announces itself again soon."""
         worker = self._workers.pop(connection, None)
         if worker is not None:
-            self._numbers.pop(worker, None)
-            if worker not in self._late and self._broker.knows(worker):
-                self._late[worker] = self._clock.callLater(LAST_MESSAGES, self._gone, worker)
+            self._connections.pop(worker, None)
+            if worker not in self._calls and self._broker.knows(worker):
+                self._calls[worker] = self._clock.callLater(LAST_MESSAGES, self._disconnected, worker)
 
-    def ended(self, worker: bytes) -> None:
-        """Close the connection of a worker whose process has ended: a child of its own may keep it open."""
-        number = self._numbers.pop(worker, None)
-        if number is not None:
-            self._workers.pop(number, None)
-            self._transport.dropWorker(number)
+    def drop(self, worker: bytes) -> None:
+        """Close the connection of a worker whose process has ended: a process that it forked may keep it open."""
+        connection = self._connections.pop(worker, None)
+        if connection is not None:
+            self._workers.pop(connection, None)
+            self._transport.dropWorker(connection)
 
     def stop(self) -> None:
-        """Wait for nothing more."""
-        for each in self._late.values():
-            each.cancel()
-        self._late.clear()
+        """Report nothing more."""
+        for call in self._calls.values():
+            call.cancel()
+        self._calls.clear()
 
-    def _gone(self, worker: bytes) -> None:
-        del self._late[worker]
-        if worker in self._numbers or not self._broker.knows(worker):
-            return
-        why = "its connection was closed"
-        # One that is not a child may come back; it is asked for nothing that it does not hold.
-        if not self._supervisor.disconnected(worker, why) and not self._broker.isIdle(worker):
-            self._broker.workerGone(worker, why)
+    def _disconnected(self, worker: bytes) -> None:
+        del self._calls[worker]
+        if worker not in self._connections and self._broker.knows(worker):
+            self._events.workerDisconnected(worker)

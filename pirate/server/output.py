@@ -80,12 +80,12 @@ class OutputLog:
         )
 
 
-class Output:
+class WorkerOutput:
     """
     The output of one worker.
 
     :param log: where it goes.
-    :ivar lastWords: what the worker said last, if it could not start.
+    :ivar startError: why the worker could not start, if it said so.
     """
 
     def __init__(self, log: OutputLog) -> None:
@@ -100,7 +100,7 @@ class Output:
         self._reads = self._readBytes = 0
         self._timer: IDelayedCall | None = None
         self._paused = False
-        self.lastWords = ""
+        self.startError = ""
 
     def begin(self, pid: int, pipes: Pipes) -> None:
         """Take the output of a process that has been started."""
@@ -165,7 +165,7 @@ class Output:
             if start < end:
                 self._fold(stream, data.count(b"\n", start, end), end - start, now)
         if stream == 2 and start < end:
-            self._findLastWords(data[start:end])
+            self._findStartError(data[start:end])
 
     def _next(self, stream: int, data: bytes, start: int, now: float) -> int:
         """
@@ -176,7 +176,7 @@ class Output:
         stop = data.index(b"\n", start)
         line = data[start:stop]
         if stream == 2 and line.startswith(_LAST_WORDS):
-            self._findLastWords(line)
+            self._findStartError(line)
             return stop + 1
         counts = self._lines[stream]
         if counts[0] >= LINES or counts[1] + len(line) > LINE_BYTES or not self._log.admits(now):
@@ -186,11 +186,11 @@ class Output:
         self._log.line(self._pid, stream, line)
         return stop + 1
 
-    def _findLastWords(self, data: bytes) -> None:
+    def _findStartError(self, data: bytes) -> None:
         found = (b"\n" + data).rfind(b"\n" + _LAST_WORDS)
         if found >= 0:
             line = data[found:].partition(b"\n")[0]
-            self.lastWords = line.decode(errors="backslashreplace").removeprefix(LAST_WORDS).rstrip("\r")
+            self.startError = line.decode(errors="backslashreplace").removeprefix(LAST_WORDS).rstrip("\r")
 
     def _fold(self, stream: int, lines: int, size: int, now: float) -> None:
         self._folded[stream][0] += lines

@@ -13,17 +13,14 @@ from pirate.broker.gate import RequestFilter
 from pirate.broker.interfaces import Outgoing, Sender
 from pirate.broker.request import NativeRequest, Request, State, readRequest
 from pirate.pool.pool import Mode, Pool
-from pirate.server.connections import WorkerConnections
 from pirate.server.errorlog import ErrorLog
 from pirate.server.logs import RateLimitedLog, ServerLog
-from pirate.server.member import Rejection
 from pirate.server.pending import Waiting
 from pirate.server.supervisor import Supervisor
-from pirate.settings.settings import Settings
 from pirate.wire.backend import Failure, Part, Reply, Status, parseWorkerMessage
 from pirate.wire.foreign import FOREIGN, MAJORDOMO, recognize
 from pirate.wire.frontend import parseRequest
-from pirate.wire.words import EXITING, HEARTBEAT, WAITING, Code, Malformed, readText
+from pirate.wire.words import Code, Malformed, readText
 
 #: What a client is told of a message that is more than may be.
 TOO_MUCH = {
@@ -71,7 +68,6 @@ class BrokerProtocol:
     :param pool: tells how many workers should be idle.
     :param transport: sends messages.
     :param events: the server.
-    :param connections: is told which worker speaks on which.
     :param requestFilter: decides whether a client may send a request; ``None``: every client may.
     :ivar waiting: the clients whose requests wait.
     """
@@ -80,13 +76,11 @@ class BrokerProtocol:
         self,
         clock: IReactorTime,
         log: ServerLog,
-        settings: Settings,
         broker: Broker,
         supervisor: Supervisor,
         pool: Pool,
         transport: ProtocolTransport,
         events: ProtocolEvents,
-        connections: WorkerConnections,
         requestFilter: RequestFilter | None,
     ) -> None:
         self._clock = clock
@@ -95,8 +89,6 @@ class BrokerProtocol:
         self._pool = pool
         self._transport = transport
         self._events = events
-        self._externalWorkers = settings.externalWorkers
-        self._connections = connections
         self._filter = requestFilter
         self._timer: IDelayedCall | None = None
         self._due = float("inf")
@@ -181,7 +173,7 @@ class BrokerProtocol:
 
     def workerDisconnected(self, connection: int) -> None:
         """Note that a connection of the backend has been closed."""
-        self._connections.closed(connection)
+        self._supervisor.connectionClosed(connection)
 
     def replyUndelivered(self) -> None:
         """Count a message whose client is gone, or does not read."""
@@ -326,21 +318,9 @@ class BrokerProtocol:
             self._errors.report(request, text, readText(failure.trail))
 
     def _status(self, status: Status) -> None:
-        """A worker's word about itself: of one of ours, of one that is let in, or of one that is not."""
-        rejection = self._supervisor.announced(status)
-        if rejection is None:
-            if status.info is not None:
-                self._connections.announced(status.worker, own=True)
-            return
-        if rejection is not Rejection.STRANGER or not self._externalWorkers:
+        rejection = self._supervisor.statusReceived(status)
+        if rejection is not None:
             self._dropAtBackend(rejection.value, self._transport.workerSender())
-        elif status.word == WAITING:
-            self._connections.announced(status.worker, own=False)
-            self._broker.workerReady(status.worker, status.info)
-        elif status.word == EXITING:
-            self._broker.workerGone(status.worker, "leaving", died=False)
-        elif status.word == HEARTBEAT:
-            self._broker.workerAlive(status.worker)
 
     # --- what means nothing
 

@@ -1,10 +1,9 @@
-"""One run of a server, from binding its sockets to the end of its last child: the cores and the edges, joined."""
+"""A running server: its parts, made and joined when its sockets are bound, and closed when its last child is gone."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -15,11 +14,11 @@ from pirate.auth.policy import AccessPolicy
 from pirate.broker.broker import Broker
 from pirate.broker.gate import makeRequestFilter
 from pirate.broker.request import NativeRequest, Request
-from pirate.hooks import RequestContext
 from pirate.pool.child import ChildState
 from pirate.pool.pool import Mode, Pool
-from pirate.server.connections import WorkerConnections
 from pirate.server.descriptors import descriptorLimit, shareDescriptors
+from pirate.server.interfaces import IServerReactor
+from pirate.server.lifecycle import Lifecycle, ServerState
 from pirate.server.logs import DETAIL, RateLimitedLog, ServerLog
 from pirate.server.protocol import BrokerProtocol
 from pirate.server.supervisor import Supervisor
@@ -29,15 +28,21 @@ from pirate.transport.interfaces import ITransport
 from pirate.wire.job import Job
 from pirate.wire.words import Code, Condition
 
-#: Why requests are given up without a word in this log: the worker's says it, or the client wanted it so.
-_USUAL = frozenset({Code.APP_ERROR, Code.STOPPING, Code.CANCELLED})
+#: The codes of failed requests that are not logged here: the worker's error is logged elsewhere, or the failure was
+#: asked for.
+_UNLOGGED = frozenset({Code.APP_ERROR, Code.STOPPING, Code.CANCELLED})
 
 _MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where a server listens: full endpoints, with the ports that were free."""
+    """
+    The endpoints that a server is bound to, with the real port where a free one was asked for.
+
+    :ivar frontend: those that clients connect to.
+    :ivar backend: those that workers connect to.
+    """
 
     frontend: tuple[str, ...] = ()
     backend: tuple[str, ...] = ()
@@ -47,109 +52,112 @@ class RunningServer:
     """
     The parts of a running server.
 
+    It implements :class:`~pirate.broker.interfaces.BrokerEvents` and
+    :class:`~pirate.server.protocol.ProtocolEvents`.
+
     :param transport: the sockets, not bound yet.
-    :param guard: whom they let in.
-    :param hook: called with a hook's name and its arguments.
-    :param watched: whether each change of a worker between waiting and processing is wanted.
-    :param allow: the application's rule for requests, if it has one.
+    :param accessPolicy: the rules of who may connect.
+    :param lifecycle: the state of the server, which is told what happens to the workers.
     :param importPath: where workers find modules.
-    :param life: the server's state, a word of :class:`~pirate.service.ServerState`.
-    :ivar pool: the commands go there; :meth:`ask` afterwards.
-    :ivar supervisor: the children.
+    :ivar pool: the pool; call :meth:`consultPool` after each command to it.
+    :ivar supervisor: the supervisor of the workers.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IServerReactor,
         log: ServerLog,
         settings: Settings,
         transport: ITransport,
-        guard: AccessPolicy,
-        hook: Callable[..., None],
-        watched: bool,
-        allow: Callable[[RequestContext], Any] | None,
+        accessPolicy: AccessPolicy,
+        lifecycle: Lifecycle,
         importPath: list[str],
-        life: Callable[[], str],
     ) -> None:
         self._reactor = reactor
-        self._log = log
         self._settings = settings
         self._transport = transport
-        self._guard = guard
-        self._hook = hook
+        self._accessPolicy = accessPolicy
+        self._lifecycle = lifecycle
         self._importPath = importPath
-        self._life = life
-        self._givenUp = RateLimitedLog(reactor, log, "requests given up")
-        self._undelivered = RateLimitedLog(reactor, log, "answers not delivered")
+        self._job: Job
+        self._begun = False
+        self._failedRequests = RateLimitedLog(reactor, log, "requests given up")
+        self._undeliveredReplies = RateLimitedLog(reactor, log, "replies not delivered")
         self._broker = Broker(
             transport,
             self,
             settings.policy,
             tellPlain=settings.errorReply,
             firstId=secrets.randbits(62),
-            watchBusy=watched,
+            watchBusy=lifecycle.watchesStatus,
         )
         self.pool = Pool(settings.limits, Random())
-        self.supervisor = self._makeSupervisor()
-        connections = self._connections = WorkerConnections(reactor, self._broker, self.supervisor, transport)
-        self.supervisor.ended = connections.ended
-        requestFilter = makeRequestFilter(settings.peerLimits, allow)
+        self.supervisor = Supervisor(
+            reactor,
+            log,
+            self.pool,
+            self._broker,
+            accessPolicy,
+            transport,
+            lifecycle,
+            externalWorkers=settings.externalWorkers,
+        )
         self._protocol = BrokerProtocol(
             reactor,
             log,
-            settings,
             self._broker,
             self.supervisor,
             self.pool,
             transport,
             self,
-            connections,
-            requestFilter,
+            makeRequestFilter(settings.peerLimits, lifecycle.requestRule),
         )
-        self._begun = False
         connectionLimits = shareDescriptors(descriptorLimit(), settings.limits, settings.peerLimits.maxConnections)
         transport.start(self._protocol, settings.peerLimits, connectionLimits)
-
-    def _makeSupervisor(self) -> Supervisor:
-        supervisor = Supervisor(self._reactor, self._log, self.pool, self._broker)
-        supervisor.cutOff = self._cutOff
-        supervisor.watch = self._hook
-        supervisor.introduce, supervisor.forget = self._guard.introduce, self._guard.forget
-        supervisor.workerAddress = lambda: self._transport.workerSender().address()
-        return supervisor
 
     def bind(self) -> Endpoints:
         """
         Bind both sockets.
 
-        :return: where they are bound.
+        :return: the endpoints that they are bound to.
         :raise BindError: naming the endpoint; nothing stays bound.
         """
-        self._transport.protect(self._guard.frontend, self._guard.backend, self._guard.answer)
+        policy = self._accessPolicy
+        self._transport.protect(policy.frontend, policy.backend, policy.answer)
         frontend, backend = self._transport.bind(self._settings.frontend, self._settings.backend)
-        nearest = min(backend, key=lambda each: not each.startswith("ipc://"))
+        nearest = min(backend, key=lambda endpoint: not endpoint.startswith("ipc://"))
         own = None if nearest.startswith("ipc://") else self._transport.bindForOwnWorkers()
-        self.supervisor.job = self._job(own or _reachable(nearest), portOf(nearest))
+        self._job = self._makeJob(own or _connectable(nearest), portOf(nearest))
+        self.supervisor.setJob(self._job)
         return Endpoints(tuple(frontend), tuple(backend))
 
     def begin(self) -> None:
-        """Start the workers."""
+        """Start the first workers."""
         self._begun = True
-        self.ask()
+        self.supervisor.consultPool()
 
-    def ask(self) -> None:
-        """See what the pool wants done, and do it."""
-        self.supervisor.ask()
+    def consultPool(self) -> None:
+        """Carry out what the pool decides, if the first workers have been started."""
+        if self._begun:
+            self.supervisor.consultPool()
+
+    def setDequeue(self, dequeue: str | None) -> None:
+        """
+        Change the callable of the dequeue children that are yet to be spawned.
+
+        :param dequeue: its import path.
+        """
+        self._job.dequeue = dequeue
 
     def readKeys(self) -> None:
-        """Read the keys of those who may come in anew; if that fails, the old ones stay."""
-        self._guard.readKeys()
+        """Read the key files again; if one cannot be read, its old keys stay."""
+        self._accessPolicy.readKeys()
 
     def drain(self, grace: float | None) -> Deferred[None]:
         """
-        Accept nothing more, answer what has been accepted, retire the workers, close the sockets.
+        Accept no more requests, serve those that have been accepted, retire the workers, and close the sockets.
 
-        :param grace: seconds for that; ``None``: as long as it takes.
+        :param grace: seconds until accepted requests are given up; ``None``: never.
         :return: fires when the last child is gone and the sockets are closed.
         """
         self._transport.drainFrontend()
@@ -157,25 +165,25 @@ class RunningServer:
         self.pool.drain(self._reactor.seconds(), grace)
         gone = self.supervisor.whenGone()
         gone.addCallback(lambda ignored: self._close())
-        self.ask()
-        self._noteQuiet()
+        self.supervisor.consultPool()
+        self._closeIfQuiet()
         return gone
 
     def abort(self) -> None:
-        """Kill the workers, and give up what is not answered."""
-        self._cutOff()
+        """Give up all requests, and kill the workers."""
+        self.supervisor.abandonRequests()
         self.pool.abort(self._reactor.seconds())
-        self.ask()
+        self.supervisor.consultPool()
 
     def stats(self) -> dict[str, Any]:
-        """Every count; see ``pirate.service.JobServer.stats``."""
+        """Return every count; see :meth:`pirate.service.JobServer.stats`."""
         counters = self._broker.counters
         states = list(self.supervisor.states().values())
         return {
             **{name: getattr(counters, name) for name in counters.__slots__ if name != "failed"},
             "failed": {str(code): count for code, count in counters.failed.items()},
             "dropped": self._protocol.droppedCounts(),
-            "refused": dict(self._guard.refused.counts),
+            "refused": dict(self._accessPolicy.refused.counts),
             "backlog": self._broker.backlog,
             "backlog_bytes": self._broker.backlogBytes,
             "backlog_oldest_seconds": self._broker.oldestAge(self._reactor.seconds()),
@@ -202,25 +210,25 @@ class RunningServer:
         }
 
     def _conditionWord(self) -> Condition:
-        life = self._life()
-        if life == "draining":
+        state = self._lifecycle.state
+        if state is ServerState.DRAINING:
             return Condition.STOPPING
-        if life != "running":
+        if state is not ServerState.RUNNING:
             return Condition.STARTING
         if self._broker.othersThan(self.supervisor.identities):
-            # They do not share the trouble that this server's own may have.
+            # What keeps the server's own workers from starting need not concern external ones.
             return Condition.READY
-        ours, limits = self.supervisor.readyCount(), self.pool.limits
+        ready, limits = self.supervisor.readyCount(), self.pool.limits
         onDemand = limits.minServers == 0 and limits.maxServers > 0
-        healthy = (ours > 0 or onDemand) and not self.pool.isFailing(self._reactor.seconds())
+        healthy = (ready > 0 or onDemand) and not self.pool.isFailing(self._reactor.seconds())
         return Condition.READY if healthy else Condition.NO_WORKERS
 
-    def _job(self, backend: str, name: str) -> Job:
+    def _makeJob(self, backend: str, name: str) -> Job:
         """
-        Make the job of all workers.
+        Return the job of all workers.
 
         :param backend: the endpoint that they connect to.
-        :param name: what the titles of their processes call it.
+        :param name: the name of that endpoint in the titles of their processes.
         """
         settings, peerLimits = self._settings, self._settings.peerLimits
         return Job(
@@ -243,50 +251,37 @@ class RunningServer:
         )
 
     def _close(self) -> Deferred[None]:
-        self._connections.stop()
-        for each in (self._protocol, self._givenUp, self._undelivered, self._guard.refused):
+        for each in (self._protocol, self._failedRequests, self._undeliveredReplies, self._accessPolicy.refused):
             each.stop()
-        closed: Deferred[None] = self._transport.close()
-        return closed
+        return self._transport.close()
 
     def turnEnded(self) -> None:
         """Ask the pool for workers if it could start some, or to let them go if the server has answered everything."""
         if self.pool.mode is not Mode.RUNNING:
-            self._noteQuiet()
+            self._closeIfQuiet()
         elif self._begun and self.pool.canGrow(self._reactor.seconds()):
-            self.ask()
+            self.supervisor.consultPool()
 
-    def _noteQuiet(self) -> None:
-        """Once all is answered that was accepted, the workers may go."""
+    def _closeIfQuiet(self) -> None:
+        """Retire the workers if the server is draining and every accepted request has its reply."""
         if self.pool.mode is Mode.DRAINING and self._broker.quiet:
             self.pool.close(self._reactor.seconds())
-            self.ask()
-            # Those that are left are not the pool's.
+            self.supervisor.consultPool()
+            # The pool knows only the children; external workers are told here.
             self._broker.retireAll()
-
-    # --- what is given up
-
-    def _cutOff(self) -> None:
-        inFlight, waiting = self._broker.abandon("the server was stopped")
-        if inFlight or waiting:
-            self._log.warn(
-                "stopped with {inFlight} requests in flight and {waiting} waiting, unanswered",
-                inFlight=inFlight,
-                waiting=waiting,
-            )
 
     # --- what the broker reports
 
     def replyUndelivered(self) -> None:
         """Log that a client is gone, or does not read."""
-        self._undelivered.count("their client is gone, or does not take them")
+        self._undeliveredReplies.count("their clients are gone, or do not read")
 
     def requestFailed(self, request: Request, code: Code, message: str) -> None:
         """Log that a request has been given up."""
-        if code not in _USUAL:
+        if code not in _UNLOGGED:
             told = isinstance(request, NativeRequest) or self._settings.errorReply
-            silence = "" if told else ", which its client, a plain one, was not told"
-            self._givenUp.count(code.value, f"{message}{silence}")
+            silence = "" if told else ", which its plain client was not told"
+            self._failedRequests.count(code.value, f"{message}{silence}")
 
     def workerBusyChanged(self, identity: bytes, busy: bool) -> None:
         """See :class:`~pirate.broker.interfaces.BrokerEvents`."""
@@ -313,8 +308,8 @@ class RunningServer:
         self.supervisor.workerSilent(identity)
 
 
-def _reachable(endpoint: str) -> str:
-    """Where a child of ours finds an endpoint that is bound."""
+def _connectable(endpoint: str) -> str:
+    """Return an endpoint by which a child of this machine reaches one that is bound, perhaps to all addresses."""
     if not endpoint.startswith("ipc://") and hostOf(endpoint) in ("0.0.0.0", "[::]"):
         return endpoint.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
     return endpoint

@@ -1,10 +1,9 @@
-"""The pool's decisions, carried out: real children, what they say, and how they end."""
+"""The supervisor of the server's workers: it carries out the pool's decisions, and follows each worker to its end."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Container
-from typing import Any
+from collections.abc import Container
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -14,382 +13,442 @@ from pirate.pool.actions import Action, CutOff, GiveUp, Reloaded, Retire, Signal
 from pirate.pool.child import ChildExit, ChildKind, ChildState
 from pirate.pool.pool import Mode, Pool
 from pirate.pool.scaling import Load
+from pirate.server.childprocess import ChildProcess, Rejection, cancel, reapProcesses
+from pirate.server.connections import WorkerConnections
+from pirate.server.interfaces import ChildKeys, IServerReactor, SupervisorEvents
 from pirate.server.logs import DETAIL, ServerLog
-from pirate.server.member import Member, Rejection
 from pirate.server.output import OutputLog
-from pirate.server.process import WorkerProcess, isStopped, residentMemory, sweep
+from pirate.server.procfs import isStopped, residentMemory
+from pirate.transport.interfaces import ITransport
 from pirate.wire.backend import Status
 from pirate.wire.job import Job
 from pirate.wire.words import DEQUEUE, EXITING, HEARTBEAT, WAITING
 
-#: Times that the start of a process is tried when there are no file descriptors left, and seconds between two.
-SPAWN_TRIES, SPAWN_AGAIN = 40, 0.05
-#: Seconds that a dead worker's last answers have to arrive before what it held is given to others.
-LAST_ANSWERS = 0.005
-#: The same for a worker that left as it was asked to, and so has answered all that it held.
-LAST_ANSWERS_RETIRED = 1.0
-#: Seconds that the process of a worker whose connection has been closed has to end by itself before it is stopped.
+#: Attempts to spawn a process while the server has no file descriptors left, and seconds between two.
+SPAWN_TRIES, SPAWN_INTERVAL = 40, 0.05
+#: Seconds from the end of a worker's process until its requests are requeued: its last replies may still be unread.
+LAST_REPLIES = 0.005
+#: The same for a worker that left as it was asked to, and so has replied to all its requests.
+LAST_REPLIES_RETIRED = 1.0
+#: Seconds that the process of a worker whose connection is closed has to end by itself before it is stopped.
 CLOSED_GRACE = 1.0
 
 
 class Supervisor:
     """
-    Asks the pool what to do, and does it.
+    The children of a server, and the status messages of all its workers.
 
-    :param reactor: the reactor.
-    :param broker: who has to be told of workers that come and go.
-    :ivar job: the job of all workers, set before the first is spawned.
-    :ivar identities: the routing ids of this server's own workers.
-    :ivar introduce: called with a child's identity before it starts; gives the keys that the backend will ask it for.
-    :ivar forget: called with these when it has ended.
-    :ivar speaker: the address that the message being read has come from.
-    :ivar ended: called with the identity of a worker whose process has ended, when its last answers have been read.
-    :ivar asked: called after the pool was looked at.
-    :ivar cutOff: called when the time for stopping is over.
-    :ivar reloaded: called with the error, or ``None``, when a reload has ended.
-    :ivar gaveUp: called with the reason when the first workers cannot start.
-    :ivar watch: the hooks: called with a hook's name and its arguments.
+    :param pool: decides how many workers live.
+    :param broker: is told of workers that come and go.
+    :param keys: makes the CURVE keys of children.
+    :param transport: tells and closes the connections of workers.
+    :param events: is told of the children's lives.
+    :param externalWorkers: whether workers that are not children are admitted.
+    :ivar identities: the routing ids of the children.
+    :ivar spawns: how many children have been spawned.
+    :ivar exits: how many have ended, by cause.
     """
 
-    def __init__(self, reactor: Any, log: ServerLog, pool: Pool, broker: Broker) -> None:
+    def __init__(
+        self,
+        reactor: IServerReactor,
+        log: ServerLog,
+        pool: Pool,
+        broker: Broker,
+        keys: ChildKeys,
+        transport: ITransport,
+        events: SupervisorEvents,
+        *,
+        externalWorkers: bool = False,
+    ) -> None:
         self._reactor = reactor
         self._log = log
-        self._output = OutputLog(reactor, log)
         self._pool = pool
         self._broker = broker
-        self.job: Job
-        self._members: dict[int, Member] = {}
-        self._byIdentity: dict[bytes, Member] = {}
+        self._keys = keys
+        self._transport = transport
+        self._events = events
+        self._externalWorkers = externalWorkers
+        self._output = OutputLog(reactor, log)
+        self._connections = WorkerConnections(reactor, broker, transport, self)
+        self._job: Job
+        self._children: dict[int, ChildProcess] = {}
+        self._byIdentity: dict[bytes, ChildProcess] = {}
         self.identities: Container[bytes] = self._byIdentity.keys()
-        self._streams: set[WorkerProcess] = set()
-        self._wake: IDelayedCall | None = None
-        self._asking = False
-        self._gone: list[Deferred[None]] = []
+        self._openStreams: set[ChildProcess] = set()
+        self._wakeCall: IDelayedCall | None = None
+        self._consulting = False
+        self._whenGone: list[Deferred[None]] = []
         self.spawns = 0
         self.exits: dict[str, int] = {}
-        self.introduce: Callable[[bytes], dict[str, str]] = lambda identity: {}
-        self.forget: Callable[[dict[str, str]], None] = lambda keys: None
-        self.workerAddress: Callable[[], str | None] = lambda: None
-        self.ended: Callable[[bytes], None] = lambda identity: None
-        self.asked: Callable[[], None] = lambda: None
-        self.cutOff: Callable[[], None] = lambda: None
-        self.reloaded: Callable[[str | None], None] = lambda error: None
-        self.gaveUp: Callable[[str], None] = lambda reason: None
-        self.watch: Callable[..., None] = lambda name, *arguments: None
-        self._carryOut: dict[type, Callable[[Any], None]] = {
-            Spawn: self._spawn,
-            Retire: self._retire,
-            Signal: self._signal,
-            Sweep: lambda action: sweep(),
-            CutOff: lambda action: self.cutOff(),
-            Reloaded: lambda action: self.reloaded(action.error),
-            GiveUp: lambda action: self.gaveUp(action.reason),
-        }
 
-    # --- asking
+    # --- the pool
 
-    def ask(self) -> None:
-        """Ask the pool what to do, do it, and ask again when it says so."""
-        if self._asking:
+    def setJob(self, job: Job) -> None:
+        """Set the job of all workers, which is known once the backend is bound."""
+        self._job = job
+
+    def consultPool(self) -> None:
+        """Carry out what the pool decides, and schedule the next decision."""
+        if self._consulting:
             return
-        self._asking = True
+        self._consulting = True
         try:
-            while actions := self._pool.decide(self._reactor.seconds(), self.load()):
-                self._announceSpawns(actions)
+            while actions := self._pool.decide(self._reactor.seconds(), self._load()):
+                spawns = sum(isinstance(action, Spawn) for action in actions)
+                if spawns:
+                    self._events.spawning(spawns)
                 for action in actions:
-                    self._carryOut[type(action)](action)
+                    self._carryOut(action)
         finally:
-            self._asking = False
-        self.watch("idle")
-        self.asked()
+            self._consulting = False
+        self._events.poolConsulted(self.readyCount(), self._pool.limits.minServers)
         self._schedule()
-        self._tellGone()
+        self._fireIfGone()
 
     def stop(self) -> None:
-        """Ask no more."""
-        if self._wake is not None and self._wake.active():
-            self._wake.cancel()
-        self._wake = None
+        """Make no more decisions."""
+        cancel(self._wakeCall)
+        self._wakeCall = None
+        self._connections.stop()
 
     def whenGone(self) -> Deferred[None]:
-        """Fires when there is no child left."""
+        """
+        Wait for the end of all children.
+
+        :return: fires when none is left.
+        """
         gone: Deferred[None] = Deferred()
-        self._gone.append(gone)
-        self._tellGone()
+        self._whenGone.append(gone)
+        self._fireIfGone()
         return gone
 
-    def load(self) -> Load:
-        """What the pool needs to know of the broker."""
-        idle = {key for key, member in self._members.items() if self._isFree(member)}
-        memory = {}
-        if self._pool.limits.maxMemory:
-            memory = {key: residentMemory(member.process.pid) for key, member in self._members.items()}
-        return Load(idle, self._broker.backlog, self._broker.counters.received, memory)
-
-    def _isFree(self, member: Member) -> bool:
-        """Whether one that leaves holds nothing any more, and one that stays could do with more."""
-        if member.child.state is not ChildState.RETIRING:
-            return self._broker.isSpare(member.identity)
-        # One that has said that it is leaving is not known to the broker any more.
-        return not self._broker.knows(member.identity) or self._broker.isIdle(member.identity)
-
     def isChild(self, pid: int) -> bool:
-        """Tell whether a process is a worker of this server."""
-        return any(member.process.pid == pid for member in self._members.values())
+        """Return whether a process is a child of this server."""
+        return any(child.pid == pid for child in self._children.values())
 
     def readyCount(self) -> int:
-        """How many workers are ready."""
-        return sum(member.child.state is ChildState.WAITING for member in self._members.values())
+        """Return how many workers are ready."""
+        return sum(process.child.state is ChildState.WAITING for process in self._children.values())
 
     def states(self) -> dict[int, ChildState]:
-        """Each child's process id and state."""
-        return {member.process.pid: self._state(member) for member in self._members.values()}
+        """Return the state of each child by its process id."""
+        return {process.pid: self._stateOf(process) for process in self._children.values()}
+
+    def abandonRequests(self) -> None:
+        """Give up the requests that have no reply yet."""
+        inFlight, waiting = self._broker.abandon("the server was stopped")
+        if inFlight or waiting:
+            self._log.warn(
+                "stopped with {inFlight} requests in flight and {waiting} waiting, unanswered",
+                inFlight=inFlight,
+                waiting=waiting,
+            )
+
+    def _load(self) -> Load:
+        """Return what the pool needs to know of the broker and the children."""
+        idle = {key for key, process in self._children.items() if self._isIdle(process)}
+        memory = {}
+        if self._pool.limits.maxMemory:
+            memory = {key: residentMemory(process.pid) for key, process in self._children.items()}
+        return Load(idle, self._broker.backlog, self._broker.counters.received, memory)
+
+    def _isIdle(self, process: ChildProcess) -> bool:
+        """Return whether a leaving child has no request left, or a staying one could take more than it has."""
+        if process.child.state is not ChildState.RETIRING:
+            return self._broker.isSpare(process.identity)
+        # A child that has said that it is leaving is not known to the broker any more.
+        return not self._broker.knows(process.identity) or self._broker.isIdle(process.identity)
 
     def _schedule(self) -> None:
-        self.stop()
-        if self._members or self._pool.mode is not Mode.CLOSING:
+        cancel(self._wakeCall)
+        self._wakeCall = None
+        if self._children or self._pool.mode is not Mode.CLOSING:
             now = self._reactor.seconds()
-            self._wake = self._reactor.callLater(max(self._pool.nextDecision(now) - now, 0), self.ask)
+            self._wakeCall = self._reactor.callLater(max(self._pool.nextDecision(now) - now, 0), self.consultPool)
 
-    # --- what children say
+    def _consultSoon(self) -> None:
+        """Consult the pool in the reactor's next turn: the broker is in the middle of something."""
+        self._reactor.callLater(0, self.consultPool)
 
-    def announced(self, status: Status) -> Rejection | None:
-        """
-        A worker has said something of itself.
+    # --- the pool's decisions
 
-        :return: ``None`` if it is one of ours, and otherwise why it is not.
-        """
-        member = self._byIdentity.get(status.worker)
-        if member is None:
-            return Rejection.STRANGER
-        if member.child.state is ChildState.STARTING:
-            rejection = member.rejection(status, self.workerAddress())
-            if rejection is not None or status.word not in (WAITING, DEQUEUE):
-                return rejection or Rejection.NOT_READY
-            self._ready(member, status)
-        elif status.word == EXITING:
-            self._leaving(member)
-        elif status.word == HEARTBEAT:
-            self._broker.workerAlive(status.worker)
-        elif status.info is not None and member.child.kind is ChildKind.WORKER and self._broker.knows(status.worker):
-            self._broker.workerReady(status.worker, status.info)
-        return None
+    def _carryOut(self, action: Action) -> None:
+        match action:
+            case Spawn():
+                process = ChildProcess(action.child, self._reactor, self._output, self)
+                self._children[action.child.key] = process
+                self.spawns += 1
+                self._spawn(process, SPAWN_TRIES)
+            case Retire():
+                self._retire(self._children[action.child.key])
+            case Signal():
+                self._signal(action)
+            case Sweep():
+                reapProcesses()
+            case CutOff():
+                self.abandonRequests()
+            case Reloaded():
+                self._events.reloaded(action.error)
+            case GiveUp():
+                self._events.gaveUp(action.reason)
 
-    def _ready(self, member: Member, status: Status) -> None:
-        member.process.becameReady()
-        self._pool.childReady(member.child, self._reactor.seconds())
-        self._changed(member, member.child.state)
-        self._log.info("worker {pid} is ready", pid=member.process.pid, verbosity=DETAIL)
-        if member.child.kind is ChildKind.WORKER:
-            self._broker.workerReady(member.identity, status.info, member.child.lifetime)
-        self.ask()
-
-    def _leaving(self, member: Member) -> None:
-        """All that it had to say has arrived."""
-        member.left = True
-        self._pool.childLeaving(member.child, self._reactor.seconds())
-        self._changed(member, member.child.state)
-        self._broker.workerGone(member.identity, "leaving", died=False)
-        if member.reapCall is not None:
-            self._reap(member, "leaving")
-        self.ask()
-
-    # --- what the broker reports
-
-    def lifetimeHalved(self, identity: bytes) -> None:
-        """Let the pool start a successor in time."""
-        member = self._byIdentity.get(identity)
-        if member is not None and self._pool.lifetimeHalved(member.child, self._reactor.seconds()):
-            self._reactor.callLater(0, self.ask)
-
-    def lifetimeOver(self, identity: bytes) -> None:
-        """Count a worker as leaving, which the broker has asked to leave."""
-        member = self._byIdentity.get(identity)
-        if member is not None:
-            self._pool.childLeaving(member.child, self._reactor.seconds())
-            self._changed(member, member.child.state)
-            self._reactor.callLater(0, self.ask)
-
-    def workerOverdue(self, identity: bytes, why: str) -> None:
-        """Stop a worker that the broker has removed, and let it log what it was doing."""
-        member = self._byIdentity.get(identity)
-        if member is not None:
-            self._pool.abortChild(member.child, self._reactor.seconds(), why)
-            self._changed(member, member.child.state)
-            self._reactor.callLater(0, self.ask)
-
-    def workerSilent(self, identity: bytes) -> None:
-        """Replace a silent worker if a signal has stopped its process."""
-        member = self._byIdentity.get(identity)
-        if member is not None and isStopped(member.process.pid):
-            self._broker.workerGone(identity, "being stopped by a signal")
-            self.workerOverdue(identity, "it has been stopped by a signal")
-
-    def disconnected(self, identity: bytes, why: str) -> bool:
-        """
-        Move what a worker holds whose connection has been closed, and stop it if its process does not end by itself.
-
-        A process that exits closes its connection a little before its end can be seen.
-
-        :return: ``False`` if it is not one of ours.
-        """
-        member = self._byIdentity.get(identity)
-        if member is None:
-            return False
-        # One whose process has ended, or that has said that it is leaving, comes to its end otherwise.
-        if member.child.key in self._members and not member.left and member.child.kind is ChildKind.WORKER:
-            self._broker.workerGone(identity, why)
-            if member.stopCall is None:
-                member.stopCall = self._reactor.callLater(CLOSED_GRACE, self._stopUnreachable, member, why)
-        return True
-
-    def _stopUnreachable(self, member: Member, why: str) -> None:
-        self._log.warn("worker {pid}: {why}", pid=member.process.pid, why=why, verbosity=1)
-        self.workerOverdue(member.identity, why)
-
-    def workerUnreachable(self, identity: bytes) -> bool:
-        """Let a worker that cannot be reached come to its end; ``False`` if it is not a child of this server."""
-        # It may be leaving, and its last answers may be there, unread: what it holds is not for others yet.
-        member = self._byIdentity.get(identity)
-        if member is None:
-            return False
-        self._pool.childUnreachable(member.child, self._reactor.seconds())
-        self._reactor.callLater(0, self.ask)
-        return True
-
-    # --- what is done about children
-
-    def _announceSpawns(self, actions: list[Action]) -> None:
-        count = sum(isinstance(action, Spawn) for action in actions)
-        if count:
-            self.watch("spawning", count)
-
-    def _spawn(self, action: Spawn) -> None:
-        member = self._members[action.child.key] = Member(action.child)
-        member.process = WorkerProcess(
-            self._reactor,
-            self._output,
-            lambda how: self._exited(member, how),
-        )
-        self.spawns += 1
-        self._start(member, SPAWN_TRIES)
-
-    def _start(self, member: Member, tries: int) -> None:
+    def _spawn(self, process: ChildProcess, tries: int) -> None:
         """
         Start a child's process.
 
-        :param tries: how often it may still be tried while there are no descriptors left: it may be that connections
-            which are too many have been accepted, and are about to be closed.
+        :param tries: how often to try while the server has no file descriptors left: connections beyond the limit are
+            accepted before they are closed, so that some may be free soon.
         """
-        member.again = None
-        process = member.process
+        process.spawnCall = None
         try:
-            member.spawn(self._reactor, self.job, self.introduce)
+            process.spawn(self._job, self._keys)
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE) and tries > 1:
-                member.again = self._reactor.callLater(SPAWN_AGAIN, self._start, member, tries - 1)
+                process.spawnCall = self._reactor.callLater(SPAWN_INTERVAL, self._spawn, process, tries - 1)
                 return
-            self._exited(member, ChildExit("not spawned", message=f"cannot start a process: {error.strerror}"))
+            self.childExited(process, ChildExit("not spawned", message=f"cannot start a process: {error.strerror}"))
             return
-        self._byIdentity[member.identity] = member
-        self._streams.add(process)
-        process.ended = lambda: self._streamsClosed(process)
+        self._byIdentity[process.identity] = process
+        self._openStreams.add(process)
         self._log.info("worker {pid} was started", pid=process.pid, verbosity=DETAIL)
-        self.watch("childStarted", process.pid)
+        self._events.childStarted(process.pid)
 
-    def _retire(self, action: Retire) -> None:
-        member = self._members[action.child.key]
-        self._changed(member, member.child.state)
-        self._log.info("worker {pid} is retired", pid=member.process.pid, verbosity=DETAIL)
-        self._broker.retire(member.identity)
+    def _retire(self, process: ChildProcess) -> None:
+        self._reportState(process, process.child.state)
+        self._log.info("worker {pid} is retired", pid=process.pid, verbosity=DETAIL)
+        self._broker.retire(process.identity)
 
     def _signal(self, action: Signal) -> None:
-        member = self._members.get(action.child.key)
-        if member is not None and member.again is not None:
-            member.again.cancel()
-            member.again = None
-            self._exited(member, ChildExit("not spawned", message=action.why))
-        elif member is not None:
+        process = self._children.get(action.child.key)
+        if process is not None and process.spawnCall is not None:
+            process.spawnCall.cancel()
+            process.spawnCall = None
+            self.childExited(process, ChildExit("not spawned", message=action.why))
+        elif process is not None:
             self._log.info(
                 "worker {pid} gets SIG{name}: {why}",
-                pid=member.process.pid,
+                pid=process.pid,
                 name=action.name,
                 why=action.why,
-                # Before any has been ready, the server itself tells why there are none, once.
+                # Until a worker has been ready, the server itself says, once, why there is none.
                 verbosity=1 if self._pool.everReady and action.name != "TERM" else DETAIL,
             )
-            member.process.signal(action.name)
+            process.signal(action.name)
 
-    # --- how children end
+    # --- what workers say of themselves
 
-    def _exited(self, member: Member, how: ChildExit) -> None:
-        """Tell the pool at once; what the worker held is moved when its last answers have had their time."""
-        if member.stopCall is not None and member.stopCall.active():
-            member.stopCall.cancel()
-        asked = member.child.state is ChildState.RETIRING
-        self._logExit(member, how, asked)
-        self._pool.childExited(member.child, how, self._reactor.seconds(), self._broker.hasWorked(member.identity))
-        self._members.pop(member.child.key, None)
-        self.forget(member.keys)
+    def statusReceived(self, status: Status) -> Rejection | None:
+        """
+        Act on a status message of a worker, whether it is a child or external.
+
+        :return: why the message is dropped; ``None`` if it is not.
+        """
+        identity, word = status.worker, status.word
+        process = self._byIdentity.get(identity)
+        announced = False
+        if process is None:
+            if not self._externalWorkers:
+                return Rejection.UNKNOWN_WORKER
+        elif process.child.state is ChildState.STARTING:
+            rejection = process.authenticate(status, self._transport.workerSender().address())
+            if rejection is not None:
+                return rejection
+            self._childReady(process)
+            announced = True
+        if word == WAITING:
+            self._workerWaiting(status, process, announced)
+        elif word == DEQUEUE and announced:
+            self._connections.announced(identity, own=True)
+        elif word == EXITING:
+            self._broker.workerGone(identity, "leaving", died=False)
+            if process is not None:
+                self._childLeaving(process)
+        elif word == HEARTBEAT:
+            self._broker.workerAlive(identity)
+        if process is not None and (announced or word == EXITING):
+            self.consultPool()
+        return None
+
+    def _workerWaiting(self, status: Status, process: ChildProcess | None, announced: bool) -> None:
+        """Report a worker that is ready to the broker, or the new credit of one that has announced itself before."""
+        if process is None:
+            self._connections.announced(status.worker, own=False)
+            self._broker.workerReady(status.worker, status.info)
+        elif announced:
+            self._connections.announced(status.worker, own=True)
+            self._broker.workerReady(status.worker, status.info, process.child.lifetime)
+        elif status.info is not None and self._broker.knows(status.worker):
+            self._broker.workerReady(status.worker, status.info)
+
+    def _childReady(self, process: ChildProcess) -> None:
+        process.becameReady()
+        self._pool.childReady(process.child, self._reactor.seconds())
+        self._reportState(process, process.child.state)
+        self._log.info("worker {pid} is ready", pid=process.pid, verbosity=DETAIL)
+
+    def _childLeaving(self, process: ChildProcess) -> None:
+        """Let another take the place of a child that has sent its last message."""
+        process.left = True
+        self._pool.childLeaving(process.child, self._reactor.seconds())
+        self._reportState(process, process.child.state)
+        if process.reapCall is not None:
+            self._reap(process, "leaving")
+
+    # --- what the broker reports of workers
+
+    def busyChanged(self, identity: bytes, busy: bool) -> None:
+        """Report that a child holds its first request, or none any more."""
+        process = self._byIdentity.get(identity)
+        if process is not None and process.child.state is ChildState.WAITING:
+            self._reportState(process, ChildState.PROCESSING if busy else ChildState.WAITING)
+
+    def lifetimeHalved(self, identity: bytes) -> None:
+        """Start a successor of a child that has been sent half of its remaining requests, if it needs one by now."""
+        process = self._byIdentity.get(identity)
+        if process is not None and self._pool.lifetimeHalved(process.child, self._reactor.seconds()):
+            self._consultSoon()
+
+    def lifetimeOver(self, identity: bytes) -> None:
+        """Let another take the place of a child that has been sent all requests of its lifetime."""
+        process = self._byIdentity.get(identity)
+        if process is not None:
+            self._pool.childLeaving(process.child, self._reactor.seconds())
+            self._reportState(process, process.child.state)
+            self._consultSoon()
+
+    def workerOverdue(self, identity: bytes, why: str) -> None:
+        """
+        Stop a child by a signal that makes it write its stack.
+
+        :param why: the reason, for the log.
+        """
+        process = self._byIdentity.get(identity)
+        if process is not None:
+            self._pool.abortChild(process.child, self._reactor.seconds(), why)
+            self._reportState(process, process.child.state)
+            self._consultSoon()
+
+    def workerSilent(self, identity: bytes) -> None:
+        """Stop a silent child if a signal has stopped it: it would be silent for ever."""
+        process = self._byIdentity.get(identity)
+        if process is not None and isStopped(process.pid):
+            self._broker.workerGone(identity, "being stopped by a signal")
+            self.workerOverdue(identity, "it has been stopped by a signal")
+
+    def workerUnreachable(self, identity: bytes) -> bool:
+        """
+        Give a child that accepts no messages a moment to end by itself.
+
+        It may be leaving, and its last replies may be unread, so its requests are not requeued yet.
+
+        :return: ``False`` if the worker is not a child.
+        """
+        process = self._byIdentity.get(identity)
+        if process is None:
+            return False
+        self._pool.childUnreachable(process.child, self._reactor.seconds())
+        self._consultSoon()
+        return True
+
+    # --- connections
+
+    def connectionClosed(self, connection: int) -> None:
+        """Note that a connection of the backend is closed."""
+        self._connections.closed(connection)
+
+    def workerDisconnected(self, identity: bytes) -> None:
+        """
+        Requeue what a worker holds whose connection is closed; stop it if it is a child and does not end by itself.
+
+        A process that exits closes its connection a little before its end can be seen.
+        """
+        why = "its connection was closed"
+        process = self._byIdentity.get(identity)
+        if process is None:
+            # An external worker may come back; one that holds no request loses nothing.
+            if not self._broker.isIdle(identity):
+                self._broker.workerGone(identity, why)
+        elif (
+            # A child that has ended, or has said that it is leaving, is dealt with when it is reaped.
+            process.child.key in self._children and not process.left and process.child.kind is ChildKind.WORKER
+        ):
+            self._broker.workerGone(identity, why)
+            if process.stopCall is None:
+                process.stopCall = self._reactor.callLater(CLOSED_GRACE, self._stopDisconnected, process, why)
+
+    def _stopDisconnected(self, process: ChildProcess, why: str) -> None:
+        self._log.warn("worker {pid}: {why}", pid=process.pid, why=why, verbosity=1)
+        self.workerOverdue(process.identity, why)
+
+    # --- the end of children
+
+    def childExited(self, process: ChildProcess, how: ChildExit) -> None:
+        """Report the end of a child, and requeue what it holds when its last replies have had time to arrive."""
+        cancel(process.stopCall)
+        child, identity = process.child, process.identity
+        retiring = child.state is ChildState.RETIRING
+        self._logExit(process, how, retiring)
+        self._pool.childExited(child, how, self._reactor.seconds(), self._broker.hasWorked(identity))
+        self._children.pop(child.key, None)
+        self._keys.forget(process.keys)
         self.exits[how.cause] = self.exits.get(how.cause, 0) + 1
-        self.watch("childExited", member.process.pid, how)
-        said = member.left or not how.clean
-        if said and (not self._broker.knows(member.identity) or self._broker.isIdle(member.identity)):
-            self._reap(member, how.cause)
+        self._events.childExited(process.pid, how)
+        silent = process.left or not how.clean
+        if silent and (not self._broker.knows(identity) or self._broker.isIdle(identity)):
+            self._reap(process, how.cause)
         else:
-            self._broker.withhold(member.identity)
-            delay = LAST_ANSWERS_RETIRED if asked and how.clean else LAST_ANSWERS
-            member.reapCall = self._reactor.callLater(delay, self._reap, member, how.cause)
-        self.ask()
-        self._tellGone()
+            self._broker.withhold(identity)
+            delay = LAST_REPLIES_RETIRED if retiring and how.clean else LAST_REPLIES
+            process.reapCall = self._reactor.callLater(delay, self._reap, process, how.cause)
+        self.consultPool()
 
-    def _reap(self, member: Member, cause: str) -> None:
-        if member.reapCall is not None and member.reapCall.active():
-            member.reapCall.cancel()
-        member.reapCall = None
-        self._byIdentity.pop(member.identity, None)
-        self._broker.workerGone(member.identity, cause)
-        self.ended(member.identity)
-        self._tellGone()
+    def streamsClosed(self, process: ChildProcess) -> None:
+        """Note that a child has ended and all that it wrote has been read."""
+        self._openStreams.discard(process)
+        self._fireIfGone()
 
-    def _streamsClosed(self, process: WorkerProcess) -> None:
-        self._streams.discard(process)
-        self._tellGone()
+    def _reap(self, process: ChildProcess, cause: str) -> None:
+        """Requeue what a child held whose process has ended, and forget the child."""
+        cancel(process.reapCall)
+        process.reapCall = None
+        self._byIdentity.pop(process.identity, None)
+        self._broker.workerGone(process.identity, cause)
+        self._connections.drop(process.identity)
+        self._fireIfGone()
 
-    def _tellGone(self) -> None:
-        if self._pool.mode is not Mode.CLOSING or self._members or self._byIdentity or self._streams:
+    def _fireIfGone(self) -> None:
+        if self._pool.mode is not Mode.CLOSING or self._children or self._byIdentity or self._openStreams:
             return
         self.stop()
-        waiting, self._gone = self._gone, []
-        for gone in waiting:
+        whenGone, self._whenGone = self._whenGone, []
+        for gone in whenGone:
             gone.callback(None)
 
-    # --- words about it
+    # --- states and log
 
-    def _state(self, member: Member) -> ChildState:
-        state = member.child.state
-        if state is ChildState.WAITING and not self._broker.isIdle(member.identity):
+    def _stateOf(self, process: ChildProcess) -> ChildState:
+        state = process.child.state
+        if state is ChildState.WAITING and not self._broker.isIdle(process.identity):
             return ChildState.PROCESSING
         return state
 
-    def _changed(self, member: Member, after: ChildState) -> None:
-        before, member.told = member.told, after
-        if before is not after and after is not ChildState.GONE:
-            self.watch("statusChanged", member.process.pid, before, after)
+    def _reportState(self, process: ChildProcess, state: ChildState) -> None:
+        before, process.reportedState = process.reportedState, state
+        if before is not state and state is not ChildState.GONE:
+            self._events.statusChanged(process.pid, before, state)
 
-    def busyChanged(self, identity: bytes, busy: bool) -> None:
-        """A worker has been given its first request, or has answered its last."""
-        member = self._byIdentity.get(identity)
-        if member is not None and member.child.state is ChildState.WAITING:
-            self._changed(member, ChildState.PROCESSING if busy else ChildState.WAITING)
+    def _logExit(self, process: ChildProcess, how: ChildExit, retiring: bool) -> None:
+        """
+        Log the end of a child: as a warning if it was not asked to leave.
 
-    def _logExit(self, member: Member, how: ChildExit, asked: bool) -> None:
-        """Loudly, unless it had been asked to leave, or is one of the first, whose failure the server tells itself."""
-        if asked or (member.child.kind is ChildKind.DEQUEUE and how.clean):
-            text, level = "worker {pid} has left: {how}", DETAIL
-        elif member.child.readyAt is None:
-            text, level = "worker {pid} could not start: {how}", 1 if self._pool.everReady else DETAIL
+        While no worker has ever been ready it is no warning, because the server itself reports that it cannot start.
+        """
+        if retiring or (process.child.kind is ChildKind.DEQUEUE and how.clean):
+            text, verbosity = "worker {pid} has left: {how}", DETAIL
+        elif process.child.readyAt is None:
+            text, verbosity = "worker {pid} could not start: {how}", 1 if self._pool.everReady else DETAIL
         else:
-            text, level = "worker {pid} ended while {state}: {how}", 1
-        log = self._log.warn if level == 1 else self._log.info
-        log(text, pid=member.process.pid, how=str(how), state=self._state(member).value, verbosity=level)
+            text, verbosity = "worker {pid} ended while {state}: {how}", 1
+        log = self._log.warn if verbosity == 1 else self._log.info
+        log(text, pid=process.pid, how=str(how), state=self._stateOf(process).value, verbosity=verbosity)

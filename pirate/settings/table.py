@@ -1,4 +1,4 @@
-"""The rows of the table of settings: how classes declare them, and how other modules read them."""
+"""One row of the table of settings: how it is declared, and found again."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pirate.settings.types import SettingType
 
 
 class AdjustableDefault(int):
-    """A default that gives way to other settings that contradict it."""
+    """A default that may still move, because the settings that were given leave no room for it."""
 
 
 def setting(default: Any, kind: SettingType, help: str) -> Any:
     """
-    Declare a field of a class of settings.
+    A field of a class of settings.
 
-    :param help: one sentence, with the unit, for the command line and the reference.
+    :param help: one line.
     """
     return field(default=default, metadata={"kind": kind, "help": help})
 
@@ -28,9 +28,8 @@ class Setting:
     """
     One row of the table.
 
-    :ivar name: the name on the command line.
-    :ivar attribute: the name in Python.
-    :ivar kind: the type of the value.
+    :ivar name: as on the command line.
+    :ivar attribute: as in Python.
     """
 
     name: str
@@ -41,22 +40,22 @@ class Setting:
 
 
 def optionName(attribute: str) -> str:
-    """Return the name on the command line of an attribute: ``min-servers`` for ``minServers``."""
+    """``minServers`` as the command line spells it: ``min-servers``."""
     return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in attribute)
 
 
 def table(owner: type[Any]) -> Iterator[Setting]:
-    """Yield the rows that a class of settings declares, in their order."""
+    """The rows that a class of settings declares, in its order."""
     for each in fields(owner):
         if "kind" in each.metadata:
             yield Setting(optionName(each.name), each.name, each.metadata["kind"], each.default, each.metadata["help"])
 
 
-def checkValues(values: Any) -> None:
+def check(values: Any) -> None:
     """
-    Check every field of an instance of a class of settings.
+    Look at every field of a class of settings.
 
-    :raise ConfigurationError: naming the setting, its value, and the values that are valid.
+    :raise ConfigurationError: naming the setting, its value, and what would be right.
     """
     for each in table(type(values)):
         value = getattr(values, each.attribute)

@@ -28,7 +28,7 @@ from pirate.commands.keygen import main as keygen
 from pirate.errors import Fatal
 from pirate.hooks import Hooks
 from pirate.pool.backoff import FIRST_DELAY, MAX_DELAY
-from pirate.server.member import Rejection
+from pirate.server.childprocess import Rejection
 from pirate.service import JobServer
 from pirate.settings.limits import PoolLimits
 from pirate.tap import Options

@@ -56,9 +56,14 @@ class Failing(Hooks):
     """Raises in every hook."""
 
     def __getattribute__(self, name: str) -> Any:
-        if name in HOOKS:
+        if name not in HOOKS:
+            return super().__getattribute__(name)
+
+        def hook(*arguments: object) -> None:
             raise ValueError(name)
-        return super().__getattribute__(name)
+
+        hook.__name__ = name
+        return hook
 
 
 class ChildHookTests(TestBedCase):

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.application.service import IService, MultiService
 from zope.interface.verify import verifyObject
 
-import pirate.server.process
+import pirate.server.procfs
 from pirate.echo import echo
 from pirate.errors import BindError, ConfigurationError, ReloadError, StartError, StopError
 from pirate.hooks import Hooks
@@ -141,9 +141,8 @@ class StartTests(TestBedCase):
     def test_hopelessLater(self) -> None:
         """A server that began without workers gives up as well when the first that is needed cannot load the app."""
         self.bed.announcing = False
-        server = self.serve(limits=PoolLimits(minServers=0, maxServers=2))
         reasons: list[str] = []
-        server.gaveUp = reasons.append
+        server = self.serve(limits=PoolLimits(minServers=0, maxServers=2), startFailed=reasons.append)
         self.bed.ask(b"c", b"x")
         self.bed.living()[0].cannotStart("cannot load 'mod.fn': there is no module 'mod'")
         self.settle()
@@ -153,7 +152,7 @@ class StartTests(TestBedCase):
 
     def test_memory(self) -> None:
         """A limit to memory is refused where memory cannot be measured, at the start and later; nothing is bound."""
-        self.patch(pirate.server.process, "residentMemory", lambda pid: 0.0)
+        self.patch(pirate.server.procfs, "residentMemory", lambda pid: 0.0)
         server = self.make(limits=PoolLimits(maxMemory=100))
         error = self.assertRaises(ConfigurationError, server.privilegedStartService)
         self.assertIn("max-memory is 100", str(error))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal as signals
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, AnyStr
 
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import IProcessProtocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pirate.server.interfaces import IServerReactor
 
 
 class FakeProcess:
@@ -118,6 +122,7 @@ class FakeProcess:
             self._protocol.processEnded(self._reason)
 
 
+@implementer(IServerReactor)
 class ProcessReactor(MemoryReactorClock):
     """
     A reactor on a clock, each of whose processes is a :class:`FakeProcess`.
@@ -145,17 +150,27 @@ class ProcessReactor(MemoryReactorClock):
         self.callLater(0, call, *arguments)
 
     def spawnProcess(
-        self, protocol: Any, executable: Any, args: Any, env: Any = None, *, childFDs: Any = None
-    ) -> FakeProcess:
+        self,
+        processProtocol: IProcessProtocol,
+        executable: bytes | str,
+        args: Sequence[bytes | str] = (),
+        env: Mapping[AnyStr, AnyStr] | None = None,
+        path: bytes | str | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        usePTY: bool | tuple[int, int, str] = False,
+        childFDs: Mapping[int, int | str] | None = None,
+    ) -> Any:
         """
-        Make a process.
+        Make a :class:`FakeProcess`.
 
         :raise OSError: if it is to be refused.
         """
         if self.refusal is not None:
             raise self.refusal
-        process = FakeProcess(self, protocol, next(self._pids), args, env, childFDs)
+        # It has only those parts of IProcessTransport that a server needs.
+        process: Any = FakeProcess(self, processProtocol, next(self._pids), args, env, childFDs)
         self.processes.append(process)
-        protocol.makeConnection(process)
+        processProtocol.makeConnection(process)
         self.spawned(process)
         return process

@@ -15,8 +15,7 @@ from twisted.application.service import MultiService
 from pirate.errors import BindError, ConfigurationError, Fatal
 from pirate.hooks import Hooks
 from pirate.server.descriptors import raiseDescriptorLimit
-from pirate.server.running import Endpoints
-from pirate.service import JobServer
+from pirate.service import Endpoints, JobServer
 from pirate.settings.endpoints import portOf
 from pirate.settings.settings import Settings
 from pirate.twistd.launch import Foreground, ITerminal
@@ -101,7 +100,7 @@ class ServerProcess(MultiService):
         raiseDescriptorLimit(self._settings.limits, self._settings.peerLimits.maxConnections)
         hooks = self._hooks()
         self._early.check()
-        server = JobServer.fromSettings(reactor, self._settings, hooks, self._change.uid)
+        server = JobServer.fromSettings(reactor, self._settings, hooks, self._change.uid, self._failed)
         server.setServiceParent(self)
         super().privilegedStartService()
         self._giveAway(server.endpoints)
@@ -114,7 +113,6 @@ class ServerProcess(MultiService):
         super().startService()
         endpoints = self._server.endpoints
         setTitle(f"zmq broker {portOf(endpoints.frontend[0])}-{portOf(endpoints.backend[0])}")
-        self._server.gaveUp = self._failed
         _freezeHeap()
         if self._early.ends():
             self._server.stop(0)

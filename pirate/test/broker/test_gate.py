@@ -117,7 +117,7 @@ class QuotaTests(GateCase):
             self.frontend.receive(b"c", b"", b"x")
         self.settle()
         self.assertEqual((self.frontend.sent, self.server.stats()["failed"]), ([], {"busy": 2}))
-        self.assertIn("which its client, a plain one, was not told", self.log()[-1])
+        self.assertIn("which its plain client was not told", self.log()[-1])
 
     def test_user(self) -> None:
         """Two connections of one user have one share."""

@@ -21,7 +21,7 @@ import pirate.transport.zap
 from pirate.auth.keygen import writePair
 from pirate.auth.keys import loadPublic
 from pirate.hooks import Hooks, RequestContext
-from pirate.server.member import Member
+from pirate.server.childprocess import ChildProcess
 from pirate.service import JobServer
 from pirate.test.support.clients import contextWithoutLinger
 from pirate.test.support.gate import PATIENCE
@@ -277,59 +277,59 @@ class WorkerTests(AdmissionCase):
 class RogueTests(AdmissionCase):
     """Somebody who reaches the backend without keys, and knows all that a child knows."""
 
-    def members(self, then: Callable[[Member], None] = lambda member: None) -> list[Member]:
+    def children(self, then: Callable[[ChildProcess], None] = lambda child: None) -> list[ChildProcess]:
         """
         The children of servers in this test.
 
         :param then: called with each that has just been started.
         """
-        members: list[Member] = []
-        spawn = Member.spawn
+        children: list[ChildProcess] = []
+        spawn = ChildProcess.spawn
 
-        def spy(member: Member, *arguments: Any) -> None:
-            spawn(member, *arguments)
-            members.append(member)
-            then(member)
+        def spy(child: ChildProcess, *arguments: Any) -> None:
+            spawn(child, *arguments)
+            children.append(child)
+            then(child)
 
-        self.patch(Member, "spawn", spy)
-        return members
+        self.patch(ChildProcess, "spawn", spy)
+        return children
 
-    def claim(self, server: JobServer, member: Member) -> Visitor:
+    def claim(self, server: JobServer, child: ChildProcess) -> Visitor:
         """Somebody takes a child's routing id."""
-        rogue = Visitor(server.endpoints.backend[0], identity=member.identity)
+        rogue = Visitor(server.endpoints.backend[0], identity=child.identity)
         self.addCleanup(rogue.close)
         self.assertTrue(rogue.admitted)
         return rogue
 
     async def test_after(self) -> None:
         """Whoever takes the routing id of a child that is there is not heard and hears nothing; nobody is disturbed."""
-        members = self.members()
+        children = self.children()
         server = await self.serve("pid", externalWorkers=True)
-        [member] = members
-        rogue = self.claim(server, member)
-        info = json.dumps({"pirate": 1, "pid": member.process.pid, "token": member.token, "credit": 64}).encode()
+        [child] = children
+        rogue = self.claim(server, child)
+        info = json.dumps({"pirate": 1, "pid": child.pid, "token": child.token, "credit": 64}).encode()
         for frames in ([b"exiting"], [b"waiting", info], [b"waiting"]):
             rogue.say(*frames)
         replies = [await self.ask(server, b"") for _ in range(5)]
-        self.assertEqual(replies, [[b"%d" % member.process.pid]] * 5)
+        self.assertEqual(replies, [[b"%d" % child.pid]] * 5)
         self.assertFalse(rogue.socket.poll(0))
         self.assertEqual((server.stats()["dropped"], list(server.workers.values())), ({}, ["waiting"]))
         for name in ("cmdline", "environ"):
-            shown = Path(f"/proc/{member.process.pid}/{name}").read_bytes()
-            self.assertFalse([each for each in (member.token.encode(), member.identity) if each in shown])
+            shown = Path(f"/proc/{child.pid}/{name}").read_bytes()
+            self.assertFalse([each for each in (child.token.encode(), child.identity) if each in shown])
 
     async def test_dead(self) -> None:
         """With the name and the token of a child that has ended nobody is anything."""
-        members = self.members()
+        children = self.children()
         server = await self.serve("pid")
-        os.kill(members[0].process.pid, signal.SIGKILL)
-        await self.until(lambda: len(members) == 2 and list(server.workers.values()) == ["waiting"])
-        rogue = self.claim(server, members[0])
-        info = {"pirate": 1, "pid": members[0].process.pid, "token": members[0].token, "credit": 64}
+        os.kill(children[0].pid, signal.SIGKILL)
+        await self.until(lambda: len(children) == 2 and list(server.workers.values()) == ["waiting"])
+        rogue = self.claim(server, children[0])
+        info = {"pirate": 1, "pid": children[0].pid, "token": children[0].token, "credit": 64}
         rogue.say(b"waiting", json.dumps(info).encode())
         await self.until(lambda: bool(self.logged("unknown-worker")))
         replies = {(await self.ask(server, b""))[0] for _ in range(3)}
-        self.assertEqual((replies, rogue.socket.poll(0)), ({b"%d" % members[1].process.pid}, 0))
+        self.assertEqual((replies, rogue.socket.poll(0)), ({b"%d" % children[1].pid}, 0))
         self.assertEqual(server.stats()["dropped"], {"unknown-worker": 1})
 
     async def test_before(self) -> None:
@@ -339,16 +339,16 @@ class RogueTests(AdmissionCase):
         """
         rogues: list[Visitor] = []
 
-        def take(member: Member) -> None:
-            if len(members) == 2:
-                rogues.append(self.claim(server, member))
+        def take(child: ChildProcess) -> None:
+            if len(children) == 2:
+                rogues.append(self.claim(server, child))
                 rogues[0].say(b"waiting")
 
-        members = self.members(take)
+        children = self.children(take)
         server = await self.serve("pid", externalWorkers=True, startTimeout=1.5, maxServers=2)
         server.grow()
-        await self.until(lambda: len(members) > 2 and list(server.workers.values()) == ["waiting"] * 2)
-        self.assertFalse(set(server.workers) & {members[1].process.pid})
+        await self.until(lambda: len(children) > 2 and list(server.workers.values()) == ["waiting"] * 2)
+        self.assertFalse(set(server.workers) & {children[1].pid})
         replies = {(await self.ask(server, b""))[0] for _ in range(6)}
         self.assertEqual(replies, {b"%d" % pid for pid in server.workers})
         self.assertFalse(rogues[0].socket.poll(0))
@@ -377,18 +377,18 @@ class RogueTests(AdmissionCase):
         """On a UNIX socket not even the token helps, for ZeroMQ tells which process it is that shows it."""
         rogues: list[Visitor] = []
 
-        def take(member: Member) -> None:
-            if len(members) == 2:
-                rogue = self.claim(server, member)
+        def take(child: ChildProcess) -> None:
+            if len(children) == 2:
+                rogue = self.claim(server, child)
                 rogues.append(rogue)
-                info = {"pirate": 1, "pid": member.process.pid, "token": member.token, "credit": 64}
+                info = {"pirate": 1, "pid": child.pid, "token": child.token, "credit": 64}
                 rogue.say(b"waiting", json.dumps(info).encode())
 
-        members = self.members(take)
+        children = self.children(take)
         server = await self.serve("pid", maxServers=2, backend=f"ipc://{self.folder}/backend")
         server.grow()
         await self.until(lambda: bool(self.logged("wrong-process")))
-        self.assertEqual(await self.ask(server, b""), [b"%d" % members[0].process.pid])
+        self.assertEqual(await self.ask(server, b""), [b"%d" % children[0].pid])
         self.assertFalse(rogues[0].socket.poll(0))
         self.assertEqual(server.stats()["dropped"], {"wrong-process": 1})
         await server.abort()

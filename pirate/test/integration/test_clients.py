@@ -132,7 +132,7 @@ class ShapesTests(ServerCase):
         await deferToThread(guest.awaitEnd)
         self.assertEqual([await self.ask(server, b"upper", b"y") for _ in range(2)], [[b"Y"]] * 2)
         self.assertEqual(server.stats()["undeliverable"], 1)
-        self.assertEqual(len(self.logged("answers not delivered: their client is gone")), 1)
+        self.assertEqual(len(self.logged("replies not delivered: their clients are gone")), 1)
 
     async def test_ping(self) -> None:
         """A native ping is answered by the broker, without a worker."""

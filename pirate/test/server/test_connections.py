@@ -11,122 +11,105 @@ from twisted.trial.unittest import SynchronousTestCase
 from pirate.server.connections import LAST_MESSAGES, WorkerConnections
 
 
-class Others:
-    """A broker, a supervisor and a transport, as far as they are asked."""
+class Surroundings:
+    """A broker, a supervisor and a transport, as far as the table of connections uses them."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
         self.number: int | None = 7
-        self.busy = self.known = True
-        self.own = False
+        self.known = True
 
     def knows(self, worker: bytes) -> bool:
-        """Tell whether a worker is known."""
+        """See :class:`~pirate.broker.broker.Broker`."""
         return self.known
 
-    def isIdle(self, worker: bytes) -> bool:
-        """Tell whether a worker holds nothing."""
-        return not self.busy
+    def workerDisconnected(self, worker: bytes) -> None:
+        """See :class:`~pirate.server.connections.ConnectionEvents`."""
+        self.calls.append(("disconnected", worker))
 
-    def workerGone(self, worker: bytes, why: str) -> None:
-        """Move what a worker holds."""
-        self.told.append(("gone", worker))
-
-    def disconnected(self, worker: bytes, why: str) -> bool:
-        """Stop a child."""
-        if self.own:
-            self.told.append(("stopped", worker))
-        return self.own
-
-    def workerSender(self) -> Any:
-        """Return a sender whose connection is the number."""
+    def workerSender(self) -> Surroundings:
+        """See :class:`~pirate.transport.interfaces.ITransport`."""
         return self
 
     def connection(self) -> int | None:
-        """Return the number."""
+        """See :class:`~pirate.broker.interfaces.Sender`."""
         return self.number
 
     def keepWorker(self, connection: int, own: bool) -> None:
-        """Keep a connection."""
-        self.told.append(("kept", connection, own))
+        """See :class:`~pirate.transport.interfaces.ITransport`."""
+        self.calls.append(("kept", connection, own))
 
     def dropWorker(self, connection: int) -> None:
-        """Close a connection."""
-        self.told.append(("dropped", connection))
+        """See :class:`~pirate.transport.interfaces.ITransport`."""
+        self.calls.append(("dropped", connection))
 
 
 class ConnectionsTests(SynchronousTestCase):
-    """What becomes of workers when connections are closed."""
+    """What is reported of workers whose connections are closed."""
 
     def setUp(self) -> None:
-        """Join the parts."""
         self.clock = Clock()
-        self.others = others = Others()
-        self.connections = WorkerConnections(self.clock, others, others, others)  # type: ignore[arg-type]
+        self.around = around = Surroundings()
+        self.connections = WorkerConnections(self.clock, around, around, around)  # type: ignore[arg-type]
 
     def closed(self) -> list[tuple[Any, ...]]:
         """
-        Close the connection.
+        Close the connection, and let the time for last messages pass.
 
-        :return: what is told then, when the last messages have had their time.
+        :return: the calls that follow.
         """
-        self.others.told.clear()
+        self.around.calls.clear()
         self.connections.closed(7)
-        self.assertEqual(self.others.told, [])
+        self.assertEqual(self.around.calls, [])
         self.clock.advance(LAST_MESSAGES)
-        return self.others.told
+        return self.around.calls
 
-    def test_external(self) -> None:
-        """What an external worker holds is moved; one that holds nothing stays, and may come back."""
+    def test_closed(self) -> None:
+        """The worker on a closed connection is reported when its last messages have had time to be read."""
         self.connections.announced(b"w", own=False)
-        self.assertEqual(self.others.told, [("kept", 7, False)])
-        self.assertEqual(self.closed(), [("gone", b"w")])
-        self.connections.announced(b"w", own=False)
-        self.others.busy = False
-        self.assertEqual(self.closed(), [])
+        self.assertEqual(self.around.calls, [("kept", 7, False)])
+        self.assertEqual(self.closed(), [("disconnected", b"w")])
 
-    def test_child(self) -> None:
-        """A child that cannot be reached is stopped, whatever it holds."""
-        self.others.own, self.others.busy = True, False
+    def test_own(self) -> None:
+        """The connection of a child is marked as one."""
         self.connections.announced(b"w", own=True)
-        self.assertEqual(self.others.told, [("kept", 7, True)])
-        self.assertEqual(self.closed(), [("stopped", b"w")])
+        self.assertEqual(self.around.calls, [("kept", 7, True)])
 
     def test_backInTime(self) -> None:
-        """One that has announced itself again meanwhile, on another connection, is not gone."""
+        """A worker that announces itself again in time, on another connection, is not reported."""
         self.connections.announced(b"w", own=False)
         self.connections.closed(7)
-        self.others.number = 8
+        self.around.number = 8
         self.connections.announced(b"w", own=False)
-        self.others.told.clear()
+        self.around.calls.clear()
         self.clock.advance(LAST_MESSAGES)
-        self.assertEqual(self.others.told, [])
+        self.assertEqual(self.around.calls, [])
 
     def test_leftAlready(self) -> None:
-        """One that the broker does not know any more is nobody's concern, and there is no timer for it."""
+        """A worker that the broker has removed already is not reported, and there is no timer for it."""
         self.connections.announced(b"w", own=False)
-        self.others.known = False
+        self.around.known = False
         self.connections.closed(7)
         self.connections.closed(99)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_ended(self) -> None:
+    def test_drop(self) -> None:
         """The connection of a worker whose process has ended is closed, once."""
         self.connections.announced(b"w", own=True)
-        self.others.told.clear()
-        self.connections.ended(b"w")
-        self.connections.ended(b"w")
-        self.assertEqual(self.others.told, [("dropped", 7)])
+        self.around.calls.clear()
+        self.connections.drop(b"w")
+        self.connections.drop(b"w")
+        self.assertEqual(self.around.calls, [("dropped", 7)])
 
     def test_unknown(self) -> None:
-        """A connection that is closed already, or not known, is not noted."""
-        self.others.number = None
+        """A connection that is closed already, or not known, is ignored."""
+        self.around.number = None
         self.connections.announced(b"w", own=True)
-        self.connections.ended(b"w")
-        self.assertEqual(self.others.told, [])
+        self.connections.drop(b"w")
+        self.assertEqual(self.around.calls, [])
 
     def test_stop(self) -> None:
-        """When the server stops, nobody is waited for."""
+        """A server that stops waits for no last messages."""
         self.connections.announced(b"w", own=False)
         self.connections.closed(7)
         self.connections.stop()

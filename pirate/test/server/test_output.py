@@ -7,10 +7,10 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.errors import LAST_WORDS
-from pirate.pool.child import ChildExit
+from pirate.server.childprocess import ChildProcess
 from pirate.server.logs import serverLog
 from pirate.server.output import ALL_LINES, LINE_BYTES, LINES, MAX_LINE, READ_BYTES, READS, OutputLog
-from pirate.server.process import WorkerProcess
+from pirate.test.support.children import RecordingSupervisor, spawnChild
 from pirate.testing import FakeProcess, ProcessReactor
 
 
@@ -20,16 +20,15 @@ class OutputCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = ProcessReactor()
         self.level = 2
-        self.exits: list[ChildExit] = []
+        self.supervisor = RecordingSupervisor()
+        self.exits = self.supervisor.exits
         self.log = OutputLog(self.reactor, serverLog(lambda: self.level))
         self.events = self.enterContext(capturedLogs())
         self.worker, self.process = self.spawn()
 
-    def spawn(self) -> tuple[WorkerProcess, FakeProcess]:
+    def spawn(self) -> tuple[ChildProcess, FakeProcess]:
         """Start a worker."""
-        worker = WorkerProcess(self.reactor, self.log, self.exits.append)
-        worker.spawn(self.reactor)  # type: ignore[arg-type]
-        return worker, self.reactor.processes[-1]
+        return spawnChild(self.reactor, self.log, self.supervisor)
 
     @property
     def lines(self) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from twisted.logger import LogLevel
 from pirate.pool.pool import KILL_DELAY
 from pirate.server import supervisor
 from pirate.server.connections import LAST_MESSAGES
-from pirate.server.supervisor import CLOSED_GRACE, LAST_ANSWERS, SPAWN_AGAIN, SPAWN_TRIES
+from pirate.server.supervisor import CLOSED_GRACE, LAST_REPLIES, SPAWN_INTERVAL, SPAWN_TRIES
 from pirate.settings.limits import PoolLimits, RequestPolicy
 from pirate.test.support.testbed import TestBedCase
 from pirate.wire.words import DEQUEUE, EXITING, WAITING
@@ -50,7 +50,7 @@ class DeathTests(TestBedCase):
         server = self.serve(2)
         self.bed.ask(b"c", b"x")
         self.busy().process.ends(signal="KILL")
-        self.settle(LAST_ANSWERS)
+        self.settle(LAST_REPLIES)
         self.busy().answer()
         self.settle()
         self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
@@ -75,7 +75,7 @@ class DeathTests(TestBedCase):
         self.bed.ask(b"c", b"x")
         dead = self.busy()
         dead.process.ends(signal="KILL")
-        self.settle(LAST_ANSWERS)
+        self.settle(LAST_REPLIES)
         heir = self.busy()
         dead.answer(b"first")
         self.settle()
@@ -222,14 +222,14 @@ class SlowTests(TestBedCase):
         server = self.serve(2)
         self.reactor.refusal = OSError(errno.EMFILE, "Too many open files")
         self.bed.living()[0].process.ends(signal="KILL")
-        self.settle(3 * SPAWN_AGAIN)
+        self.settle(3 * SPAWN_INTERVAL)
         self.assertNotIn("could not start", "".join(self.log()))
         self.reactor.refusal = None
-        self.settle(SPAWN_AGAIN)
+        self.settle(SPAWN_INTERVAL)
         self.assertEqual(server.stats()["workers"], {"waiting": 2})
         self.reactor.refusal = OSError(errno.EMFILE, "Too many open files")
         self.bed.living()[0].process.ends(signal="KILL")
-        self.settle((SPAWN_TRIES + 1) * SPAWN_AGAIN, SPAWN_TRIES + 1)
+        self.settle((SPAWN_TRIES + 1) * SPAWN_INTERVAL, SPAWN_TRIES + 1)
         self.assertIn("worker 0 could not start: cannot start a process: Too many open files", self.log())
 
     def test_stopWithoutDescriptors(self) -> None:
@@ -237,7 +237,7 @@ class SlowTests(TestBedCase):
         server = self.serve(2)
         self.reactor.refusal = OSError(errno.EMFILE, "Too many open files")
         self.bed.living()[0].process.ends(signal="KILL")
-        self.settle(SPAWN_AGAIN)
+        self.settle(SPAWN_INTERVAL)
         stopped = server.abort()
         self.settle()
         self.successResultOf(stopped)

@@ -1,4 +1,4 @@
-# -*- test-case-name: pirate.test.server.test_process -*-
+# -*- test-case-name: pirate.test.server.test_childprocess -*-
 """A worker process as its parent sees it: its end, and its command line."""
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import pirate
 from pirate.errors import LAST_WORDS
-from pirate.pool.child import ChildExit
+from pirate.pool.child import ChildExit, ChildKind
+from pirate.server.childprocess import STREAMS_GRACE, Rejection, importPath
 from pirate.server.logs import serverLog
 from pirate.server.output import OutputLog
-from pirate.server.process import STREAMS_GRACE, WorkerProcess, importPath
-from pirate.testing import FakeProcess, ProcessReactor
+from pirate.test.support.children import JOB, RecordingSupervisor, spawnChild
+from pirate.testing import ProcessReactor
+from pirate.wire.backend import Info, Status
 from pirate.wire.job import Job
+from pirate.wire.words import DEQUEUE, WAITING
 
 
-class WorkerProcessCase(SynchronousTestCase):
+class ChildProcessCase(SynchronousTestCase):
     """A process that has been spawned on a fake reactor, with its job."""
 
     def setUp(self) -> None:
@@ -32,14 +35,8 @@ class WorkerProcessCase(SynchronousTestCase):
     def anew(self) -> None:
         """Begin with a new one."""
         self.reactor = ProcessReactor()
-        self.exits: list[ChildExit] = []
-        self.ended: list[bool] = []
-        self.worker = WorkerProcess(
-            self.reactor,
-            OutputLog(self.reactor, serverLog(2)),
-            self.exits.append,
-        )
-        self.worker.ended = lambda: self.ended.append(True)
+        self.supervisor = RecordingSupervisor()
+        self.exits, self.ended = self.supervisor.exits, self.supervisor.ended
         self.spawn()
 
     @property
@@ -48,17 +45,17 @@ class WorkerProcessCase(SynchronousTestCase):
         return [(event["line"], event["stream"]) for event in self.events if "line" in event]
 
     def spawn(self) -> None:
-        """Start it."""
-        self.worker.spawn(self.reactor)  # type: ignore[arg-type]
-        self.process: FakeProcess = self.reactor.processes[-1]
+        """Spawn a child."""
+        log = OutputLog(self.reactor, serverLog(2))
+        self.child, self.process = spawnChild(self.reactor, log, self.supervisor)
 
 
-class EndTests(WorkerProcessCase):
+class EndTests(ChildProcessCase):
     """How and when the end of a worker is told."""
 
     def test_ready(self) -> None:
         """The exit of a ready worker is told at once, while a child of its own still holds its streams."""
-        self.worker.becameReady()
+        self.child.becameReady()
         self.process.exits(signal="KILL")
         self.assertEqual(self.exits, [ChildExit("signal SIGKILL", killed=True)])
         self.process.closesStreams()
@@ -81,12 +78,12 @@ class EndTests(WorkerProcessCase):
         self.reactor.advance(0.01)
         self.assertEqual(self.exits, [ChildExit("exit code 1")])
         self.assertEqual(self.lines, [("from the grandchild", "stdout")])
-        self.assertEqual(self.ended, [True])
+        self.assertEqual(self.ended, [self.child])
 
     def test_noTimerLeft(self) -> None:
         """After a common end there is nothing left to happen."""
         self.process.ends()
-        self.assertEqual(self.ended, [True])
+        self.assertEqual(self.ended, [self.child])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_lastWords(self) -> None:
@@ -119,18 +116,18 @@ class EndTests(WorkerProcessCase):
     def test_signalTooLate(self) -> None:
         """A signal to a process that has ended already does no harm."""
         self.process.exits()
-        self.worker.signal("TERM")
+        self.child.signal("TERM")
         self.assertEqual(self.process.signals, [])
 
 
-class SpawnTests(WorkerProcessCase):
+class SpawnTests(ChildProcessCase):
     """How a worker is started."""
 
     def test_commandLine(self) -> None:
         """It is this very Python, with pipes to all three standard streams, and its pid is known."""
         self.assertEqual(self.process.arguments, [sys.executable, "-P", "-m", "pirate.worker"])
         self.assertEqual(self.process.descriptors, {0: "w", 1: "r", 2: "r"})
-        self.assertEqual(self.worker.pid, self.process.pid)
+        self.assertEqual(self.child.pid, self.process.pid)
 
     def test_terminal(self) -> None:
         """It is born with the signals blocked that a terminal sends to all; in this process they are not."""
@@ -150,18 +147,47 @@ class SpawnTests(WorkerProcessCase):
 
     def test_job(self) -> None:
         """Its job is all that is written to its standard input."""
-        job = Job(backend="tcp://127.0.0.1:7001", app="mod.fn", importPath=[], parent=1, title="worker")
-        self.spawn()
-        self.worker.begin(job)
-        self.assertEqual(self.process.stdin, job.encode())
+        job = Job.decode(self.process.stdin)
+        self.assertEqual((job.identity, len(job.token)), (self.child.identity.decode(), 32))
+        self.assertEqual(job, JOB.forChild(self.child.identity, job.token, {}, dequeue=False))
 
     def test_refused(self) -> None:
         """When the system refuses to start a process, the caller learns it."""
         self.reactor.refusal = OSError(11, "Resource temporarily unavailable")
-        self.assertRaises(OSError, self.worker.spawn, self.reactor)
+        self.assertRaises(OSError, self.spawn)
 
     def test_importPath(self) -> None:
         """A worker finds modules where we do: the working directory first, everything absolute, nothing twice."""
         here = os.getcwd()
         self.patch(sys, "path", ["", ".", "/usr", here])
         self.assertEqual(importPath(), [here, "/usr"])
+
+
+class AuthenticationTests(ChildProcessCase):
+    """How a child proves that it is the one that was spawned."""
+
+    def rejection(self, word: bytes = WAITING, token: str | None = None, address: str | None = None) -> Any:
+        """Return why a message is not the announcement of the child."""
+        info = Info(token=Job.decode(self.process.stdin).token if token is None else token)
+        return self.child.authenticate(Status(self.child.identity, word, info), address)
+
+    def test_accepted(self) -> None:
+        """The token is enough over TCP; on a UNIX socket the process has to be the child's as well."""
+        self.assertIs(self.rejection(), None)
+        self.assertIs(self.rejection(address="127.0.0.1"), None)
+        self.assertIs(self.rejection(address=f"localhost:0:0:{self.process.pid}"), None)
+        self.assertIs(self.rejection(address="localhost:0:0:7"), Rejection.WRONG_PROCESS)
+
+    def test_wrongToken(self) -> None:
+        """Another token, or none, is rejected before anything else is looked at."""
+        for token in ("", "x" * 32, "\udc80"):
+            self.assertIs(self.rejection(token=token), Rejection.WRONG_TOKEN)
+        self.assertIs(self.child.authenticate(Status(self.child.identity, WAITING), None), Rejection.WRONG_TOKEN)
+
+    def test_announcement(self) -> None:
+        """The first message has to be the announcement for which the child was spawned."""
+        self.assertIs(self.rejection(DEQUEUE), Rejection.NOT_READY)
+        log = OutputLog(self.reactor, serverLog(2))
+        self.child, self.process = spawnChild(self.reactor, log, self.supervisor, ChildKind.DEQUEUE)
+        self.assertIs(self.rejection(DEQUEUE), None)
+        self.assertIs(self.rejection(WAITING), Rejection.NOT_READY)

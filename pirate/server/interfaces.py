@@ -1,0 +1,94 @@
+"""The interfaces between the parts of a running server, its surroundings and the application."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorCore, IReactorProcess, IReactorTime
+
+from pirate.pool.child import ChildExit, ChildState
+
+
+class IServerReactor(IReactorTime, IReactorProcess, IReactorCore):
+    """A reactor that keeps time, spawns processes, and can be told to call something when it runs."""
+
+
+class ChildKeys(Protocol):
+    """The CURVE keys of the server's own workers."""
+
+    def introduce(self, identity: bytes) -> dict[str, str]:
+        """
+        Make and admit the keys of a child that is about to start.
+
+        :return: ``server``, ``public`` and ``secret``; empty without CURVE.
+        """
+
+    def forget(self, keys: dict[str, str]) -> None:
+        """
+        Admit the keys of a child no longer, because it has ended.
+
+        :param keys: those that :meth:`introduce` returned.
+        """
+
+
+class SupervisorEvents(Protocol):
+    """What the supervisor reports to the application's side of the server."""
+
+    def poolConsulted(self, ready: int, wanted: int) -> None:
+        """
+        Note that the pool has made its decisions and they have been carried out.
+
+        :param ready: how many workers are ready.
+        :param wanted: ``min-servers``.
+        """
+
+    def reloaded(self, error: str | None) -> None:
+        """
+        Note the end of a reload.
+
+        :param error: why it failed; ``None`` if it succeeded.
+        """
+
+    def gaveUp(self, reason: str) -> None:
+        """Stop the server, because its first workers cannot start."""
+
+    def spawning(self, count: int) -> None:
+        """Note that children are about to be spawned."""
+
+    def childStarted(self, pid: int) -> None:
+        """Note that the process of a child has been spawned."""
+
+    def childExited(self, pid: int, how: ChildExit) -> None:
+        """Note that the process of a child has ended."""
+
+    def statusChanged(self, pid: int, before: ChildState, after: ChildState) -> None:
+        """Note that a child has gone from one state to another."""
+
+
+class ProcessTransport(Protocol):
+    """
+    The side of a child's process that Twisted keeps.
+
+    :ivar pid: the process id.
+    """
+
+    pid: int
+
+    def write(self, data: bytes) -> None:
+        """Write to the standard input."""
+
+    def signalProcess(self, signalID: str | int) -> None:
+        """
+        Send a signal.
+
+        :raise twisted.internet.error.ProcessExitedAlready: if the process has ended.
+        """
+
+    def loseConnection(self) -> None:
+        """Close the standard streams."""
+
+    def pauseProducing(self) -> None:
+        """Stop reading the standard output and the standard error."""
+
+    def resumeProducing(self) -> None:
+        """Read them again."""
