@@ -1,4 +1,4 @@
-"""The values that an app is given, and may import."""
+"""What an app may import, to annotate the context that it is given."""
 
 from pirate.worker.app import Context
 

@@ -1,9 +1,9 @@
-"""The default app: it gives back what it gets."""
+"""The default app, which returns what it is sent."""
 
 
 def echo(*frames: bytes) -> tuple[bytes, ...]:
     """
-    The request's own frames.
+    Return the request's own frames.
 
     :param frames: the request's body.
     """

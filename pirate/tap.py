@@ -1,11 +1,11 @@
-"""``twistd pirate``: the command line, and the service that it makes."""
+"""``twistd pirate``: its command line, and the service that it runs."""
 
 from __future__ import annotations
 
 import difflib
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import IService
@@ -22,8 +22,8 @@ from pirate.twistd.preflight import checkSurroundings
 _ROWS = [*table(Settings), *table(PoolLimits), *table(RequestPolicy), *table(PeerLimits)]
 
 
-def _shown(setting: Setting) -> str:
-    """A setting's help line, with its default."""
+def _help(setting: Setting) -> str:
+    """Return the help of a setting, with its default."""
     default = setting.default
     if isinstance(default, tuple):
         default = ", ".join(default)
@@ -37,33 +37,37 @@ def _shown(setting: Setting) -> str:
 
 
 class Options(usage.Options):
-    """The options of ``twistd pirate``, made from the table of settings.  Only those that were given have a value."""
+    """The options of ``twistd pirate``, from the table of settings.  An option that is not set has no value."""
 
     synopsis = "[options]"
     longdesc = (
-        "A preforking ZeroMQ job server. Clients connect REQ sockets to the frontend; their requests are answered by "
-        "the app, in worker processes. Example: twistd -n pirate --frontend 6660 --backend 6661 --app mod.fn"
+        "A preforking ZeroMQ job server. Clients connect REQ sockets to the frontend; worker processes run the app, "
+        "which replies to their requests. Example: twistd -n pirate --frontend 6660 --backend 6661 --app mod.fn"
     )
     optParameters = [
-        [row.name, None, None, _shown(row)] for row in _ROWS if row.kind is not SWITCH and not row.kind.several
-    ] + [["workers", None, None, "short for min-servers and max-servers; 0: no workers of its own"]]
+        [row.name, None, None, _help(row)] for row in _ROWS if row.kind is not SWITCH and not row.kind.several
+    ] + [["workers", None, None, "Set min-servers and max-servers to this number; 0 for a broker without workers."]]
     optFlags = [[row.name, None, row.help] for row in _ROWS if row.kind is SWITCH] + [
-        ["no-wait", None, "a daemon's twistd returns once the sockets are bound, instead of when the workers are ready"]
+        ["no-wait", None, "Do not wait for the workers: twistd returns as soon as a daemon has bound its sockets."]
     ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.docs.update({row.name: _help(row) for row in _ROWS if row.kind.several})
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
         Parse a command line.
 
-        :raise Fatal: with one line that says what is wrong and what would be right.
+        :raise Fatal: with one line that names the option, its value, and the values that are valid.
         """
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
-            raise Fatal(f"pirate: {error}{self._nearest(str(error))}") from None
+            raise Fatal(f"pirate: {error}{self._suggestion(str(error))}") from None
 
     def postOptions(self) -> None:
-        """Check everything, before anything is bound."""
+        """Check all settings before a socket is bound."""
         given = {name: value for name, value in self.items() if value not in (None, 0, []) and name != "no-wait"}
         switches = {row.name for row in _ROWS if row.kind is SWITCH}
         try:
@@ -72,13 +76,32 @@ class Options(usage.Options):
         except ConfigurationError as error:
             raise Fatal(f"pirate: {error}") from None
 
+    def opt_frontend(self, endpoint: str) -> None:
+        """Add an endpoint for clients."""
+        self._append("frontend", endpoint)
+
+    def opt_backend(self, endpoint: str) -> None:
+        """Add an endpoint for workers."""
+        self._append("backend", endpoint)
+
+    def opt_allow(self, network: str) -> None:
+        """Add a network to admit."""
+        self._append("allow", network)
+
+    def opt_deny(self, network: str) -> None:
+        """Add a network to refuse."""
+        self._append("deny", network)
+
+    def _append(self, name: str, value: str) -> None:
+        self.opts.setdefault(name, []).append(value)
+
     def parseArgs(self, *arguments: str) -> None:
-        """There are none."""
+        """Refuse arguments that are not options."""
         if arguments:
-            raise usage.UsageError(f"{arguments[0]!r} is not an option; options begin with --")
+            raise usage.UsageError(f"{arguments[0]!r} is not an option: options begin with --")
 
     def opt_version(self) -> None:
-        """Show the versions of pirate and what it stands on, and exit."""
+        """Display the versions of pirate, Python, Twisted, pyzmq and txZMQ, and exit."""
         from importlib.metadata import version
 
         import twisted
@@ -89,49 +112,37 @@ class Options(usage.Options):
         )
         sys.exit(0)
 
-    def _nearest(self, text: str) -> str:
+    def _suggestion(self, text: str) -> str:
+        """Return the option that was probably meant, to append to the message about an unknown one."""
         word = text.split()[1] if text.startswith("option --") else ""
         near = difflib.get_close_matches(word.removeprefix("--"), [row.name for row in _ROWS] + ["workers"], 1)
-        return f"; is it --{near[0]} that is meant?" if near and near[0] != word.removeprefix("--") else ""
-
-
-def _repeatable(name: str) -> Callable[[Options, str], None]:
-    def option(self: Options, value: str) -> None:
-        self.opts.setdefault(name, []).append(value)
-
-    option.__doc__ = next(_shown(row) for row in _ROWS if row.name == name)
-    return option
-
-
-for _row in _ROWS:
-    if _row.kind.several:
-        setattr(Options, f"opt_{_row.name}", _repeatable(_row.name))
+        return f"; did you mean --{near[0]}?" if near and near[0] != word.removeprefix("--") else ""
 
 
 def makeService(options: Options) -> IService:
     """
-    Make the server a service of its own process, with its signals and its process title.
+    Make the service of a server that has a process of its own, with its signal handlers and its process title.
 
-    If twistd is about to make a daemon, this process forks: the parent waits until the server is ready.
+    If twistd is about to become a daemon, this function forks, and the parent waits until the server is ready.
 
     :raise Fatal: if a key cannot be read.
     """
     from pirate.twistd.daemon import Change, ServerProcess
     from pirate.twistd.launch import terminalOf
 
-    # Twistd's own options; twist has none of these.  Under another root the paths are others, and what is wrong with
-    # them is seen when the server starts.
+    # These are the options of twistd; twist has none of them.  With another root directory the paths of the keys are
+    # valid only after the change, so the start of the server checks them.
     given: dict[str, Any] = options.parent or {}
     if not given.get("chroot"):
-        _tryKeys(options.settings)
+        _checkKeys(options.settings)
     change = Change(given.get("uid"), given.get("gid"), given.get("chroot"))
-    # A server that has no ready worker yet gives up after its third round of failures at the latest.
+    # A server without a ready worker gives up after its third round of failures at the latest.
     terminal = terminalOf(given, 3 * options.settings.limits.startTimeout + 10)
     return ServerProcess(options.settings, change, terminal, not options["no-wait"])
 
 
-def _tryKeys(settings: Settings) -> None:
-    """Read the keys before anything else is done, and so with the privileges of whoever typed the command."""
+def _checkKeys(settings: Settings) -> None:
+    """Read the keys at once, with the privileges of the user that runs the command."""
     from twisted.internet.task import Clock
 
     from pirate.auth.policy import AccessPolicy

@@ -1,16 +1,10 @@
 """The same for trial, with the server on the test's own reactor.  Run it: python -m twisted.trial test_trial"""
 
 from twisted.internet import reactor
-from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from pirate.client import Client
+from pirate.client import TwistedClient
 from pirate.testing import ServerMixin
-
-
-def ask(endpoint, payload):
-    with Client(endpoint) as client:
-        return client.call(payload)
 
 
 class ServerTests(ServerMixin, TestCase):
@@ -18,5 +12,6 @@ class ServerTests(ServerMixin, TestCase):
 
     async def test_reply(self):
         server = await self.startServer(reactor, "shout.shout", workers=2)
-        reply = await deferToThread(ask, server.endpoints.frontend[0], b"ahoy")
-        self.assertEqual(reply, b"AHOY")
+        client = TwistedClient(reactor, server.endpoints.frontend[0])
+        self.addCleanup(client.close)
+        self.assertEqual(await client.call(b"ahoy"), b"AHOY")

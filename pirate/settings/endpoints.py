@@ -1,4 +1,4 @@
-"""Endpoints: the addresses that a server binds, from the short forms that people write."""
+"""The endpoints that a server binds, and their short forms."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 
 from pirate.errors import ConfigurationError
 
-#: The address that a bare port means.
+#: The address of an endpoint that is only a port.
 LOOPBACK = "127.0.0.1"
-#: The longest path of a UNIX socket, in bytes, as libzmq counts it.
+#: The longest path of a UNIX socket that libzmq accepts, in bytes.
 MAX_IPC_PATH = 107
 
 
 def parseEndpoint(given: str | int) -> str:
     """
-    A ZeroMQ endpoint to bind, in full.
+    Return a ZeroMQ endpoint in full.
 
-    :param given: a port (on loopback; ``*`` for a free one), ``host:port``, ``tcp://host:port`` or ``ipc://path``; an
-        IPv6 host stands in brackets.
-    :raise ConfigurationError: if it is none of these.
+    :param given: a port of the loopback interface (``*`` for a free one), ``host:port``, ``tcp://host:port`` or
+        ``ipc://path``; an IPv6 address must be in brackets.
+    :raise ConfigurationError: if the text is none of these.
     """
     text = str(given).strip()
     if not text.isprintable():
@@ -36,9 +36,9 @@ def parseEndpoint(given: str | int) -> str:
 
 def isPublic(endpoint: str) -> bool:
     """
-    Whether peers on other machines can reach an endpoint.
+    Return whether other machines can reach an endpoint.
 
-    :param endpoint: as :func:`parseEndpoint` gives it.
+    :param endpoint: an endpoint as :func:`parseEndpoint` returns it.
     """
     if endpoint.startswith("ipc://"):
         return False
@@ -52,19 +52,19 @@ def isPublic(endpoint: str) -> bool:
 
 
 def hostOf(endpoint: str) -> str:
-    """The host of a tcp endpoint, an IPv6 one in its brackets."""
+    """Return the host of a TCP endpoint, with the brackets of an IPv6 address."""
     return endpoint.removeprefix("tcp://").rpartition(":")[0]
 
 
 def portOf(endpoint: str) -> str:
-    """What names an endpoint among a server's own: its port, or the file name of its UNIX socket."""
+    """Return the port of an endpoint, or the file name of its UNIX socket."""
     return endpoint.rpartition("/" if endpoint.startswith("ipc://") else ":")[2]
 
 
 def _ipc(text: str) -> str:
     path = text.removeprefix("ipc://")
     if not path or path.startswith("@"):
-        raise ConfigurationError(f"endpoint {text!r}: a path must follow ipc://, as in ipc:///run/pirate/frontend")
+        raise ConfigurationError(f"endpoint {text!r}: must have a path after ipc://, as in ipc:///run/pirate/frontend")
     path = str(Path(path).absolute())
     if len(path.encode()) > MAX_IPC_PATH:
         raise ConfigurationError(f"endpoint {text!r}: the path must not be longer than {MAX_IPC_PATH} bytes")
@@ -77,7 +77,7 @@ def _host(host: str, text: str) -> str:
         raise ConfigurationError(f"endpoint {text!r}: must be a port, host:port, tcp://host:port or ipc://path")
     if ":" in bare or host != bare:
         if host != f"[{bare}]":
-            raise ConfigurationError(f"endpoint {text!r}: an IPv6 address must stand in brackets, as in [::1]:6660")
+            raise ConfigurationError(f"endpoint {text!r}: an IPv6 address must be in brackets, as in [::1]:6660")
         try:
             ipaddress.IPv6Address(bare.partition("%")[0])
         except ValueError:

@@ -1,4 +1,4 @@
-"""How many workers there are, what a request can count on, and what a peer may send: each is a part of the settings."""
+"""The limits of the pool, the policy for requests, and the limits of peers: three groups of settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from pirate.errors import ConfigurationError
-from pirate.settings.table import AdjustableDefault, check, optionName, setting
+from pirate.settings.table import AdjustableDefault, checkValues, optionName, setting
 from pirate.settings.types import (
     COUNT,
     FRAME_MIB,
@@ -28,64 +28,81 @@ from pirate.settings.types import (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
     """
-    How many workers live, and how long: Net::Server::PreFork's options, checked on construction.
+    The limits of the number of workers and of their lives: the options of Net::Server::PreFork, and more.
 
-    A default that contradicts what was given moves out of the way; two given values that contradict each other are
-    refused.
+    A default gives way to the values that are set; two set values that contradict each other are an error.
 
     :raise ConfigurationError: naming the settings and their values.
     """
 
-    minServers: int = setting(AdjustableDefault(5), COUNT, "workers kept alive at least")
-    maxServers: int = setting(AdjustableDefault(50), COUNT, "workers alive at most")
-    minSpareServers: int = setting(AdjustableDefault(2), COUNT, "idle workers below which more are started")
-    maxSpareServers: int = setting(AdjustableDefault(10), COUNT, "idle workers above which some are retired")
-    maxRequests: int = setting(1000, COUNT, "requests after which a worker is replaced; 0: never")
+    minServers: int = setting(AdjustableDefault(5), COUNT, "Keep at least this many workers alive.")
+    maxServers: int = setting(AdjustableDefault(50), COUNT, "Keep at most this many workers alive.")
+    minSpareServers: int = setting(
+        AdjustableDefault(2), COUNT, "Start more workers when fewer than this many are idle."
+    )
+    maxSpareServers: int = setting(AdjustableDefault(10), COUNT, "Retire workers when more than this many are idle.")
+    maxRequests: int = setting(1000, COUNT, "Replace a worker after this many requests; 0 for never.")
     maxRequestsJitter: int = setting(
         AdjustableDefault(100),
         COUNT,
-        "requests, at most, added at random to each worker's max-requests; default a tenth of it",
+        "Add up to this many requests at random to each worker's max-requests; a tenth of it unless set.",
     )
-    maxMemory: float = setting(0.0, MIB, "resident memory beyond which a worker is replaced; 0: any")
-    maxAge: float = setting(0.0, SECONDS, "age at which a worker is replaced, give or take a tenth; 0: never")
-    checkForWaiting: float = setting(10.0, INTERVAL, "least time between two scale-downs, and between checks")
-    minChildTtl: float = setting(10.0, SECONDS, "no scale-down within this time after a worker was started")
-    checkForDead: float = setting(30.0, INTERVAL, "time between sweeps for workers that died unnoticed")
-    checkForDequeue: float = setting(0.0, SECONDS, "time between runs of the dequeue callable; 0: never")
-    maxDequeue: int = setting(1, POSITIVE, "dequeue workers alive at most")
-    dequeueTimeout: float = setting(3600.0, SECONDS, "time after which a dequeue worker is stopped; 0: never")
-    startTimeout: float = setting(30.0, POSITIVE_SECONDS, "time in which a new worker must be ready, or is killed")
+    maxMemory: float = setting(
+        0.0, MIB, "Replace a worker whose resident memory exceeds this many MiB; 0 for no limit."
+    )
+    maxAge: float = setting(
+        0.0, SECONDS, "Replace a worker after this many seconds, give or take a tenth; 0 for never."
+    )
+    checkForWaiting: float = setting(
+        10.0, INTERVAL, "Seconds between two checks of the pool, and at least between two scale-downs."
+    )
+    minChildTtl: float = setting(
+        10.0, SECONDS, "Seconds after the start of a worker during which the pool does not shrink."
+    )
+    checkForDead: float = setting(
+        30.0, INTERVAL, "Seconds between two sweeps for workers whose death has gone unnoticed."
+    )
+    checkForDequeue: float = setting(0.0, SECONDS, "Seconds between two runs of the dequeue callable; 0 for never.")
+    maxDequeue: int = setting(1, POSITIVE, "Keep at most this many dequeue workers alive.")
+    dequeueTimeout: float = setting(3600.0, SECONDS, "Stop a dequeue worker after this many seconds; 0 for never.")
+    startTimeout: float = setting(
+        30.0, POSITIVE_SECONDS, "Kill a new worker that is not ready after this many seconds."
+    )
     reloadTimeout: float = setting(
-        300.0, SECONDS, "grace of a worker that is replaced for what it holds; then TERM, ABRT, KILL; 0: for ever"
+        300.0,
+        SECONDS,
+        "Seconds that a replaced worker has to finish its requests, before TERM, ABRT and KILL; 0 for no limit.",
     )
-    stopTimeout: float = setting(30.0, SECONDS, "grace for the work in hand when stopping; then TERM, then KILL")
+    stopTimeout: float = setting(
+        30.0, SECONDS, "Seconds that accepted requests have to finish when the server stops, before TERM and KILL."
+    )
 
     def __post_init__(self) -> None:
-        check(self)
-        self._makeRoom()
-        self._refuse("minServers", "maxServers")
-        self._refuse("minSpareServers", "maxSpareServers")
-        self._refuse("minSpareServers", "maxServers")
+        checkValues(self)
+        self._adjustDefaults()
+        self._requireAtMost("minServers", "maxServers")
+        self._requireAtMost("minSpareServers", "maxSpareServers")
+        self._requireAtMost("minSpareServers", "maxServers")
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, AdjustableDefault):
-                self._move(each.name, int(value))
+                self._set(each.name, int(value))
 
     def changed(self, changes: Mapping[str, Any]) -> PoolLimits:
         """
-        The same with some fields changed; the numbers of spare servers that were not given make room.
+        Return the limits with some fields changed; the numbers of spare servers adjust unless they are among them.
 
-        :raise ConfigurationError: if the changes contradict each other or what they leave.
+        :raise ConfigurationError: if the changes contradict each other, or the fields that stay.
         """
         spare = {name: AdjustableDefault(getattr(self, name)) for name in ("minSpareServers", "maxSpareServers")}
         return replace(self, **{**spare, **changes})
 
     def resized(self, by: int) -> PoolLimits:
         """
-        The same with more or fewer servers; the numbers of spare servers give way.
+        Return the limits with more or fewer servers; the numbers of spare servers adjust.
 
-        :param by: added to both ``minServers``, which stays at least 0, and ``maxServers``, which stays at least 1
-            unless it is 0 already.
+        :param by: the number to add to ``minServers``, which stays 0 or more, and to ``maxServers``, which stays 1 or
+            more unless it is 0 already.
         """
         most = max(self.maxServers + by, min(self.maxServers, 1))
         spare = min(self.maxSpareServers, most)
@@ -97,24 +114,24 @@ class PoolLimits:
             minSpareServers=min(self.minSpareServers, spare),
         )
 
-    def _makeRoom(self) -> None:
-        """Move the defaults that were not given: servers first, then spare servers, which stay within them."""
+    def _adjustDefaults(self) -> None:
+        """Adjust the defaults to the values that are set: servers first, then spare servers, which stay within them."""
         if isinstance(self.maxServers, AdjustableDefault):
-            self._move("maxServers", max(self.maxServers, self.minServers, self.minSpareServers))
+            self._set("maxServers", max(self.maxServers, self.minServers, self.minSpareServers))
         if isinstance(self.minServers, AdjustableDefault):
-            self._move("minServers", min(self.minServers, self.maxServers))
+            self._set("minServers", min(self.minServers, self.maxServers))
         if isinstance(self.maxSpareServers, AdjustableDefault):
             given = 0 if isinstance(self.minSpareServers, AdjustableDefault) else self.minSpareServers
-            self._move("maxSpareServers", max(min(self.maxSpareServers, self.maxServers - 1), given, 0))
+            self._set("maxSpareServers", max(min(self.maxSpareServers, self.maxServers - 1), given, 0))
         if isinstance(self.minSpareServers, AdjustableDefault):
-            self._move("minSpareServers", min(self.minSpareServers, self.minServers, self.maxSpareServers))
+            self._set("minSpareServers", min(self.minSpareServers, self.minServers, self.maxSpareServers))
         if isinstance(self.maxRequestsJitter, AdjustableDefault):
-            self._move("maxRequestsJitter", self.maxRequests // 10)
+            self._set("maxRequestsJitter", self.maxRequests // 10)
 
-    def _move(self, name: str, value: int) -> None:
+    def _set(self, name: str, value: int) -> None:
         object.__setattr__(self, name, value)
 
-    def _refuse(self, less: str, more: str) -> None:
+    def _requireAtMost(self, less: str, more: str) -> None:
         if getattr(self, less) > getattr(self, more):
             raise ConfigurationError(
                 f"{optionName(less)} ({getattr(self, less)}) must not exceed {optionName(more)} ({getattr(self, more)})"
@@ -124,33 +141,47 @@ class PoolLimits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestPolicy:
     """
-    What a request can count on, checked on construction.
+    The rules for requests: attempts, time limits, the backlog, and remembered replies.
 
     :raise ConfigurationError: naming the setting and its value.
     """
 
-    maxAttempts: int = setting(3, POSITIVE, "workers that may die of a request before it is given up")
+    maxAttempts: int = setting(3, POSITIVE, "Give up a request after this many workers have died while they held it.")
     requestTimeout: float = setting(
-        0.0, SECONDS, "time in which a request must be begun if its client names none; 0: any"
+        0.0, SECONDS, "Seconds within which a request must start, if its client sets no limit; 0 for no limit."
     )
-    jobTimeout: float = setting(0.0, SECONDS, "time after which a job is stopped together with its worker; 0: never")
-    jobSoftTimeout: float = setting(0.0, SECONDS, "time after which JobTimeout is raised in the app; 0: never")
+    jobTimeout: float = setting(
+        0.0, SECONDS, "Stop a job, together with its worker, after this many seconds; 0 for never."
+    )
+    jobSoftTimeout: float = setting(
+        0.0, SECONDS, "Raise SoftTimeout in the app when a job takes this many seconds; 0 for never."
+    )
     deliveryTimeout: float = setting(
-        30.0, POSITIVE_SECONDS, "silence after which a worker is asked whether it is there"
+        30.0, POSITIVE_SECONDS, "Ask a worker for a sign of life after this many seconds of silence."
     )
-    cancelKills: float = setting(0.0, SECONDS, "grace of a cancelled job before its worker is stopped; 0: for ever")
-    backlog: int = setting(10_000, POSITIVE, "requests that may wait")
-    backlogMib: float = setting(256.0, POSITIVE_MIB, "size of all that may wait")
-    backlogPolicy: str = setting("wait", POLICY, "what happens beyond that: wait (read no more) or reject (busy)")
+    cancelKills: float = setting(
+        0.0, SECONDS, "Stop the worker of a cancelled job that still runs after this many seconds; 0 for never."
+    )
+    backlog: int = setting(10_000, POSITIVE, "Number of requests that may wait for a worker.")
+    backlogMib: float = setting(256.0, POSITIVE_MIB, "MiB of requests that may wait for a worker.")
+    backlogPolicy: str = setting(
+        "wait", POLICY, "When the backlog is full: wait (stop reading requests) or reject (reply busy)."
+    )
     clientShare: float = setting(
-        0.5, SHARE, "how much of the backlog one client may fill: beyond it, it is told busy, or held back"
+        0.5, SHARE, "Share of the backlog that one client may fill before its requests are rejected or held back."
     )
-    remember: float = setting(60.0, SECONDS, "time for which the answers to native clients are remembered; 0: not")
-    rememberEntries: int = setting(0, COUNT, "answers remembered at most; 0: as many as remember-mib has room for")
-    rememberMib: float = setting(64.0, MIB, "memory for the answers remembered; the oldest go first")
+    remember: float = setting(
+        60.0,
+        SECONDS,
+        "Seconds for which the server remembers replies to native clients, for retries; 0 for not at all.",
+    )
+    rememberEntries: int = setting(
+        0, COUNT, "Number of replies that the server remembers; 0 for as many as remember-mib holds."
+    )
+    rememberMib: float = setting(64.0, MIB, "MiB of memory for remembered replies; the oldest are dropped first.")
 
     def __post_init__(self) -> None:
-        check(self)
+        checkValues(self)
         if self.jobTimeout and self.jobSoftTimeout >= self.jobTimeout:
             raise ConfigurationError(
                 f"job-soft-timeout ({self.jobSoftTimeout:g}) must be less than job-timeout ({self.jobTimeout:g})"
@@ -160,34 +191,42 @@ class RequestPolicy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerLimits:
     """
-    What a peer may send, and how much a client may ask, checked on construction.
+    The limits of what peers may send.
 
-    A client is a user, where CURVE tells who that is, and a connection where it does not.
+    A client is a user if CURVE authenticates users, and a connection otherwise.
 
     :raise ConfigurationError: naming the settings and their values.
     """
 
     maxMessageSize: float = setting(
-        64.0, FRAME_MIB, "size of one frame; a larger one is refused, or its connection closed"
+        64.0, FRAME_MIB, "MiB of one frame; a larger frame is rejected, or its connection closed."
     )
-    maxMessageFrames: int = setting(1024, POSITIVE, "frames of one message; one that has more is refused")
-    maxMessageTotal: float = setting(256.0, POSITIVE_MIB, "size of all frames of one message; a larger one is refused")
-    maxConnections: int = setting(0, COUNT, "connections of each socket; 0: as many as leave some open files to spare")
-    clientRequests: int = setting(0, COUNT, "requests of one client that wait or are worked on; 0: any")
-    rate: float = setting(0.0, RATE, "requests of one client, on average; 0: any")
+    maxMessageFrames: int = setting(1024, POSITIVE, "Number of frames in one message; a message with more is rejected.")
+    maxMessageTotal: float = setting(256.0, POSITIVE_MIB, "MiB of one message; a larger message is rejected.")
+    maxConnections: int = setting(
+        0, COUNT, "Number of connections to each socket; 0 for as many as the limit of open files permits."
+    )
+    clientRequests: int = setting(
+        0, COUNT, "Number of requests that one client may have waiting or running; 0 for no limit."
+    )
+    rate: float = setting(0.0, RATE, "Requests per second that one client may send on average; 0 for no limit.")
     burst: int = setting(
-        AdjustableDefault(1), POSITIVE, "requests of one client at once within its rate; default a second's worth"
+        AdjustableDefault(1),
+        POSITIVE,
+        "Number of requests that one client may send at once within its rate; a second's worth unless set.",
     )
-    handshakeTimeout: float = setting(5.0, POSITIVE_HEARTBEAT, "time that a peer has to say who it is")
+    handshakeTimeout: float = setting(
+        5.0, POSITIVE_HEARTBEAT, "Seconds within which a new connection must complete its handshake."
+    )
     heartbeat: float = setting(
         0.0,
         HEARTBEAT_SECONDS,
-        "time between ZMTP heartbeats to clients on TCP; 0: none, which every client can live with",
+        "Seconds between ZMTP heartbeats to clients over TCP; 0 for none, which suits every client.",
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        checkValues(self)
         if isinstance(self.burst, AdjustableDefault):
             object.__setattr__(self, "burst", max(round(self.rate), 1))
         elif not self.rate:
-            raise ConfigurationError(f"burst ({self.burst}) needs a rate, which is 0")
+            raise ConfigurationError(f"burst ({self.burst}) needs a rate, but rate is 0")

@@ -1,9 +1,10 @@
 """
-The one table of settings: name, kind, default, unit and help of each, written once.
+All settings of a server.
 
-The command line, the checks, the run-time changes and the reference page are all made from the fields of
+The command line, the checks, the changes at run time and the reference page all come from the fields of
 :class:`~pirate.settings.limits.PoolLimits`, :class:`~pirate.settings.limits.RequestPolicy`,
-:class:`~pirate.settings.limits.PeerLimits` and :class:`Settings`.
+:class:`~pirate.settings.limits.PeerLimits` and :class:`Settings`, so that each setting has its name, type, default and
+help in one place.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pirate.settings.access import checkKeys
 from pirate.settings.addresses import parseNetwork
 from pirate.settings.endpoints import isPublic, parseEndpoint
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
-from pirate.settings.table import Setting, check, setting, table
+from pirate.settings.table import Setting, checkValues, setting, table
 from pirate.settings.types import (
     CLASS_PATH,
     CONCURRENCY,
@@ -103,64 +104,80 @@ class LimitChanges(TypedDict, total=False):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """
-    All that a server can be told, checked on construction.
+    All settings of a server, checked and completed on construction.
 
     :raise ConfigurationError: naming the setting and its value.
     """
 
-    frontend: tuple[str, ...] = setting(("tcp://127.0.0.1:6660",), ENDPOINTS, "where clients connect; repeatable")
-    backend: tuple[str, ...] = setting(("tcp://127.0.0.1:6661",), ENDPOINTS, "where workers connect; repeatable")
-    app: str = setting("pirate.echo.echo", PATH, "the callable or class that answers requests")
+    frontend: tuple[str, ...] = setting(
+        ("tcp://127.0.0.1:6660",), ENDPOINTS, "Listen for clients on this endpoint; repeatable."
+    )
+    backend: tuple[str, ...] = setting(
+        ("tcp://127.0.0.1:6661",), ENDPOINTS, "Listen for workers on this endpoint; repeatable."
+    )
+    app: str = setting("pirate.echo.echo", PATH, "Import path of the callable or class that handles requests.")
     prefetch: int | None = setting(
         None,
         PREFETCH,
-        "requests a worker may hold; auto: 1, 2 while its jobs steadily take up to 10 ms, more if far shorter",
+        "Number of requests that a worker may hold; auto adapts it to the duration of its jobs.",
     )
-    concurrency: int = setting(1, CONCURRENCY, "requests that a worker runs at once, if its app is async")
-    threads: int = setting(0, THREADS, "threads of a worker, each running a request, if its app is not async; 0: none")
-    loop: str = setting("auto", LOOP, "what runs the app: auto (asyncio for an async one), asyncio, or twisted")
-    dequeue: str | None = setting(None, PATH, "a callable run in a worker of its own every check-for-dequeue seconds")
-    hooks: str | None = setting(None, CLASS_PATH, "a subclass of pirate.hooks.Hooks, told of the server's moments")
-    externalWorkers: bool = setting(False, SWITCH, "admit workers that this server did not start")
-    errorReply: bool = setting(False, SWITCH, "tell plain clients of errors, by a JSON object as the reply")
-    curveSecret: str | None = setting(None, FILE, "the server's certificate; clients and workers need keys then")
-    curveClients: str | None = setting(None, KEYS, "keys of those who may call: a directory, a file; '*': any key")
-    curveWorkers: str | None = setting(None, KEYS, "keys of external workers: a directory or a file")
-    allow: tuple[str, ...] = setting((), NETWORKS, "a network whose clients may connect, and no others; repeatable")
+    concurrency: int = setting(1, CONCURRENCY, "Number of requests that a worker runs at a time, if the app is async.")
+    threads: int = setting(
+        0, THREADS, "Number of threads of a worker, each running one request, if the app is not async; 0 for none."
+    )
+    loop: str = setting(
+        "auto", LOOP, "Event loop that runs the app: auto (asyncio if the app is async), asyncio, or twisted."
+    )
+    dequeue: str | None = setting(
+        None, PATH, "Import path of a callable that a separate worker runs every check-for-dequeue seconds."
+    )
+    hooks: str | None = setting(
+        None, CLASS_PATH, "Import path of a subclass of pirate.hooks.Hooks, which receives the server's events."
+    )
+    externalWorkers: bool = setting(False, SWITCH, "Admit workers that this server did not start.")
+    errorReply: bool = setting(False, SWITCH, "Reply to a plain client with a JSON object if its request fails.")
+    curveSecret: str | None = setting(
+        None, FILE, "File with the server's key pair; clients and workers then need keys."
+    )
+    curveClients: str | None = setting(
+        None, KEYS, "Directory or file with the public keys of clients; '*' admits any key."
+    )
+    curveWorkers: str | None = setting(None, KEYS, "Directory or file with the public keys of external workers.")
+    allow: tuple[str, ...] = setting((), NETWORKS, "Admit clients from this network only; repeatable.")
     deny: tuple[str, ...] = setting(
-        (), NETWORKS, "a network whose clients may not connect, even if allowed; repeatable"
+        (), NETWORKS, "Refuse clients from this network, even if it is allowed; repeatable."
     )
-    insecure: bool = setting(False, SWITCH, "allow endpoints that other machines can reach without keys")
-    logLevel: int = setting(2, LEVEL, "0 errors, 1 warnings, 2 notices, 3 info, 4 debug")
+    insecure: bool = setting(False, SWITCH, "Permit endpoints that other machines can reach without keys.")
+    logLevel: int = setting(2, LEVEL, "Amount of log output: 0 errors, 1 warnings, 2 notices, 3 info, 4 debug.")
     limits: PoolLimits = field(default_factory=PoolLimits)
     policy: RequestPolicy = field(default_factory=RequestPolicy)
     peerLimits: PeerLimits = field(default_factory=PeerLimits)
 
     def __post_init__(self) -> None:
         self._complete()
-        check(self)
+        checkValues(self)
         if (self.limits.checkForDequeue > 0) != (self.dequeue is not None):
             raise ConfigurationError(
                 f"dequeue ({self.dequeue}) and check-for-dequeue ({self.limits.checkForDequeue:g}) need each other"
             )
         checkKeys(self.curveSecret, self.curveClients, self.curveWorkers, self.externalWorkers, self.insecure)
-        self._refuseTogether()
+        self._checkModes()
         for name in ("frontend", "backend"):
-            self._refusePublic(name)
-        self._refuseShared()
+            self._checkPublic(name)
+        self._checkShared()
 
     @property
     def curveBackend(self) -> bool:
         """
         Whether workers need keys.
 
-        UNIX sockets are their owner's alone, and those of our own workers alone, unless others are to come.
+        Children need none on a UNIX socket, which only its owner can open; external workers always need them.
         """
         private = all(each.startswith("ipc://") for each in self.backend)
         return self.curveSecret is not None and (self.curveWorkers is not None or not private)
 
     def _complete(self) -> None:
-        """Every value in its one form."""
+        """Bring every value into its canonical form."""
         for name, parse in (
             ("frontend", parseEndpoint),
             ("backend", parseEndpoint),
@@ -183,8 +200,8 @@ class Settings:
             if given is not None:
                 object.__setattr__(self, name, fullPath(given))
 
-    def _refuseTogether(self) -> None:
-        """What runs one request after the other, many in one thread, and many in threads, exclude each other."""
+    def _checkModes(self) -> None:
+        """Refuse settings that ask for two ways to run requests: one at a time, many on a loop, or in threads."""
         if self.threads and self.concurrency > 1:
             raise ConfigurationError(
                 f"threads ({self.threads}) and concurrency ({self.concurrency}) exclude each other: "
@@ -192,35 +209,35 @@ class Settings:
             )
         if self.threads and self.loop != "auto":
             raise ConfigurationError(
-                f"threads ({self.threads}) and loop ({self.loop}) exclude each other: in threads there is no loop"
+                f"threads ({self.threads}) and loop ({self.loop}) exclude each other: threads run no loop"
             )
         if self.threads and self.policy.jobSoftTimeout:
             raise ConfigurationError(
                 f"job-soft-timeout ({self.policy.jobSoftTimeout:g}) and threads ({self.threads}) exclude each other: "
-                "nothing can be raised in a thread; use job-timeout"
+                "an exception cannot be raised in another thread; use job-timeout"
             )
         for name in ("concurrency", "threads"):
             if self.prefetch is not None and getattr(self, name) > 1:
                 raise ConfigurationError(
                     f"prefetch ({self.prefetch}) and {name} ({getattr(self, name)}) exclude each other: "
-                    "such a worker holds as many requests as it runs at once"
+                    "a worker that runs several requests at a time holds just those"
                 )
 
-    def _refusePublic(self, name: str) -> None:
+    def _checkPublic(self, name: str) -> None:
         endpoints = getattr(self, name)
         if not endpoints:
-            raise ConfigurationError(f"{name}: at least one endpoint is needed")
+            raise ConfigurationError(f"{name} needs at least one endpoint")
         for endpoint in endpoints:
             if isPublic(endpoint) and self.curveSecret is None and not self.insecure:
                 raise ConfigurationError(
-                    f"{name} {endpoint} can be reached from other machines, by anybody: ask for keys by "
-                    "--curve-secret FILE --curve-clients DIRECTORY, or say --insecure"
+                    f"{name} {endpoint} is reachable from other machines: require keys with --curve-secret FILE "
+                    "--curve-clients DIRECTORY, or permit anyone to connect with --insecure"
                 )
 
-    def _refuseShared(self) -> None:
+    def _checkShared(self) -> None:
         for endpoint in self.frontend:
             if endpoint in self.backend and not endpoint.endswith(":*"):
-                raise ConfigurationError(f"frontend and backend are both {endpoint}: each needs an endpoint of its own")
+                raise ConfigurationError(f"frontend and backend are both {endpoint}, but each needs its own endpoint")
 
 
 def makeSettings(given: SettingsArguments) -> Settings:
@@ -235,10 +252,10 @@ def makeSettings(given: SettingsArguments) -> Settings:
 
 def fromText(given: Mapping[str, Any]) -> Settings:
     """
-    Settings from a command line.
+    Return the settings that a command line asks for.
 
-    :param given: option name to text, ``True`` for a switch, a list of texts for what is repeatable; only what was
-        given.  ``workers`` is short for ``min-servers`` and ``max-servers``.
+    :param given: the options on the command line: a text by the option's name, ``True`` for a switch, a list of texts
+        for a repeatable option.  ``workers`` sets both ``min-servers`` and ``max-servers``.
     :raise ConfigurationError: naming the option and its value.
     """
     texts = _spreadWorkers(given)
@@ -264,7 +281,7 @@ def _spreadWorkers(given: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigurationError(f"workers is {workers!r}, but must be {COUNT.words}")
     for name in ("min-servers", "max-servers") if workers is not None else ():
         if texts.setdefault(name, workers) != workers:
-            raise ConfigurationError(f"workers ({workers}) is short for {name} {workers}, but {name} is {texts[name]}")
+            raise ConfigurationError(f"workers ({workers}) sets {name} to {workers}, but {name} is {texts[name]}")
     return texts
 
 

@@ -1,4 +1,4 @@
-"""One row of the table of settings: how it is declared, and found again."""
+"""The rows of the table of settings: how classes declare them, and how other modules read them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pirate.settings.types import SettingType
 
 
 class AdjustableDefault(int):
-    """A default that may still move, because the settings that were given leave no room for it."""
+    """A default that gives way to other settings that contradict it."""
 
 
 def setting(default: Any, kind: SettingType, help: str) -> Any:
     """
-    A field of a class of settings.
+    Declare a field of a class of settings.
 
-    :param help: one line.
+    :param help: one sentence, with the unit, for the command line and the reference.
     """
     return field(default=default, metadata={"kind": kind, "help": help})
 
@@ -28,8 +28,9 @@ class Setting:
     """
     One row of the table.
 
-    :ivar name: as on the command line.
-    :ivar attribute: as in Python.
+    :ivar name: the name on the command line.
+    :ivar attribute: the name in Python.
+    :ivar kind: the type of the value.
     """
 
     name: str
@@ -40,22 +41,22 @@ class Setting:
 
 
 def optionName(attribute: str) -> str:
-    """``minServers`` as the command line spells it: ``min-servers``."""
+    """Return the name on the command line of an attribute: ``min-servers`` for ``minServers``."""
     return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in attribute)
 
 
 def table(owner: type[Any]) -> Iterator[Setting]:
-    """The rows that a class of settings declares, in its order."""
+    """Yield the rows that a class of settings declares, in their order."""
     for each in fields(owner):
         if "kind" in each.metadata:
             yield Setting(optionName(each.name), each.name, each.metadata["kind"], each.default, each.metadata["help"])
 
 
-def check(values: Any) -> None:
+def checkValues(values: Any) -> None:
     """
-    Look at every field of a class of settings.
+    Check every field of an instance of a class of settings.
 
-    :raise ConfigurationError: naming the setting, its value, and what would be right.
+    :raise ConfigurationError: naming the setting, its value, and the values that are valid.
     """
     for each in table(type(values)):
         value = getattr(values, each.attribute)

@@ -1,4 +1,4 @@
-"""What the value of a setting may be."""
+"""The types of settings: how to parse a value, how to check it, and how to describe it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pirate.wire.words import MAX_CONCURRENCY, MAX_CREDIT
 @dataclass(frozen=True, slots=True)
 class SettingType:
     """
-    What a setting's value may be.
+    The type of a setting.
 
-    :ivar parse: text to value; raises ``ValueError`` for nonsense.
-    :ivar accepts: whether a value is right.
-    :ivar words: what would be right, for messages.
-    :ivar unit: what it counts, for the reference.
-    :ivar several: whether it is given as often as one likes.
-    :ivar hint: a refused value to what was probably meant, to be appended to the message; empty if that is not known.
+    :ivar parse: converts a text to a value; raises ``ValueError`` if it cannot.
+    :ivar accepts: returns whether a value is valid.
+    :ivar words: describes the valid values, for messages.
+    :ivar unit: the unit, for the reference.
+    :ivar several: whether the option is repeatable.
+    :ivar hint: returns a suggestion for an invalid value, to append to the message; empty if there is none.
     """
 
     parse: Callable[[str], Any]
@@ -49,15 +49,15 @@ def _isPath(value: Any) -> bool:
 
 def pathHint(value: Any, name: str = "FUNCTION") -> str:
     """
-    Guess the import path behind the name of a file, or of a module alone.
+    Suggest an import path for the name of a file, or for a module without a name in it.
 
-    :param name: a placeholder for the name in the module.
+    :param name: the placeholder for the name in the module.
     """
     file, colon, given = str(value).partition(":")
     module = file.removeprefix("./").removesuffix(".py").replace("/", ".")
     if not all(part.isidentifier() for part in module.split(".")):
         return ""
-    return f"; say {module}{colon if given else '.'}{given or name}"
+    return f"; did you mean {module}{colon if given else '.'}{given or name}?"
 
 
 def importPathOf(target: Callable[..., Any], name: str) -> str:
@@ -85,7 +85,7 @@ def importPathOf(target: Callable[..., Any], name: str) -> str:
 
 
 def fullPath(given: str) -> str:
-    """The path of a file from the root, since the working directory may change; ``credential:NAME`` as it is."""
+    """Make the path of a file absolute, because the working directory may change; keep ``credential:NAME``."""
     text = str(given)
     return text if text in ("", "*") or text.startswith("credential:") else str(Path(text).absolute())
 
@@ -111,7 +111,7 @@ POSITIVE_SECONDS = SettingType(
 INTERVAL = SettingType(
     float, lambda value: _isNumber(value) and value >= 0.01, "a number of seconds, at least 0.01", "seconds"
 )
-#: ZeroMQ counts these in milliseconds, of which an int holds no more than 24 days.
+#: ZeroMQ counts these in milliseconds, and an int of C holds about 24 days of them.
 HEARTBEAT_SECONDS = SettingType(
     float, lambda value: _isNumber(value) and value <= 1e6, "a number of seconds, from 0 to a million", "seconds"
 )
@@ -145,13 +145,13 @@ ENDPOINTS = SettingType(parseEndpoint, lambda value: True, "one or more endpoint
 NETWORKS = SettingType(str, lambda value: True, "addresses and networks, as in 192.0.2.7 or 192.0.2.0/24", several=True)
 FILE = SettingType(str, _isFile, "the path of a file, or credential:NAME")
 KEYS = SettingType(
-    str, _isFile, "the path of a directory or a file, credential:NAME, or for curve-clients '*', which is any key"
+    str, _isFile, "the path of a directory or a file, credential:NAME, or for curve-clients '*' for any key"
 )
 
 
 MIB = SettingType(float, _isNumber, "a number of MiB, 0 or more", "MiB")
 POSITIVE_MIB = SettingType(float, lambda value: _isNumber(value) and value > 0, "a number of MiB, more than 0", "MiB")
-#: What workers say when they come fits into the least, and the most, in bytes, into ZeroMQ's integer.
+#: The least holds the message with which a worker announces itself; the most, in bytes, fits into ZeroMQ's integer.
 FRAME_MIB = SettingType(
     float,
     lambda value: _isNumber(value) and 1 / 1024 <= value <= 1e6,

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.test_tap -*-
-"""The command line of ``twistd pirate``."""
+"""Tests of the command line of ``twistd pirate``."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from pirate.twistd.launch import Foreground
 
 
 class TapCase(SynchronousTestCase):
-    """Command lines, and what is made of them."""
+    """A test case that parses command lines."""
 
     def parse(self, *words: str) -> Settings:
-        """The settings that a command line means."""
+        """Return the settings of a command line."""
         options = Options()
         options.parseOptions(list(words))
         return options.settings
 
     def refused(self, *words: str) -> str:
-        """The one line with which a command line is refused."""
+        """Return the one-line message that refuses a command line."""
         error = self.assertRaises(Fatal, self.parse, *words)
         self.assertIsInstance(error, PirateError)
         line = error.code
@@ -47,14 +47,14 @@ class TapCase(SynchronousTestCase):
 
 
 class OptionTests(TapCase):
-    """What can be said."""
+    """Valid command lines."""
 
     def test_defaults(self) -> None:
-        """No option at all is a server with the defaults of the table."""
+        """Without options, the settings are the defaults of the table."""
         self.assertEqual(self.parse(), Settings())
 
     def test_everyOption(self) -> None:
-        """Each row of the table is an option that reaches its setting; the help tells of it, and of its default."""
+        """Each row of the table is an option that changes its setting, and that the help lists."""
         values = {
             "frontend": "7000",
             "backend": "7001",
@@ -77,36 +77,40 @@ class OptionTests(TapCase):
                 self.assertNotEqual(getattr(owner, row.attribute), row.default)
 
     def test_curve(self) -> None:
-        """The keys go together; a relative path is the one of the shell that it was typed in."""
+        """The options for keys go together; a relative path is resolved against the working directory."""
         settings = self.parse("--curve-secret", "a", "--curve-clients=*")
         self.assertEqual((settings.curveSecret, settings.curveClients), (os.path.abspath("a"), "*"))
 
     def test_dequeue(self) -> None:
-        """A dequeue callable and how often it is run go together."""
+        """A dequeue callable and its interval go together."""
         settings = self.parse("--dequeue", "mod.fn", "--check-for-dequeue", "0.5")
         self.assertEqual((settings.dequeue, settings.limits.checkForDequeue), ("mod.fn", 0.5))
         self.assertIn("check-for-dequeue", self.refused("--dequeue", "mod.fn"))
 
     def test_repeatable(self) -> None:
-        """Endpoints may be given several times, in any form, and are kept in order."""
+        """A repeatable option may appear several times, in any form; the order stays, and the help is the table's."""
         settings = self.parse("--frontend", "7000", "--frontend", "ipc:///tmp/f", "--backend=*")
         self.assertEqual(settings.frontend, ("tcp://127.0.0.1:7000", "ipc:///tmp/f"))
         self.assertEqual(settings.backend, ("tcp://127.0.0.1:*",))
+        rows = [row for row in table(Settings) if row.kind.several]
+        self.assertEqual({row.name for row in rows}, {"frontend", "backend", "allow", "deny"})
+        for row in rows:
+            self.assertIn(row.help, Options().docs[row.name])
 
     def test_workers(self) -> None:
-        """--workers is short for both limits, and 0 is a number."""
+        """``--workers`` sets both limits, and 0 is a valid number."""
         limits = self.parse("--workers", "3").limits
         self.assertEqual((limits.minServers, limits.maxServers), (3, 3))
         self.assertEqual(self.parse("--workers", "0").limits.maxServers, 0)
 
     def test_help(self) -> None:
-        """The help tells what it is, with an example."""
+        """The help has an example and the defaults."""
         usage = str(Options())
         self.assertIn("--frontend 6660 --backend 6661 --app mod.fn", " ".join(usage.split()))
         self.assertIn("[default: 50]", " ".join(usage.split()))
 
     def test_version(self) -> None:
-        """--version shows our version, and those of what we stand on."""
+        """``--version`` shows the versions of pirate and of its dependencies."""
         output = io.StringIO()
         self.patch(sys, "stdout", output)
         error = self.assertRaises(SystemExit, self.parse, "--version")
@@ -117,23 +121,23 @@ class OptionTests(TapCase):
 
 
 class RefusalTests(TapCase):
-    """Bad input is refused in one line that says what would be right."""
+    """Invalid command lines, each refused with one line."""
 
     def test_unknown(self) -> None:
-        """A misspelt option is refused, with the one that is probably meant."""
-        self.assertIn("is it --min-servers that is meant?", self.refused("--min-severs", "3"))
-        self.assertIn("is it --workers that is meant?", self.refused("--worker-s", "3"))
-        self.assertNotIn("meant", self.refused("--bananas", "3"))
+        """A misspelt option is refused with a suggestion."""
+        self.assertIn("did you mean --min-servers?", self.refused("--min-severs", "3"))
+        self.assertIn("did you mean --workers?", self.refused("--worker-s", "3"))
+        self.assertNotIn("did you mean", self.refused("--bananas", "3"))
 
     def test_notNumber(self) -> None:
-        """A value of the wrong kind is refused with the option, the value, and what would be right."""
+        """A value of the wrong type is refused with the option, the value, and the valid values."""
         for option, value in (("min-servers", "many"), ("min-servers", "2.5"), ("stop-timeout", "soon")):
             line = self.refused(f"--{option}", value)
             for part in (option, repr(value), "number"):
                 self.assertIn(part, line)
 
     def test_outOfRange(self) -> None:
-        """So is one that is out of range."""
+        """A value out of range is refused."""
         for option, value in (
             ("workers", "-1"),
             ("log-level", "5"),
@@ -144,13 +148,13 @@ class RefusalTests(TapCase):
             self.assertIn("must be", self.refused(f"--{option}={value}"))
 
     def test_contradiction(self) -> None:
-        """Two options that contradict each other are refused, both with their values."""
+        """Two options that contradict each other are refused with both values."""
         line = self.refused("--min-servers", "9", "--max-servers", "3")
         self.assertIn("min-servers (9)", line)
         self.assertIn("max-servers (3)", line)
 
     def test_endpoint(self) -> None:
-        """What is no endpoint, or can be reached from everywhere, is refused with what it is."""
+        """An invalid endpoint is refused, and so is one that other machines can reach."""
         for value in ("udp://127.0.0.1:1", "127.0.0.1:70000", "ipc://", ""):
             self.assertIn(repr(value), self.refused("--frontend", value))
         line = self.refused("--backend", "0.0.0.0:6661")
@@ -159,24 +163,24 @@ class RefusalTests(TapCase):
         self.assertEqual(self.parse("--backend", "0.0.0.0:6661", "--insecure").backend, ("tcp://0.0.0.0:6661",))
 
     def test_path(self) -> None:
-        """What is no import path is refused before anything is bound."""
+        """An invalid import path is refused."""
         for value in ("mod fn", "mod/fn.py", ".", ""):
             self.assertIn(repr(value), self.refused("--app", value))
 
     def test_argument(self) -> None:
-        """A word that is no option is refused."""
+        """An argument that is not an option is refused."""
         self.assertIn("'mod.fn' is not an option", self.refused("mod.fn"))
 
     def test_missingValue(self) -> None:
-        """So is an option without its value."""
+        """An option without its value is refused."""
         self.assertIn("--app", self.refused("--app"))
 
 
 class ServiceTests(TapCase):
-    """The service that is made."""
+    """The service that ``makeService`` makes."""
 
     def test_change(self) -> None:
-        """It knows what twistd's own options will change in the process; twist has no such options."""
+        """The service gets the user, group and root directory that twistd changes to; twist has no such options."""
         parent: Any
         for parent, change in (
             ({"uid": 7, "gid": None, "chroot": "/srv"}, Change(7, None, "/srv")),
@@ -191,7 +195,7 @@ class ServiceTests(TapCase):
             self.assertEqual(made.call_args.args[3], True)
 
     def test_terminal(self) -> None:
-        """A process that stays in the foreground keeps its terminal, and twistd goes on in a child for a daemon."""
+        """A process in the foreground keeps its terminal; for a daemon, a launcher stays there."""
         for nodaemon, expected in ((True, Foreground), (False, str)):
             options = Options()
             parent: Any = {"nodaemon": nodaemon}
@@ -206,7 +210,7 @@ class ServiceTests(TapCase):
             self.assertEqual((left, waits), ([] if nodaemon else [31.0], False))
 
     def test_surroundings(self) -> None:
-        """What twistd itself would stumble over is one line, before anything else."""
+        """An option of twistd that cannot work is refused with one line."""
         options = Options()
         parent: Any = {"pidfile": "/none/x.pid", "nodaemon": True}
         options.parent = parent
@@ -214,21 +218,21 @@ class ServiceTests(TapCase):
         self.assertEqual(str(error), "pirate: pidfile is /none/x.pid: /none: No such file or directory")
 
     def test_service(self) -> None:
-        """It is an IService, made without touching sockets: a daemon has not forked yet."""
+        """The service is an ``IService``; it loads no ZeroMQ, because a daemon has not forked yet."""
         options = Options()
         options.parseOptions([])
         with mock.patch.dict(sys.modules, {"txzmq": None, "pirate.transport.sockets": None, "zmq": None}):
             self.assertTrue(verifyObject(IService, makeService(options)))
 
     def test_keys(self) -> None:
-        """Keys that cannot be read are told at once: a daemon's terminal would show little of it."""
+        """Unreadable keys are an error at once, while the terminal can show it."""
         options = Options()
         options.parseOptions(["--curve-secret", "/none", "--curve-clients", "*"])
         error = self.assertRaises(Fatal, makeService, options)
         self.assertEqual(str(error), "pirate: curve-secret: /none: No such file or directory")
 
     def test_chroot(self) -> None:
-        """Under another root the keys are others: they are read when the server starts."""
+        """With another root directory, the keys are read only when the server starts."""
         parent = usage.Options()
         parent["chroot"] = "/elsewhere"
         options = Options()

@@ -16,9 +16,10 @@ from pirate.wire.backend import Failure, Part, Reply, parseWorkerMessage, reques
 from pirate.wire.frontend import parseServerReply
 from pirate.wire.words import CANCEL, Code, Frames
 from pirate.worker.app import prepare
-from pirate.worker.asynciorunner import AsyncioRunner
+from pirate.worker.asynciorunner import AsyncioLoop
 from pirate.worker.credit import Credit
-from pirate.worker.execution import Execution
+from pirate.worker.looprunner import LoopRunner
+from pirate.worker.serialrunner import SerialRunner
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -118,27 +119,29 @@ def shown(body: Frames) -> bytes | list[bytes]:
     return frames[0] if len(frames) == 1 else frames
 
 
-class OneByOne(Execution):
-    """An app that is not async, run as :mod:`pirate.worker.worker` does."""
+class OneByOne:
+    """An app that is not async, run as :mod:`pirate.worker.serialrunner` does."""
 
     def __init__(self, target: Any, softTimeout: float, said: Said, failed: Failed) -> None:
-        super().__init__(softTimeout, Credit(), failed)
         self._said = said
-        self._toldOff: set[bytes] = set()
+        self._failed = failed
+        self._softTimeout = softTimeout
+        self._cancelled: set[bytes] = set()
         self.app = prepare(target)
+        self._runner = SerialRunner(self.app, self, softTimeout=softTimeout, credit=Credit())
 
     def run(self, asked: Asked, cancelled: bool) -> None:
         """Run the app on a request."""
         if cancelled:
-            self._toldOff.add(asked.request.id)
+            self._cancelled.add(asked.request.id)
         if not self._softTimeout:
-            self._execute(self.app, asked.frames)
+            self._runner.execute(asked.frames)
             return
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("jobSoftTimeout works in the main thread only, unless the app is async")
-        before = signal.signal(signal.SIGALRM, self._tooLong)
+        before = signal.signal(signal.SIGALRM, self._runner.alarm)
         try:
-            self._execute(self.app, asked.frames)
+            self._runner.execute(asked.frames)
         finally:
             signal.signal(signal.SIGALRM, before)
 
@@ -146,22 +149,34 @@ class OneByOne(Execution):
         """Close the app."""
         self.app.close()
 
-    def _reply(self, frames: list[bytes]) -> None:
+    # --- what the runner asks for
+
+    def post(self, frames: list[bytes]) -> None:
+        """Take a message for the broker."""
         self._said(frames)
 
-    def _isCancelled(self, request: bytes) -> bool:
-        return request in self._toldOff
+    def isCancelled(self, request: bytes) -> bool:
+        """Tell whether the test has cancelled a request."""
+        return request in self._cancelled
 
-    def _announceCredit(self, credit: int) -> None:
-        """Nobody sends anything ahead."""
+    def creditChanged(self, credit: int) -> None:
+        """Do nothing: requests come one by one."""
+
+    def requestFailed(self, error: BaseException) -> None:
+        """Note an error of the app."""
+        self._failed(error)
 
 
 class OnLoop:
     """An async app, on an asyncio loop of its own."""
 
     def __init__(self, target: Any, softTimeout: float, said: Said, failed: Failed) -> None:
-        self._tasks = AsyncioRunner(softTimeout, said, failed=failed)
+        self._said = said
+        self._failed = failed
+        self._ended: asyncio.Future[None] | None = None
+        refuseInsideLoop()
         self._runner = asyncio.Runner()
+        self._tasks = LoopRunner(AsyncioLoop(self._runner.get_loop()), softTimeout, self)
         try:
             self._do(self._tasks.prepare, target)
         except BaseException:
@@ -180,10 +195,30 @@ class OnLoop:
         finally:
             self._runner.close()
 
+    # --- what the runner asks for
+
+    def post(self, frames: list[bytes]) -> None:
+        """Take a message for the broker."""
+        self._said(frames)
+
+    def drained(self) -> None:
+        """Return ``None``: there is always room."""
+
+    def requestFailed(self, error: BaseException) -> None:
+        """Note an error of the app."""
+        self._failed(error)
+
+    def appExited(self, error: SystemExit) -> None:
+        """End the call, because the app ends the process."""
+        if self._ended is not None:
+            self._ended.set_exception(error)
+
+    def finished(self) -> None:
+        """Do nothing: there may be another call."""
+
     async def _call(self, asked: Asked, cancelled: bool) -> None:
-        ended = asyncio.get_running_loop().create_future()
+        ended = self._ended = asyncio.get_running_loop().create_future()
         asked.ended = lambda: ended.set_result(None)
-        self._tasks.exits = ended.set_exception
         self._tasks.inFlight.received(asked.frames)
         if cancelled:
             # Not before it has begun.
@@ -192,21 +227,33 @@ class OnLoop:
         await ended
 
     def _do(self, call: Callable[..., Any], *arguments: Any) -> None:
-        if asyncio._get_running_loop() is not None:
-            raise RuntimeError("this app's loop cannot run inside another: use asyncio.to_thread(harness.call, ...)")
+        refuseInsideLoop()
         self._runner.run(call(*arguments))
 
 
+def refuseInsideLoop() -> None:
+    """
+    Make sure that no asyncio loop is running in this thread.
+
+    :raise RuntimeError: if one is.
+    """
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError("this app's loop cannot run inside another: use asyncio.to_thread(harness.call, ...)")
+
+
 class OnReactor:
-    """An app that returns TwistedRunner."""
+    """An app that returns Deferreds."""
 
     def __init__(self, target: Any, softTimeout: float, said: Said, failed: Failed, reactor: Any) -> None:
         from twisted.internet.defer import Deferred
 
-        from pirate.worker.twistedrunner import TwistedRunner
+        from pirate.worker.twistedrunner import ReactorLoop
 
         self._Deferred = Deferred
-        self._deferreds = TwistedRunner(reactor, softTimeout, said, failed=failed)
+        self._said = said
+        self._failed = failed
+        self._lost: Callable[[SystemExit], None] | None = None
+        self._deferreds = LoopRunner(ReactorLoop(reactor), softTimeout, self)
         self._now(self._deferreds.prepare(target), "setup")
         self.app = self._deferreds.app
 
@@ -226,12 +273,12 @@ class OnReactor:
             else:
                 ended.callback(reply)
 
-        def lost(error: BaseException) -> None:
+        def lost(error: SystemExit) -> None:
             asked.lost(error)
             end()
 
         asked.ended = end
-        self._deferreds.exits = lost
+        self._lost = lost
         self._deferreds.inFlight.received(asked.frames)
         if cancelled:
             self._deferreds.inFlight.received([b"", CANCEL, asked.request.id])
@@ -247,6 +294,27 @@ class OnReactor:
     def close(self) -> None:
         """Close the app."""
         self._now(self._deferreds.close(), "close")
+
+    # --- what the runner asks for
+
+    def post(self, frames: list[bytes]) -> None:
+        """Take a message for the broker."""
+        self._said(frames)
+
+    def drained(self) -> None:
+        """Return ``None``: there is always room."""
+
+    def requestFailed(self, error: BaseException) -> None:
+        """Note an error of the app."""
+        self._failed(error)
+
+    def appExited(self, error: SystemExit) -> None:
+        """End the last call, because the app ends the process."""
+        if self._lost is not None:
+            self._lost(error)
+
+    def finished(self) -> None:
+        """Do nothing: there may be another call."""
 
     def _now(self, coroutine: Any, name: str) -> None:
         done = self._Deferred.fromCoroutine(coroutine)

@@ -1,6 +1,12 @@
 """
-The child's program: ``python -m pirate.worker``.
+The program of a child, ``python -m pirate.worker``.
 
-It imports ``wire``, ``errors``, pyzmq and the standard library, never Twisted (but for ``twistedrunner``), so that it
-starts fast and stays small.
+- It imports :mod:`pirate.wire`, :mod:`pirate.errors`, pyzmq and the standard library.  Only
+  :mod:`~pirate.worker.twistedrunner` imports Twisted, and only an app that needs it loads that module; so a worker
+  starts fast and stays small.  A worker's start loads no ``logging``, ``dataclasses``, ``inspect`` or ``asyncio``.
+- :mod:`~pirate.worker.worker` connects, loads the app and chooses a runner for it: :mod:`~pirate.worker.serialrunner`
+  for one request after the other, :mod:`~pirate.worker.threads` for several at once in threads,
+  :mod:`~pirate.worker.asynciorunner` and :mod:`~pirate.worker.twistedrunner` for several at once on a loop.
+- The server imports :mod:`~pirate.worker.imports` and :mod:`~pirate.worker.startup`; :mod:`pirate.testing` runs apps
+  with the runners.  Nothing else enters.
 """

@@ -1,4 +1,4 @@
-"""The child's program: ``python -m pirate.worker``."""
+"""The program of a child, ``python -m pirate.worker``."""
 
 from pirate.worker.worker import main
 

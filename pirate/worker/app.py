@@ -1,4 +1,4 @@
-"""The user's app: found by its import path, called with a request's frames, and its result made frames again."""
+"""The user's app: called with a request's frames, its result or its error made the frames of a reply."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from time import perf_counter
 from types import MethodType
 from typing import Any
 
+from pirate.errors import SoftTimeout
+from pirate.wire.words import ERROR, Code
+from pirate.worker.imports import describe, trail
+
 
 class Context:
     """
-    What an app may know of a request, if it has a keyword-only parameter ``context``.
+    What an app may know of a request.  An app that has a keyword-only parameter ``context`` is given one.
 
     :ivar pid: the worker's process id.
-    :ivar request: the broker's id of the request, in hexadecimal.
-    :ivar service: the name that was asked for; empty for the unnamed service.
-    :ivar attempt: 1, or more if workers have died of this request.
-    :ivar client: the client's address, or ``None`` where it is not known.
-    :ivar user: who the client is, by its key; ``None`` where that is not known.
-    :ivar trace: the caller's W3C traceparent, or empty.
+    :ivar request: the server's id of the request, in hexadecimal.
+    :ivar service: the name of the service that the client asks for; empty for the unnamed service.
+    :ivar attempt: 1, or more if workers have died while they executed this request.
+    :ivar client: the client's address; ``None`` where it is not known.
+    :ivar user: the name that goes with the client's key; ``None`` where there is none.
+    :ivar trace: the caller's W3C traceparent; empty if it sent none.
     """
 
     __slots__ = ("_deadline", "_isCancelled", "attempt", "client", "pid", "request", "service", "trace", "user")
@@ -39,12 +43,12 @@ class Context:
 
     @property
     def remaining(self) -> float | None:
-        """What is left of the caller's budget in seconds, 0 or more; ``None`` if there is no limit."""
+        """The seconds that are left of the caller's timeout, 0 or more; ``None`` if there is no limit."""
         return None if self._deadline is None else max(self._deadline - perf_counter(), 0.0)
 
     @property
     def cancelled(self) -> bool:
-        """Whether the caller does not want the answer any more."""
+        """Whether the caller has cancelled the request, so that the reply is not wanted any more."""
         return self._isCancelled()
 
 
@@ -53,6 +57,8 @@ class App:
     The user's app, ready to be called.
 
     :param target: a callable, or a class, of which one instance is made.
+    :raise TypeError: if it cannot be called.
+    :ivar wantsContext: whether it has a keyword-only parameter ``context``.
     """
 
     def __init__(self, target: Any) -> None:
@@ -63,59 +69,61 @@ class App:
         self.wantsContext = _wantsContext(self._call)
         self.limit(1 << 62, 1 << 31, 1 << 62)
 
-    def limit(self, frame: int, frames: int, total: int) -> None:
+    def limit(self, maxFrame: int, maxFrames: int, maxTotal: int) -> None:
         """
-        Say how much an answer may be.
+        Set the limits of a reply.
 
-        :param frame: bytes of each frame.
-        :param frames: how many there may be.
-        :param total: bytes of all of them.
+        :param maxFrame: bytes that a frame may have.
+        :param maxFrames: frames that a reply may have.
+        :param maxTotal: bytes that all frames may have together.
         """
-        self._limits = frame, frames, total
-        self._small = min(frame, total)
+        self._limits = maxFrame, maxFrames, maxTotal
+        self._small = min(maxFrame, maxTotal)
 
-    def answer(self, result: Any) -> list[bytes]:
+    def reply(self, result: Any) -> list[bytes]:
         """
-        An answer's frames; see :func:`toFrames`.
+        Return the body of a reply; see :func:`toFrames`.
 
-        :raise ValueError: if the broker would not take them.
+        :raise TypeError: if the result cannot be sent.
+        :raise ValueError: if it exceeds a limit.
         """
         frames = toFrames(result)
         if len(frames) == 1 and type(frames[0]) is bytes and len(frames[0]) <= self._small:
             return frames
-        most, count, limit = self._limits
+        maxFrame, maxFrames, maxTotal = self._limits
         sizes = [each.nbytes if isinstance(each, memoryview) else len(each) for each in frames]
-        if max(sizes) > most:
-            raise ValueError(f"a frame of the answer has {max(sizes)} bytes, more than max-message-size allows")
-        if len(frames) > count or sum(sizes) > limit:
+        if max(sizes) > maxFrame:
+            raise ValueError(f"a frame of the reply has {max(sizes)} bytes, more than max-message-size allows")
+        if len(frames) > maxFrames or sum(sizes) > maxTotal:
             raise ValueError(
-                f"the answer has {len(frames)} frames of {sum(sizes)} bytes, more than max-message-frames or "
+                f"the reply has {len(frames)} frames of {sum(sizes)} bytes, more than max-message-frames or "
                 "max-message-total allows"
             )
         return frames
 
     def __call__(self, body: list[bytes], context: Context | None) -> Any:
         """
-        What the app says.
+        Call the app, and return its result.
 
         :param body: the request's frames.
+        :param context: ``None`` if the app does not want one.
         """
         return self._call(*body) if context is None else self._call(*body, context=context)
 
     def setup(self) -> Any:
         """
-        Tell an instance that was made of a class, and has a ``setup`` method, that there will be requests.
+        Call the ``setup`` method of an instance that was made of a class, if there is one.
 
-        :return: what it says, which is to be waited for if the app is async.
+        :return: its result, to be awaited if the app is async.
         """
         setup = getattr(self._call, "setup", None) if self._made else None
         return setup() if callable(setup) else None
 
     def close(self) -> Any:
         """
-        Tell an app that has a ``close`` method that the worker is about to end.
+        Call the app's ``close`` method, if there is one, because the worker is about to end.
 
-        :return: what it says, which is to be waited for if the app is async.
+        :return: its result, to be awaited if the app is async.
         """
         close = getattr(self._call, "close", None)
         return close() if callable(close) else None
@@ -123,21 +131,25 @@ class App:
 
 def prepare(target: Any) -> App:
     """
-    An app that is not async, made and set up.
+    Make an app that is not async, and set it up.
 
-    :raise TypeError: if it has methods that are.
+    :param target: a callable, or a class, of which one instance is made.
+    :raise TypeError: if it cannot be called, or if its ``setup`` or ``close`` is async.
     """
     app = App(target)
     for name in ("setup", "close"):
         if app._made and isAsync(getattr(app._call, name, None)):
-            raise TypeError(f"{name} is async, but the app is not: make its __call__ async, or give it --loop asyncio")
+            raise TypeError(f"{name} is async, but the app is not: make its __call__ async, or use --loop asyncio")
     app.setup()
     return app
 
 
+# --- replies
+
+
 def toFrames(result: Any) -> list[bytes]:
     """
-    An app's result as the frames of a reply.
+    Return an app's result as the frames of a reply.
 
     :param result: bytes (or another buffer), str (sent as UTF-8), ``None`` (one empty frame), or a list or tuple of
         these for several frames.
@@ -159,23 +171,51 @@ def _toFrame(value: Any) -> Any:
         return value.encode()
     if value is None:
         return b""
-    raise TypeError(f"an app must return bytes, str, None, or a list of these, not {_named(value)}")
+    raise TypeError(f"an app must return bytes, str, None, or a list of these, not {_nameOf(value)}")
 
 
-def _named(value: Any) -> str:
-    """What a value is, and what to do if it is one that should have been waited for."""
+def _nameOf(value: Any) -> str:
+    """Return the name of a value's type, with advice if the value should have been awaited."""
     name = type(value).__name__
     if hasattr(type(value), "addCallbacks"):
-        return f"{name}: let it be waited for with --loop twisted"
+        return f"{name}: use --loop twisted to have it awaited"
     if hasattr(type(value), "__await__"):
         if hasattr(type(value), "close"):
-            # It will never run; nobody needs to be warned of that, too.
+            # It will never run, and the error says so already: avoid Python's warning.
             value.close()
-        return f"{name}: let it be waited for with --loop asyncio"
+        return f"{name}: use --loop asyncio to have it awaited"
     if hasattr(type(value), "__anext__"):
-        return f"{name}: let it be waited for with --loop asyncio"
+        return f"{name}: use --loop asyncio to have it iterated"
     return name
 
+
+def errorReply(request: bytes, error: BaseException) -> list[bytes]:
+    """
+    Return the message that tells the broker that the app has raised an error.  This cannot fail.
+
+    :param request: the broker's id of the request.
+    """
+    code = Code.TIMEOUT if issubclass(type(error), SoftTimeout) else Code.APP_ERROR
+    frames = [b"", request, ERROR, code.encode(), describe(error).encode()]
+    lines = trail(error)
+    return [*frames, lines.encode()] if lines else frames
+
+
+def cancelledReply(request: bytes) -> list[bytes]:
+    """
+    Return the message that tells the broker that a request was cancelled, as its caller has asked.
+
+    :param request: the broker's id of the request.
+    """
+    return [b"", request, ERROR, Code.CANCELLED.encode(), b"it was cancelled"]
+
+
+def softTimeoutError(seconds: float) -> SoftTimeout:
+    """Return the error of a request that has taken so many seconds."""
+    return SoftTimeout(f"the job has taken {seconds:g} seconds")
+
+
+# --- what kind of app it is
 
 #: The flags of the code of coroutine functions, of what ``types.coroutine`` makes, and of asynchronous generators.
 _ASYNC = 0x80 | 0x100 | 0x200
@@ -183,9 +223,10 @@ _ASYNC = 0x80 | 0x100 | 0x200
 
 def isAsync(target: Any) -> bool:
     """
-    Whether a callable, or an instance of a class, is async when called: without ``inspect``, which is slow to import.
+    Tell whether a callable, or an instance of a class, is async when called.
 
-    What a decorator makes counts, not what it was made of: if that is a plain function, nothing is known of its result.
+    A decorated function counts as what its decorator has made: if that is a plain function, nothing is known of its
+    result.  This does without ``inspect``, which is slow to import.
     """
     function = target.__call__ if isinstance(target, type) else target
     while isinstance(function, (partial, MethodType)):
@@ -197,16 +238,16 @@ def isAsync(target: Any) -> bool:
 
 def isAwaitable(result: Any, deferreds: bool) -> bool:
     """
-    Whether a result is to be waited for.
+    Tell whether a result must be awaited.
 
-    :param deferreds: whether TwistedRunner can be.
+    :param deferreds: whether a Deferred can be.
     """
     kind = type(result)
     return hasattr(kind, "__await__") and (deferreds or not hasattr(kind, "addCallbacks"))
 
 
 def _wantsContext(call: Any) -> bool:
-    """Whether a callable has a keyword-only parameter ``context``; without ``inspect``, which is slow to import."""
+    """Tell whether a callable has a keyword-only parameter ``context``, without ``inspect``."""
     function = _innermost(call)
     if not hasattr(type(function), "__code__"):
         function = _innermost(type(function).__call__)
@@ -218,9 +259,9 @@ def _wantsContext(call: Any) -> bool:
 
 
 def _innermost(call: Any) -> Any:
-    """What is called in the end, under decorators, partials and methods."""
+    """Return the function under decorators, partials and methods."""
     while True:
-        # Not by getattr: there are objects that have every attribute that they are asked for.
+        # Not by getattr: some objects have every attribute that they are asked for.
         attributes = getattr(call, "__dict__", {})
         if "__wrapped__" in attributes:
             call = attributes["__wrapped__"]

@@ -4,104 +4,82 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
-from pirate.worker.awaiting import AsyncRunner, leaveAtNextTerm
-from pirate.worker.duty import ServeContext
-from pirate.worker.inflight import RunningRequest
-from pirate.worker.loopline import LoopSocket
-from pirate.worker.sockets import DealerSocket
+from pirate.worker.looprunner import LoopWorker
 
+if TYPE_CHECKING:
+    import zmq
 
-class AsyncioRunner(AsyncRunner):
-    """
-    Runs an app whose answers asyncio waits for.
-
-    :param drained: called for a future that is done when all that was posted has been sent; ``None``: it is, always.
-    :param failed: see :class:`~pirate.worker.awaiting.AsyncRunner`.
-    """
-
-    cancellation = asyncio.CancelledError
-
-    def __init__(
-        self,
-        softTimeout: float,
-        post: Callable[[list[bytes]], None],
-        drained: Callable[[], asyncio.Future[None] | None] = lambda: None,
-        failed: Callable[[BaseException], None] | None = None,
-    ) -> None:
-        super().__init__(softTimeout, post, failed)
-        self._drained = drained
-
-    def _start(self, job: RunningRequest) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(self.perform(job))
-
-    def _later(
-        self, seconds: float, call: Callable[[RunningRequest], None], job: RunningRequest
-    ) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(seconds, call, job)
-
-    async def _breathe(self) -> None:
-        drained = self._drained()
-        await (asyncio.sleep(0) if drained is None else drained)
+    from pirate.worker.interfaces import AppEvents
 
 
-class AsyncioSocket(LoopSocket):
-    """See :class:`~pirate.worker.loopline.LoopSocket`; on an asyncio loop."""
+class AsyncioLoop:
+    """An asyncio loop, as a :class:`~pirate.worker.interfaces.Loop`."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, line: DealerSocket, received: Callable[[list[bytes]], None]
-    ) -> None:
+    cancellation: type[BaseException] = asyncio.CancelledError
+    awaitsDeferreds = False
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._descriptor = line.descriptor
-        super().__init__(line, received)
-        loop.add_reader(self._descriptor, self.look)
+        self._descriptor = -1
 
-    def close(self) -> None:
-        """See :class:`~pirate.worker.loopline.LoopSocket`."""
-        self._loop.remove_reader(self._descriptor)
-        super().close()
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine as a task."""
+        return self._loop.create_task(coroutine)
 
-    def _soon(self, call: Callable[[], None]) -> asyncio.Handle:
+    def callLater(self, seconds: float, call: Callable[..., None], *arguments: Any) -> asyncio.TimerHandle:
+        """Call something after so many seconds."""
+        return self._loop.call_later(seconds, call, *arguments)
+
+    def callSoon(self, call: Callable[[], None]) -> asyncio.Handle:
+        """Call something in the next turn."""
         return self._loop.call_soon(call)
 
-    def _newWaiter(self) -> asyncio.Future[None]:
+    def newWaiter(self) -> asyncio.Future[None]:
+        """Return a future."""
         return self._loop.create_future()
 
-    def _fire(self, waiter: asyncio.Future[None]) -> None:
-        # Whoever waited may have been cancelled.
+    def fire(self, waiter: asyncio.Future[None]) -> None:
+        """Set the result of a future that is not done, nor cancelled."""
         if not waiter.done():
             waiter.set_result(None)
 
+    def pause(self) -> Awaitable[None]:
+        """Let every other task run."""
+        return asyncio.sleep(0)
 
-def run(serving: ServeContext, softTimeout: float) -> None:
+    def addReader(self, descriptor: int, call: Callable[[], None]) -> None:
+        """Call something whenever a descriptor is readable."""
+        self._descriptor = descriptor
+        self._loop.add_reader(descriptor, call)
+
+    def removeReader(self) -> None:
+        """Stop calling what :meth:`addReader` was given."""
+        self._loop.remove_reader(self._descriptor)
+
+    def onTerm(self, call: Callable[[], None]) -> None:
+        """Call something, in a turn of the loop, when the process gets TERM."""
+        self._loop.add_signal_handler(signal.SIGTERM, call)
+
+    def ignoreTerm(self) -> None:
+        """Stop calling what :meth:`onTerm` was given."""
+        self._loop.remove_signal_handler(signal.SIGTERM)
+
+
+def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, softTimeout: float) -> None:
     """
-    Serve on an asyncio loop.
+    Serve on an asyncio loop until the worker is told to leave.
 
-    :param softTimeout: seconds after which a job is cancelled; 0: never.
+    :param target: the app, a callable or a class.
+    :param socket: the worker's DEALER.
+    :param softTimeout: seconds after which a request is cancelled; 0 for never.
     :raise SystemExit: if the app has raised it.
     """
     with asyncio.Runner() as runner:
-        runner.run(_live(serving, softTimeout))
+        runner.run(_serve(target, socket, events, softTimeout))
 
 
-async def _live(serving: ServeContext, softTimeout: float) -> None:
-    loop = asyncio.get_running_loop()
-    left = loop.create_future()
-
-    def end(error: SystemExit | None = None) -> None:
-        if not left.done():
-            left.set_result(None) if error is None else left.set_exception(error)
-
-    tasks = AsyncioRunner(softTimeout, lambda frames: wire.post(frames), lambda: wire.drained())
-    await tasks.takeUp(serving, end)
-    loop.add_signal_handler(signal.SIGTERM, tasks.terminated)
-    wire = AsyncioSocket(loop, DealerSocket(serving.socket), tasks.inFlight.received)
-    try:
-        await left
-    finally:
-        # Otherwise the loop, when it is closed, would let the next TERM kill us in the middle of our last words.
-        loop.remove_signal_handler(signal.SIGTERM)
-        leaveAtNextTerm()
-        wire.close()
-        await tasks.close()
+async def _serve(target: Any, socket: zmq.Socket[bytes], events: AppEvents, softTimeout: float) -> None:
+    await LoopWorker(AsyncioLoop(asyncio.get_running_loop()), socket, events, softTimeout).serve(target)

@@ -1,120 +1,105 @@
 """
-What a worker that runs several requests at once has in hand, without a socket, a loop or a thread.
+The requests that a worker executes at once, without a socket, a loop or a thread.
 
 The rules:
 
-- A request is begun when it comes.  The broker sends no more than it was told that may run at once.
-- The word ``heartbeat`` says that all is answered that was sent before it was asked for: so it is said when the last of
-  what was in hand at that time has been answered.
-- After ``retire``, or TERM, nothing more is begun, and the worker leaves when all that it has begun is answered.
+- A request is begun when it arrives.  The broker sends no more than the worker may execute at once.
+- The word ``heartbeat`` means that the worker has answered every request that was sent before the broker asked.  So it
+  is sent when the last of the requests that were in flight at that time has a reply.
+- After ``retire``, or TERM, nothing more is begun, and the worker leaves when it has no request in flight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
-from pirate.wire.words import CANCEL, ERROR, HEARTBEAT, RETIRE, Code
+from pirate.wire.words import CANCEL, HEARTBEAT, RETIRE
+
+if TYPE_CHECKING:
+    from pirate.worker.interfaces import Cancellable, InFlightHost
 
 
 class RunningRequest:
     """
     A request that is being executed.
 
-    :ivar request: the broker's id of it.
-    :ivar frames: all that was received.
-    :ivar cancelled: whether its caller does not want the answer any more.
-    :ivar late: whether it has taken longer than the soft time limit.
+    :ivar id: the broker's id of the request.
+    :ivar frames: the message, without a routing id.
+    :ivar cancelled: whether the broker has cancelled the request.
+    :ivar late: whether the request has taken longer than the soft time limit.
     :ivar begun: whether the app has been called.
-    :ivar task: what executes it, if that can be interrupted.
-    :ivar timer: what calls when it has taken too long.
+    :ivar task: the task that executes the request, on a loop.
+    :ivar timer: the timer of the soft time limit, while it runs.
     """
 
-    __slots__ = ("begun", "cancelled", "frames", "late", "request", "task", "timer")
+    __slots__ = ("begun", "cancelled", "frames", "id", "late", "task", "timer")
 
     def __init__(self, frames: list[bytes]) -> None:
-        self.request = frames[1]
+        self.id = frames[1]
         self.frames = frames
         self.cancelled = False
         self.late = False
         self.begun = False
-        self.task: Any = None
-        self.timer: Any = None
+        self.task: Cancellable | None = None
+        self.timer: Cancellable | None = None
 
     def isCancelled(self) -> bool:
-        """Whether its caller does not want the answer any more."""
+        """Tell whether the broker has cancelled the request."""
         return self.cancelled
 
 
 class InFlight:
     """
-    The requests that are being executed.
+    The requests that are in flight in a worker.
 
-    :param begin: called with each :class:`RunningRequest` that is to be executed; :meth:`ended` is to be called when it
-        has an answer.
-    :param interrupt: called with a job that is cancelled.
-    :param post: sends frames, without a routing id, to the broker.
-    :ivar left: called when the worker is to leave and holds nothing more.
+    :param host: the runner that executes them.
     """
 
-    def __init__(
-        self,
-        begin: Callable[[RunningRequest], None],
-        interrupt: Callable[[RunningRequest], None],
-        post: Callable[[list[bytes]], None],
-    ) -> None:
-        self._begin = begin
-        self._interrupt = interrupt
-        self._post = post
-        self._jobs: dict[bytes, RunningRequest] = {}
-        self._asked: list[set[bytes]] = []
+    def __init__(self, host: InFlightHost) -> None:
+        self._host = host
+        self._requests: dict[bytes, RunningRequest] = {}
+        self._heartbeats: list[set[bytes]] = []
         self._leaving = False
-        self.left: Callable[[], None] = lambda: None
 
     def received(self, frames: list[bytes]) -> None:
-        """The broker has sent a message."""
+        """Act on a message of the broker."""
         if len(frames) > 3:
             if not self._leaving:
-                job = self._jobs[frames[1]] = RunningRequest(frames)
-                self._begin(job)
+                request = self._requests[frames[1]] = RunningRequest(frames)
+                self._host.begin(request)
         elif frames[1] == CANCEL:
-            cancelled = self._jobs.get(frames[2])
+            cancelled = self._requests.get(frames[2])
             if cancelled is not None and not cancelled.cancelled:
                 cancelled.cancelled = True
-                self._interrupt(cancelled)
+                self._host.interrupt(cancelled)
         elif frames[1] == HEARTBEAT:
-            self._asked.append(set(self._jobs))
-            self._sayAnswered()
+            self._heartbeats.append(set(self._requests))
+            self._answerHeartbeats()
         elif frames[1] == RETIRE:
             self.leave()
 
-    def ended(self, job: RunningRequest, answer: list[bytes]) -> None:
+    def ended(self, request: RunningRequest, reply: list[bytes]) -> None:
         """
-        A job has an answer.
+        Send the reply to a request, which is in flight no longer.
 
-        :param answer: its frames, without a routing id.
+        :param reply: its frames, without a routing id.
         """
-        self._post(answer)
-        self._jobs.pop(job.request, None)
-        if self._asked:
-            for each in self._asked:
-                each.discard(job.request)
-            self._sayAnswered()
-        if self._leaving and not self._jobs:
-            self.left()
+        self._host.post(reply)
+        self._requests.pop(request.id, None)
+        if self._heartbeats:
+            for each in self._heartbeats:
+                each.discard(request.id)
+            self._answerHeartbeats()
+        if self._leaving and not self._requests:
+            self._host.finished()
 
     def leave(self) -> None:
-        """Begin nothing more, and leave when all that was begun is answered."""
+        """Begin no more requests, and finish when none is in flight."""
         self._leaving = True
-        if not self._jobs:
-            self.left()
+        if not self._requests:
+            self._host.finished()
 
-    def _sayAnswered(self) -> None:
-        while self._asked and not self._asked[0]:
-            del self._asked[0]
-            self._post([b"", HEARTBEAT])
-
-
-def cancelled(request: bytes) -> list[bytes]:
-    """The frames that tell the broker that a request was cancelled, as its caller has asked."""
-    return [b"", request, ERROR, Code.CANCELLED.encode(), b"it was cancelled"]
+    def _answerHeartbeats(self) -> None:
+        while self._heartbeats and not self._heartbeats[0]:
+            del self._heartbeats[0]
+            self._host.post([b"", HEARTBEAT])

@@ -1,17 +1,20 @@
-"""A worker's socket, read and written without ever waiting."""
+"""A worker's socket, read and written without blocking, and the same on a loop."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
+
+if TYPE_CHECKING:
+    from pirate.worker.interfaces import Cancellable, Loop, Receiver
 
 #: Messages that are read before anything else has its turn.
 TURN = 100
 
-# Plain ints, because an enumeration's member costs more than the call that it is for.
+# Plain ints, because to use a member of an enumeration costs more than the call that it is for.
 _SNDMORE = int(zmq.SNDMORE)
 _NOBLOCK = int(zmq.NOBLOCK)
 _EVENTS = int(zmq.EVENTS)
@@ -20,44 +23,44 @@ _POLLIN = int(zmq.POLLIN)
 
 class DealerSocket:
     """
-    What is sent when ZeroMQ has no room is kept, in order, until :meth:`flush` finds room.
+    A DEALER that keeps, in order, the messages for which ZeroMQ has no room.
 
-    ZeroMQ's descriptor says only that something has changed, and only once: after each time it does, and after
-    anything was sent, :meth:`receive` and :meth:`flush` are to be tried until there is nothing more to do.
+    ZeroMQ's descriptor says only that something has changed, and says it once.  After each time it does, and after each
+    message sent, :meth:`receive` and :meth:`flush` must be called until there is nothing more to do.
 
     :param socket: a DEALER.
-    :ivar descriptor: becomes readable when something has changed.
+    :ivar descriptor: the descriptor that becomes readable when something has changed.
     """
 
-    def __init__(self, socket: Any) -> None:
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
         plain: Any = super(zmq.Socket, socket)
         self._socket = socket
         self._receive, self._send, self._get = plain.recv, plain.send, plain.get
         self._unsent: deque[list[bytes]] = deque()
-        self.descriptor: int = socket.fd
+        self.descriptor: int = plain.get(zmq.FD)
 
     @property
     def full(self) -> bool:
-        """Whether something is kept because there is no room for it."""
+        """Whether messages wait for room."""
         return bool(self._unsent)
 
     def post(self, frames: list[bytes]) -> None:
         """Send a message of two frames or more, as soon as there is room."""
-        if self._unsent or not self._try(frames):
+        if self._unsent or not self._trySend(frames):
             self._unsent.append(frames)
 
     def flush(self) -> bool:
         """
-        Send what is kept, as far as there is room.
+        Send waiting messages, as far as there is room.
 
-        :return: whether nothing is left.
+        :return: whether none is left.
         """
-        while self._unsent and self._try(self._unsent[0]):
+        while self._unsent and self._trySend(self._unsent[0]):
             self._unsent.popleft()
         return not self._unsent
 
     def receive(self, most: int) -> Iterator[list[bytes]]:
-        """The messages that are there, but no more than so many."""
+        """Yield messages that have arrived, but no more than so many."""
         for _ in range(most):
             if not self._get(_EVENTS) & _POLLIN:
                 return
@@ -69,11 +72,16 @@ class DealerSocket:
             yield frames
 
     def finish(self) -> None:
-        """Send what is kept, however long that takes."""
+        """Send all waiting messages, however long that takes."""
         while self._unsent:
             self._socket.send_multipart(self._unsent.popleft())
 
-    def _try(self, frames: list[bytes]) -> bool:
+    def _trySend(self, frames: list[bytes]) -> bool:
+        """
+        Send a message if there is room.
+
+        :return: whether there was.
+        """
         # Only the first frame can find no room: ZeroMQ counts whole messages.
         try:
             self._send(frames[0], _SNDMORE | _NOBLOCK)
@@ -83,3 +91,68 @@ class DealerSocket:
             self._send(frame, _SNDMORE)
         self._send(frames[-1])
         return True
+
+
+class LoopSocket:
+    """
+    A DEALER on a loop: it reads when there is something to read, and sends waiting messages when there is room.
+
+    :param loop: the loop.
+    :param socket: the DEALER.
+    """
+
+    def __init__(self, loop: Loop, socket: DealerSocket) -> None:
+        self._loop = loop
+        self._socket = socket
+        self._receiver: Receiver | None = None
+        self._scheduled: Cancellable | None = None
+        self._waiters: list[Any] = []
+
+    def start(self, receiver: Receiver) -> None:
+        """Pass what arrives on to a receiver, until :meth:`close`."""
+        self._receiver = receiver
+        self._loop.addReader(self._socket.descriptor, self.look)
+        self._lookSoon()
+
+    def post(self, frames: list[bytes]) -> None:
+        """Send a message, as soon as there is room."""
+        self._socket.post(frames)
+        # Sending may have used up the sign that something has arrived.
+        self._lookSoon()
+
+    def drained(self) -> Any:
+        """Return what fires when all posted messages have been sent; ``None`` if they have been."""
+        if not self._socket.full:
+            return None
+        self._waiters.append(self._loop.newWaiter())
+        return self._waiters[-1]
+
+    def look(self) -> None:
+        """Read what has arrived, and send what there is room for."""
+        if self._receiver is None:
+            return
+        count = 0
+        for count, frames in enumerate(self._socket.receive(TURN), 1):  # noqa: B007
+            self._receiver.received(frames)
+        if self._socket.flush():
+            waiters, self._waiters = self._waiters, []
+            for each in waiters:
+                self._loop.fire(each)
+        if count == TURN:
+            self._lookSoon()
+
+    def close(self) -> None:
+        """Send what waits for room, however long that takes, and read nothing more."""
+        self._receiver = None
+        self._loop.removeReader()
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+        self._socket.finish()
+
+    def _lookSoon(self) -> None:
+        if self._scheduled is None and self._receiver is not None:
+            self._scheduled = self._loop.callSoon(self._lookAgain)
+
+    def _lookAgain(self) -> None:
+        self._scheduled = None
+        self.look()

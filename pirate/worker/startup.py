@@ -1,4 +1,4 @@
-"""What a worker's process does before it works: its job, its tie to its parent, its paths, streams and title."""
+"""How a worker's process starts and ends: its job, its tie to the server, its signals, paths and title."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from typing import NoReturn
 from pirate.errors import LAST_WORDS, ExitCode
 from pirate.wire.job import Job
 
-#: What a terminal sends to all processes that run in it: it is the server that decides.
+#: The signals that a terminal sends to all its processes.  Workers ignore them, because the server acts on them.
 FROM_TERMINAL = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
-#: The number of this in Linux's ``prctl``.
+#: An option of Linux's ``prctl``.
 _PR_SET_PDEATHSIG = 1
 
 
 def ignoreTerminal() -> None:
-    """Ignore what a terminal sends to all; the parent has blocked it, because a process is born with other handlers."""
+    """Ignore the terminal's signals, and unblock them.  The server has blocked them until now."""
     for number in FROM_TERMINAL:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, FROM_TERMINAL)
 
 
 def showTraceback() -> None:
-    """Write the traceback of the error that is being handled to the standard error, if it has one that can be shown."""
+    """Write the traceback of the error that is being handled to the standard error, if that is possible."""
     import traceback
 
-    # The error's own code may do anything, and the app may have closed the stream.  In one piece: there may be other
-    # threads that write.
+    # The error's own code may do anything, and the app may have closed the stream.  One write,
+    # because other threads may write too.
     with suppress(BaseException):
         sys.stderr.write(traceback.format_exc())
 
 
 def fail(code: ExitCode, reason: str) -> NoReturn:
-    """End this process, with one line for the parent, whatever the app has made of the standard streams."""
+    """End this process with one line for the server, even if the app has closed the standard streams."""
     line = f"{LAST_WORDS}{reason}\n"
     with suppress(BaseException):
         sys.stdout.flush()
@@ -51,9 +51,11 @@ def fail(code: ExitCode, reason: str) -> NoReturn:
 
 def endWithParent() -> int:
     """
-    Keep the pipe that is the standard input, and let its end kill this process, even one that is deep in C code.
+    Have SIGIO end this process when the other end of the standard input is closed, even if it is deep in C code.
 
-    :return: the descriptor of the pipe, which must stay open.
+    The standard input becomes empty.
+
+    :return: the descriptor of the pipe that it was, which must stay open.
     """
     import fcntl
     import select
@@ -75,15 +77,15 @@ def endWithParent() -> int:
 
 def dieWithParent(parent: int) -> None:
     """
-    Have the kernel kill this process when its parent ends, even while a signal has stopped it.
+    Have the kernel kill this process when the server ends, even while this process is stopped by a signal.
 
-    Only Linux can do that.  A change of the user undoes it, so the user must have been changed before.
+    Only Linux can do that.  A change of the user undoes it, so it must be called afterwards.
 
-    :param parent: the process id of the parent, which may have ended already.
+    :param parent: the process id of the server, which may have ended already.
     """
     if sys.platform != "linux":
         return
-    # Without it there is still the lifeline.
+    # Where this is not possible, the end of the standard input still ends the process.
     with suppress(ImportError, OSError, AttributeError):
         import ctypes
 
@@ -94,9 +96,9 @@ def dieWithParent(parent: int) -> None:
 
 def closeInForks(backend: str) -> None:
     """
-    Close the connection to the backend in each process that the app forks, or it would outlive this process.
+    Close the connection to the backend in each process that the app forks, so that it ends with this process.
 
-    ZeroMQ's sockets are left alone: a forked process has none of the threads that they belong to.
+    ZeroMQ's sockets cannot be closed there: a forked process has none of the threads that they belong to.
 
     :param backend: the endpoint.
     """
@@ -104,7 +106,7 @@ def closeInForks(backend: str) -> None:
 
 
 def peerAddress(endpoint: str) -> str | bytes | tuple[str, int]:
-    """Return what the system calls the other end of a connection to an endpoint of ZeroMQ."""
+    """Return what ``getpeername`` gives for a connection to an endpoint."""
     kind, _, name = endpoint.partition("://")
     if kind == "ipc":
         return f"\0{name[1:]}".encode() if name.startswith("@") else name
@@ -116,7 +118,7 @@ def _closeConnections(address: str | bytes | tuple[str, int]) -> None:
     from _socket import socket
 
     for name in os.listdir("/dev/fd"):
-        # The descriptor that the list was read from is closed by now; others are no sockets, or not connected.
+        # The descriptor that the list was read from is closed by now; others are not sockets, or not connected.
         with suppress(OSError):
             peer = socket(fileno=int(name))
             try:
@@ -139,9 +141,9 @@ def readJob() -> Job:
 
 
 def settle(job: Job) -> None:
-    """Make this process what its parent expects: paths, environment, signals, streams, title."""
+    """Set up paths, environment, title and standard output as the job says."""
     sys.path[:] = job.importPath
-    # Before the environment is touched: setproctitle finds its room by walking back from the first variable.
+    # Before the environment is changed: setproctitle finds its room by walking back from the first variable.
     setTitle(job.title)
     if job.pythonPath is None:
         os.environ.pop("PYTHONPATH", None)
@@ -151,9 +153,19 @@ def settle(job: Job) -> None:
 
 
 def setTitle(title: str) -> None:
-    """Name this process so, where setproctitle is installed."""
+    """Set the title of this process, where setproctitle is installed."""
     try:
         import setproctitle
     except ImportError:
         return
     setproctitle.setproctitle(title)
+
+
+def leaveAtNextTerm() -> None:
+    """Have the next TERM end this process at once, whatever it is doing."""
+    signal.signal(signal.SIGTERM, _leaveAtOnce)
+
+
+def _leaveAtOnce(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + number)

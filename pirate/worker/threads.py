@@ -5,70 +5,63 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Semaphore, Thread
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
 from pirate.wire.words import PARTIAL
-from pirate.worker.app import App, Context, prepare
-from pirate.worker.duty import ServeContext
-from pirate.worker.execution import failure
+from pirate.worker.app import App, Context, errorReply, prepare
 from pirate.worker.inflight import InFlight, RunningRequest
 from pirate.worker.sockets import TURN, DealerSocket
+from pirate.worker.startup import leaveAtNextTerm
 
-#: Parts of one answer that may wait to be sent, before its generator has to wait.
+if TYPE_CHECKING:
+    from pirate.worker.interfaces import AppEvents, ThreadHost
+
+#: Parts of one reply that may wait to be sent before its generator has to wait.
 PARTS = 16
 
 _Generator = type(_ for _ in ())
 
 
-class Threads:
+class ThreadRunner:
     """
-    Runs an app in threads.
+    A runner of an app in threads.
 
-    They are daemons: they do not keep a process that is to end at once.
+    The threads are daemons, so they do not keep alive a process that has to end at once.
 
     :param app: the app.
     :param count: how many threads.
-    :param wake: called, in one of them, when :meth:`finish` has something to do.
-    :param post: sends frames, without a routing id, to the broker.
-    :param full: whether what is posted waits for room.
-    :ivar inFlight: what is being executed.
+    :param host: what this runs for.
+    :ivar inFlight: the requests that are being executed.
     """
 
-    def __init__(
-        self,
-        app: App,
-        count: int,
-        wake: Callable[[], None],
-        post: Callable[[list[bytes]], None],
-        full: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def __init__(self, app: App, count: int, host: ThreadHost) -> None:
         self._app = app
-        self._wake = wake
-        self._post = post
-        self._full = full
+        self._host = host
         self._begun: SimpleQueue[RunningRequest | None] = SimpleQueue()
-        self._said: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self.inFlight = InFlight(self._begun.put, lambda job: None, post)
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.inFlight = InFlight(self)
         self._threads = [Thread(target=self._work, name=f"app {number}", daemon=True) for number in range(count)]
         for each in self._threads:
             each.start()
 
-    def finish(self) -> None:
-        """In the main thread: send what the app has said so far, as long as there is room for it."""
-        while not self._said.empty() and not self._full():
-            self._said.get()()
+    def flush(self) -> None:
+        """
+        Send what the threads have produced, as long as there is room for it.  Only the main thread may call this.
+
+        :raise SystemExit: if the app has raised it.
+        """
+        while not self._calls.empty() and not self._host.isFull():
+            self._calls.get()()
 
     def leaveSoon(self) -> None:
-        """From a signal's handler: leave when all that was begun is answered."""
-        self._said.put(self.inFlight.leave)
-        self._wake()
+        """Leave when no request is in flight.  A signal handler may call this."""
+        self._callInMainThread(self.inFlight.leave)
 
     def close(self) -> None:
         """End the threads, which have nothing to do."""
@@ -77,28 +70,48 @@ class Threads:
         for each in self._threads:
             each.join()
 
+    # --- what InFlight asks for
+
+    def begin(self, request: RunningRequest) -> None:
+        """Give a request to the next free thread."""
+        self._begun.put(request)
+
+    def interrupt(self, request: RunningRequest) -> None:
+        """Do nothing: a thread cannot be interrupted, but may look at its context."""
+
+    def post(self, frames: list[bytes]) -> None:
+        """Send a message to the broker."""
+        self._host.post(frames)
+
+    def finished(self) -> None:
+        """Tell the host that no request is in flight, and none will be."""
+        self._host.finished()
+
+    # --- what a thread does
+
     def _work(self) -> None:
-        while (job := self._begun.get()) is not None:
+        while (request := self._begun.get()) is not None:
             try:
-                answer = self._run(job)
-            except SystemExit as ended:
-                self._say(_raiser(ended))
+                reply = self._run(request)
+            except SystemExit as error:
+                self._callInMainThread(_raiser(error))
                 return
             except BaseException as error:
-                answer = failure(job.request, error)
-            self._say(self._ender(job, answer))
+                reply = errorReply(request.id, error)
+            self._callInMainThread(self._ender(request, reply))
 
-    def _run(self, job: RunningRequest) -> list[bytes]:
-        frames, told = job.frames, job.frames[2]
+    def _run(self, request: RunningRequest) -> list[bytes]:
+        """Run the app on a request, and return the frames of the reply."""
+        frames, told = request.frames, request.frames[2]
         if told:
-            result = self._app(frames[4:], Context(job.request, json.loads(told), job.isCancelled))
+            result = self._app(frames[4:], Context(request.id, json.loads(told), request.isCancelled))
         else:
             result = self._app(frames[3:], None)
         if type(result) is _Generator:
-            result = self._stream(result, job)
-        return [job.request, *self._app.answer(result)]
+            result = self._sendParts(result, request)
+        return [request.id, *self._app.reply(result)]
 
-    def _stream(self, parts: Any, job: RunningRequest) -> Any:
+    def _sendParts(self, parts: Any, request: RunningRequest) -> Any:
         """
         Send each value of a generator as a part.
 
@@ -110,95 +123,127 @@ class Threads:
                 part = next(parts)
             except StopIteration as end:
                 return end.value
-            frames = [b"", job.request, PARTIAL, *self._app.answer(part)]
+            frames = [b"", request.id, PARTIAL, *self._app.reply(part)]
             room.acquire()
-            self._say(self._sender(frames, room))
-            if job.cancelled:
+            self._callInMainThread(self._sender(frames, room))
+            if request.cancelled:
                 parts.close()
                 return None
 
-    def _say(self, call: Callable[[], None]) -> None:
-        self._said.put(call)
-        self._wake()
+    def _callInMainThread(self, call: Callable[[], None]) -> None:
+        self._calls.put(call)
+        self._host.wake()
 
-    def _ender(self, job: RunningRequest, answer: list[bytes]) -> Callable[[], None]:
-        return lambda: self.inFlight.ended(job, answer)
+    def _ender(self, request: RunningRequest, reply: list[bytes]) -> Callable[[], None]:
+        return lambda: self.inFlight.ended(request, reply)
 
     def _sender(self, frames: list[bytes], room: Semaphore) -> Callable[[], None]:
         def send() -> None:
-            self._post(frames)
+            self._host.post(frames)
             room.release()
 
         return send
 
 
 def _raiser(error: BaseException) -> Callable[[], None]:
-    """The app ends the process: the main thread does so."""
+    """Return a function that raises an error, for the main thread."""
 
-    def end() -> NoReturn:
+    def end() -> None:
         raise error
 
     return end
 
 
-def run(serving: ServeContext, threads: int) -> None:
+class ThreadWorker:
     """
-    Serve in threads.
+    A worker with an app in threads: its socket and its runner, until it leaves.
 
-    :param threads: how many.
+    :param app: the app.
+    :param socket: the worker's DEALER.
+    :param threads: how many threads.
     """
-    try:
-        app = prepare(serving.target)
-    except BaseException as error:
-        serving.refuse(error)
-    woken, waker = os.pipe()
-    for each in (woken, waker):
-        os.set_blocking(each, False)
-    crew = Threads(app, threads, lambda: _wake(waker), lambda frames: line.post(frames), lambda: line.full)
-    line = DealerSocket(serving.socket)
-    left: list[bool] = []
-    crew.inFlight.left = lambda: left.append(True)
-    _onTerm(crew)
-    serving.ready(app)
-    try:
-        _serve(crew, line, serving.socket, woken, left)
-        line.finish()
-        crew.close()
-    finally:
-        app.close()
-        for each in (woken, waker):
+
+    def __init__(self, app: App, socket: zmq.Socket[bytes], threads: int) -> None:
+        self._zmqSocket = socket
+        self._socket = DealerSocket(socket)
+        self._woken, self._waker = os.pipe()
+        for each in (self._woken, self._waker):
+            os.set_blocking(each, False)
+        self._runner = ThreadRunner(app, threads, self)
+        self._left = False
+
+    def handleTerm(self) -> None:
+        """Leave at TERM, when no request is in flight; at a second TERM, at once."""
+        signal.signal(signal.SIGTERM, self._terminated)
+
+    def serve(self) -> None:
+        """
+        Read requests and send replies until the worker is told to leave.
+
+        :raise SystemExit: if the app has raised it.
+        """
+        socket, runner = self._socket, self._runner
+        poller = zmq.Poller()
+        poller.register(self._woken, zmq.POLLIN)
+        while not self._left:
+            poller.register(self._zmqSocket, zmq.POLLIN | zmq.POLLOUT if socket.full else zmq.POLLIN)
+            if any(each == self._woken for each, _ in poller.poll()):
+                os.read(self._woken, 1 << 16)
+            socket.flush()
+            runner.flush()
+            for frames in socket.receive(TURN):
+                runner.inFlight.received(frames)
+        socket.finish()
+        runner.close()
+
+    def close(self) -> None:
+        """Close the pipe that wakes the main thread."""
+        for each in (self._woken, self._waker):
             os.close(each)
 
+    # --- what the runner asks for
 
-def _serve(crew: Threads, line: DealerSocket, socket: Any, woken: int, left: list[bool]) -> None:
-    """Read requests and send answers, until there is nothing more to do."""
-    poller = zmq.Poller()
-    poller.register(woken, zmq.POLLIN)
-    while not left:
-        poller.register(socket, zmq.POLLIN | zmq.POLLOUT if line.full else zmq.POLLIN)
-        if any(each == woken for each, _ in poller.poll()):
-            os.read(woken, 1 << 16)
-        line.flush()
-        crew.finish()
-        for frames in line.receive(TURN):
-            crew.inFlight.received(frames)
+    def post(self, frames: list[bytes]) -> None:
+        """Send a message to the broker, as soon as there is room."""
+        self._socket.post(frames)
+
+    def isFull(self) -> bool:
+        """Tell whether messages wait for room."""
+        return self._socket.full
+
+    def wake(self) -> None:
+        """Have the main thread send what the threads have produced."""
+        # When the pipe is full, the main thread is being woken already.
+        with suppress(BlockingIOError):
+            os.write(self._waker, b"x")
+
+    def finished(self) -> None:
+        """Leave."""
+        self._left = True
+
+    def _terminated(self, number: int, frame: object) -> None:
+        leaveAtNextTerm()
+        self._runner.leaveSoon()
 
 
-def _wake(waker: int) -> None:
-    # When it is full of such marks, nobody sleeps.
-    with suppress(BlockingIOError):
-        os.write(waker, b"x")
+def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, threads: int) -> None:
+    """
+    Serve in threads until the worker is told to leave.
 
-
-def _onTerm(crew: Threads) -> None:
-    """TERM: leave after what is in hand; a second one: leave at once."""
-
-    def again(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        sys.exit(128 + number)
-
-    def once(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, again)
-        crew.leaveSoon()
-
-    signal.signal(signal.SIGTERM, once)
+    :param target: the app, a callable or a class.
+    :param socket: the worker's DEALER.
+    :param threads: how many threads.
+    :raise SystemExit: if the app has raised it.
+    """
+    try:
+        app = prepare(target)
+    except BaseException as error:
+        events.appFailed(error)
+    worker = ThreadWorker(app, socket, threads)
+    worker.handleTerm()
+    events.appReady(app)
+    try:
+        worker.serve()
+    finally:
+        app.close()
+        worker.close()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorFromThreads, IReactorTime, IReadDescriptor
 from twisted.internet.task import deferLater
 from twisted.logger import (
     FilteringLogObserver,
@@ -17,136 +18,142 @@ from twisted.logger import (
     textFileLogObserver,
 )
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from pirate.worker.awaiting import AsyncRunner, leaveAtNextTerm
-from pirate.worker.duty import ServeContext
-from pirate.worker.inflight import RunningRequest
-from pirate.worker.loopline import LoopSocket
-from pirate.worker.sockets import DealerSocket
+from pirate.worker.looprunner import LoopWorker
+from pirate.worker.startup import leaveAtNextTerm
+
+if TYPE_CHECKING:
+    import zmq
+
+    from pirate.worker.interfaces import AppEvents
 
 
-class TwistedRunner(AsyncRunner):
+class ReactorLoop:
     """
-    Runs an app whose answers the reactor waits for: TwistedRunner, and what can wait for TwistedRunner.
+    A reactor, as a :class:`~pirate.worker.interfaces.Loop`.
 
-    :param drained: called for a Deferred that fires when all that was posted has been sent; ``None``: it has been.
-    :param failed: see :class:`~pirate.worker.awaiting.AsyncRunner`.
+    :param reactor: a reactor; a ``Clock`` is enough for an app that is called without a socket.
     """
 
-    cancellation = CancelledError
-    takesDeferreds = True
+    cancellation: type[BaseException] = CancelledError
+    awaitsDeferreds = True
 
-    def __init__(
-        self,
-        reactor: Any,
-        softTimeout: float,
-        post: Callable[[list[bytes]], None],
-        drained: Callable[[], Deferred[None] | None] = lambda: None,
-        failed: Callable[[BaseException], None] | None = None,
-    ) -> None:
-        super().__init__(softTimeout, post, failed)
+    def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
-        self._drained = drained
+        self._reader: Reader | None = None
 
-    def _start(self, job: RunningRequest) -> Deferred[None]:
-        return Deferred.fromCoroutine(self.perform(job))
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> Deferred[None]:
+        """Run a coroutine as a Deferred."""
+        return Deferred.fromCoroutine(coroutine)
 
-    def _later(self, seconds: float, call: Callable[[RunningRequest], None], job: RunningRequest) -> Any:
-        return self._reactor.callLater(seconds, call, job)
+    def callLater(self, seconds: float, call: Callable[..., None], *arguments: Any) -> IDelayedCall:
+        """Call something after so many seconds."""
+        return self._reactor.callLater(seconds, call, *arguments)
 
-    def _breathe(self) -> Awaitable[None]:
-        return self._drained() or deferLater(self._reactor, 0, lambda: None)
+    def callSoon(self, call: Callable[[], None]) -> IDelayedCall:
+        """Call something in the next turn."""
+        return self._reactor.callLater(0, call)
+
+    def newWaiter(self) -> Deferred[None]:
+        """Return a Deferred."""
+        return Deferred()
+
+    def fire(self, waiter: Deferred[None]) -> None:
+        """Fire a Deferred that has not fired, nor been cancelled."""
+        if not waiter.called:
+            waiter.callback(None)
+
+    def pause(self) -> Awaitable[None]:
+        """Let everything else run that is due."""
+        return deferLater(self._reactor, 0)
+
+    def addReader(self, descriptor: int, call: Callable[[], None]) -> None:
+        """Call something whenever a descriptor is readable."""
+        self._reader = Reader(descriptor, call)
+        IReactorFDSet(self._reactor).addReader(self._reader)
+
+    def removeReader(self) -> None:
+        """Stop calling what :meth:`addReader` was given."""
+        if self._reader is not None:
+            IReactorFDSet(self._reactor).removeReader(self._reader)
+
+    def onTerm(self, call: Callable[[], None]) -> None:
+        """
+        Call something, in a turn of the reactor, when the process gets TERM.
+
+        The reactor must be running, because it installs a handler of its own when it starts.
+        """
+        reactor = IReactorFromThreads(self._reactor)
+        signal.signal(signal.SIGTERM, lambda number, frame: reactor.callFromThread(call))
+
+    def ignoreTerm(self) -> None:
+        """End the process at once when it gets TERM."""
+        leaveAtNextTerm()
 
 
-class ReactorSocket(LoopSocket):
-    """See :class:`~pirate.worker.loopline.LoopSocket`; on a reactor."""
+@implementer(IReadDescriptor)
+class Reader:
+    """
+    A descriptor that the reactor watches.
 
-    def __init__(self, reactor: Any, line: DealerSocket, received: Callable[[list[bytes]], None]) -> None:
-        self._reactor = reactor
-        super().__init__(line, received)
-        reactor.addReader(self)
+    :param descriptor: the descriptor.
+    :param call: called when it is readable.
+    """
+
+    def __init__(self, descriptor: int, call: Callable[[], None]) -> None:
+        self._descriptor = descriptor
+        self._call = call
 
     def fileno(self) -> int:
-        """The descriptor of the socket."""
-        return self._line.descriptor
+        """Return the descriptor."""
+        return self._descriptor
 
     def logPrefix(self) -> str:
-        """What the reactor calls this in its log."""
+        """Return the name that the reactor uses for this in its log."""
         return "backend"
 
     def doRead(self) -> None:
-        """The descriptor is readable."""
-        self.look()
+        """Tell that the descriptor is readable."""
+        self._call()
 
-    def connectionLost(self, reason: object) -> None:
-        """The reactor reads no more."""
-
-    def close(self) -> None:
-        """See :class:`~pirate.worker.loopline.LoopSocket`."""
-        self._reactor.removeReader(self)
-        super().close()
-
-    def _soon(self, call: Callable[[], None]) -> Any:
-        return self._reactor.callLater(0, call)
-
-    def _newWaiter(self) -> Deferred[None]:
-        return Deferred()
-
-    def _fire(self, waiter: Deferred[None]) -> None:
-        # One that was cancelled does not mind.
-        waiter.callback(None)
+    def connectionLost(self, reason: Failure) -> None:
+        """Do nothing when the reactor reads no more."""
 
 
-def run(serving: ServeContext, softTimeout: float) -> None:
+def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, softTimeout: float) -> None:
     """
-    Serve on Twisted's reactor.
+    Serve on Twisted's reactor until the worker is told to leave.
 
-    :param softTimeout: seconds after which a job is cancelled; 0: never.
+    :param target: the app, a callable or a class.
+    :param socket: the worker's DEALER.
+    :param softTimeout: seconds after which a request is cancelled; 0 for never.
     :raise SystemExit: if the app has raised it.
     """
     from twisted.internet import reactor
 
     _logErrors()
     loop: Any = reactor
-    failed: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def begin() -> None:
-        Deferred.fromCoroutine(_live(loop, serving, softTimeout)).addBoth(end)
+        worker = LoopWorker(ReactorLoop(loop), socket, events, softTimeout)
+        Deferred.fromCoroutine(worker.serve(target)).addBoth(end)
 
     def end(result: object) -> None:
         if isinstance(result, Failure) and result.value is not None:
-            failed.append(result.value)
+            errors.append(result.value)
         loop.stop()
 
     loop.callWhenRunning(begin)
     loop.run()
-    if failed:
-        raise failed[0]
+    if errors:
+        raise errors[0]
 
 
 def _logErrors() -> None:
-    """What Twisted has to complain of, unhandled errors in TwistedRunner above all, goes to the standard error."""
+    """Write Twisted's warnings and errors, unhandled ones in Deferreds above all, to the standard error."""
     observer = FilteringLogObserver(
         textFileLogObserver(sys.stderr), [LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)]
     )
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-
-
-async def _live(reactor: Any, serving: ServeContext, softTimeout: float) -> None:
-    left: Deferred[None] = Deferred()
-
-    def end(error: SystemExit | None = None) -> None:
-        if not left.called:
-            left.callback(None) if error is None else left.errback(error)
-
-    deferreds = TwistedRunner(reactor, softTimeout, lambda frames: wire.post(frames), lambda: wire.drained())
-    await deferreds.takeUp(serving, end)
-    # Not before the reactor has put its own in place.
-    signal.signal(signal.SIGTERM, lambda number, frame: reactor.callFromThread(deferreds.terminated))
-    wire = ReactorSocket(reactor, DealerSocket(serving.socket), deferreds.inFlight.received)
-    try:
-        await left
-    finally:
-        leaveAtNextTerm()
-        wire.close()
-        await deferreds.close()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from typing import Any
+from typing import Any, NoReturn
 
 import zmq
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,7 +18,6 @@ from pirate.test.support.gate import PATIENCE, Guest
 from pirate.test.support.servers import executions
 from pirate.worker.app import App
 from pirate.worker.asynciorunner import run
-from pirate.worker.duty import ServeContext
 
 CROWDS = "pirate.test.support.concurrentapps"
 #: Each way: the app, and what makes it run three requests at once.
@@ -257,8 +256,15 @@ class LeavingTests(SynchronousTestCase):
                 for _ in range(10):
                     await asyncio.sleep(0)
 
-        def ready(app: App) -> None:
-            broker.send_multipart([b"", b"1", b"", b"first"])
+        class Events:
+            def appReady(self, app: App) -> None:
+                broker.send_multipart([b"", b"1", b"", b"first"])
 
-        error = self.assertRaises(SystemExit, run, ServeContext(Quitter, worker, ready, self.fail), 0)
+            def appFailed(self, error: BaseException) -> NoReturn:
+                raise error
+
+            def creditChanged(self, credit: int) -> None:
+                pass
+
+        error = self.assertRaises(SystemExit, run, Quitter, worker, Events(), softTimeout=0)
         self.assertEqual((error.code, begun), (5, [b"first"]))

@@ -95,15 +95,14 @@ class ServerTests(ExampleCase):
         self.copy("apps.py")
         self.change({**FREE, "shout.shout": "apps.check"}, "web.py")
         server = self.launch(*script("twistd"), "--pidfile=", "-ny", "web.py").ready()
-        status, body = self.post(server, b"ahoy")
-        self.assertEqual((status, json.loads(body)["message"]), (500, "ValueError: only digits, please"))
+        self.assertEqual(self.post(server, b"ahoy"), (500, b"ValueError: only digits, please"))
 
     def test_webTimeout(self) -> None:
         """A reply that does not come in time is not waited for any longer."""
         changes = {"minServers=2, maxServers=8": "minServers=0, maxServers=0", "timeout=10": "timeout=0.1"}
         self.change({**FREE, **changes}, "web.py")
         server = self.launch(*script("twistd"), "--pidfile=", "-ny", "web.py").ready()
-        self.assertEqual(self.post(server, b"ahoy"), (504, b""))
+        self.assertEqual(self.post(server, b"ahoy")[0], 504)
 
     def test_systemd(self) -> None:
         """What systemd is told starts a server, reloads it, and stops it."""

@@ -13,7 +13,7 @@ class NetworkTests(SynchronousTestCase):
     """Texts that name a network."""
 
     def test_forms(self) -> None:
-        """An address is a network of one; an IPv4 network that is written as IPv6 is the IPv4 one."""
+        """An address is a network of one address; an IPv4-mapped IPv6 network is an IPv4 network."""
         for given, found in (
             ("192.0.2.7", "192.0.2.7/32"),
             (" 192.0.2.0/24 ", "192.0.2.0/24"),

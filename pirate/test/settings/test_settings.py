@@ -1,10 +1,9 @@
 # -*- test-case-name: pirate.test.settings.test_settings -*-
-"""The table of settings: defaults, what moves, what contradicts, what is nonsense."""
+"""Tests of the settings: defaults, contradictions, invalid values, and parsing of options."""
 
 from __future__ import annotations
 
 from functools import partial
-from itertools import product
 from pathlib import Path
 from types import FunctionType
 from typing import Any, get_type_hints
@@ -13,164 +12,49 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.echo import echo
 from pirate.errors import ConfigurationError
-from pirate.settings.limits import PeerLimits, PoolLimits
+from pirate.settings.limits import PoolLimits
 from pirate.settings.settings import LimitChanges, Settings, SettingsArguments, fromText
 from pirate.settings.table import optionName, table
-
-#: Net::Server's options, and ours beside them, with their defaults as the documentation gives them.
-COUNTS = {
-    "min-servers": 5,
-    "max-servers": 50,
-    "min-spare-servers": 2,
-    "max-spare-servers": 10,
-    "max-requests": 1000,
-    "max-requests-jitter": 100,
-    "max-dequeue": 1,
-}
-TIMES = {
-    "check-for-waiting": 10,
-    "min-child-ttl": 10,
-    "check-for-dead": 30,
-    "check-for-dequeue": 0,
-    "start-timeout": 30,
-    "stop-timeout": 30,
-}
-LIMITS = {**COUNTS, **TIMES}
-SETTINGS = {
-    "frontend": ("tcp://127.0.0.1:6660",),
-    "backend": ("tcp://127.0.0.1:6661",),
-    "app": "pirate.echo.echo",
-    "dequeue": None,
-    "hooks": None,
-    "external-workers": False,
-    "error-reply": False,
-    "curve-secret": None,
-    "curve-clients": None,
-    "curve-workers": None,
-    "allow": (),
-    "deny": (),
-    "insecure": False,
-    "log-level": 2,
-}
-SIZES = ("minServers", "maxServers", "minSpareServers", "maxSpareServers")
-
-
-def sizes(limits: PoolLimits) -> tuple[int, ...]:
-    """The four numbers of servers."""
-    return tuple(getattr(limits, name) for name in SIZES)
-
-
-def attribute(option: str) -> str:
-    """An option's name in Python."""
-    first, *rest = option.split("-")
-    return first + "".join(word.capitalize() for word in rest)
-
-
-class Refusals(SynchronousTestCase):
-    """Tests of what is refused."""
-
-    def refusal(self, make: Any, *args: Any, **given: Any) -> str:
-        """The one line with which something is refused."""
-        message = str(self.assertRaises(ConfigurationError, make, *args, **given))
-        self.assertNotIn("\n", message)
-        return message
-
-    def assertRefused(self, option: str, value: Any, make: Any, *args: Any, **given: Any) -> None:
-        """It is refused by a message with the option, the value and what would be right."""
-        message = self.refusal(make, *args, **given)
-        self.assertIn(option, message)
-        self.assertIn(repr(value), message)
-        self.assertIn("must be", message)
+from pirate.test.support.settings import COUNTS, LIMITS, SETTINGS, TIMES, SettingsCase, attribute, sizes
 
 
 class DefaultTests(SynchronousTestCase):
-    """What holds if nothing is said."""
+    """The defaults."""
 
     def test_limits(self) -> None:
-        """The limits are Net::Server::PreFork's."""
+        """The defaults of the pool's limits are those of Net::Server::PreFork."""
         limits = PoolLimits()
         self.assertEqual({name: getattr(limits, attribute(name)) for name in LIMITS}, LIMITS)
 
     def test_settings(self) -> None:
-        """The rest is safe: loopback, our own workers, no errors in the place of answers."""
+        """The other defaults are safe: loopback, no external workers, no error replies to plain clients."""
         settings = Settings()
         self.assertEqual({name: getattr(settings, attribute(name)) for name in SETTINGS}, SETTINGS)
         self.assertEqual(settings.limits, PoolLimits())
 
     def test_commandLine(self) -> None:
-        """An empty command line says the same."""
+        """An empty command line gives the defaults."""
         self.assertEqual(fromText({}), Settings())
 
     def test_table(self) -> None:
-        """The table has each of these once, by the name it has on the command line, with its default and help."""
+        """The table has each setting once, with its option, its default and its help, which is one sentence."""
         for owner, expected in ((PoolLimits, LIMITS), (Settings, SETTINGS)):
             rows = {row.name: row for row in table(owner)}
             self.assertEqual({name: rows[name].default for name in expected}, expected)
             self.assertEqual(len(rows), len(list(table(owner))))
             for row in rows.values():
                 self.assertEqual(optionName(row.attribute), row.name)
-                self.assertTrue(row.help and row.kind.words)
+                self.assertTrue(row.kind.words)
+                self.assertRegex(row.help, r"^[A-Z][^.]+( pirate\.hooks\.Hooks,[^.]+)?\.$")
 
     def test_frozen(self) -> None:
-        """Nobody can change them unchecked."""
+        """Settings are immutable, so that they cannot change without a check."""
         for values in (PoolLimits(), Settings()):
             self.assertRaises(AttributeError, setattr, values, next(iter(table(type(values)))).attribute, 1)
 
 
-class MovingTests(Refusals):
-    """Defaults that make room for what was given, and given values that contradict each other."""
-
-    def test_table(self) -> None:
-        """What the others become when some are given."""
-        expected: dict[tuple[tuple[str, int], ...], tuple[int, ...]] = {
-            (): (5, 50, 2, 10),
-            (("maxServers", 11),): (5, 11, 2, 10),
-            (("maxServers", 10),): (5, 10, 2, 9),
-            (("maxServers", 3),): (3, 3, 2, 2),
-            (("maxServers", 1),): (1, 1, 0, 0),
-            (("maxServers", 0),): (0, 0, 0, 0),
-            (("minServers", 60),): (60, 60, 2, 10),
-            (("minServers", 1),): (1, 50, 1, 10),
-            (("minServers", 0),): (0, 50, 0, 10),
-            (("minServers", 4), ("maxServers", 4)): (4, 4, 2, 3),
-            (("minServers", 1), ("maxServers", 1)): (1, 1, 0, 0),
-            (("minServers", 20), ("maxServers", 80)): (20, 80, 2, 10),
-            (("minServers", 2), ("maxServers", 4)): (2, 4, 2, 3),
-            (("minSpareServers", 20),): (5, 50, 20, 20),
-            (("minSpareServers", 60),): (5, 60, 60, 60),
-            (("maxSpareServers", 1),): (5, 50, 1, 1),
-            (("maxSpareServers", 100),): (5, 50, 2, 100),
-            (("maxServers", 3), ("minSpareServers", 3)): (3, 3, 3, 3),
-        }
-        for given, found in expected.items():
-            self.assertEqual(sizes(PoolLimits(**dict(given))), found, given)
-
-    def test_everyCombination(self) -> None:
-        """
-        Whatever is given stays as it is and the rest fits, or two of the given contradict each other: then both are
-        named, with their values.
-        """
-        for values in product((None, 0, 1, 2, 3, 8, 60), repeat=4):
-            given = {name: value for name, value in zip(SIZES, values, strict=True) if value is not None}
-            contradictions = [
-                (less, more)
-                for less, more in (SIZES[:2], SIZES[2:], (SIZES[2], SIZES[1]))
-                if less in given and more in given and given[less] > given[more]
-            ]
-            if contradictions:
-                message = self.refusal(PoolLimits, **given)
-                said = [[f"{optionName(name)} ({given[name]})" for name in pair] for pair in contradictions]
-                self.assertTrue(any(less in message and more in message for less, more in said), message)
-                continue
-            limits = PoolLimits(**given)
-            self.assertEqual({name: getattr(limits, name) for name in given}, given)
-            least, most, spareLeast, spareMost = sizes(limits)
-            self.assertTrue(0 <= least <= most and 0 <= spareLeast <= min(spareMost, most), (given, limits))
-
-    def test_jitter(self) -> None:
-        """The jitter of max-requests is a tenth of it, unless it is given."""
-        for given, jitter in (({"maxRequests": 55}, 5), ({"maxRequests": 0}, 0), ({"maxRequestsJitter": 7}, 7)):
-            self.assertEqual(PoolLimits(**given).maxRequestsJitter, jitter)
+class ContradictionTests(SettingsCase):
+    """Settings of different groups that contradict each other."""
 
     def test_dequeue(self) -> None:
         """A dequeue callable and its interval need each other."""
@@ -180,7 +64,7 @@ class MovingTests(Refusals):
         Settings(dequeue="mod.fn", limits=PoolLimits(checkForDequeue=2.5))
 
     def test_shared(self) -> None:
-        """Frontend and backend cannot be one, unless both are to be free ports."""
+        """Frontend and backend cannot share an endpoint, unless both take a free port."""
         shared: list[dict[str, Any]] = [
             {"backend": 6660},
             {"frontend": ["6662", "6661"]},
@@ -192,11 +76,11 @@ class MovingTests(Refusals):
         self.assertEqual(Settings(**free).backend, ("tcp://127.0.0.1:*",))
 
 
-class NonsenseTests(Refusals):
-    """Values that a setting cannot have."""
+class InvalidValueTests(SettingsCase):
+    """Invalid values."""
 
     def test_counts(self) -> None:
-        """A count is a whole number, not negative."""
+        """A count must be a whole number, 0 or more."""
         for name in COUNTS:
             for value in (-1, 1.5, "5", None, True, float("nan"), [5]):
                 self.assertRefused(name, value, PoolLimits, **{attribute(name): value})
@@ -205,7 +89,7 @@ class NonsenseTests(Refusals):
             self.assertRefused(name, -1, fromText, {name: "-1"})
 
     def test_seconds(self) -> None:
-        """A time is a number that ends, not negative; those that would mean a busy loop or no chance are not 0."""
+        """A time must be a finite number, 0 or more; more than 0 where 0 would mean a busy loop or no time at all."""
         for name in TIMES:
             for value in (-1, -0.1, "5", None, True, float("inf"), float("nan"), [5]):
                 self.assertRefused(name, value, PoolLimits, **{attribute(name): value})
@@ -217,19 +101,19 @@ class NonsenseTests(Refusals):
             self.assertRefused(name, 0, PoolLimits, **{attribute(name): 0})
 
     def test_level(self) -> None:
-        """Net::Server's levels are 0 to 4."""
+        """The log level must be 0 to 4, as in Net::Server."""
         for value in (-1, 5, 2.0, True, "2", None):
             self.assertRefused("log-level", value, Settings, logLevel=value)
         self.assertRefused("log-level", "debug", fromText, {"log-level": "debug"})
 
     def test_switches(self) -> None:
-        """A switch is on or off."""
+        """A switch must be true or false."""
         for name in ("external-workers", "error-reply", "insecure"):
             for value in (1, 0, "yes", None):
                 self.assertRefused(name, value, Settings, **{attribute(name): value})
 
     def test_paths(self) -> None:
-        """An import path names a module and something in it."""
+        """An import path must name a module and an object in it."""
         for value in (
             "",
             "mod",
@@ -249,7 +133,7 @@ class NonsenseTests(Refusals):
         self.assertRefused("app", None, Settings, app=None)
 
     def test_pathHints(self) -> None:
-        """The name of a file, or of a module alone, is refused with the import path that is probably meant."""
+        """The name of a file, or of a module alone, is refused with a suggestion."""
         for value, meant in (
             ("fibjob.py", "fibjob.FUNCTION"),
             ("./fibjob.py", "fibjob.FUNCTION"),
@@ -258,33 +142,33 @@ class NonsenseTests(Refusals):
             ("fibjob.py:fib", "fibjob:fib"),
         ):
             error = self.assertRaises(ConfigurationError, Settings, app=value)
-            self.assertTrue(str(error).endswith(f"; say {meant}"), str(error))
+            self.assertTrue(str(error).endswith(f"; did you mean {meant}?"), str(error))
         error = self.assertRaises(ConfigurationError, Settings, hooks="own.py")
-        self.assertTrue(str(error).endswith("; say own.CLASS"), str(error))
+        self.assertTrue(str(error).endswith("; did you mean own.CLASS?"), str(error))
         for value in ("a b.py", "../fibjob.py", ""):
-            self.assertNotIn("; say", str(self.assertRaises(ConfigurationError, Settings, app=value)))
+            self.assertNotIn("; did you mean", str(self.assertRaises(ConfigurationError, Settings, app=value)))
 
     def test_endpoints(self) -> None:
-        """An endpoint that is none, or no endpoint at all."""
+        """An invalid endpoint is refused, and so is an empty list."""
         for name in ("frontend", "backend"):
             self.assertIn("'nonsense'", self.refusal(Settings, **{name: "nonsense"}))
             self.assertIn("'70000'", self.refusal(Settings, **{name: (1, 70000)}))
             self.assertIn("'70000'", self.refusal(fromText, {name: ["1", "70000"]}))
             message = self.refusal(Settings, **{name: ()})
-            self.assertIn(f"{name}: at least one endpoint", message)
+            self.assertIn(f"{name} needs at least one endpoint", message)
 
     def test_workers(self) -> None:
-        """The message about the short form speaks of the short form."""
+        """The message about an invalid ``workers`` names that option, not those that it stands for."""
         for text in ("x", "", "1.5", "-1"):
             message = self.refusal(fromText, {"workers": text})
             self.assertTrue(message.startswith(f"workers is {text!r}, but must be a whole number"), message)
 
 
-class PublicTests(Refusals):
+class PublicTests(SettingsCase):
     """Endpoints that other machines can reach."""
 
     def test_refused(self) -> None:
-        """They are refused, by their name and with what to do about it."""
+        """A public endpoint is refused with its name and the options that permit it."""
         for name in ("frontend", "backend"):
             for endpoint in ("*:1", "0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.org:1"):
                 message = self.refusal(Settings, **{name: (1, endpoint)})
@@ -293,23 +177,23 @@ class PublicTests(Refusals):
                     self.assertIn(way, message)
 
     def test_insecure(self) -> None:
-        """Unless one says that one knows."""
+        """``insecure`` permits public endpoints."""
         given: dict[str, Any] = {"frontend": "*:1", "backend": "[::]:2", "insecure": True}
         settings = Settings(**given)
         self.assertEqual((settings.frontend, settings.backend), (("tcp://*:1",), ("tcp://[::]:2",)))
 
     def test_keys(self) -> None:
-        """Or unless one asks for keys, on both sockets then."""
+        """Keys permit public endpoints; both sockets then require them."""
         given: dict[str, Any] = {"frontend": "*:1", "backend": "[::]:2", "curveSecret": "/s", "curveClients": "/c"}
         settings = Settings(**given)
         self.assertTrue(settings.curveBackend)
 
 
-class KeyTests(Refusals):
-    """Settings about keys, which need each other."""
+class KeyTests(SettingsCase):
+    """The settings that control access."""
 
     def test_contradictions(self) -> None:
-        """Each that lacks another is refused with its name, and so is what says the opposite."""
+        """Settings that need another one are refused without it, and so are settings that contradict each other."""
         secret: dict[str, Any] = {"curveSecret": "/s"}
         both: dict[str, Any] = {"curveSecret": "/s", "curveClients": "/c"}
         cases: list[tuple[dict[str, Any], str]] = [
@@ -326,7 +210,7 @@ class KeyTests(Refusals):
             self.assertIn(words, self.refusal(Settings, **given))
 
     def test_paths(self) -> None:
-        """A path is made whole; a credential and a star are what they are; what is no path is refused."""
+        """A path becomes absolute; a credential and ``*`` stay; an invalid path is refused."""
         settings = Settings(curveSecret="credential:s", curveClients="*")
         self.assertEqual((settings.curveSecret, settings.curveClients), ("credential:s", "*"))
         path: Any = Path("s")
@@ -338,7 +222,7 @@ class KeyTests(Refusals):
             self.refusal(Settings, curveSecret=value, curveClients="*")
 
     def test_backend(self) -> None:
-        """Workers need keys, but not our own on a UNIX socket, which is theirs alone."""
+        """Workers need keys, except children on a UNIX socket."""
         curve: dict[str, Any] = {"curveSecret": "/s", "curveClients": "*"}
         external: dict[str, Any] = {"externalWorkers": True, "curveWorkers": "/w"}
         self.assertFalse(Settings().curveBackend)
@@ -348,7 +232,7 @@ class KeyTests(Refusals):
         self.assertTrue(Settings(**curve, **external, backend=("ipc:///b",)).curveBackend)
 
     def test_networks(self) -> None:
-        """Networks are checked at once, one or several, and the setting is named."""
+        """One or several networks are checked, and a message names the setting."""
         one: Any = "::ffff:192.0.2.0/120"
         settings = Settings(allow=one, deny=("192.0.2.7", "2001:db8::/32"))
         self.assertEqual((settings.allow, settings.deny), (("192.0.2.0/24",), ("192.0.2.7/32", "2001:db8::/32")))
@@ -357,11 +241,11 @@ class KeyTests(Refusals):
         self.assertIn("allow 'x'", self.refusal(fromText, {"allow": ["x"]}))
 
 
-class TextTests(Refusals):
-    """From a command line."""
+class TextTests(SettingsCase):
+    """Options of a command line."""
 
     def test_everyOption(self) -> None:
-        """Every option is understood."""
+        """Every option sets its setting."""
         texts: dict[str, Any] = {name: str(number) for number, name in enumerate(LIMITS, 11)}
         texts |= {"max-servers": "99", "max-spare-servers": "98", "check-for-dequeue": "2.5"}
         texts |= {"frontend": ["1", "[::1]:2"], "backend": ["ipc:///x"], "app": "a.b:c.d", "dequeue": "d.e"}
@@ -375,12 +259,12 @@ class TextTests(Refusals):
         self.assertEqual((settings.backend, settings.logLevel), (("ipc:///x",), 4))
 
     def test_workers(self) -> None:
-        """``workers`` is the fewest and the most; the spares stay within."""
+        """``workers`` sets both limits, and the numbers of spare servers adjust."""
         for count, found in (("0", (0, 0, 0, 0)), ("1", (1, 1, 0, 0)), ("4", (4, 4, 2, 3)), ("60", (60, 60, 2, 10))):
             self.assertEqual(sizes(fromText({"workers": count}).limits), found)
 
     def test_workersAgain(self) -> None:
-        """To say the same twice is no contradiction; to say two things is, and both are named."""
+        """``workers`` may repeat a limit, but not contradict it."""
         self.assertEqual(sizes(fromText({"workers": "4", "min-servers": "4"}).limits)[:2], (4, 4))
         for name in ("min-servers", "max-servers"):
             message = self.refusal(fromText, {"workers": "4", name: "7"})
@@ -388,22 +272,22 @@ class TextTests(Refusals):
             self.assertIn(f"{name} is 7", message)
 
     def test_contradiction(self) -> None:
-        """Contradictions are found between texts too."""
+        """Options that contradict each other are refused."""
         message = self.refusal(fromText, {"min-servers": "9", "max-servers": "7"})
         self.assertIn("min-servers (9) must not exceed max-servers (7)", message)
 
     def test_prefetch(self) -> None:
-        """The credit of workers is measured, or a number that they may have."""
+        """``prefetch`` is ``auto``, or a number within the limit."""
         self.assertEqual([fromText({"prefetch": text}).prefetch for text in ("auto", "1", "64")], [None, 1, 64])
         for text, value in (("0", 0), ("65", 65), ("x", "x"), ("", "")):
             self.assertRefused("prefetch", value, fromText, {"prefetch": text})
 
 
-class SeveralTests(Refusals):
-    """Workers that run several requests at once."""
+class SeveralTests(SettingsCase):
+    """Settings of workers that run several requests at a time."""
 
-    def test_bounds(self) -> None:
-        """As many as ZeroMQ holds for one worker, and of the loops those that there are."""
+    def test_range(self) -> None:
+        """Concurrency and threads have a maximum, and there are three loops."""
         found = fromText({"concurrency": "1000", "loop": "twisted"})
         self.assertEqual((found.concurrency, found.loop), (1000, "twisted"))
         self.assertEqual(fromText({"threads": "1000"}).threads, 1000)
@@ -417,7 +301,7 @@ class SeveralTests(Refusals):
             self.assertRefused(name, value, fromText, {name: text})
 
     def test_contradictions(self) -> None:
-        """What cannot be had together is refused by the names and values of both."""
+        """Settings that exclude each other are refused with both names and values."""
         for given in (
             {"threads": "4", "concurrency": "100"},
             {"threads": "4", "loop": "asyncio"},
@@ -430,79 +314,9 @@ class SeveralTests(Refusals):
                 self.assertIn(f"{name} ({text})", message)
 
     def test_together(self) -> None:
-        """What says the same twice is fine."""
+        """Settings that agree are accepted together."""
         fromText({"threads": "1", "prefetch": "1", "concurrency": "1", "loop": "auto"})
         fromText({"concurrency": "100", "job-soft-timeout": "2", "loop": "twisted"})
-
-
-class ResizedTests(SynchronousTestCase):
-    """One server more or fewer at run time."""
-
-    def test_table(self) -> None:
-        """Both numbers move together, never below 0 and 1; the spares stay within."""
-        for before, by, after in (
-            ((5, 50, 2, 10), 1, (6, 51, 2, 10)),
-            ((5, 50, 2, 10), -1, (4, 49, 2, 10)),
-            ((0, 50, 0, 10), -1, (0, 49, 0, 10)),
-            ((3, 3, 2, 2), -1, (2, 2, 2, 2)),
-            ((2, 2, 2, 2), -1, (1, 1, 1, 1)),
-            ((1, 1, 1, 1), -1, (0, 1, 1, 1)),
-            ((0, 1, 0, 0), -1, (0, 1, 0, 0)),
-            ((0, 1, 0, 0), 1, (1, 2, 0, 0)),
-            ((0, 0, 0, 0), 1, (1, 1, 0, 0)),
-            ((5, 50, 2, 10), -100, (0, 1, 1, 1)),
-        ):
-            limits = PoolLimits(**dict(zip(SIZES, before, strict=True)))
-            self.assertEqual(sizes(limits.resized(by)), after, (before, by))
-
-    def test_noWorkersStayNone(self) -> None:
-        """A broker that has no workers of its own does not get one by being asked for one fewer."""
-        self.assertEqual(sizes(PoolLimits(minServers=0, maxServers=0).resized(-1)), (0, 0, 0, 0))
-
-    def test_theRest(self) -> None:
-        """Nothing else changes."""
-        limits = PoolLimits(maxRequests=7, stopTimeout=3.5, checkForDead=1)
-        found = limits.resized(1)
-        for name in [name for name in LIMITS if not name.endswith("-servers")]:
-            self.assertEqual(getattr(found, attribute(name)), getattr(limits, attribute(name)))
-
-
-class BoundsTests(SynchronousTestCase):
-    """What peers may send."""
-
-    def test_texts(self) -> None:
-        """Each is an option of the command line."""
-        given = fromText({"max-message-size": "0.5", "rate": "20", "max-connections": "7", "heartbeat": "0"}).peerLimits
-        self.assertEqual((given.maxMessageSize, given.rate, given.maxConnections, given.heartbeat), (0.5, 20, 7, 0))
-
-    def test_burst(self) -> None:
-        """A burst that is not given is what the rate brings in a second, and at least one."""
-        self.assertEqual([PeerLimits(rate=rate).burst for rate in (0, 0.2, 2.4, 50)], [1, 1, 2, 50])
-        self.assertEqual(PeerLimits(rate=50, burst=3).burst, 3)
-
-    def test_needsRate(self) -> None:
-        """A burst means nothing without a rate."""
-        error = self.assertRaises(ConfigurationError, PeerLimits, burst=5)
-        self.assertEqual(str(error), "burst (5) needs a rate, which is 0")
-
-    def test_nonsense(self) -> None:
-        """What is no bound at all is refused by name."""
-        for name, value in (
-            ("max-message-size", "0"),
-            ("max-message-size", "0.0009"),
-            ("max-message-size", "1e7"),
-            ("max-message-frames", "0"),
-            ("max-message-total", "-1"),
-            ("max-connections", "many"),
-            ("client-requests", "1.5"),
-            ("rate", "nan"),
-            ("handshake-timeout", "0"),
-            ("handshake-timeout", "1e7"),
-            ("heartbeat", "inf"),
-            ("heartbeat", "1e7"),
-        ):
-            error = self.assertRaises(ConfigurationError, fromText, {name: value})
-            self.assertIn(f"{name} is ", str(error))
 
 
 class ArgumentTests(SynchronousTestCase):
@@ -528,7 +342,7 @@ class ArgumentTests(SynchronousTestCase):
         self.assertEqual(changes, expected)
 
 
-class CallableTests(Refusals):
+class CallableTests(SettingsCase):
     """An app or a dequeue callable given as an object."""
 
     def nested(self) -> None:

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.worker.test_credit -*-
-"""The adaptive credit: what durations earn, and what a worker and the broker make of it."""
+"""Tests of the adaptive credit: its rules, and a worker and a broker that follow it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pirate.broker.request import Request
 from pirate.test.support.broker import BrokerBench
 from pirate.wire.backend import Info
 from pirate.wire.words import MAX_CREDIT
-from pirate.worker import execution
+from pirate.worker import serialrunner
 from pirate.worker.app import prepare
 from pirate.worker.credit import LONGEST, STEADY, Credit
-from pirate.worker.execution import Execution
+from pirate.worker.serialrunner import SerialRunner
 
 #: Enough jobs for the estimate to have come down from anything to a shorter duration.
 MANY = 2000
@@ -139,26 +139,25 @@ class CreditTests(SynchronousTestCase):
         self.assertEqual(announced, [1, 2, 4, 8, 16, 32])
 
 
-class Worker(Execution):
+class FakeWorker:
     """
     A worker without a socket or a clock: each job takes as long as its payload says.
 
     :param broker: whose messages it answers.
     :ivar held: the requests that it has been sent and has not begun.
     :ivar most: the most that it has ever held, the one that it executes included.
-    :ivar said: what it has sent: the word ``credit``, or ``answer``.
+    :ivar said: what it has sent: the word ``credit`` and a number, or ``reply``.
     """
 
     def __init__(self, identity: bytes, broker: Broker) -> None:
-        super().__init__(0.0, Credit())
         self._identity = identity
         self._broker = broker
-        self._app = prepare(self._work)
+        self.runner = SerialRunner(prepare(self._work), self, credit=Credit())
         self.time = 0.0
         self.held: deque[list[bytes]] = deque()
         self.most = 0
         self.said: list[str] = []
-        self._announceCredit(1)
+        self.creditChanged(1)
 
     def received(self, frames: list[bytes]) -> None:
         """Take a message of the broker."""
@@ -167,18 +166,28 @@ class Worker(Execution):
 
     def step(self) -> None:
         """Execute the oldest request."""
-        self._execute(self._app, self.held[0])
+        self.runner.execute(self.held[0])
 
     def _work(self, seconds: bytes) -> bytes:
         self.time += float(seconds)
         return seconds
 
-    def _announceCredit(self, credit: int) -> None:
+    def creditChanged(self, credit: int) -> None:
+        """Tell the broker."""
         self.said.append(f"credit {credit}")
         self._broker.workerReady(self._identity, Info(1, "", credit))
 
-    def _reply(self, frames: list[bytes]) -> None:
-        self.said.append("answer")
+    def isCancelled(self, request: bytes) -> bool:
+        """Return false: nothing is cancelled."""
+        return False
+
+    def requestFailed(self, error: BaseException) -> None:
+        """Raise an error of the app."""
+        raise error
+
+    def post(self, frames: list[bytes]) -> None:
+        """Send the broker a reply."""
+        self.said.append("reply")
         self.held.popleft()
         self._broker.replyReceived(self._identity, frames[0], frames[1:])
 
@@ -192,7 +201,7 @@ class WorkerBench(BrokerBench):
 
     def __init__(self) -> None:
         super().__init__()
-        self.workers: dict[bytes, Worker] = {}
+        self.workers: dict[bytes, FakeWorker] = {}
 
     def toWorker(self, frames: Sequence[bytes]) -> bool:
         """Hand a request to its worker."""
@@ -209,8 +218,8 @@ class WorkerTests(SynchronousTestCase):
         self.workers = bench.workers
         self.broker = bench.broker
         self.time = 0.0
-        self.patch(execution, "perf_counter", lambda: self.time)
-        self.workers.update({name: Worker(name, self.broker) for name in (b"A", b"B")})
+        self.patch(serialrunner, "perf_counter", lambda: self.time)
+        self.workers.update({name: FakeWorker(name, self.broker) for name in (b"A", b"B")})
 
     def serve(self, durations: Iterable[float]) -> None:
         """Ask for jobs that take so long, all at once, and have both workers execute them in turn."""
@@ -220,7 +229,7 @@ class WorkerTests(SynchronousTestCase):
             for worker in self.workers.values():
                 if worker.held:
                     worker.time = self.time
-                    self.patch(execution, "perf_counter", lambda worker=worker: worker.time)
+                    self.patch(serialrunner, "perf_counter", lambda worker=worker: worker.time)
                     worker.step()
                     self.time = worker.time
         self.assertTrue(self.broker.quiet)
@@ -229,13 +238,13 @@ class WorkerTests(SynchronousTestCase):
         """Long jobs are given one by one, to whoever is free: no worker ever holds two."""
         self.serve([0.1] * 300)
         self.assertEqual([worker.most for worker in self.workers.values()], [1, 1])
-        self.assertEqual(self.workers[b"A"].said, ["credit 1", *["answer"] * 150])
+        self.assertEqual(self.workers[b"A"].said, ["credit 1", *["reply"] * 150])
 
     def test_tiny(self) -> None:
         """Tiny jobs are sent ahead, more and more, but never more than was announced."""
         self.serve([0.00002] * 4000)
         for worker in self.workers.values():
-            told = [int(each.split()[1]) for each in worker.said if each != "answer"]
+            told = [int(each.split()[1]) for each in worker.said if each != "reply"]
             self.assertEqual(told, [1, 2, 4, 8, 16, 32])
             self.assertEqual(worker.most, 32)
 
@@ -245,7 +254,7 @@ class WorkerTests(SynchronousTestCase):
         worker = self.workers[b"A"]
         worker.said.clear()
         self.serve([0.5] * 20)
-        self.assertEqual(worker.said[:2], ["credit 1", "answer"])
+        self.assertEqual(worker.said[:2], ["credit 1", "reply"])
         worker.most = 0
         self.serve([0.5] * 20)
         self.assertEqual(worker.most, 1)
@@ -273,6 +282,6 @@ class WorkerTests(SynchronousTestCase):
     def test_fixed(self) -> None:
         """Without a measure the credit is what it is."""
         worker = self.workers[b"A"]
-        worker._credit = None
+        worker.runner = SerialRunner(prepare(worker._work), worker)
         self.serve([0.00002] * 4000)
-        self.assertEqual([each for each in worker.said if each != "answer"], ["credit 1"])
+        self.assertEqual([each for each in worker.said if each != "reply"], ["credit 1"])

@@ -122,6 +122,7 @@ class DescribeTests(SynchronousTestCase):
     def test_common(self) -> None:
         """Its type and its text, in one line; one of our own speaks for itself."""
         self.assertEqual(describe(ValueError("only\n digits")), "ValueError: only digits")
+        self.assertEqual(describe(KeyError("k")), "KeyError: 'k'")
         self.assertEqual(describe(KeyError()), "KeyError")
         self.assertEqual(describe(ConfigurationError("x is wrong")), "x is wrong")
 

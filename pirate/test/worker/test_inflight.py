@@ -1,90 +1,117 @@
 # -*- test-case-name: pirate.test.worker.test_inflight -*-
-"""What a worker has in hand that runs several requests at once, with lists for its socket and its loop."""
+"""Tests of the requests in flight in a worker, with lists for its socket and its loop."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.wire.words import CANCEL, HEARTBEAT, RETIRE
-from pirate.worker.inflight import InFlight, RunningRequest, cancelled
+from pirate.worker.app import cancelledReply
+from pirate.worker.inflight import InFlight, RunningRequest
 
 
-class HandTests(SynchronousTestCase):
-    """Frames in, frames out."""
+class ListHost:
+    """
+    A runner that executes nothing.
+
+    :ivar begun: the requests that it was given.
+    :ivar interrupted: the requests that it was to interrupt.
+    :ivar posted: the messages that it was to send.
+    :ivar finishes: how often it was told that the worker leaves.
+    """
+
+    def __init__(self) -> None:
+        self.begun: list[RunningRequest] = []
+        self.interrupted: list[RunningRequest] = []
+        self.posted: list[list[bytes]] = []
+        self.finishes = 0
+
+    def begin(self, request: RunningRequest) -> None:
+        self.begun.append(request)
+
+    def interrupt(self, request: RunningRequest) -> None:
+        self.interrupted.append(request)
+
+    def post(self, frames: list[bytes]) -> None:
+        self.posted.append(frames)
+
+    def finished(self) -> None:
+        self.finishes += 1
+
+
+class InFlightTests(SynchronousTestCase):
+    """Messages of the broker are received, and replies posted, by the rules."""
 
     def setUp(self) -> None:
-        """A hand."""
-        self.jobs: list[RunningRequest] = []
-        self.interrupted: list[RunningRequest] = []
-        self.said: list[list[bytes]] = []
-        self.leavings: list[bool] = []
-        self.inFlight = InFlight(self.jobs.append, self.interrupted.append, self.said.append)
-        self.inFlight.left = lambda: self.leavings.append(True)
+        self.host = ListHost()
+        self.inFlight = InFlight(self.host)
 
     def send(self, *requests: bytes) -> None:
-        """The broker sends requests."""
+        """Receive requests, by their ids."""
         for request in requests:
             self.inFlight.received([b"", request, b"", b"body"])
 
-    def answer(self, number: int) -> None:
-        """One of the jobs has an answer."""
-        job = self.jobs[number]
-        self.inFlight.ended(job, [b"", job.request, b"", b"reply"])
+    def reply(self, number: int) -> None:
+        """End one of the requests with a reply."""
+        request = self.host.begun[number]
+        self.inFlight.ended(request, [b"", request.id, b"", b"reply"])
 
     def test_anyOrder(self) -> None:
-        """Each is begun when it comes, and answered when it is done."""
+        """Each request is begun when it arrives, and its reply is sent when it has ended."""
         self.send(b"1", b"2", b"3")
-        self.assertEqual([job.frames for job in self.jobs], [[b"", each, b"", b"body"] for each in (b"1", b"2", b"3")])
+        self.assertEqual(
+            [request.frames for request in self.host.begun], [[b"", each, b"", b"body"] for each in (b"1", b"2", b"3")]
+        )
         for number in (1, 2, 0):
-            self.answer(number)
-        self.assertEqual([frames[1] for frames in self.said], [b"2", b"3", b"1"])
+            self.reply(number)
+        self.assertEqual([frames[1] for frames in self.host.posted], [b"2", b"3", b"1"])
 
     def test_cancel(self) -> None:
-        """Only what is in hand can be cancelled, and only once; it knows, and whoever executes it does."""
+        """Only a request in flight can be cancelled, and only once; it is marked and interrupted."""
         self.send(b"1", b"2")
         for request in (b"2", b"2", b"3"):
             self.inFlight.received([b"", CANCEL, request])
-        self.assertEqual(self.interrupted, [self.jobs[1]])
-        self.assertEqual([job.isCancelled() for job in self.jobs], [False, True])
-        self.inFlight.ended(self.jobs[1], cancelled(b"2"))
+        self.assertEqual(self.host.interrupted, [self.host.begun[1]])
+        self.assertEqual([request.isCancelled() for request in self.host.begun], [False, True])
+        self.inFlight.ended(self.host.begun[1], cancelledReply(b"2"))
         self.inFlight.received([b"", CANCEL, b"2"])
-        self.assertEqual(len(self.interrupted), 1)
+        self.assertEqual(len(self.host.interrupted), 1)
 
     def test_heartbeat(self) -> None:
-        """Who holds nothing answers at once; who does, when all that was sent before is answered."""
+        """A heartbeat is answered at once, or when every request that was in flight when it arrived has a reply."""
         self.inFlight.received([b"", HEARTBEAT])
-        self.assertEqual(self.said, [[b"", HEARTBEAT]])
+        self.assertEqual(self.host.posted, [[b"", HEARTBEAT]])
         self.send(b"1", b"2")
         self.inFlight.received([b"", HEARTBEAT])
         self.send(b"3")
-        self.answer(1)
-        self.assertNotIn([b"", HEARTBEAT], self.said[1:])
-        self.answer(0)
-        self.assertEqual(self.said[-1], [b"", HEARTBEAT])
-        self.answer(2)
-        self.assertEqual(self.said.count([b"", HEARTBEAT]), 2)
+        self.reply(1)
+        self.assertNotIn([b"", HEARTBEAT], self.host.posted[1:])
+        self.reply(0)
+        self.assertEqual(self.host.posted[-1], [b"", HEARTBEAT])
+        self.reply(2)
+        self.assertEqual(self.host.posted.count([b"", HEARTBEAT]), 2)
 
     def test_retire(self) -> None:
-        """It leaves when it has answered all that it holds, and can still be told to stop one of them."""
+        """After ``retire`` the worker finishes when no request is in flight; until then they can be cancelled."""
         self.send(b"1", b"2")
         self.inFlight.received([b"", RETIRE])
-        self.answer(0)
-        self.assertEqual(self.leavings, [])
+        self.reply(0)
+        self.assertEqual(self.host.finishes, 0)
         self.inFlight.received([b"", CANCEL, b"2"])
-        self.assertEqual(self.interrupted, [self.jobs[1]])
-        self.answer(1)
-        self.assertEqual(self.leavings, [True])
+        self.assertEqual(self.host.interrupted, [self.host.begun[1]])
+        self.reply(1)
+        self.assertEqual(self.host.finishes, 1)
 
     def test_retireIdle(self) -> None:
-        """It leaves at once when it holds nothing."""
+        """After ``retire`` an idle worker finishes at once."""
         self.inFlight.received([b"", RETIRE])
-        self.assertEqual(self.leavings, [True])
+        self.assertEqual(self.host.finishes, 1)
 
     def test_leave(self) -> None:
-        """After TERM nothing is begun that comes: the broker gives it to another."""
+        """After TERM no request is begun; the broker gives those that arrive to another worker."""
         self.send(b"1")
         self.inFlight.leave()
         self.send(b"2")
-        self.assertEqual([job.request for job in self.jobs], [b"1"])
-        self.answer(0)
-        self.assertEqual(self.leavings, [True])
+        self.assertEqual([request.id for request in self.host.begun], [b"1"])
+        self.reply(0)
+        self.assertEqual(self.host.finishes, 1)

@@ -1,0 +1,150 @@
+"""
+What the parts of a worker offer each other.
+
+These are types only: they are imported for the type checker, not when a worker starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+if TYPE_CHECKING:
+    from pirate.worker.app import App
+    from pirate.worker.inflight import RunningRequest
+
+
+class AppEvents(Protocol):
+    """What a runner tells the worker about its app."""
+
+    def appReady(self, app: App) -> None:
+        """Tell the broker that the worker waits for requests."""
+
+    def appFailed(self, error: BaseException) -> NoReturn:
+        """End the process, because the app cannot be made ready."""
+
+    def creditChanged(self, credit: int) -> None:
+        """Tell the broker how many requests the worker may hold from now on."""
+
+
+class SerialHost(Protocol):
+    """What a :class:`~pirate.worker.serialrunner.SerialRunner` runs for."""
+
+    def post(self, frames: list[bytes]) -> None:
+        """Send a message to the broker."""
+
+    def isCancelled(self, request: bytes) -> bool:
+        """Tell whether the broker has cancelled a request, by its id."""
+
+    def creditChanged(self, credit: int) -> None:
+        """Tell the broker how many requests the worker may hold from now on."""
+
+    def requestFailed(self, error: BaseException) -> None:
+        """Note an error of the app, which becomes the reply.  The error is being handled."""
+
+
+class InFlightHost(Protocol):
+    """What an :class:`~pirate.worker.inflight.InFlight` keeps requests for: a runner of several at once."""
+
+    def begin(self, request: RunningRequest) -> None:
+        """Execute a request, and call :meth:`InFlight.ended` when there is a reply."""
+
+    def interrupt(self, request: RunningRequest) -> None:
+        """Interrupt a request that has been cancelled, if that is possible."""
+
+    def post(self, frames: list[bytes]) -> None:
+        """Send a message to the broker."""
+
+    def finished(self) -> None:
+        """Leave: the worker begins no more requests, and has none in flight."""
+
+
+class LoopHost(Protocol):
+    """What a :class:`~pirate.worker.looprunner.LoopRunner` runs for."""
+
+    def post(self, frames: list[bytes]) -> None:
+        """Send a message to the broker, as soon as there is room."""
+
+    def drained(self) -> Awaitable[None] | None:
+        """Return what fires when all messages have been sent; ``None`` if they have been."""
+
+    def requestFailed(self, error: BaseException) -> None:
+        """Note an error of the app, which becomes the reply.  The error is being handled."""
+
+    def appExited(self, error: SystemExit) -> None:
+        """End the process, because the app has raised this."""
+
+    def finished(self) -> None:
+        """Leave: the worker begins no more requests, and has none in flight."""
+
+
+class ThreadHost(Protocol):
+    """What a :class:`~pirate.worker.threads.ThreadRunner` runs for."""
+
+    def post(self, frames: list[bytes]) -> None:
+        """Send a message to the broker, as soon as there is room."""
+
+    def isFull(self) -> bool:
+        """Tell whether messages wait for room."""
+
+    def wake(self) -> None:
+        """Have the main thread call :meth:`ThreadRunner.flush`.  Any thread, and a signal handler, may call this."""
+
+    def finished(self) -> None:
+        """Leave: the worker begins no more requests, and has none in flight."""
+
+
+class Receiver(Protocol):
+    """What receives the broker's messages."""
+
+    def received(self, frames: list[bytes]) -> None:
+        """Receive a message, without a routing id."""
+
+
+class Cancellable(Protocol):
+    """A task, or a call that has been scheduled."""
+
+    def cancel(self) -> Any:
+        """Cancel it."""
+
+
+class Loop(Protocol):
+    """
+    What asyncio's loop and Twisted's reactor have in common.
+
+    :ivar cancellation: the exception that is raised in a task that is cancelled.
+    :ivar awaitsDeferreds: whether a coroutine may await a Deferred.
+    """
+
+    cancellation: type[BaseException]
+    awaitsDeferreds: bool
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> Cancellable:
+        """Run a coroutine as a task."""
+
+    def callLater(self, seconds: float, call: Callable[..., None], *arguments: Any) -> Cancellable:
+        """Call something after so many seconds."""
+
+    def callSoon(self, call: Callable[[], None]) -> Cancellable:
+        """Call something in the next turn."""
+
+    def newWaiter(self) -> Any:
+        """Return something to await, which :meth:`fire` ends."""
+
+    def fire(self, waiter: Any) -> None:
+        """End the wait for something that :meth:`newWaiter` has made; do nothing if it has ended."""
+
+    def pause(self) -> Awaitable[None]:
+        """Return something to await, which ends in the next turn."""
+
+    def addReader(self, descriptor: int, call: Callable[[], None]) -> None:
+        """Call something whenever a descriptor is readable."""
+
+    def removeReader(self) -> None:
+        """Stop calling what :meth:`addReader` was given."""
+
+    def onTerm(self, call: Callable[[], None]) -> None:
+        """Call something, in a turn of the loop, when the process gets TERM."""
+
+    def ignoreTerm(self) -> None:
+        """Stop calling what :meth:`onTerm` was given."""
