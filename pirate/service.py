@@ -16,7 +16,7 @@ from pirate.hooks import Hooks
 from pirate.server.childprocess import importPath
 from pirate.server.interfaces import IServerReactor
 from pirate.server.lifecycle import SERVER_TRANSITIONS, Lifecycle, ServerState
-from pirate.server.logs import RateLimitedLog, serverLog
+from pirate.server.logs import RateLimitedLog, ServerLog
 from pirate.server.procfs import requireMemory
 from pirate.server.running import Endpoints, RunningServer
 from pirate.settings.limits import PoolLimits
@@ -59,7 +59,7 @@ class JobServer(Service):
         # mypy takes twisted.internet.reactor for a module, so the parameter cannot have this type.
         self._reactor: IServerReactor = reactor
         self._makeTransport = transport or _socketTransport
-        self._log = serverLog(lambda: self.settings.logLevel)
+        self._log = ServerLog(lambda: self.settings.logLevel)
         self._lifecycle = Lifecycle(self, self._reactor, self._log, hooks or Hooks(), startFailed)
         self._importPath = importPath()
         self._endpoints = Endpoints()

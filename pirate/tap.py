@@ -146,9 +146,9 @@ def _checkKeys(settings: Settings) -> None:
     from twisted.internet.task import Clock
 
     from pirate.auth.policy import AccessPolicy
-    from pirate.server.logs import RateLimitedLog, serverLog
+    from pirate.server.logs import RateLimitedLog, ServerLog
 
-    clock, log = Clock(), serverLog(0)
+    clock, log = Clock(), ServerLog(0)
     try:
         AccessPolicy(clock, log, settings, RateLimitedLog(clock, log, "peers refused"))
     except ConfigurationError as error:

@@ -13,8 +13,7 @@ from pirate.broker.gate import RequestFilter
 from pirate.broker.interfaces import Outgoing, Sender
 from pirate.broker.request import NativeRequest, Request, State, readRequest
 from pirate.pool.pool import Mode, Pool
-from pirate.server.errorlog import ErrorLog
-from pirate.server.logs import RateLimitedLog, ServerLog
+from pirate.server.logs import AppErrorLog, RateLimitedLog, ServerLog
 from pirate.server.pending import Waiting
 from pirate.server.supervisor import Supervisor
 from pirate.wire.backend import Failure, Part, Reply, Status, parseWorkerMessage
@@ -94,7 +93,7 @@ class BrokerProtocol:
         self._due = float("inf")
         self._patience = float("-inf")
         self.waiting = Waiting(broker.withdraw)
-        self._errors = ErrorLog(clock, log)
+        self._errors = AppErrorLog(clock, log)
         self._atFrontend = RateLimitedLog(clock, log, "messages dropped at the frontend")
         self._atBackend = RateLimitedLog(clock, log, "messages dropped at the backend")
         self._foreign = RateLimitedLog(clock, log, "messages of another protocol at the frontend")

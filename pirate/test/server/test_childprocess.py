@@ -16,7 +16,7 @@ import pirate
 from pirate.errors import LAST_WORDS
 from pirate.pool.child import ChildExit, ChildKind
 from pirate.server.childprocess import STREAMS_GRACE, Rejection, importPath
-from pirate.server.logs import serverLog
+from pirate.server.logs import ServerLog
 from pirate.server.output import OutputLog
 from pirate.test.support.children import JOB, RecordingSupervisor, spawnChild
 from pirate.testing import ProcessReactor
@@ -46,7 +46,7 @@ class ChildProcessCase(SynchronousTestCase):
 
     def spawn(self) -> None:
         """Spawn a child."""
-        log = OutputLog(self.reactor, serverLog(2))
+        log = OutputLog(self.reactor, ServerLog(2))
         self.child, self.process = spawnChild(self.reactor, log, self.supervisor)
 
 
@@ -187,7 +187,7 @@ class AuthenticationTests(ChildProcessCase):
     def test_announcement(self) -> None:
         """The first message has to be the announcement for which the child was spawned."""
         self.assertIs(self.rejection(DEQUEUE), Rejection.NOT_READY)
-        log = OutputLog(self.reactor, serverLog(2))
+        log = OutputLog(self.reactor, ServerLog(2))
         self.child, self.process = spawnChild(self.reactor, log, self.supervisor, ChildKind.DEQUEUE)
         self.assertIs(self.rejection(DEQUEUE), None)
         self.assertIs(self.rejection(WAITING), Rejection.NOT_READY)

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.server.logs import DETAIL, RateLimitedLog, escaped, serverLog
+from pirate.server.logs import DETAIL, RateLimitedLog, ServerLog, escaped
 
 LEVELS = (LogLevel.critical, LogLevel.error, LogLevel.warn, LogLevel.info, LogLevel.debug)
 
@@ -17,7 +17,7 @@ class LevelTests(SynchronousTestCase):
 
     def shown(self, level: int) -> list[str]:
         """Of one event of each kind, those that are shown."""
-        log = serverLog(level)
+        log = ServerLog(level)
         with capturedLogs() as events:
             for each in LEVELS:
                 log.emit(each, each.name)
@@ -36,7 +36,7 @@ class LevelTests(SynchronousTestCase):
 
     def test_failure(self) -> None:
         """A failure is shown at every level."""
-        log = serverLog(0)
+        log = ServerLog(0)
         try:
             raise ValueError("no")
         except ValueError:
@@ -45,7 +45,7 @@ class LevelTests(SynchronousTestCase):
 
     def test_independent(self) -> None:
         """Two servers in one process each have a level of their own."""
-        quiet, loud = serverLog(0), serverLog(4)
+        quiet, loud = ServerLog(0), ServerLog(4)
         with capturedLogs() as events:
             quiet.info("quiet")
             loud.info("loud")
@@ -54,7 +54,7 @@ class LevelTests(SynchronousTestCase):
     def test_namespace(self) -> None:
         """Events can be told by their namespace."""
         with capturedLogs() as events:
-            serverLog(2).info("x")
+            ServerLog(2).info("x")
         self.assertEqual(events[0]["log_namespace"], "pirate")
 
 
@@ -63,7 +63,7 @@ class DroppedTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.dropped = RateLimitedLog(self.clock, serverLog(2), "messages dropped")
+        self.dropped = RateLimitedLog(self.clock, ServerLog(2), "messages dropped")
         self.events = self.enterContext(capturedLogs())
 
     def lines(self) -> list[str]:
@@ -133,7 +133,7 @@ class EscapingTests(SynchronousTestCase):
     def test_events(self) -> None:
         """That holds for every text in an event, but not for the format, which is our own."""
         with capturedLogs() as events:
-            serverLog(2).warn("worker {pid}:\n{line}", pid=7, line="x\n2026-01-01 [-] forged\x1b]0;title\x07")
-            serverLog(2).warn("kept: {error}", error=ValueError("x\ny"))
+            ServerLog(2).warn("worker {pid}:\n{line}", pid=7, line="x\n2026-01-01 [-] forged\x1b]0;title\x07")
+            ServerLog(2).warn("kept: {error}", error=ValueError("x\ny"))
         self.assertEqual(formatEvent(events[0]), "worker 7:\n" + r"x\n2026-01-01 [-] forged\x1b]0;title\x07")
         self.assertEqual(formatEvent(events[1]), r"kept: x\ny")

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.errors import LAST_WORDS
 from pirate.server.childprocess import ChildProcess
-from pirate.server.logs import serverLog
+from pirate.server.logs import ServerLog
 from pirate.server.output import ALL_LINES, LINE_BYTES, LINES, MAX_LINE, READ_BYTES, READS, OutputLog
 from pirate.test.support.children import RecordingSupervisor, spawnChild
 from pirate.testing import FakeProcess, ProcessReactor
@@ -22,7 +22,7 @@ class OutputCase(SynchronousTestCase):
         self.level = 2
         self.supervisor = RecordingSupervisor()
         self.exits = self.supervisor.exits
-        self.log = OutputLog(self.reactor, serverLog(lambda: self.level))
+        self.log = OutputLog(self.reactor, ServerLog(lambda: self.level))
         self.events = self.enterContext(capturedLogs())
         self.worker, self.process = self.spawn()
 

@@ -10,9 +10,7 @@ from twisted.logger import capturedLogs
 
 import pirate
 from pirate.broker.request import Request
-from pirate.server.errorlog import KINDS, ErrorLog
-from pirate.server.errorlog import MOST as ERRORS
-from pirate.server.logs import serverLog
+from pirate.server.logs import MAX_KINDS, MAX_PER_KIND, AppErrorLog, ServerLog
 from pirate.server.pending import MOST
 from pirate.settings.limits import PeerLimits, PoolLimits
 from pirate.test.support.testbed import KEY, ProtocolCase
@@ -332,7 +330,7 @@ class ErrorTests(ProtocolCase):
         self.failed()
         self.assertTrue(self.errors()[0].endswith("client alice"), self.errors())
         request = Request([b"c", b""], [b"x"], "sums", "192.0.2.7")
-        ErrorLog(self.reactor, serverLog(0)).report(request, "ValueError: no", "")
+        AppErrorLog(self.reactor, ServerLog(0)).report(request, "ValueError: no", "")
         self.assertTrue(self.errors()[1].endswith(", service 'sums', client 192.0.2.7"), self.errors())
 
     def test_many(self) -> None:
@@ -341,27 +339,27 @@ class ErrorTests(ProtocolCase):
             self.failed(b"c", b"ValueError: no", b"/app.py:3 in app, from /app.py:9 in main")
         self.failed(b"c", b"ValueError: no", b"/app.py:4 in app")
         self.failed(b"c", b"TypeError: no", b"/app.py:3 in app")
-        self.assertEqual(len(self.errors()), ERRORS + 2)
+        self.assertEqual(len(self.errors()), MAX_PER_KIND + 2)
         self.settle(1)
         self.assertEqual(
-            self.errors()[ERRORS + 2 :],
-            [f"app error: ValueError, at /app.py:3 in app: {100 - ERRORS} more within a second"],
+            self.errors()[MAX_PER_KIND + 2 :],
+            [f"app error: ValueError, at /app.py:3 in app: {100 - MAX_PER_KIND} more within a second"],
         )
         self.failed(b"c", b"ValueError: no", b"/app.py:3 in app")
-        self.assertEqual(len(self.errors()), ERRORS + 4)
+        self.assertEqual(len(self.errors()), MAX_PER_KIND + 4)
 
     def test_kinds(self) -> None:
         """Types and places without number, of a worker that makes them up, are counted together."""
-        for number in range(KINDS + 100):
+        for number in range(MAX_KINDS + 100):
             self.failed(b"c", b"E%d: no" % number)
-        self.assertEqual(len(self.errors()), KINDS + ERRORS)
+        self.assertEqual(len(self.errors()), MAX_KINDS + MAX_PER_KIND)
         self.settle(1)
-        told = f"app error: errors of other types or places: {100 - ERRORS} more within a second"
+        told = f"app error: errors of other types or places: {100 - MAX_PER_KIND} more within a second"
         self.assertEqual(self.errors()[-1], told)
 
     def test_stop(self) -> None:
         """What was counted is told when the server stops, and nothing is left to happen."""
-        for _ in range(ERRORS + 1):
+        for _ in range(MAX_PER_KIND + 1):
             self.failed()
         self.server.stopService()
         self.settle()
