@@ -1,4 +1,4 @@
-"""What the broker counts."""
+"""The broker's counters."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from pirate.wire.words import Code
 
 class Counters:
     """
-    Counts of what happened since the start.
+    Counts of what has happened since the start.
 
-    Every request that was received is, sooner or later, in one of ``replied``, ``failed``, ``joined``, ``remembered``
-    and ``withdrawn``; until then it waits or is in a worker's hand.
+    Every request that was received ends up in one of ``replied``, ``failed``, ``joined``, ``remembered`` and
+    ``withdrawn``; until then it waits or is in flight.
 
     :ivar received: requests, accepted or refused.
-    :ivar replied: answers of the app.
+    :ivar replied: replies of the app.
     :ivar failed: requests given up, by code.
-    :ivar joined: requests that were sent again while the first was waiting or running.
-    :ivar remembered: requests that were sent again after the first had been answered.
+    :ivar joined: requests that were sent again while the first was waiting or in flight.
+    :ivar remembered: requests that were sent again after the first had been replied to.
     :ivar withdrawn: requests whose client had gone, or, if plain, had sent another, before a worker was free.
     :ivar redispatched: requests moved from a lost worker to another.
-    :ivar forgotten: outcomes that were forgotten before their time, because there was no room to remember them.
-    :ivar late: answers to requests that their sender did not hold, or that were answered already.
-    :ivar undeliverable: replies, parts and errors whose client had gone, or did not take them.
+    :ivar forgotten: outcomes that were dropped from the reply cache before their time, for lack of room.
+    :ivar late: replies to requests that their sender did not hold, or that had been replied to already.
+    :ivar undeliverable: replies, parts and errors whose client had gone, or did not read them.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""What the broker has to do at a certain time: for requests that expire, long jobs and silent workers."""
+"""The broker's time, and what is due at a time: requests expire, jobs take too long, workers are silent."""
 
 from __future__ import annotations
 
@@ -6,142 +6,176 @@ from collections.abc import Collection, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import islice
 
-from pirate.broker.queues import WorkerRecord
-from pirate.broker.request import Request, State
+from pirate.broker.request import NEVER, Request, State
+from pirate.broker.workers import WorkerRecord
 from pirate.settings.limits import RequestPolicy
 
-NEVER = float("inf")
-#: Requests that are given up at a time because their time is over.
-MOST = 200
+#: Requests that expire in one turn, at most.
+MAX_EXPIRED = 200
 
-#: Seconds between two looks for the sake of deadlines of requests that workers hold, at least.
+#: Seconds between two searches of the workers for requests whose deadline has passed, at least.
 GRAIN = 0.01
 
 
 class Deadlines:
     """
-    Knows when the broker must look, and finds what is due then.
+    The time, and the deadlines of requests and workers.
 
-    Nothing here is done for a message but a comparison: workers are looked through only when one may be due, which is
-    no more often than once in the shortest of the time limits.
+    A message costs no more here than a comparison: the workers are searched only when one may be overdue, which is no
+    more often than once in the shortest of the time limits.
 
-    :ivar due: when to look.
-    :ivar look: when workers are to be looked through.
+    :ivar now: the time of the current turn in seconds, on a clock that does not go back.
+    :ivar due: when there is something to do.
+    :ivar searchAt: when to search the workers.
     """
 
     def __init__(self, policy: RequestPolicy) -> None:
-        self._policy = policy
-        self._shortest = min(policy.deliveryTimeout, policy.jobTimeout or NEVER)
-        self._deadlines: list[tuple[float, bytes, Request]] = []
+        self._jobTimeout = policy.jobTimeout or NEVER
+        self._deliveryTimeout = policy.deliveryTimeout
+        self._cancelKills = policy.cancelKills
+        self._waiting: list[tuple[float, bytes, Request]] = []
         self._most = 1000
-        self.look = NEVER
+        self.now = 0.0
+        self.searchAt = NEVER
         self.due = NEVER
 
-    def began(self, now: float) -> None:
-        """A worker has begun a job."""
-        if self.look == NEVER:
-            self.note(now + self._shortest)
+    # --- notes
 
-    def note(self, time: float) -> None:
-        """Workers are to be looked through at this time, if not before."""
-        if time < self.look:
-            self.look = time
-            self._reckon()
+    def jobBegan(self) -> None:
+        """Note that a worker has begun a job.  There is no need to call this while ``searchAt`` is not infinite."""
+        self.search(self.now + min(self._deliveryTimeout, self._jobTimeout))
 
-    def waits(self, request: Request) -> None:
-        """A request waits, and may have a deadline."""
+    def search(self, time: float) -> None:
+        """Search the workers at this time, or before."""
+        if time < self.searchAt:
+            self.searchAt = time
+            self._schedule()
+
+    def requestWaits(self, request: Request) -> None:
+        """Note the deadline of a request that begins to wait, if it has one."""
         if request.deadline != NEVER:
-            heappush(self._deadlines, (request.deadline, request.id, request))
-            if len(self._deadlines) > self._most:
+            heappush(self._waiting, (request.deadline, request.id, request))
+            if len(self._waiting) > self._most:
                 self._prune()
             if request.deadline < self.due:
-                self._reckon()
+                self._schedule()
 
     def _prune(self) -> None:
-        """Forget the requests that wait no more."""
-        self._deadlines = [entry for entry in self._deadlines if entry[2].state is State.QUEUED]
-        heapify(self._deadlines)
-        self._most = max(len(self._deadlines) * 2, 1000)
+        """Remove the requests that no longer wait."""
+        self._waiting = [entry for entry in self._waiting if entry[2].state is State.QUEUED]
+        heapify(self._waiting)
+        self._most = max(len(self._waiting) * 2, 1000)
 
-    def expired(self, now: float, most: int = MOST) -> Iterator[Request]:
-        """
-        Requests that have waited too long.
+    # --- cancelled requests
 
-        :param most: how many, at most; if there are more, the next look is due at once.
+    def requestCancelled(self, worker: WorkerRecord, request: Request) -> None:
+        """Stop a worker that executes a cancelled request if it goes on with it for too long."""
+        if self._cancelKills:
+            worker.killDeadlines[request.id] = deadline = self.now + self._cancelKills
+            worker.killAt = min(worker.killAt, deadline)
+            self.search(deadline)
+
+    def requestsLeft(self, worker: WorkerRecord, gone: Collection[bytes]) -> None:
         """
-        deadlines = self._deadlines
+        Note which requests a worker executes now that it does not hold some any more.
+
+        :param gone: the ids of those.
+        """
+        first = next(iter(worker.inFlight.values()))
+        if worker.killDeadlines:
+            for each in gone:
+                worker.killDeadlines.pop(each, None)
+            worker.killAt = min(worker.killDeadlines.values(), default=NEVER)
+        if worker.concurrency > 1:
+            worker.began = first.since
+        elif first.state is State.DONE and first.id not in worker.killDeadlines:
+            # It was cancelled while another was being executed.
+            self.requestCancelled(worker, first)
+
+    # --- what is due
+
+    def expired(self, most: int = MAX_EXPIRED) -> Iterator[Request]:
+        """
+        Return requests that have waited too long.
+
+        :param most: how many, at most; if there are more, the rest is due at once.
+        """
+        waiting = self._waiting
         left = most
-        while left and deadlines and (deadlines[0][0] <= now or deadlines[0][2].state is not State.QUEUED):
-            request = heappop(deadlines)[2]
+        while left and waiting and (waiting[0][0] <= self.now or waiting[0][2].state is not State.QUEUED):
+            request = heappop(waiting)[2]
             if request.state is State.QUEUED:
                 left -= 1
                 yield request
-        self._reckon()
+        self._schedule()
 
-    def overdue(self, workers: Collection[WorkerRecord], now: float) -> list[tuple[WorkerRecord, str]]:
-        """The workers that are to be stopped, and why."""
-        found = []
-        limit = self._policy.jobTimeout or NEVER
-        if now >= self.look:
-            for worker in workers:
-                if worker.inFlight and worker.began + limit <= now:
-                    found.append((worker, f"the job took longer than {limit:g} seconds"))
-                elif worker.killAt <= now:
-                    found.append((worker, "a cancelled job did not end"))
-        return found
-
-    def overtaken(self, workers: Collection[WorkerRecord], now: float) -> list[tuple[WorkerRecord, Request]]:
+    def overtaken(self, workers: Collection[WorkerRecord]) -> list[tuple[WorkerRecord, Request]]:
         """
-        Return the requests whose time is over while another is being executed by the worker that holds them.
+        Return the requests whose deadline has passed while their worker was executing another.
 
-        A worker with a concurrency executes all that it holds, and a plain one holds one.
+        A worker with a concurrency executes all its requests at once, and a plain worker has only one.
         """
-        if now < self.look:
+        if self.now < self.searchAt:
             return []
         return [
             (worker, request)
             for worker in workers
-            for request in _behind(worker)
-            if request.deadline <= now and request.state is State.IN_FLIGHT
+            for request in _notBegun(worker)
+            if request.deadline <= self.now and request.state is State.IN_FLIGHT
         ]
 
-    def late(self, worker: WorkerRecord, now: float) -> list[Request]:
-        """Of what an overdue worker holds, what it has begun too long ago: the first, or as many as it executes."""
+    def overdue(self, workers: Collection[WorkerRecord]) -> list[tuple[WorkerRecord, str]]:
+        """Return the workers that have to be stopped, and why."""
+        found = []
+        if self.now >= self.searchAt:
+            for worker in workers:
+                if worker.inFlight and worker.began + self._jobTimeout <= self.now:
+                    found.append((worker, f"the job took longer than {self._jobTimeout:g} seconds"))
+                elif worker.killAt <= self.now:
+                    found.append((worker, "a cancelled job did not end"))
+        return found
+
+    def late(self, worker: WorkerRecord) -> list[Request]:
+        """Return the requests that an overdue worker has been executing for too long."""
         if worker.concurrency == 1:
             return [next(iter(worker.inFlight.values()))]
-        limit = self._policy.jobTimeout or NEVER
-        return [request for request in worker.inFlight.values() if request.since + limit <= now]
+        return [request for request in worker.inFlight.values() if request.since + self._jobTimeout <= self.now]
 
-    def silent(self, workers: Collection[WorkerRecord], now: float) -> list[WorkerRecord]:
-        """The workers that have held something for long without a sign of life; those that can answer are asked."""
-        if now < self.look:
+    def silent(self, workers: Collection[WorkerRecord]) -> list[WorkerRecord]:
+        """
+        Return the workers that have held a request for long without sending anything, and schedule the next search.
+
+        Call this last: it is the end of a search.
+        """
+        now = self.now
+        if now < self.searchAt:
             return []
         found = []
-        look = NEVER
+        soonest = NEVER
         for worker in workers:
             if not worker.inFlight:
                 continue
-            look = min(look, worker.began + (self._policy.jobTimeout or NEVER), worker.killAt)
-            for request in _behind(worker):
-                # Not each deadline is worth a look of its own.
-                if request.deadline < look and request.state is State.IN_FLIGHT:
-                    look = max(request.deadline, now + GRAIN)
+            soonest = min(soonest, worker.began + self._jobTimeout, worker.killAt)
+            for request in _notBegun(worker):
+                # Not each deadline is worth a search of its own.
+                if request.deadline < soonest and request.state is State.IN_FLIGHT:
+                    soonest = max(request.deadline, now + GRAIN)
             if worker.plain:
                 continue
-            if worker.heard + self._policy.deliveryTimeout <= now:
+            if worker.heard + self._deliveryTimeout <= now:
                 found.append(worker)
-                look = min(look, now + self._policy.deliveryTimeout)
+                soonest = min(soonest, now + self._deliveryTimeout)
             else:
-                look = min(look, worker.heard + self._policy.deliveryTimeout)
-        self.look = max(look, now)
-        self._reckon()
+                soonest = min(soonest, worker.heard + self._deliveryTimeout)
+        self.searchAt = max(soonest, now)
+        self._schedule()
         return found
 
-    def _reckon(self) -> None:
-        self.due = min(self.look, self._deadlines[0][0] if self._deadlines else NEVER)
+    def _schedule(self) -> None:
+        self.due = min(self.searchAt, self._waiting[0][0] if self._waiting else NEVER)
 
 
-def _behind(worker: WorkerRecord) -> Iterator[Request]:
-    """What a worker holds and does not execute yet: all but the first, if it executes one after the other."""
+def _notBegun(worker: WorkerRecord) -> Iterator[Request]:
+    """Return the requests that a worker does not execute yet: all but the first, if it executes one after the other."""
     if len(worker.inFlight) > 1 and worker.concurrency == 1:
         yield from islice(worker.inFlight.values(), 1, None)

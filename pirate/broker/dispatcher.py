@@ -1,83 +1,146 @@
 """
-Which worker gets which request.
+Which worker gets which request, and what happens to a request whose worker is lost.
 
-The rules, beside those of :mod:`pirate.broker.ledger`:
-
-- A request goes to the worker with the fewest in hand, then the least recently used; with nobody free it waits its
-  turn in its service's backlog, where the clients that have something waiting are served one request each in turn.
-- Only the worker that holds a request can answer it.
-- The first answer counts, also when it is that of a worker which has died meanwhile.
+- A request goes to the worker with the fewest in flight, then to the least recently used.  If no worker can take it, it
+  waits in its service's queue, where the clients that have a request waiting are served one each in turn.
+- Only the worker that holds a request can reply to it.  The first reply counts, even from a worker that has died
+  meanwhile.
+- When a worker dies, all that it held goes to the front of the queue in the order in which it was sent.
+  :mod:`pirate.broker.attempts` says which request is charged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 
+from pirate.broker.attempts import Attempts
 from pirate.broker.counters import Counters
+from pirate.broker.deadlines import Deadlines
 from pirate.broker.interfaces import BrokerEvents, Outgoing
-from pirate.broker.ledger import Ledger
-from pirate.broker.queues import Service, Standing, WorkerRecord
+from pirate.broker.queues import Queues, Service
 from pirate.broker.replies import Replies
-from pirate.broker.request import Request, State
-from pirate.settings.limits import RequestPolicy
+from pirate.broker.request import NEVER, Request, State
+from pirate.broker.workers import Standing, WorkerRecord
 from pirate.wire.backend import Info, requestFrames
 from pirate.wire.words import CANCEL, HEARTBEAT, RETIRE, Code, Frames
 
+_EXPIRED = "its time was over before it was begun"
 
-class Dispatcher(Ledger):
+
+class Dispatcher:
     """
-    Gives workers what waits for them.
+    Gives workers the requests that wait for them, and takes their replies.
 
     :param outgoing: sends messages to workers.
     :param events: is told of workers that have to be stopped or replaced.
-    :param policy: what a request can count on.
-    :param replies: what clients are told.
-    :ivar wantsContext: whether some worker's app has asked for the context of requests; ``None``: none has come yet.
+    :param queues: the requests that wait.
+    :param deadlines: the time, and when something is due.
+    :param attempts: says how often a request may be tried.
+    :param replies: tells clients of the outcome.
+    :param watchBusy: whether to report each change of a worker between idle and busy.
+    :ivar workers: the workers by identity.
+    :ivar busy: how many of them hold a request.
+    :ivar inFlight: how many requests they hold that have no reply yet.
+    :ivar wantsContext: whether some worker's app wants the context of requests; ``None``: no worker has come yet.
     """
 
     def __init__(
         self,
         outgoing: Outgoing,
         events: BrokerEvents,
-        policy: RequestPolicy,
+        queues: Queues,
+        deadlines: Deadlines,
+        attempts: Attempts,
         replies: Replies,
         counters: Counters,
         watchBusy: bool,
     ) -> None:
-        super().__init__(events, policy, replies, counters, watchBusy)
         self._outgoing = outgoing
+        self._events = events
+        self._queues = queues
+        self._deadlines = deadlines
+        self._attempts = attempts
+        self._replies = replies
+        self._counters = counters
+        self._watchBusy = watchBusy
+        self._moved: dict[bytes, Request] = {}
+        self.workers: dict[bytes, WorkerRecord] = {}
+        self.busy = 0
+        self.inFlight = 0
         self.wantsContext: bool | None = None
 
-    # --- workers
+    # --- the state of workers
+
+    @property
+    def idle(self) -> int:
+        """How many workers hold no request."""
+        return len(self.workers) - self.busy
+
+    def othersThan(self, identities: Container[bytes]) -> int:
+        """Return how many workers there are besides those with some identities."""
+        return sum(identity not in identities for identity in self.workers)
+
+    def knows(self, identity: bytes) -> bool:
+        """Return whether a worker has announced itself, and is not gone."""
+        return identity in self.workers
+
+    def hasWorked(self, identity: bytes) -> bool:
+        """Return whether a worker has been given a request, or is not known any more."""
+        worker = self.workers.get(identity)
+        return worker is None or worker.began > 0
+
+    def isIdle(self, identity: bytes) -> bool:
+        """Return whether a worker is known and holds no request."""
+        worker = self.workers.get(identity)
+        return worker is not None and not worker.inFlight
+
+    def isSpare(self, identity: bytes) -> bool:
+        """Return whether a worker is known and executes less than half of what it could at the same time."""
+        worker = self.workers.get(identity)
+        return worker is not None and 2 * len(worker.inFlight) < worker.concurrency
+
+    # --- workers come and go
 
     def workerReady(self, identity: bytes, info: Info | None = None, lifetime: int = -1) -> None:
         """
-        A worker is there, or can take the next request, or changes its credit.
+        Admit a worker, or note that one can take the next request, or changes its credit.
 
         :param info: what it announced; ``None`` from a plain worker, which says ``waiting`` before every request.
         :param lifetime: how many requests it is given before it is retired; negative: no limit.
         """
-        worker = self._workers.get(identity)
+        worker = self.workers.get(identity)
         if worker is None:
             worker = self._admit(identity, info, lifetime)
         else:
             if worker.plain and worker.inFlight:
-                self._emptyUnanswered(worker)
+                self._dropUnanswered(worker)
             if info is not None:
                 worker.plain = False
-                worker.credit = info.credit
-                worker.capacity = (
-                    1 if any(self._isolates(worker, each) for each in worker.inFlight.values()) else info.credit
-                )
-        self._feed(worker)
+                worker.credit = worker.capacity = info.credit
+                if any(self._attempts.isolates(worker, each) for each in worker.inFlight.values()):
+                    worker.capacity = 1
+        self._fill(worker)
+        self._checkIdle(worker)
+
+    def _admit(self, identity: bytes, info: Info | None, lifetime: int) -> WorkerRecord:
+        known = info or Info()
+        worker = self.workers[identity] = WorkerRecord(identity, known.credit, known.services)
+        worker.plain = info is None
+        worker.concurrency = known.concurrency
+        worker.wantsContext = known.context
+        worker.lifetime = lifetime
+        worker.half = lifetime // 2
+        self.wantsContext = bool(self.wantsContext) or known.context
+        self._queues.enroll(worker)
+        return worker
 
     def workerAlive(self, identity: bytes) -> None:
         """
-        A worker answers when it is asked whether it is there.
+        Requeue what was lost on the way to a worker that answers the question whether it is there.
 
-        It does so after all that it was sent before: what it still holds of that has been lost on the way.
+        Its answer comes after all that it was sent before the question: what it still holds of that has not arrived.
         """
-        worker = self._workers.get(identity)
+        worker = self.workers.get(identity)
         if worker is None or worker.probed is None:
             return
         probed, worker.probed = worker.probed, None
@@ -87,11 +150,12 @@ class Dispatcher(Ledger):
         for request in reversed(missing):
             if request.state is State.IN_FLIGHT:
                 self._requeue(request, worker)
-        worker.began = worker.heard = self.now
-        self._lookAtInFlight(worker, probed)
-        self._services.place(worker)
+        worker.began = worker.heard = self._deadlines.now
+        self._requestsLeft(worker, probed)
+        self._checkIdle(worker)
+        self._queues.place(worker)
         for name in worker.services:
-            service = self._services.get(name)
+            service = self._queues.services.get(name)
             if service is not None:
                 self._dispatch(service)
 
@@ -101,8 +165,8 @@ class Dispatcher(Ledger):
             self._outgoing.postToWorker([identity, b"", RETIRE])
 
     def retireAll(self) -> None:
-        """The same for all that understand it: a plain worker does not."""
-        for identity in [worker.identity for worker in self._workers.values() if not worker.plain]:
+        """Retire all workers that understand it: a plain worker does not."""
+        for identity in [worker.identity for worker in self.workers.values() if not worker.plain]:
             self.retire(identity)
 
     def withhold(self, identity: bytes) -> bool:
@@ -111,37 +175,39 @@ class Dispatcher(Ledger):
 
         :return: whether it could have been given some.
         """
-        worker = self._workers.get(identity)
+        worker = self.workers.get(identity)
         if worker is None or worker.standing is not Standing.SERVING:
             return False
         worker.standing = Standing.RETIRING
-        self._services.place(worker)
+        self._queues.place(worker)
         return True
 
     def workerGone(self, identity: bytes, reason: str, died: bool = True) -> None:
         """
-        A worker is there no more: what it held is given to others.
+        Remove a worker and requeue its in-flight requests.
 
         :param reason: how it ended, for the clients whose requests cannot be tried again.
-        :param died: whether it may have been executing what it held.
+        :param died: whether it may have been executing a request.
         """
-        worker = self._workers.pop(identity, None)
+        worker = self.workers.pop(identity, None)
         if worker is None:
             return
         worker.standing = Standing.RETIRING
-        self._services.place(worker)
+        self._queues.place(worker)
+        if worker.busy:
+            worker.busy = False
+            self.busy -= 1
         if worker.inFlight:
-            self._busy -= 1
             self._moveInFlight(worker, reason, died)
-        for service in self._services.dismiss(worker):
+        for service in self._queues.dismiss(worker):
             self._dispatch(service)
 
     def missed(self, messages: Sequence[Frames]) -> None:
-        """Messages did not reach their workers: the requests among them go to others."""
+        """Give the requests in messages that have not reached their workers to other workers."""
         missing: dict[WorkerRecord, list[bytes]] = {}
         services = []
         for identity, _, name, *_ in reversed(messages):
-            worker = self._workers.get(identity)
+            worker = self.workers.get(identity)
             request = None if worker is None else worker.inFlight.pop(name, None)
             if worker is not None and name == HEARTBEAT:
                 # It is asked again, as if it had not been.
@@ -150,97 +216,228 @@ class Dispatcher(Ledger):
                 missing.setdefault(worker, []).append(name)
                 if request.state is State.IN_FLIGHT:
                     services.append(self._requeue(request, worker))
-        # All of them have their hands in order before the first request finds another.
+        # All workers are in order before the first request is given to another.
         for worker, names in missing.items():
-            self._lookAtInFlight(worker, names)
+            self._requestsLeft(worker, names)
+            self._checkIdle(worker)
             self.withhold(worker.identity)
         for worker in missing:
             self._outOfReach(worker)
         for service in services:
             self._dispatch(service)
 
+    # --- replies
+
     def replyReceived(self, identity: bytes, requestId: bytes, body: Frames) -> None:
-        """A worker answers a request that it holds; any other answer is counted and dropped."""
+        """Pass on a worker's reply to a request that it holds; count and drop any other reply."""
         request = self._release(identity, requestId)
         if request is not None:
-            self.replies.replied(request, body, self.now)
+            self._replies.replied(request, body, self._deadlines.now)
 
     def partReceived(self, identity: bytes, requestId: bytes, body: Frames) -> None:
-        """A worker answers a request that it holds in part; more will follow."""
-        worker = self._workers.get(identity)
+        """Pass on a part of a worker's reply to a request that it holds."""
+        worker = self.workers.get(identity)
         request = None if worker is None else worker.inFlight.get(requestId)
         if worker is None or request is None or request.state is not State.IN_FLIGHT:
-            self.counters.late += 1
+            self._counters.late += 1
             return
-        worker.heard = self.now
-        refusal = self.replies.parted(request, body)
+        worker.heard = self._deadlines.now
+        refusal = self._replies.partReplied(request, body)
         if refusal:
-            self._fail(request, Code.CANCELLED, refusal)
+            self.fail(request, Code.CANCELLED, refusal)
             self._outgoing.postToWorker([identity, b"", CANCEL, requestId])
 
     def failureReceived(self, identity: bytes, requestId: bytes, code: Code, message: str) -> Request | None:
         """
-        A worker could not answer a request that it holds.
+        Pass on that a worker could not execute a request that it holds.
 
-        :return: the request; ``None`` if the worker does not hold it, or nobody waits for the answer any more.
+        :return: the request; ``None`` if the worker does not hold it, or it has ended already.
         """
         request = self._release(identity, requestId)
         if request is not None:
-            self.replies.gaveUp(request, code, message, self.now)
+            self._replies.failed(request, code, message, self._deadlines.now)
         return request
 
-    # --- the hand of a worker
+    def _release(self, identity: bytes, requestId: bytes) -> Request | None:
+        """
+        End the request that a reply is for, and give its worker the next one.
 
-    def _admit(self, identity: bytes, info: Info | None, lifetime: int) -> WorkerRecord:
-        known = info or Info()
-        worker = self._workers[identity] = WorkerRecord(identity, known.credit, known.services)
-        worker.plain = info is None
-        worker.concurrency = known.concurrency
-        worker.wantsContext = known.context
-        worker.lifetime = lifetime
-        worker.half = lifetime // 2
-        self.wantsContext = bool(self.wantsContext) or known.context
-        self._services.enroll(worker)
-        return worker
+        :return: the request; ``None`` if the reply is for none.
+        """
+        worker = self.workers.get(identity)
+        if worker is None:
+            request = self._moved.get(requestId)
+            if request is not None and identity not in request.holders:
+                request = None
+        elif worker.plain:
+            request = worker.inFlight.get(requestId)
+        else:
+            request = worker.inFlight.pop(requestId, None)
+        if request is None:
+            self._counters.late += 1
+            return None
+        if request.state is State.DONE:
+            self._counters.late += 1
+            ended = None
+        else:
+            self.finish(request)
+            ended = request
+        if worker is not None and not worker.plain:
+            worker.began = worker.heard = self._deadlines.now
+            if worker.inFlight or worker.killDeadlines or worker.capacity != worker.credit:
+                self._requestsLeft(worker, (requestId,))
+            if self._queues.waiting:
+                self._fill(worker)
+            else:
+                self._queues.place(worker)
+            if worker.busy and not worker.inFlight:
+                worker.busy = False
+                self.busy -= 1
+                if self._watchBusy:
+                    self._events.workerBusyChanged(identity, False)
+        return ended
 
-    def _give(self, worker: WorkerRecord, request: Request) -> bool:
-        """Put a request into the hand of a worker with room; false if it is out of reach, or the two do not fit."""
+    # --- requests
+
+    def assign(self, request: Request, service: Service) -> None:
+        """
+        Send a new request to a worker, or queue it.
+
+        :param service: the service that it asks for.
+        """
+        worker = service.ready.first()
+        if worker is None:
+            self._queue(request)
+        elif service.ring or service.returned or not self._send(worker, request):
+            self._dispatch(self._queue(request))
+
+    def cancel(self, request: Request) -> None:
+        """Give up a request that its client has cancelled, and tell the worker that holds it."""
+        worker = self.workers.get(request.holder) if request.state is State.IN_FLIGHT else None
+        self.fail(request, Code.CANCELLED, "its client cancelled it")
+        if worker is not None:
+            self._outgoing.postToWorker([worker.identity, b"", CANCEL, request.id])
+            if worker.concurrency > 1 or next(iter(worker.inFlight)) == request.id:
+                self._deadlines.requestCancelled(worker, request)
+
+    def finish(self, request: Request) -> None:
+        """End a request: it no longer waits, nor is it in flight."""
+        if request.state is State.IN_FLIGHT:
+            self.inFlight -= 1
+        elif request.state is State.QUEUED:
+            self._queues.leave(request)
+        request.state = State.DONE
+        if request.account is not None and request.id:
+            request.account.open -= 1
+            request.account = None
+        # The request may stay in queues and heaps for some time, but must not keep its body alive.
+        request.body = []
+        self._moved.pop(request.id, None)
+
+    def fail(self, request: Request, code: Code, message: str) -> None:
+        """End a request without a reply, and tell its client why."""
+        self.finish(request)
+        self._replies.failed(request, code, message, self._deadlines.now)
+
+    def abandon(self, message: str) -> tuple[int, int]:
+        """
+        Give up all requests.
+
+        :param message: what their clients are told.
+        :return: how many requests were in flight, and how many waited.
+        """
+        counts = self.inFlight, self._queues.waiting
+        inFlight = [request for worker in self.workers.values() for request in worker.inFlight.values()]
+        for request in inFlight:
+            if request.state is State.IN_FLIGHT:
+                self.fail(request, Code.WORKER_LOST, message)
+        for request in self._queues.queued():
+            self.fail(request, Code.STOPPING, message)
+        # Those that are left have been removed from their queues, because their deadline has passed.
+        self.expire(self._deadlines.expired(self._queues.waiting))
+        return counts
+
+    # --- time
+
+    def doWhatIsDue(self) -> None:
+        """Give up requests whose deadline has passed, stop workers that are overdue, and probe silent ones."""
+        deadlines, workers = self._deadlines, self.workers
+        self.expire(deadlines.expired())
+        for worker, request in deadlines.overtaken(workers.values()):
+            self.fail(request, Code.EXPIRED, _EXPIRED)
+            self._outgoing.postToWorker([worker.identity, b"", CANCEL, request.id])
+        for worker, why in deadlines.overdue(workers.values()):
+            self._stop(worker, why)
+        for worker in deadlines.silent(workers.values()):
+            if worker.probed is None:
+                worker.probed = list(worker.inFlight)
+                self._outgoing.postToWorker([worker.identity, b"", HEARTBEAT])
+            self._events.workerSilent(worker.identity)
+
+    def expire(self, requests: Iterable[Request]) -> None:
+        """Give up requests whose deadline has passed before a worker has begun them."""
+        for request in requests:
+            self.fail(request, Code.EXPIRED, _EXPIRED)
+
+    def _stop(self, worker: WorkerRecord, why: str) -> None:
+        """Give up what an overdue worker has been executing for too long, requeue the rest, and have it stopped."""
+        for each in self._deadlines.late(worker):
+            if each.state is State.IN_FLIGHT:
+                self.fail(each, Code.TIMEOUT, why)
+        self.workerGone(worker.identity, why, died=worker.concurrency > 1)
+        self._events.workerOverdue(worker.identity, why)
+
+    # --- sending
+
+    def _send(self, worker: WorkerRecord, request: Request) -> bool:
+        """
+        Send a request to a worker that can take one.
+
+        :return: ``False`` if the worker is out of reach, or the request cannot be together with what it holds.
+        """
         inFlight = worker.inFlight
-        if request.alone and inFlight and self._isolates(worker, request):
+        attempts, deadlines = self._attempts, self._deadlines
+        if request.alone and inFlight and attempts.isolates(worker, request):
             return False
         frames = requestFrames(
-            worker.identity, request.id, request.body, request.context(self.now) if worker.wantsContext else None
+            worker.identity,
+            request.id,
+            request.body,
+            request.context(deadlines.now) if worker.wantsContext else None,
         )
-        # One who has nothing to do does not wait for others to get theirs.
         if inFlight:
+            # It has something to do until this one arrives together with those of other workers.
             self._outgoing.postToWorker(frames)
-            if request.deadline < self._deadlines.look:
-                self._deadlines.note(request.deadline)
-        elif not self._outgoing.toWorker(frames):
+            if request.deadline < deadlines.searchAt:
+                deadlines.search(request.deadline)
+        elif self._outgoing.toWorker(frames):
+            worker.began = worker.heard = deadlines.now
+            if deadlines.searchAt == NEVER:
+                deadlines.jobBegan()
+        else:
             self._outOfReach(worker)
             return False
-        if not inFlight:
-            self._busy += 1
-            worker.began = worker.heard = self.now
-            self._deadlines.began(self.now)
-            if self._watchBusy:
-                self._events.workerBusyChanged(worker.identity, True)
         if worker.concurrency > 1:
-            request.since = self.now
-        if request.alone and self._isolates(worker, request):
+            request.since = deadlines.now
+        if request.alone and attempts.isolates(worker, request):
             worker.capacity = 1
         inFlight[request.id] = request
         request.state = State.IN_FLIGHT
         request.holder = worker.identity
-        self._inFlight += 1
+        self.inFlight += 1
+        self._queues.place(worker)
+        if not worker.busy:
+            worker.busy = True
+            self.busy += 1
+            if self._watchBusy:
+                self._events.workerBusyChanged(worker.identity, True)
         worker.lifetime -= 1
-        self._services.place(worker)
         if worker.lifetime == worker.half:
-            self._halved(worker)
+            self._lifetimeReached(worker)
         return True
 
-    def _halved(self, worker: WorkerRecord) -> None:
-        """A worker has been given half of what it had left, or all of it."""
+    def _lifetimeReached(self, worker: WorkerRecord) -> None:
+        """Report that a worker has been given half of the requests that it had left, or all of them."""
         if worker.lifetime:
             worker.half = worker.lifetime // 2
             self._events.lifetimeHalved(worker.identity)
@@ -254,63 +451,101 @@ class Dispatcher(Ledger):
         else:
             self.workerGone(worker.identity, "being out of reach")
 
-    def _release(self, identity: bytes, requestId: bytes) -> Request | None:
-        """The request that an answer is for, done now, its worker's hand filled again; ``None`` if it is for none."""
-        worker = self._workers.get(identity)
-        if worker is None:
-            request = self._moved.get(requestId)
-            if request is not None and identity not in request.holders:
-                request = None
-        elif worker.plain:
-            request = worker.inFlight.get(requestId)
-        else:
-            request = worker.inFlight.pop(requestId, None)
-        if request is None or request.state is State.DONE:
-            self.counters.late += 1
-            answered = None
-        else:
-            self._finish(request)
-            answered = request
-        if worker is not None and request is not None and not worker.plain:
-            worker.began = worker.heard = self.now
-            self._lookAtInFlight(worker, (requestId,))
-            self._feed(worker)
-        return answered
-
-    # --- the backlog
-
-    def _feed(self, worker: WorkerRecord) -> None:
-        """Fill the hand of a worker, and put the worker where it belongs then."""
-        services = self._services
-        while services.waiting and len(worker.inFlight) < worker.capacity and worker.standing is Standing.SERVING:
-            service = services.nextFor(worker)
-            if service is None or not self._giveHead(worker, service):
+    def _fill(self, worker: WorkerRecord) -> None:
+        """Send a worker as many requests as wait and it can take, and put it where it belongs then."""
+        queues = self._queues
+        before = len(worker.inFlight)
+        while queues.waiting and len(worker.inFlight) < worker.capacity and worker.standing is Standing.SERVING:
+            service = queues.nextFor(worker)
+            if service is None or not self._sendHead(worker, service):
                 break
-        services.place(worker)
+        if len(worker.inFlight) == before:
+            queues.place(worker)
 
     def _dispatch(self, service: Service) -> None:
-        """Send what waits for a service to those who are ready to serve it; a call from within is done by the outer."""
+        """Send what waits for a service to its ready workers; a call from within is done by the outer one."""
         if service.dispatching:
             return
         service.dispatching = True
         try:
             while service.head() is not None:
                 worker = service.ready.first()
-                if worker is None or not (self._giveHead(worker, service) or worker.level < 0):
+                if worker is None or not (self._sendHead(worker, service) or worker.level < 0):
                     return
         finally:
             service.dispatching = False
 
-    def _giveHead(self, worker: WorkerRecord, service: Service) -> bool:
-        """Give a worker the request that is next; if it cannot be given, it stays next."""
-        # It has been asked for, so one of these has it.
+    def _sendHead(self, worker: WorkerRecord, service: Service) -> bool:
+        """Send a worker the request that is next; if it cannot be sent, it stays next."""
+        # ``head`` has found it, so it is the first of one of these.
         request = service.returned[0] if service.returned else service.ring[0].first
         assert request is not None
-        if request.deadline <= self.now:
-            # It is given up with all the others whose time is over.
+        if request.deadline <= self._deadlines.now:
+            # It is given up with all others whose deadline has passed.
             service.skipHead()
             return True
-        if not self._give(worker, request):
+        if not self._send(worker, request):
             return False
-        self._services.leave(request, service)
+        self._queues.leave(request, service)
         return True
+
+    # --- what workers hold
+
+    def _requestsLeft(self, worker: WorkerRecord, gone: Sequence[bytes]) -> None:
+        """Note what a worker executes now that some requests are no longer in flight with it."""
+        if worker.inFlight:
+            self._deadlines.requestsLeft(worker, gone)
+        else:
+            worker.capacity = worker.credit
+            worker.killDeadlines.clear()
+            worker.killAt = NEVER
+
+    def _checkIdle(self, worker: WorkerRecord) -> None:
+        """Count a worker as idle if it holds no request any more."""
+        if worker.busy and not worker.inFlight:
+            worker.busy = False
+            self.busy -= 1
+            if self._watchBusy:
+                self._events.workerBusyChanged(worker.identity, False)
+
+    def _dropUnanswered(self, worker: WorkerRecord) -> None:
+        """Give up the request of a plain worker that asks for the next one without having replied."""
+        for request in worker.inFlight.values():
+            if request.state is State.IN_FLIGHT:
+                self.fail(request, Code.APP_ERROR, "its worker asked for the next request without an answer")
+        worker.inFlight.clear()
+        self._requestsLeft(worker, ())
+
+    def _moveInFlight(self, worker: WorkerRecord, reason: str, died: bool) -> None:
+        """Requeue, in their order, the requests of a lost worker, or give them up."""
+        attempts = self._attempts
+        if died or worker.plain:
+            attempts.charge(worker)
+        for request in reversed(worker.inFlight.values()):
+            if request.state is not State.IN_FLIGHT:
+                continue
+            if request.parts and self._replies.hasSentParts(request):
+                self.fail(
+                    request, Code.WORKER_LOST, f"its worker was lost after {len(request.parts)} parts, by {reason}"
+                )
+            elif attempts.areOver(request):
+                times = "once" if request.attempts == 1 else f"{request.attempts} times"
+                self.fail(request, Code.WORKER_LOST, f"its worker was lost {times}, at last by {reason}")
+            else:
+                request.alone = request.alone or died or worker.plain
+                self._requeue(request, worker)
+
+    def _requeue(self, request: Request, worker: WorkerRecord) -> Service:
+        """Put a request that a worker held back to the front of its queue."""
+        request.holders += (worker.identity,)
+        request.parts = None
+        request.partBytes = 0
+        self._moved[request.id] = request
+        self._counters.redispatched += 1
+        self.inFlight -= 1
+        return self._queue(request, front=True)
+
+    def _queue(self, request: Request, front: bool = False) -> Service:
+        service = self._queues.put(request, self._deadlines.now, front)
+        self._deadlines.requestWaits(request)
+        return service

@@ -1,127 +1,24 @@
-"""What waits for each service name, and which workers are ready to serve it."""
+"""The queues of requests that wait, and the workers that are ready, by service name."""
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator
-from enum import Enum
 
 from pirate.broker.request import Request, State
+from pirate.broker.workers import ReadyWorkers, Standing, WorkerRecord
 
-#: Empty queues, and requests that wait no more, of which notes are kept at least before they are looked for.
+#: Empty queues, and requests that no longer wait, that are kept before they are searched for and removed, at least.
 FEW = 500
-
-
-class Standing(Enum):
-    """Whether a worker may be given requests."""
-
-    SERVING = "serving"
-    RETIRING = "retiring"
-
-
-class WorkerRecord:
-    """
-    A worker as the broker knows it.
-
-    :ivar identity: its routing id.
-    :ivar credit: how many requests it says that it may hold.
-    :ivar capacity: how many it may hold now: its credit, or 1 while it holds a request that must be alone.
-    :ivar concurrency: more than 1 if it executes all that it holds at the same time; otherwise it executes the first.
-    :ivar services: the names that it serves.
-    :ivar wantsContext: whether requests are sent to it with their context.
-    :ivar plain: whether it never announced itself, and so says ``waiting`` after each reply.
-    :ivar began: when it began the first in its hand, on the broker's clock.
-    :ivar heard: when it last gave a sign of life since then.
-    :ivar probed: what it held when it was asked for a sign of life; ``None`` if no answer is due.
-    :ivar killAt: when it is to be stopped because a request that it executes was cancelled; infinite: it is not.
-    :ivar killDeadlines: the same for each cancelled one that it executes, by the broker's request id.
-    :ivar lifetime: how many more requests it is given before it is retired; negative: no limit.
-    :ivar half: the lifetime at which it will have been given half of what it had left.
-    :ivar inFlight: what it holds, by the broker's request id, in the order sent.  A plain worker
-        holds its request until it says ``waiting``.
-    :ivar level: its place among the :class:`ReadyWorkers` of its services, -1 if it is not among them.
-    """
-
-    __slots__ = (
-        "began",
-        "capacity",
-        "concurrency",
-        "credit",
-        "half",
-        "heard",
-        "identity",
-        "inFlight",
-        "killAt",
-        "killDeadlines",
-        "level",
-        "lifetime",
-        "plain",
-        "probed",
-        "services",
-        "standing",
-        "wantsContext",
-    )
-
-    def __init__(self, identity: bytes, credit: int = 1, services: tuple[str, ...] = ("",)) -> None:
-        self.identity = identity
-        self.credit = self.capacity = credit
-        self.concurrency = 1
-        self.services = services
-        self.standing = Standing.SERVING
-        self.wantsContext = False
-        self.plain = False
-        self.lifetime = -1
-        self.half = 0
-        self.inFlight: dict[bytes, Request] = {}
-        self.level = -1
-        self.began = self.heard = 0.0
-        self.probed: list[bytes] | None = None
-        self.killAt = float("inf")
-        self.killDeadlines: dict[bytes, float] = {}
-
-
-class ReadyWorkers:
-    """
-    One service's workers with room: fewest in hand first, then least recently used.
-
-    Each call takes the same time whatever the number of workers.
-    """
-
-    __slots__ = ("_least", "_levels")
-
-    def __init__(self) -> None:
-        self._levels: list[OrderedDict[WorkerRecord, None]] = [OrderedDict()]
-        self._least = 0
-
-    def add(self, worker: WorkerRecord, level: int) -> None:
-        """Put a worker last among those that hold ``level`` requests."""
-        while level >= len(self._levels):
-            self._levels.append(OrderedDict())
-        self._levels[level][worker] = None
-        if level < self._least:
-            self._least = level
-
-    def remove(self, worker: WorkerRecord, level: int) -> None:
-        """Take a worker out, from the level at which it was added."""
-        del self._levels[level][worker]
-
-    def first(self) -> WorkerRecord | None:
-        """The worker that is next, which stays where it is; ``None`` if nobody has room."""
-        levels = self._levels
-        while not levels[self._least]:
-            if self._least + 1 == len(levels):
-                return None
-            self._least += 1
-        return next(iter(levels[self._least]))
 
 
 class Share:
     """
-    What one client has waiting, for all services together.
+    What one client has waiting, for all services together: its share of the backlog.
 
     :ivar waiting: how many requests.
     :ivar bytes: the bytes of all of them.
-    :ivar over: whether it has more than its share of the backlog, and is counted among those that have.
+    :ivar over: whether that is more than it may have, and counted so.
     """
 
     __slots__ = ("bytes", "over", "waiting")
@@ -134,11 +31,11 @@ class Share:
 
 class ClientQueue:
     """
-    One client's requests that wait for one service.
+    The requests of one client that wait for one service.
 
-    :ivar share: what it has waiting altogether.
-    :ivar first: the request that is next, or was until it was given up; ``None``: it has no place in the ring.
-    :ivar rest: those behind it, in order; ``None`` until there is one.
+    :ivar share: what the client has waiting altogether.
+    :ivar first: the request that is next, or was until it was given up; ``None``: the queue is not in the ring.
+    :ivar rest: the requests behind it, in order; ``None`` until there is one.
     """
 
     __slots__ = ("first", "rest", "share")
@@ -149,20 +46,20 @@ class ClientQueue:
         self.rest: deque[Request] | None = None
 
     def prune(self) -> None:
-        """Forget the requests behind the first that wait no more."""
+        """Remove the requests behind the first that no longer wait."""
         self.rest = deque(each for each in self.rest or () if each.state is State.QUEUED)
 
 
 class Service:
     """
-    One service name.
+    The queues and the ready workers of one service name.
 
-    :ivar workers: how many serve it, ready or not.
+    :ivar workers: how many workers serve it, ready or not.
     :ivar returned: requests whose worker was lost; they are served first.
-    :ivar ring: the queues of the clients that have something waiting, each of which is served one request in turn.
+    :ivar ring: the queues of the clients that have a request waiting, which are served one request each in turn.
     :ivar queues: the same by client, and some empty ones.
     :ivar served: the higher, the later it had its turn with a worker of several services.
-    :ivar dispatching: whether what waits is being given out at the moment.
+    :ivar dispatching: whether its requests are being given to workers at the moment.
     """
 
     __slots__ = ("dispatching", "queues", "ready", "returned", "ring", "served", "workers")
@@ -177,7 +74,7 @@ class Service:
         self.dispatching = False
 
     def head(self) -> Request | None:
-        """Return the request that is next, which stays where it is; those that are done meanwhile are dropped."""
+        """Return the request that is next, which stays where it is; remove those before it that no longer wait."""
         returned = self.returned
         while returned:
             if returned[0].state is State.QUEUED:
@@ -198,7 +95,7 @@ class Service:
         return None
 
     def skipHead(self) -> None:
-        """Pass over the request that is next, although it waits; its client keeps its turn."""
+        """Remove the request that is next from its queue, although it waits; its client keeps its turn."""
         if self.returned:
             self.returned.popleft()
             return
@@ -210,7 +107,7 @@ class Service:
             self.ring.popleft()
 
     def queued(self) -> Iterator[Request]:
-        """Return all that wait."""
+        """Return all requests that wait."""
         for each in self.returned:
             if each.state is State.QUEUED:
                 yield each
@@ -220,7 +117,7 @@ class Service:
                     yield request
 
     def forget(self) -> None:
-        """Drop what does not wait any more, and the queues that are empty then."""
+        """Remove the requests that no longer wait, and the queues that are empty then."""
         for queue in self.ring:
             if queue.rest:
                 queue.prune()
@@ -234,16 +131,17 @@ class Service:
         }
 
 
-class Services:
+class Queues:
     """
-    Every service name that is known: the unnamed one, and those that a worker serves or somebody waits for.
+    Every service name that is known: the unnamed one, and those that a worker serves or a request waits for.
 
-    Within a service, the clients that have something waiting are served in turn, one request each.  Each call takes the
-    same time whatever their number.  A client is the user that it proved to be, and else its routing id, which is that
-    of one connection.
+    Within a service, the clients that have a request waiting are served in turn, one request each.  Each call takes the
+    same time whatever their number.  A client is the user that it has proved to be, or else its routing id, which
+    belongs to one connection.
 
     :param most: how many requests of one client may wait before it has more than its share.
     :param mostBytes: the same in bytes.
+    :ivar services: the services by name.
     :ivar waiting: how many requests wait.
     :ivar waitingBytes: the bytes of all of them.
     :ivar over: how many clients have more than their share.
@@ -252,8 +150,7 @@ class Services:
     def __init__(self, most: int = 1 << 62, mostBytes: int = 1 << 62) -> None:
         self.most = most
         self.mostBytes = mostBytes
-        self._byName: dict[str, Service] = {"": Service()}
-        self.get = self._byName.get
+        self.services: dict[str, Service] = {"": Service()}
         self.waiting = 0
         self.waitingBytes = 0
         self.over = 0
@@ -263,28 +160,28 @@ class Services:
         self._mostKnown = FEW
 
     def enroll(self, worker: WorkerRecord) -> None:
-        """A worker has come."""
+        """Add a worker to the services that it serves."""
         for name in worker.services:
-            self._byName.setdefault(name, Service()).workers += 1
+            self.services.setdefault(name, Service()).workers += 1
 
     def dismiss(self, worker: WorkerRecord) -> list[Service]:
         """
-        A worker has gone; a name that nobody serves or waits for is forgotten.
+        Remove a worker from its services, and each service that has neither a worker nor a request then.
 
-        :return: the services that are left of those that it served.
+        :return: the services that are left of those that the worker served.
         """
         left = []
         for name in worker.services:
-            service = self._byName[name]
+            service = self.services[name]
             service.workers -= 1
             if name and not service.workers and service.head() is None:
-                del self._byName[name]
+                del self.services[name]
             else:
                 left.append(service)
         return left
 
     def place(self, worker: WorkerRecord) -> None:
-        """Put a worker where it belongs among the ready ones of its services, or take it out."""
+        """Put a worker where it belongs among the ready ones of its services, or remove it."""
         level = len(worker.inFlight)
         if level >= worker.capacity or worker.standing is not Standing.SERVING:
             level = -1
@@ -293,7 +190,7 @@ class Services:
             return
         worker.level = level
         for name in worker.services:
-            ready = self._byName[name].ready
+            ready = self.services[name].ready
             if before >= 0:
                 ready.remove(worker, before)
             if level >= 0:
@@ -301,13 +198,13 @@ class Services:
 
     def put(self, request: Request, now: float, front: bool = False) -> Service:
         """
-        Let a request wait for its service, last or, with ``front``, first.
+        Queue a request for its service, last or, with ``front``, first.
 
-        :return: the service, a new one if its name has been forgotten meanwhile.
+        :return: the service, a new one if it has been removed meanwhile.
         """
-        service = self._byName.get(request.service)
+        service = self.services.get(request.service)
         if service is None:
-            service = self._byName[request.service] = Service()
+            service = self.services[request.service] = Service()
         request.state = State.QUEUED
         request.since = now
         client = request.user or request.route[0]
@@ -335,10 +232,10 @@ class Services:
 
     def leave(self, request: Request, head: Service | None = None) -> None:
         """
-        A request that waited waits no more.
+        Note that a request no longer waits.
 
-        :param head: the service whose next request it is, from which it is removed; its client has its next turn after
-            all others.
+        :param head: the service whose next request it is; it is removed from its queue, and its client has its next
+            turn after all others.  ``None``: the request stays in its queue until it would be next.
         """
         if head is not None:
             if head.returned:
@@ -360,18 +257,18 @@ class Services:
             share.over = False
             self.over -= 1
 
-    def note(self, share: Share) -> None:
-        """A client has more than its share."""
+    def noteOver(self, share: Share) -> None:
+        """Count a client as one that has more than its share."""
         if not share.over:
             share.over = True
             self.over += 1
 
     def _enter(self, service: Service, client: bytes | str) -> ClientQueue:
-        """A client has something waiting that has not lately had."""
+        """Make a queue for a client that has none for this service."""
         if self._known >= self._mostKnown:
-            for each in self._byName.values():
+            for each in self.services.values():
                 each.forget()
-            kept = [item for each in self._byName.values() for item in each.queues.items()]
+            kept = [item for each in self.services.values() for item in each.queues.items()]
             self._shares = {client: queue.share for client, queue in kept}
             self._known = len(kept)
             self._mostKnown = 2 * len(kept) + FEW
@@ -383,12 +280,12 @@ class Services:
         return queue
 
     def nextFor(self, worker: WorkerRecord) -> Service | None:
-        """Return the one of a worker's services that it serves next: they take turns; ``None`` if nothing waits."""
+        """Return the service that a worker serves next, of its own in turn; ``None`` if no request waits for it."""
         names = worker.services
         if len(names) == 1:
-            service = self._byName[names[0]]
+            service = self.services[names[0]]
             return None if service.head() is None else service
-        waiting = [service for name in names if (service := self._byName[name]).head() is not None]
+        waiting = [service for name in names if (service := self.services[name]).head() is not None]
         if not waiting:
             return None
         service = min(waiting, key=lambda each: each.served)
@@ -396,10 +293,11 @@ class Services:
         service.served = self._served
         return service
 
-    def oldestSince(self) -> Iterator[float]:
-        """Since when the next request of each service has waited."""
-        return (head.since for service in self._byName.values() if (head := service.head()) is not None)
+    def oldestAge(self, now: float) -> float:
+        """Return for how many seconds the oldest of the requests that are next has waited; 0 if none waits."""
+        heads = (service.head() for service in self.services.values())
+        return max((now - head.since for head in heads if head is not None), default=0.0)
 
     def queued(self) -> list[Request]:
-        """All that wait, service by service."""
-        return [each for service in self._byName.values() for each in service.queued()]
+        """Return all requests that wait, service by service."""
+        return [each for service in self.services.values() for each in service.queued()]

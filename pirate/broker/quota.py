@@ -1,26 +1,32 @@
 """
-How much each client may ask: a share of what waits and is worked on, and a token bucket for the rate.
+Whether a client may send a request: a limit on its open requests, a token bucket for its rate, and the app's own rule.
 
-Each call takes the same time whatever the number of clients.  A client that has nothing open and a full bucket is no
-different from one that was never seen, so it is forgotten.
+Each call takes the same time whatever the number of clients.  A client that has no open request and a full bucket is no
+different from one that was never seen, so its account is dropped.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from typing import Any
 
-#: Of the clients that have been quiet the longest, how many are looked at when another asks.
-LOOKED_AT = 2
+from pirate.broker.interfaces import Sender
+from pirate.broker.request import NativeRequest, Request, RequestContext
+from pirate.settings.limits import PeerLimits
+from pirate.wire.words import Code
+
+#: Of the accounts that have not been used for longest, how many are checked whenever a client asks.
+CHECKED = 2
 
 
 class Account:
     """
-    One client's.
+    The account of one client.
 
-    :ivar open: its requests that wait or are worked on.
-    :ivar tokens: how many more it may send at once.
-    :ivar since: when that was so.
+    :ivar open: how many of its requests wait or are in flight.
+    :ivar tokens: how many more it may send at once, at the time of ``since``.
+    :ivar since: when ``tokens`` was computed.
     """
 
     __slots__ = ("open", "since", "tokens")
@@ -33,11 +39,11 @@ class Account:
 
 class Quota:
     """
-    Every client's account.
+    The accounts of all clients.
 
-    :param requests: how many requests of one client may wait or be worked on; 0: any number.
-    :param rate: how many it may send in a second, on average; 0: any number.
-    :param burst: how many of these at once.
+    :param requests: how many requests of one client may wait or be in flight; 0: any number.
+    :param rate: how many it may send per second, on average; 0: any number.
+    :param burst: how many of these it may send at once.
     """
 
     def __init__(self, requests: int, rate: float, burst: int) -> None:
@@ -51,7 +57,7 @@ class Quota:
 
     def account(self, client: Hashable, now: float) -> Account:
         """
-        The account of a client that has just sent something.
+        Return the account of a client that has just sent a message.
 
         :param client: any name for it.
         :param now: the time in seconds, on a clock that does not go back.
@@ -83,17 +89,67 @@ class Quota:
         return None
 
     def gone(self, client: Hashable) -> None:
-        """A client will not come back under this name; another may."""
+        """Drop the account of a client that is gone; another client may come under the same name."""
         self._accounts.pop(client, None)
 
     def _tokens(self, account: Account, now: float) -> float:
         return min(account.tokens + (now - account.since) * self._rate, self._burst)
 
     def _forgetSome(self, now: float) -> None:
-        for _ in range(min(LOOKED_AT, len(self._accounts))):
+        for _ in range(min(CHECKED, len(self._accounts))):
             client, account = next(iter(self._accounts.items()))
             if account.open or (self._rate and self._tokens(account, now) < self._burst):
-                # It has its turn again when the others have had theirs.
+                # It is checked again when all others have been.
                 self._accounts.move_to_end(client)
             else:
                 del self._accounts[client]
+
+
+class RequestFilter:
+    """
+    Checks every request, if there is a limit or a rule for requests at all.
+
+    :param quota: how much each client may send; ``None``: any number of requests.
+    :param allow: ``allowRequest`` of the hooks; ``None``: every request is allowed.
+    """
+
+    def __init__(self, quota: Quota | None, allow: Callable[[RequestContext], Any] | None) -> None:
+        self._quota = quota
+        self._allow = allow
+
+    def refusal(self, request: Request, sender: Sender, now: float) -> tuple[Code, str] | None:
+        """
+        Return why a request is refused; ``None`` if it is not.
+
+        Commands other than ``request`` count towards the rate alone.
+        """
+        user = sender.userId()
+        opens = not isinstance(request, NativeRequest) or request.command == "request"
+        if self._quota is not None:
+            client = user or sender.connection()
+            # If the transport does not know the connection, there is still the routing id.
+            account = self._quota.account(request.route[0] if client is None else client, now)
+            refusal = self._quota.refusal(account, now, opens)
+            if refusal is not None:
+                return Code.BUSY, refusal
+            request.account = account
+        if self._allow is not None and opens:
+            verdict = self._allow(RequestContext(sender.address(), user, request.service, request.size()))
+            if verdict is False or isinstance(verdict, str):
+                return Code.DENIED, verdict or "it is not allowed"
+        return None
+
+    def gone(self, connection: int) -> None:
+        """Drop the account of a client whose connection is closed."""
+        if self._quota is not None:
+            self._quota.gone(connection)
+
+
+def makeRequestFilter(peerLimits: PeerLimits, allow: Callable[[RequestContext], Any] | None) -> RequestFilter | None:
+    """Return a filter for some limits and a rule; ``None`` if there are none, so that requests do not pay for it."""
+    quota = (
+        Quota(peerLimits.clientRequests, peerLimits.rate, peerLimits.burst)
+        if peerLimits.clientRequests or peerLimits.rate
+        else None
+    )
+    return RequestFilter(quota, allow) if quota is not None or allow is not None else None

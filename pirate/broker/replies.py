@@ -1,4 +1,4 @@
-"""The end of a request: what its client is told, and what is remembered of it."""
+"""The end of a request: send its client the outcome, and remember it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from pirate.broker.replycache import Outcome, ReplyCache
 from pirate.broker.request import NativeRequest, Request
 from pirate.wire.words import Code, Frames
 
-#: The bytes of the parts of one answer that are kept.
+#: The bytes of the parts of one reply that are kept.
 PARTS_LIMIT = 1 << 26
-#: How many clients may wait for one request that was sent again.
+#: Requests that may share the reply of one that has the same key, at most.
 MAX_JOINED = 16
-#: Outcomes after which the same request may well be sent again, and then succeed.
-FORGOTTEN = frozenset({Code.BUSY, Code.STOPPING, Code.EXPIRED, Code.UNKNOWN_SERVICE, Code.CANCELLED})
+#: The codes of failures that are not remembered: if the request is sent again, it may succeed.
+NOT_REMEMBERED = frozenset({Code.BUSY, Code.STOPPING, Code.EXPIRED, Code.UNKNOWN_SERVICE, Code.CANCELLED})
 
 
 class Replies:
     """
-    Tells clients how their requests ended.
+    Sends clients the outcomes of their requests.
 
     :param outgoing: sends messages to clients.
     :param events: is told of requests that fail and of replies that are not delivered.
+    :param cache: remembers outcomes.
     :param tellPlain: whether clients without a native header are told of errors.
     """
 
@@ -30,34 +31,34 @@ class Replies:
         outgoing: Outgoing,
         events: BrokerEvents,
         counters: Counters,
-        memory: ReplyCache,
+        cache: ReplyCache,
         tellPlain: bool,
     ) -> None:
         self._outgoing = outgoing
         self._events = events
         self._counters = counters
-        self._cache = memory
+        self._cache = cache
         self._tellPlain = tellPlain
         self._open: dict[bytes, NativeRequest] = {}
 
     def opened(self, request: NativeRequest) -> None:
-        """A native request has been accepted."""
+        """Note a native request that has been accepted."""
         self._open[request.key] = request
 
     def withdrawn(self, request: NativeRequest) -> None:
-        """A native request is given up, and nobody is there to be told."""
+        """Forget a native request whose client has gone."""
         if self._open.get(request.key) is request:
             del self._open[request.key]
 
     def find(self, key: bytes) -> NativeRequest | None:
-        """The open request that a client calls so."""
+        """Return the open request with a key; ``None`` if there is none."""
         return self._open.get(key)
 
     def join(self, request: NativeRequest) -> bool:
         """
-        If a request is one that is open already, let it share that one's answer.
+        Let a request share the reply of an open one with the same key.
 
-        :return: whether it is.
+        :return: ``False`` if there is none.
         """
         first = self._open.get(request.key)
         if first is None:
@@ -65,7 +66,7 @@ class Replies:
         if len(first.joined) >= MAX_JOINED:
             first.joined.pop(0)
         first.joined.append(request)
-        # The first one's is what is worked on; this one's would be kept uncounted.
+        # The worker has the first one's body; this one's would be kept without being counted.
         request.body = []
         if request.partial:
             for part in first.parts or ():
@@ -74,9 +75,9 @@ class Replies:
 
     def repeat(self, request: NativeRequest, now: float) -> bool:
         """
-        If the answer to a request is remembered, give it again.
+        Send the outcome of a request with the same key again.
 
-        :return: whether it is.
+        :return: ``False`` if none is remembered.
         """
         outcome = self._cache.recall(request.key, now)
         if outcome is not None:
@@ -84,28 +85,28 @@ class Replies:
         return outcome is not None
 
     def remembers(self, request: NativeRequest, now: float) -> bool:
-        """Whether the answer to a request is remembered."""
+        """Return whether the outcome of a request with the same key is remembered."""
         return self._cache.recall(request.key, now) is not None
 
     def replied(self, request: Request, body: Frames, now: float) -> None:
-        """The app has answered."""
+        """Send the app's reply, and remember it."""
         self._counters.replied += 1
         if not request.key and not request.parts:
             self._outgoing.postToClient(request.reply(body))
         else:
             self._close(request, Outcome(body, parts=request.parts or (), attempts=request.attempts), now)
 
-    def gaveUp(self, request: Request, code: Code, message: str, now: float) -> None:
-        """There will be no answer."""
+    def failed(self, request: Request, code: Code, message: str, now: float) -> None:
+        """Send the error of a request that has been given up, and remember it."""
         self._counters.failed[code] = self._counters.failed.get(code, 0) + 1
         self._events.requestFailed(request, code, message)
         self._close(request, Outcome(None, code, message, request.parts or (), request.attempts), now)
 
-    def parted(self, request: Request, body: Frames) -> str:
+    def partReplied(self, request: Request, body: Frames) -> str:
         """
-        The app has answered in part.
+        Send a part of the app's reply, and keep it until the last.
 
-        :return: why there is no sense in going on; empty if there is.
+        :return: why the request should be given up; empty if it should not.
         """
         request.partBytes += sum(map(len, body))
         if request.parts is None:
@@ -115,18 +116,18 @@ class Replies:
         elif not request.partial:
             return f"its parts are more than {PARTS_LIMIT} bytes, and its client takes them only together"
         elif self._open.get(request.key) is request:
-            # Too much to keep for one that asks again: it would be answered without the first parts.
+            # It is too much to keep, so a request with the same key could not get the first parts.
             del self._open[request.key]
         takers = [each for each in (request, *_joined(request)) if each.partial]
         taken = [self._send(each.part(body)) for each in takers]
         return "" if not taken or any(taken) else "its client does not take the parts"
 
     def hasSentParts(self, request: Request) -> bool:
-        """Whether somebody has had parts of the answer, which must not be sent again."""
+        """Return whether a client has been sent parts of the reply, so that they must not be sent again."""
         return any(each.partial for each in (request, *_joined(request)))
 
     def refuse(self, request: NativeRequest, code: Code, message: str) -> None:
-        """Tell a client something that ends no request."""
+        """Send an error that ends no request."""
         self._outgoing.postToClient(request.error(code, message, False))
 
     def _close(self, request: Request, outcome: Outcome, now: float) -> None:
@@ -135,14 +136,14 @@ class Replies:
             self._tell(each, outcome, fresh=True)
         if request.key and self._open.get(request.key) is request:
             del self._open[request.key]
-            if outcome.code not in FORGOTTEN:
+            if outcome.code not in NOT_REMEMBERED:
                 self._cache.remember(request.key, outcome, now)
 
     def _tell(self, request: Request, outcome: Outcome, fresh: bool = False) -> None:
         """
-        Send an outcome to a client.
+        Send a client an outcome.
 
-        :param fresh: whether it has had the parts already, if it takes parts.
+        :param fresh: whether the parts have been sent already, if the client takes parts.
         """
         if outcome.code is not None:
             request.attempts = outcome.attempts
@@ -163,7 +164,7 @@ class Replies:
         return False
 
     def countUndelivered(self) -> None:
-        """A client was not there, or did not take what it was sent."""
+        """Count a message whose client is gone, or does not read."""
         self._counters.undeliverable += 1
         self._events.replyUndelivered()
 

@@ -1,4 +1,4 @@
-"""The answers that are remembered, so that a request which is sent again is not run again."""
+"""A cache of outcomes, so that a request that is sent again is not executed again."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from collections.abc import Sequence
 from pirate.broker.counters import Counters
 from pirate.wire.words import Code, Frames
 
-#: What one outcome takes beside its frames, in bytes: its place in the memory, its key, and the objects around them.
+#: The bytes that one outcome takes beside its frames: its place in the cache, its key, and the objects around them.
 ENTRY = 340
-#: What one frame takes beside its bytes: as bytes, and as ZeroMQ has it, which may keep a whole receive buffer alive.
+#: The bytes that one frame takes beside its content: as ``bytes``, and as a frame of ZeroMQ's, which may keep a whole
+#: receive buffer alive.
 FRAME, LARGE_FRAME, BUFFER = 50, 250, 8192
 
 
 class Outcome:
     """
-    How a request ended.
+    The outcome of a request.
 
-    :ivar parts: the parts of its answer that came before the last, each one or more frames.
-    :ivar body: the last part, or all of the answer; ``None`` if there was none.
-    :ivar code: why there was none.
+    :ivar parts: the parts of its reply before the last, each one or more frames.
+    :ivar body: the last part, or the whole reply; ``None`` if it failed.
+    :ivar code: why it failed.
     :ivar message: the same in words.
-    :ivar attempts: how many workers had died of it.
+    :ivar attempts: how many workers died while executing it.
     """
 
     __slots__ = ("attempts", "body", "code", "message", "parts")
@@ -42,7 +43,7 @@ class Outcome:
         self.attempts = attempts
 
     def size(self) -> int:
-        """Return what it takes to remember it, in bytes."""
+        """Return the bytes that it takes to remember this."""
         total = ENTRY + len(self.message)
         for frames in (*self.parts, self.body or ()):
             for frame in frames:
@@ -53,7 +54,7 @@ class Outcome:
         return total
 
     def whole(self) -> Frames:
-        """The answer in one: the frames of all parts in order, and those of the last unless it is one empty frame."""
+        """Return the reply in one: the frames of all parts in order, and of the last unless it is one empty frame."""
         if not self.parts:
             return self.body or (b"",)
         last = [] if self.body is None or (len(self.body) == 1 and not len(self.body[0])) else list(self.body)
@@ -62,12 +63,12 @@ class Outcome:
 
 class ReplyCache:
     """
-    Remember outcomes by the client's name for the request; forget them by age, size and number, the oldest first.
+    A cache of outcomes by the client's key for the request, limited by age, size and number; the oldest go first.
 
-    :param seconds: how long each is remembered; 0: not at all.
-    :param entries: how many are; 0: as many as ``limit`` allows.
+    :param seconds: how long each outcome is remembered; 0: not at all.
+    :param entries: the number of outcomes, at most; 0: as many as ``limit`` allows.
     :param limit: the bytes of all of them, by :meth:`Outcome.size`.
-    :param counters: counts those that are forgotten before their time.
+    :param counters: counts the outcomes that are dropped before their time.
     """
 
     def __init__(self, seconds: float, entries: int, limit: int, counters: Counters) -> None:
@@ -82,7 +83,7 @@ class ReplyCache:
         return len(self._outcomes)
 
     def remember(self, key: bytes, outcome: Outcome, now: float) -> None:
-        """A request has ended."""
+        """Remember the outcome of a request."""
         if not self._seconds:
             return
         self._expire(now)
@@ -98,13 +99,13 @@ class ReplyCache:
             self._counters.forgotten += 1
 
     def recall(self, key: bytes, now: float) -> Outcome | None:
-        """How a request ended, if that is remembered."""
+        """Return the outcome of a request; ``None`` if it is not remembered."""
         self._expire(now)
         entry = self._outcomes.get(key)
         return None if entry is None else entry[2]
 
     def forget(self, key: bytes) -> None:
-        """Remember this one no more."""
+        """Drop the outcome of a request."""
         entry = self._outcomes.pop(key, None)
         if entry is not None:
             self._bytes -= entry[1]

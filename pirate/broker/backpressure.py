@@ -1,0 +1,133 @@
+"""
+Whether to read more from clients, by how much waits.
+
+When the backlog is full, or a client has more than its share of it, the frontend is hardly read: ZeroMQ's queues fill,
+and the clients' sends block.  A few messages are read all the same, several times a second, because pings, cancels and
+the first requests of other clients are among them.
+"""
+
+from __future__ import annotations
+
+from pirate.broker.deadlines import Deadlines
+from pirate.broker.queues import Queues
+from pirate.broker.request import Request, State
+from pirate.settings.limits import RequestPolicy
+from pirate.wire.words import Code
+
+_MIB = 1 << 20
+#: How many requests, and which part of its bytes, may wait beyond the backlog because they were peeked at.
+EXTRA_REQUESTS, EXTRA_BYTES = 1000, 0.25
+#: Seconds between two peeks at an otherwise unread frontend; each eighth of the extra room that is used doubles them.
+INTERVAL = 0.01
+#: Messages that are read in one peek, at most.
+MESSAGES = 16
+
+
+class Throttle:
+    """
+    Lets a few messages through, so that no client is shut out by those that send too much.
+
+    A ROUTER reads its peers in turn.  So a peek ends with as many requests from clients that should be held back as
+    there are such clients: by then, every other client has had its turn.
+
+    :ivar due: when the next peek may begin.
+    """
+
+    def __init__(self) -> None:
+        self.due = 0.0
+        self._began = -1.0
+        self._left = 0
+        self._enough = 0
+
+    def mayRead(self, now: float, used: float, crowding: int, most: int) -> bool:
+        """
+        Return whether one more message may be read now.
+
+        :param now: the time in seconds, on a clock that does not go back.
+        :param used: which part is used of the room for what is read in peeks; with 1 there are no more peeks.
+        :param crowding: how many requests have been read so far whose clients should be held back.
+        :param most: how many of them end a peek.
+        """
+        if now >= self.due:
+            if used >= 1:
+                return False
+            self.due = now + INTERVAL * 2.0 ** int(8 * used)
+            self._began = now
+            self._left = MESSAGES
+            self._enough = crowding + most
+        elif now != self._began:
+            return False
+        if not self._left or crowding >= self._enough:
+            return False
+        self._left -= 1
+        return True
+
+
+class Backpressure:
+    """
+    Compares what waits with the limits of the backlog.
+
+    :param policy: the limits.
+    :param queues: what waits.
+    :param deadlines: the time.
+    """
+
+    def __init__(self, policy: RequestPolicy, queues: Queues, deadlines: Deadlines) -> None:
+        self._queues = queues
+        self._deadlines = deadlines
+        self._most, self._mostBytes = policy.backlog, int(policy.backlogMib * _MIB)
+        self._throttle = Throttle()
+        self._crowding = 0
+        self.rejects = policy.backlogPolicy == "reject"
+
+    def isFull(self) -> bool:
+        """Return whether no more requests may wait."""
+        queues = self._queues
+        return queues.waiting >= self._most or queues.waitingBytes >= self._mostBytes
+
+    def wantsRequests(self) -> bool:
+        """Return whether to read more requests."""
+        queues = self._queues
+        return not queues.waiting or self.rejects or not (queues.over or self.isFull())
+
+    def mayPeek(self) -> bool:
+        """Return whether to read one more message although no more requests are wanted."""
+        return self._throttle.mayRead(self._deadlines.now, self._usedExtra(), self._crowding, max(self._queues.over, 1))
+
+    def secondsUntilPeek(self) -> float | None:
+        """Return in how many seconds to ask :meth:`mayPeek` again; ``None``: when a request has ended."""
+        return None if self._usedExtra() >= 1 else max(self._throttle.due - self._deadlines.now, 0.0)
+
+    def _usedExtra(self) -> float:
+        """Return which part is used of the room beyond the backlog; 1: all of it."""
+        queues = self._queues
+        return max(
+            (queues.waiting - self._most) / EXTRA_REQUESTS,
+            (queues.waitingBytes / self._mostBytes - 1) / EXTRA_BYTES,
+            0.0,
+        )
+
+    def whyBusy(self) -> tuple[Code, str] | None:
+        """Return why a new request is refused; ``None`` if it is accepted."""
+        if self.rejects and self._queues.waiting and self.isFull():
+            return Code.BUSY, f"{self._queues.waiting} requests are waiting"
+        return None
+
+    def crowds(self, request: Request) -> str | None:
+        """
+        Check whether a request that has been queued is too much for its client's share, or for the backlog.
+
+        :return: why it is to be given up; ``None`` if it may wait.  The client may be held back all the same.
+        """
+        queues, share = self._queues, request.share
+        if request.state is not State.QUEUED or share is None or share.waiting == 1:
+            # The first request of every client is welcome.
+            return None
+        if share.waiting > queues.most or share.bytes > queues.mostBytes:
+            if request.key or self.rejects:
+                return f"{share.waiting - 1} requests of this client are waiting"
+            queues.noteOver(share)
+            self._crowding += 1
+        elif self.isFull():
+            self._crowding += 1
+        return None
