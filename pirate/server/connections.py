@@ -6,7 +6,7 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from pirate.broker.broker import Broker
+from pirate.broker.dispatcher import Dispatcher
 from pirate.transport.interfaces import ITransport
 
 #: Seconds from the end of a connection until its worker counts as disconnected: its last messages may still be unread.
@@ -28,14 +28,16 @@ class WorkerConnections:
     would stay in flight until the delivery timeout.
 
     :param clock: measures the time for last messages.
-    :param broker: tells which workers it has.
+    :param dispatcher: tells which workers it has.
     :param transport: tells and closes connections.
     :param events: is told of disconnected workers.
     """
 
-    def __init__(self, clock: IReactorTime, broker: Broker, transport: ITransport, events: ConnectionEvents) -> None:
+    def __init__(
+        self, clock: IReactorTime, dispatcher: Dispatcher, transport: ITransport, events: ConnectionEvents
+    ) -> None:
         self._clock = clock
-        self._broker = broker
+        self._dispatcher = dispatcher
         self._transport = transport
         self._events = events
         self._workers: dict[int, bytes] = {}
@@ -61,7 +63,7 @@ class WorkerConnections:
         worker = self._workers.pop(connection, None)
         if worker is not None:
             self._connections.pop(worker, None)
-            if worker not in self._calls and self._broker.knows(worker):
+            if worker not in self._calls and self._dispatcher.knows(worker):
                 self._calls[worker] = self._clock.callLater(LAST_MESSAGES, self._disconnected, worker)
 
     def drop(self, worker: bytes) -> None:
@@ -79,5 +81,5 @@ class WorkerConnections:
 
     def _disconnected(self, worker: bytes) -> None:
         del self._calls[worker]
-        if worker not in self._connections and self._broker.knows(worker):
+        if worker not in self._connections and self._dispatcher.knows(worker):
             self._events.workerDisconnected(worker)

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 import pirate
 from pirate.broker.broker import Broker
-from pirate.broker.gate import RequestFilter
 from pirate.broker.interfaces import Outgoing, Sender
+from pirate.broker.quota import RequestFilter
 from pirate.broker.request import NativeRequest, Request, State, readRequest
 from pirate.pool.pool import Mode, Pool
 from pirate.server.logs import AppErrorLog, RateLimitedLog, ServerLog
 from pirate.server.pending import Waiting
 from pirate.server.supervisor import Supervisor
-from pirate.wire.backend import Failure, Part, Reply, Status, parseWorkerMessage
+from pirate.wire.backend import Failure, Part, Status, parseWorkerMessage
 from pirate.wire.foreign import FOREIGN, MAJORDOMO, recognize
 from pirate.wire.frontend import parseRequest
-from pirate.wire.words import Code, Malformed, readText
+from pirate.wire.words import Code, readText
 
-#: What a client is told of a message that is more than may be.
+#: The error that a client gets for a message that exceeds a limit, by reason.
 TOO_MUCH = {
     "frame-too-large": "a frame of it is larger than max-message-size allows",
     "too-large": "there is more in it than max-message-total allows",
     "too-many-frames": "it has more frames than max-message-frames allows",
 }
-#: What a client is told that has connected to the workers' socket.
+#: The error that a native client gets that has connected to the backend.
 WRONG_SOCKET = "this is the backend: a client is calling the backend, where workers connect; call the frontend"
-#: Seconds without a turn that was due after which this process must have been stopped itself, and for which it reads
-#: then before any worker counts as late: ZeroMQ's thread, which was stopped too, has to fetch what has come.
+#: If a turn that was due comes so many seconds late, this process itself must have been stopped.  It then reads for so
+#: many seconds before any worker counts as late: ZeroMQ's thread, which was stopped too, has to fetch what has come.
 STOOD_STILL, CATCH_UP = 1.0, 0.1
 #: The codes of a worker's errors that are the app's own.
 _OF_THE_APP = frozenset({Code.APP_ERROR, Code.TIMEOUT})
@@ -84,6 +84,10 @@ class BrokerProtocol:
     ) -> None:
         self._clock = clock
         self._broker = broker
+        self._dispatcher = broker.dispatcher
+        self._queues = broker.queues
+        self._deadlines = broker.deadlines
+        self._backpressure = broker.backpressure
         self._supervisor = supervisor
         self._pool = pool
         self._transport = transport
@@ -97,16 +101,9 @@ class BrokerProtocol:
         self._atFrontend = RateLimitedLog(clock, log, "messages dropped at the frontend")
         self._atBackend = RateLimitedLog(clock, log, "messages dropped at the backend")
         self._foreign = RateLimitedLog(clock, log, "messages of another protocol at the frontend")
-        self._received: dict[type, Callable[[Any], None]] = {
-            Reply: self._reply,
-            Part: self._part,
-            Failure: self._failure,
-            Status: self._status,
-            type(None): lambda greeting: None,
-        }
 
     def droppedCounts(self) -> dict[str, int]:
-        """Return how many messages were dropped, which meant nothing or came from nobody we know, by reason."""
+        """Return how many messages were dropped as malformed or of an unknown sender, by reason."""
         return dict(self._atFrontend.counts + self._atBackend.counts)
 
     def stop(self) -> None:
@@ -115,114 +112,36 @@ class BrokerProtocol:
         for each in (self._errors, self._atFrontend, self._atBackend, self._foreign):
             each.stop()
 
-    def clientMessageReceived(self, frames: list[bytes], sender: Sender) -> None:
-        """
-        A message has come from the frontend.
-
-        :param sender: what the transport knows of who sent it.
-        """
-        message = parseRequest(frames)
-        if isinstance(message, tuple):
-            route, body, key, options = message
-            request = NativeRequest(route, body, key, options) if key else Request(route, body)
-            if request.route[0] in self.waiting.departed and self.waiting.hasDeparted(request.route[0], sender):
-                self._broker.noteDeparted(request)
-                return
-            if len(body) > 1 and len(body[0]) == 6 and body[0] in MAJORDOMO:
-                self._noteForeign(request, sender)
-            if self._filter is not None:
-                refusal = self._filter.refusal(request, sender, self._broker.now)
-                if refusal is not None:
-                    self._broker.refuse(request, *refusal)
-                    return
-            # Also before it is known: the very first requests are as hostile as any.
-            if self._broker.wantsContext is not False:
-                request.peer, request.user = sender.address(), sender.userId()
-            elif sender.known:
-                request.user = sender.userId()
-            if isinstance(request, NativeRequest):
-                self._native(request, sender)
-            else:
-                self._broker.requestReceived(request)
-                if request.state is State.QUEUED and not self.waiting.add(request, sender):
-                    self._broker.withdraw(request)
-        elif message is not None:
-            self._dropAtFrontend(recognize(frames) or message.reason, sender)
-            if message.reply is not None:
-                self._transport.toClient(message.reply)
-
-    def revokedClientMessageReceived(self, frames: list[bytes]) -> None:
-        """A message has come from a client whose key has been removed since it connected."""
-        self._atFrontend.count("key-removed")
-        request = readRequest(frames)
-        if isinstance(request, NativeRequest):
-            self._transport.toClient(request.error(Code.DENIED, "its key has been removed"))
-
-    def clientDisconnected(self, connection: int) -> None:
-        """Withdraw the requests of a client whose connection has been closed."""
-        self.waiting.gone(connection)
-        if self._filter is not None:
-            self._filter.gone(connection)
-        # The server may have nothing to do any more, or many requests to withdraw.
-        self._transport.wake()
-
-    def isOwnWorker(self, pid: int) -> bool:
-        """Tell whether a process is a worker of this server."""
-        return self._supervisor.isChild(pid)
-
-    def workerDisconnected(self, connection: int) -> None:
-        """Note that a connection of the backend has been closed."""
-        self._supervisor.connectionClosed(connection)
-
-    def replyUndelivered(self) -> None:
-        """Count a message whose client is gone, or does not read."""
-        self._broker.replies.countUndelivered()
-
-    def workerMessagesUndelivered(self, messages: list[Sequence[bytes]]) -> None:
-        """Take back messages whose workers are gone, or do not read."""
-        self._broker.missed(messages)
-
     # --- the turns of the transport
 
     def turnStarted(self) -> bool:
         """
-        Note the time of a turn, which is that of all its messages.
+        Note the time of a turn, which is the time of all its messages.
 
-        :return: whether something is due.
+        :return: whether something is due, so that the backend should be read to its end first.
         """
-        broker = self._broker
+        deadlines = self._deadlines
         now = self._clock.seconds()
-        late = now >= broker.due
-        if late and now - max(broker.due, broker.now) > STOOD_STILL:
+        late = now >= deadlines.due
+        if late and now - max(deadlines.due, deadlines.now) > STOOD_STILL:
             self._patience = now + CATCH_UP
-        broker.now = now
+        deadlines.now = now
         return late
 
-    def wantsRequests(self) -> bool:
-        """Tell whether the frontend should be read."""
-        return self._broker.wantsMore()
-
-    def mayPeek(self) -> bool:
-        """Tell whether one more message of the frontend may be read although no requests are wanted."""
-        return self._broker.mayLook()
-
-    def secondsUntilPeek(self) -> float | None:
-        """Return in how many seconds to ask :meth:`mayPeek` again; ``None``: after the next event."""
-        return self._broker.untilLook()
-
-    def hasBacklog(self) -> bool:
-        """Tell whether requests wait for workers."""
-        return self._broker.backlog > 0
-
     def turnEnded(self) -> None:
-        """Do what is due, and set the timer for what is due next."""
-        broker = self._broker
-        # Not before what has come is read: if this process stood still, there are replies that came in time.
-        due = broker.tick(broker.now) if broker.now >= self._patience else max(broker.due, self._patience)
+        """Do what is due, ask the server to look at the pool if it should, and set the timer for what is due next."""
+        deadlines, dispatcher, pool = self._deadlines, self._dispatcher, self._pool
+        if deadlines.due <= deadlines.now >= self._patience:
+            dispatcher.doWhatIsDue()
+        due = deadlines.due
+        if due < self._patience:
+            # What came while this process stood still is read before any worker counts as late.
+            due = self._patience
         if self.waiting.orphans:
             self.waiting.withdraw()
-            due = broker.now
-        if broker.isShort(self._pool.limits.minSpareServers) or self._pool.mode is not Mode.RUNNING:
+            due = deadlines.now
+        idle = len(dispatcher.workers) - dispatcher.busy
+        if self._queues.waiting or idle < pool.limits.minSpareServers or pool.mode is not Mode.RUNNING:
             self._events.turnEnded()
         if due != self._due:
             self._setTimer(due)
@@ -240,91 +159,174 @@ class BrokerProtocol:
         self._due = float("inf")
         self._transport.wake()
 
-    # --- messages
+    def wantsRequests(self) -> bool:
+        """Return whether the transport should read the frontend at all."""
+        return not self._queues.waiting or self._backpressure.wantsRequests()
+
+    def mayPeek(self) -> bool:
+        """Return whether the transport may read one more message of the frontend although no requests are wanted."""
+        return self._backpressure.mayPeek()
+
+    def secondsUntilPeek(self) -> float | None:
+        """Return in how many seconds to ask :meth:`mayPeek` again; ``None``: after the next event."""
+        return self._backpressure.secondsUntilPeek()
 
     def takeHeldBack(self) -> set[int]:
         """Return, once each, the connections of clients whose requests exceed their share of the backlog."""
         return self.waiting.takeHeldBack()
 
-    def clientHungUp(self, connection: int) -> None:
-        """A client has closed its connection, although what it has sent before has not all been read."""
-        self.waiting.hungUp(connection)
+    def hasBacklog(self) -> bool:
+        """Return whether requests wait for a worker."""
+        return self._queues.waiting > 0
 
-    def clientMessageRejected(self, frames: list[bytes], sender: Sender, reason: str) -> None:
+    # --- messages of clients
+
+    def clientMessageReceived(self, frames: list[bytes], sender: Sender) -> None:
         """
-        A client's message is more than may be.
+        Process a message from the frontend.
 
-        :param frames: its beginning.
-        :param reason: what is too much.
+        :param frames: the message; the first frame is the client's routing id.
+        :param sender: what the transport knows of the client.
         """
-        self._dropAtFrontend(reason, sender)
-        request = readRequest(frames)
-        if isinstance(request, NativeRequest):
-            self._transport.toClient(request.error(Code.DENIED, TOO_MUCH[reason]))
+        message = parseRequest(frames)
+        if isinstance(message, tuple):
+            route, body, key, options = message
+            request = NativeRequest(route, body, key, options) if key else Request(route, body)
+            if route[0] in self.waiting.departed and self.waiting.hasDeparted(route[0], sender):
+                self._broker.noteDeparted(request)
+                return
+            if len(body) > 1 and len(body[0]) == 6 and body[0] in MAJORDOMO:
+                self._noteForeign(request, sender)
+            if self._filter is not None:
+                refusal = self._filter.refusal(request, sender, self._deadlines.now)
+                if refusal is not None:
+                    self._broker.refuse(request, *refusal)
+                    return
+            # As long as no worker has come, one may still want the context.
+            if self._dispatcher.wantsContext is not False:
+                request.peer, request.user = sender.address(), sender.userId()
+            elif sender.known:
+                request.user = sender.userId()
+            if isinstance(request, NativeRequest):
+                self._nativeRequestReceived(request, sender)
+            else:
+                self._broker.requestReceived(request)
+                if request.state is State.QUEUED and not self.waiting.add(request, sender):
+                    self._broker.withdraw(request)
+        elif message is not None:
+            self._dropAtFrontend(recognize(frames) or message.reason, sender)
+            if message.reply is not None:
+                self._transport.toClient(message.reply)
 
-    def workerMessageRejected(self, frames: list[bytes], reason: str) -> None:
-        """The same of a worker: if it is an answer, that has failed."""
-        self._dropAtBackend(reason, self._transport.workerSender())
-        message = parseWorkerMessage(frames)
-        if isinstance(message, (Reply, Part)):
-            self._broker.failureReceived(
-                message.worker, message.request, Code.APP_ERROR, f"the answer: {TOO_MUCH[reason]}"
-            )
-
-    def workerMessageReceived(self, frames: list[bytes]) -> None:
-        """A message has come from the backend."""
-        message = parseWorkerMessage(frames)
-        if type(message) is Malformed:
-            self._notOfWorker(frames, message.reason)
-        else:
-            self._received[type(message)](message)
-
-    def _native(self, request: NativeRequest, sender: Sender) -> None:
+    def _nativeRequestReceived(self, request: NativeRequest, sender: Sender) -> None:
         if request.command == "request":
             self._broker.requestReceived(request)
             if request.state is State.QUEUED:
                 if not self.waiting.add(request, sender):
                     self._broker.withdraw(request)
             elif request.state is State.NEW:
-                self._sentAgain(request, sender)
+                self._noteSentAgain(request, sender)
         elif request.command == "ping":
-            self._transport.toClient(
-                request.pingReply({"server": "pirate", "version": pirate.__version__, **self._events.condition()})
-            )
+            facts = {"server": "pirate", "version": pirate.__version__, **self._events.condition()}
+            self._transport.toClient(request.pingReply(facts))
         else:
             self._broker.cancel(request)
 
-    def _sentAgain(self, request: NativeRequest, sender: Sender) -> None:
-        """A request has been sent again: if the first still waits, this client waits for it, too."""
+    def _noteSentAgain(self, request: NativeRequest, sender: Sender) -> None:
+        """Note that a client waits for a request that it has sent again, if the first one still waits."""
         first = self._broker.replies.find(request.key)
         if first is not None and first.state is State.QUEUED:
             self.waiting.add(first, sender, request.route[0])
 
-    def _reply(self, reply: Reply) -> None:
-        self._broker.replyReceived(reply.worker, reply.request, reply.body)
+    def revokedClientMessageReceived(self, frames: list[bytes]) -> None:
+        """Reject a message of a client whose key was revoked after it had connected."""
+        self._atFrontend.count("key-removed")
+        request = readRequest(frames)
+        if isinstance(request, NativeRequest):
+            self._transport.toClient(request.error(Code.DENIED, "its key has been removed"))
 
-    def _part(self, part: Part) -> None:
-        self._broker.partReceived(part.worker, part.request, part.body)
+    def clientMessageRejected(self, frames: list[bytes], sender: Sender, reason: str) -> None:
+        """
+        Reject a client message that exceeds a limit.
 
-    def _failure(self, failure: Failure) -> None:
+        :param frames: the beginning of the message.
+        :param reason: a key of ``TOO_MUCH``.
+        """
+        self._dropAtFrontend(reason, sender)
+        request = readRequest(frames)
+        if isinstance(request, NativeRequest):
+            self._transport.toClient(request.error(Code.DENIED, TOO_MUCH[reason]))
+
+    def clientDisconnected(self, connection: int) -> None:
+        """Withdraw the requests of a client whose connection is closed."""
+        self.waiting.gone(connection)
+        if self._filter is not None:
+            self._filter.gone(connection)
+        # The server may have nothing to do any more, or many requests to withdraw.
+        self._transport.wake()
+
+    def clientHungUp(self, connection: int) -> None:
+        """Withdraw the requests of a client that has closed its connection while messages of it are still unread."""
+        self.waiting.hungUp(connection)
+
+    def replyUndelivered(self) -> None:
+        """Count a message whose client is gone, or does not read."""
+        self._broker.replies.countUndelivered()
+
+    # --- messages of workers
+
+    def workerMessageReceived(self, frames: list[bytes]) -> None:
+        """Process a message from the backend; the first frame is the worker's routing id."""
+        message = parseWorkerMessage(frames)
+        if isinstance(message, tuple):
+            self._dispatcher.replyReceived(*message)
+        elif isinstance(message, Status):
+            rejection = self._supervisor.statusReceived(message)
+            if rejection is not None:
+                self._dropAtBackend(rejection.value, self._transport.workerSender())
+        elif isinstance(message, Part):
+            self._dispatcher.partReceived(message.worker, message.request, message.body)
+        elif isinstance(message, Failure):
+            self._failureReceived(message)
+        elif message is not None:
+            self._dropForeign(frames, message.reason)
+
+    def _failureReceived(self, failure: Failure) -> None:
         try:
             code = Code(failure.code.decode())
         except ValueError:
             code = Code.APP_ERROR
         text = readText(failure.text)
-        request = self._broker.failureReceived(failure.worker, failure.request, code, text)
+        request = self._dispatcher.failureReceived(failure.worker, failure.request, code, text)
         if request is not None and code in _OF_THE_APP:
             self._errors.report(request, text, readText(failure.trail))
 
-    def _status(self, status: Status) -> None:
-        rejection = self._supervisor.statusReceived(status)
-        if rejection is not None:
-            self._dropAtBackend(rejection.value, self._transport.workerSender())
+    def workerMessageRejected(self, frames: list[bytes], reason: str) -> None:
+        """Reject a worker message that exceeds a limit; if it is a reply, its request fails."""
+        self._dropAtBackend(reason, self._transport.workerSender())
+        message = parseWorkerMessage(frames)
+        error = f"the reply: {TOO_MUCH[reason]}"
+        if isinstance(message, tuple):
+            self._dispatcher.failureReceived(message[0], message[1], Code.APP_ERROR, error)
+        elif isinstance(message, Part):
+            self._dispatcher.failureReceived(message.worker, message.request, Code.APP_ERROR, error)
 
-    # --- what means nothing
+    def workerMessagesUndelivered(self, messages: list[Sequence[bytes]]) -> None:
+        """Give the requests in messages whose workers are gone, or do not read, to other workers."""
+        self._dispatcher.missed(messages)
 
-    def _notOfWorker(self, frames: list[bytes], reason: str) -> None:
-        """Drop a message from the backend that no worker would send; a native client is told where it is."""
+    def workerDisconnected(self, connection: int) -> None:
+        """Note that a connection of the backend is closed."""
+        self._supervisor.connectionClosed(connection)
+
+    def isOwnWorker(self, pid: int) -> bool:
+        """Return whether a process is one of the server's own workers."""
+        return self._supervisor.isChild(pid)
+
+    # --- dropped messages
+
+    def _dropForeign(self, frames: list[bytes], reason: str) -> None:
+        """Drop a message from the backend that no worker would send, and tell a native client where it is."""
         sender = self._transport.workerSender()
         foreign = recognize(frames)
         request = readRequest(frames) if reason == "no-delimiter" else None
@@ -348,7 +350,7 @@ class BrokerProtocol:
 
 
 def _detail(reason: str, sender: Sender, socket: str) -> str:
-    """Say who sent the last of the messages that were dropped, and what it seems to be."""
+    """Describe the sender of the last message that was dropped."""
     told = f"the last one from {sender.address() or 'an unknown address'}"
     if reason == "client-at-backend":
         return f"{told}: a client is calling the backend, where workers connect; clients call the frontend"

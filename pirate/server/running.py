@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from pirate.auth.policy import AccessPolicy
 from pirate.broker.broker import Broker
-from pirate.broker.gate import makeRequestFilter
+from pirate.broker.quota import makeRequestFilter
 from pirate.broker.request import NativeRequest, Request
 from pirate.pool.child import ChildState
 from pirate.pool.pool import Mode, Pool
@@ -184,10 +184,10 @@ class RunningServer:
             "failed": {str(code): count for code, count in counters.failed.items()},
             "dropped": self._protocol.droppedCounts(),
             "refused": dict(self._accessPolicy.refused.counts),
-            "backlog": self._broker.backlog,
-            "backlog_bytes": self._broker.backlogBytes,
-            "backlog_oldest_seconds": self._broker.oldestAge(self._reactor.seconds()),
-            "in_flight": self._broker.inFlight,
+            "backlog": self._broker.queues.waiting,
+            "backlog_bytes": self._broker.queues.waitingBytes,
+            "backlog_oldest_seconds": self._broker.queues.oldestAge(self._reactor.seconds()),
+            "in_flight": self._broker.dispatcher.inFlight,
             "workers": {state.value: states.count(state) for state in ChildState if state in states},
             "spawns": self.supervisor.spawns,
             "exits": dict(self.supervisor.exits),
@@ -199,11 +199,11 @@ class RunningServer:
         broker, peerLimits = self._broker, self._settings.peerLimits
         return {
             "state": self._conditionWord(),
-            "workers": broker.workers,
-            "busy": broker.workers - broker.idle,
-            "idle": broker.idle,
-            "waiting": broker.idle,
-            "backlog": broker.backlog,
+            "workers": len(broker.dispatcher.workers),
+            "busy": broker.dispatcher.busy,
+            "idle": broker.dispatcher.idle,
+            "waiting": broker.dispatcher.idle,
+            "backlog": broker.queues.waiting,
             "max_message_size": int(peerLimits.maxMessageSize * _MIB),
             "max_message_total": int(peerLimits.maxMessageTotal * _MIB),
             "max_message_frames": peerLimits.maxMessageFrames,
@@ -215,7 +215,7 @@ class RunningServer:
             return Condition.STOPPING
         if state is not ServerState.RUNNING:
             return Condition.STARTING
-        if self._broker.othersThan(self.supervisor.identities):
+        if self._broker.dispatcher.othersThan(self.supervisor.identities):
             # What keeps the server's own workers from starting need not concern external ones.
             return Condition.READY
         ready, limits = self.supervisor.readyCount(), self.pool.limits
@@ -264,11 +264,11 @@ class RunningServer:
 
     def _closeIfQuiet(self) -> None:
         """Retire the workers if the server is draining and every accepted request has its reply."""
-        if self.pool.mode is Mode.DRAINING and self._broker.quiet:
+        if self.pool.mode is Mode.DRAINING and self._broker.isQuiet():
             self.pool.close(self._reactor.seconds())
             self.supervisor.consultPool()
             # The pool knows only the children; external workers are told here.
-            self._broker.retireAll()
+            self._broker.dispatcher.retireAll()
 
     # --- what the broker reports
 

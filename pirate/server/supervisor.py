@@ -65,12 +65,13 @@ class Supervisor:
         self._log = log
         self._pool = pool
         self._broker = broker
+        self._dispatcher = broker.dispatcher
         self._keys = keys
         self._transport = transport
         self._events = events
         self._externalWorkers = externalWorkers
         self._output = OutputLog(reactor, log)
-        self._connections = WorkerConnections(reactor, broker, transport, self)
+        self._connections = WorkerConnections(reactor, broker.dispatcher, transport, self)
         self._job: Job
         self._children: dict[int, ChildProcess] = {}
         self._byIdentity: dict[bytes, ChildProcess] = {}
@@ -137,7 +138,7 @@ class Supervisor:
 
     def abandonRequests(self) -> None:
         """Give up the requests that have no reply yet."""
-        inFlight, waiting = self._broker.abandon("the server was stopped")
+        inFlight, waiting = self._dispatcher.abandon("the server was stopped")
         if inFlight or waiting:
             self._log.warn(
                 "stopped with {inFlight} requests in flight and {waiting} waiting, unanswered",
@@ -151,14 +152,14 @@ class Supervisor:
         memory = {}
         if self._pool.limits.maxMemory:
             memory = {key: residentMemory(process.pid) for key, process in self._children.items()}
-        return Load(idle, self._broker.backlog, self._broker.counters.received, memory)
+        return Load(idle, self._broker.queues.waiting, self._broker.counters.received, memory)
 
     def _isIdle(self, process: ChildProcess) -> bool:
         """Return whether a leaving child has no request left, or a staying one could take more than it has."""
         if process.child.state is not ChildState.RETIRING:
-            return self._broker.isSpare(process.identity)
+            return self._dispatcher.isSpare(process.identity)
         # A child that has said that it is leaving is not known to the broker any more.
-        return not self._broker.knows(process.identity) or self._broker.isIdle(process.identity)
+        return not self._dispatcher.knows(process.identity) or self._dispatcher.isIdle(process.identity)
 
     def _schedule(self) -> None:
         cancel(self._wakeCall)
@@ -217,7 +218,7 @@ class Supervisor:
     def _retire(self, process: ChildProcess) -> None:
         self._reportState(process, process.child.state)
         self._log.info("worker {pid} is retired", pid=process.pid, verbosity=DETAIL)
-        self._broker.retire(process.identity)
+        self._dispatcher.retire(process.identity)
 
     def _signal(self, action: Signal) -> None:
         process = self._children.get(action.child.key)
@@ -261,11 +262,11 @@ class Supervisor:
         elif word == DEQUEUE and announced:
             self._connections.announced(identity, own=True)
         elif word == EXITING:
-            self._broker.workerGone(identity, "leaving", died=False)
+            self._dispatcher.workerGone(identity, "leaving", died=False)
             if process is not None:
                 self._childLeaving(process)
         elif word == HEARTBEAT:
-            self._broker.workerAlive(identity)
+            self._dispatcher.workerAlive(identity)
         if process is not None and (announced or word == EXITING):
             self.consultPool()
         return None
@@ -274,12 +275,12 @@ class Supervisor:
         """Report a worker that is ready to the broker, or the new credit of one that has announced itself before."""
         if process is None:
             self._connections.announced(status.worker, own=False)
-            self._broker.workerReady(status.worker, status.info)
+            self._dispatcher.workerReady(status.worker, status.info)
         elif announced:
             self._connections.announced(status.worker, own=True)
-            self._broker.workerReady(status.worker, status.info, process.child.lifetime)
-        elif status.info is not None and self._broker.knows(status.worker):
-            self._broker.workerReady(status.worker, status.info)
+            self._dispatcher.workerReady(status.worker, status.info, process.child.lifetime)
+        elif status.info is not None and self._dispatcher.knows(status.worker):
+            self._dispatcher.workerReady(status.worker, status.info)
 
     def _childReady(self, process: ChildProcess) -> None:
         process.becameReady()
@@ -333,7 +334,7 @@ class Supervisor:
         """Stop a silent child if a signal has stopped it: it would be silent for ever."""
         process = self._byIdentity.get(identity)
         if process is not None and isStopped(process.pid):
-            self._broker.workerGone(identity, "being stopped by a signal")
+            self._dispatcher.workerGone(identity, "being stopped by a signal")
             self.workerOverdue(identity, "it has been stopped by a signal")
 
     def workerUnreachable(self, identity: bytes) -> bool:
@@ -367,13 +368,13 @@ class Supervisor:
         process = self._byIdentity.get(identity)
         if process is None:
             # An external worker may come back; one that holds no request loses nothing.
-            if not self._broker.isIdle(identity):
-                self._broker.workerGone(identity, why)
+            if not self._dispatcher.isIdle(identity):
+                self._dispatcher.workerGone(identity, why)
         elif (
             # A child that has ended, or has said that it is leaving, is dealt with when it is reaped.
             process.child.key in self._children and not process.left and process.child.kind is ChildKind.WORKER
         ):
-            self._broker.workerGone(identity, why)
+            self._dispatcher.workerGone(identity, why)
             if process.stopCall is None:
                 process.stopCall = self._reactor.callLater(CLOSED_GRACE, self._stopDisconnected, process, why)
 
@@ -389,16 +390,16 @@ class Supervisor:
         child, identity = process.child, process.identity
         retiring = child.state is ChildState.RETIRING
         self._logExit(process, how, retiring)
-        self._pool.childExited(child, how, self._reactor.seconds(), self._broker.hasWorked(identity))
+        self._pool.childExited(child, how, self._reactor.seconds(), self._dispatcher.hasWorked(identity))
         self._children.pop(child.key, None)
         self._keys.forget(process.keys)
         self.exits[how.cause] = self.exits.get(how.cause, 0) + 1
         self._events.childExited(process.pid, how)
         silent = process.left or not how.clean
-        if silent and (not self._broker.knows(identity) or self._broker.isIdle(identity)):
+        if silent and (not self._dispatcher.knows(identity) or self._dispatcher.isIdle(identity)):
             self._reap(process, how.cause)
         else:
-            self._broker.withhold(identity)
+            self._dispatcher.withhold(identity)
             delay = LAST_REPLIES_RETIRED if retiring and how.clean else LAST_REPLIES
             process.reapCall = self._reactor.callLater(delay, self._reap, process, how.cause)
         self.consultPool()
@@ -413,7 +414,7 @@ class Supervisor:
         cancel(process.reapCall)
         process.reapCall = None
         self._byIdentity.pop(process.identity, None)
-        self._broker.workerGone(process.identity, cause)
+        self._dispatcher.workerGone(process.identity, cause)
         self._connections.drop(process.identity)
         self._fireIfGone()
 
@@ -429,7 +430,7 @@ class Supervisor:
 
     def _stateOf(self, process: ChildProcess) -> ChildState:
         state = process.child.state
-        if state is ChildState.WAITING and not self._broker.isIdle(process.identity):
+        if state is ChildState.WAITING and not self._dispatcher.isIdle(process.identity):
             return ChildState.PROCESSING
         return state
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pirate.broker.replycache import Outcome
 from pirate.broker.request import NativeRequest
 from pirate.client.errors import CallError, failure
-from pirate.wire.backend import Failure, Part, Reply, parseWorkerMessage, requestFrames
+from pirate.wire.backend import Failure, Part, parseWorkerMessage, requestFrames
 from pirate.wire.frontend import parseServerReply
 from pirate.wire.words import CANCEL, Code, Frames
 from pirate.worker.app import prepare
@@ -75,8 +75,8 @@ class Asked:
         if isinstance(message, Part):
             self._parts.append(self._carried(self.request.part(message.body)))
             return False
-        if isinstance(message, Reply):
-            self._body = self._carried(self.request.reply(message.body))
+        if isinstance(message, tuple):
+            self._body = self._carried(self.request.reply(message[2]))
         elif isinstance(message, Failure):
             self._fail(message.code.decode(), message.text.decode(), cause)
         else:

@@ -75,9 +75,9 @@ class DispatchTests(SynchronousTestCase):
         """Only a worker whose app wants the context is sent it, and only then is it worth finding out."""
         bench = BrokerBench()
         bench.ready(b"A")
-        self.assertFalse(bench.broker.wantsContext)
-        bench.broker.workerReady(b"B", Info(1, "", 1, True))
-        self.assertTrue(bench.broker.wantsContext)
+        self.assertFalse(bench.broker.dispatcher.wantsContext)
+        bench.broker.dispatcher.workerReady(b"B", Info(1, "", 1, True))
+        self.assertTrue(bench.broker.dispatcher.wantsContext)
         for name in (b"1", b"2"):
             bench.broker.requestReceived(Request([name, b""], [name], "", "10.0.0.1"))
         plain, told = bench.framesToWorkers
@@ -92,10 +92,10 @@ class BacklogTests(SynchronousTestCase):
         """They are served in the order in which they came."""
         bench = BrokerBench()
         bench.ask(b"1", b"2", b"3")
-        self.assertEqual((bench.broker.backlog, bench.sent()), (3, []))
+        self.assertEqual((bench.broker.queues.waiting, bench.sent()), (3, []))
         bench.ready(b"A", b"B")
         self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"2")])
-        self.assertEqual((bench.broker.backlog, bench.broker.inFlight), (1, 2))
+        self.assertEqual((bench.broker.queues.waiting, bench.broker.dispatcher.inFlight), (1, 2))
 
     def test_answerMakesRoom(self) -> None:
         """A worker of our own needs no other word than its answer to get the next."""
@@ -124,26 +124,26 @@ class BacklogTests(SynchronousTestCase):
         bench = BrokerBench(backlog=2)
         bench.ready(b"A")
         one, *_ = bench.ask(b"1", b"2")
-        self.assertFalse(bench.broker.isFull())
+        self.assertFalse(bench.broker.backpressure.isFull())
         bench.ask(b"3")
-        self.assertTrue(bench.broker.isFull())
+        self.assertTrue(bench.broker.backpressure.isFull())
         bench.reply(b"A", one)
-        self.assertFalse(bench.broker.isFull())
+        self.assertFalse(bench.broker.backpressure.isFull())
 
     def test_fullByBytes(self) -> None:
         """The same for the bytes that wait; those in hand do not count."""
         bench = BrokerBench(backlogMib=100 / 2**20)
         bench.ready(b"A")
         requests = [bench.receive(Request([b"c", b""], [b"x" * 30, b"x" * 30])) for _ in range(2)]
-        self.assertFalse(bench.broker.isFull())
+        self.assertFalse(bench.broker.backpressure.isFull())
         requests.append(bench.receive(Request([b"c", b""], [b"x" * 40])))
-        self.assertTrue(bench.broker.isFull())
+        self.assertTrue(bench.broker.backpressure.isFull())
         bench.reply(b"A", requests[0])
-        self.assertFalse(bench.broker.isFull())
+        self.assertFalse(bench.broker.backpressure.isFull())
         bench.gone(b"A")
-        self.assertTrue(bench.broker.isFull())
-        bench.broker.abandon("stopped")
-        self.assertFalse(bench.broker.isFull())
+        self.assertTrue(bench.broker.backpressure.isFull())
+        bench.broker.dispatcher.abandon("stopped")
+        self.assertFalse(bench.broker.backpressure.isFull())
 
     def test_fullStillAccepts(self) -> None:
         """What has been read already is not lost for being one too many."""
@@ -172,8 +172,8 @@ class FairTests(SynchronousTestCase):
             for worker, client in bench.sent():
                 holding[worker] = client
             for worker in list(holding):
-                inFlight = next(iter(bench.broker._workers[worker].inFlight.values()))
-                bench.broker.replyReceived(worker, inFlight.id, inFlight.body)
+                inFlight = next(iter(bench.broker.dispatcher.workers[worker].inFlight.values()))
+                bench.broker.dispatcher.replyReceived(worker, inFlight.id, inFlight.body)
 
         for _ in range(20_000):
             bench.broker.requestReceived(Request([b"F", b""], [b"F"]))
@@ -196,7 +196,9 @@ class FairTests(SynchronousTestCase):
         self.assertEqual([(client, told["code"]) for client, told in bench.told()], [(b"F", "busy")] * 2)
         bench.askNatively(b"1")
         bench.ask(b"2")
-        self.assertEqual((bench.told(), bench.broker.backlog, bench.broker.wantsMore()), ([], 6, True))
+        self.assertEqual(
+            (bench.told(), bench.broker.queues.waiting, bench.broker.backpressure.wantsRequests()), ([], 6, True)
+        )
         bench.ready(b"A")
         bench.receive(NativeRequest([b"F", b"", b""], [b"x"], b"y" * 16, {}))
         self.assertEqual((bench.told(), bench.broker.counters.failed), ([], {Code.BUSY: 2}))
@@ -207,56 +209,60 @@ class FairTests(SynchronousTestCase):
         for name in (b"1", b"2"):
             bench.receive(NativeRequest([b"F", b"", b""], [bytes(600)], name * 16, {}))
         self.assertEqual([told["code"] for _, told in bench.told()], ["busy"])
-        self.assertEqual(bench.broker.backlog, 1)
+        self.assertEqual(bench.broker.queues.waiting, 1)
 
     def test_shareOfPlain(self) -> None:
         """Beyond it a plain client is held back: nothing is refused, and only a few messages are read at a time."""
         bench = BrokerBench(backlog=8)
         broker = bench.broker
         bench.ask(*[b"F"] * 4)
-        self.assertTrue(broker.wantsMore())
+        self.assertTrue(broker.backpressure.wantsRequests())
         bench.ask(b"F")
-        self.assertEqual((broker.wantsMore(), broker.backlog, broker.counters.failed), (False, 5, {}))
-        broker.now = 1.0
+        self.assertEqual(
+            (broker.backpressure.wantsRequests(), broker.queues.waiting, broker.counters.failed), (False, 5, {})
+        )
+        broker.deadlines.now = 1.0
         # One of the client that is held back ends the look; those of others do not.
-        self.assertTrue(broker.mayLook())
+        self.assertTrue(broker.backpressure.mayPeek())
         bench.ask(b"1")
-        self.assertTrue(broker.mayLook())
+        self.assertTrue(broker.backpressure.mayPeek())
         bench.ask(b"F")
-        self.assertFalse(broker.mayLook())
-        self.assertAlmostEqual(broker.untilLook() or 0.0, 0.01)
+        self.assertFalse(broker.backpressure.mayPeek())
+        self.assertAlmostEqual(broker.backpressure.secondsUntilPeek() or 0.0, 0.01)
         bench.ready(b"A", credit=3)
-        self.assertTrue(broker.wantsMore())
+        self.assertTrue(broker.backpressure.wantsRequests())
 
     def test_full(self) -> None:
         """A full backlog takes a few more, at last nothing; first requests of other clients are among the few."""
         bench = BrokerBench(backlog=4, clientShare=1.0)
         broker = bench.broker
         bench.ask(b"1", b"1", b"2", b"2")
-        self.assertFalse(broker.wantsMore())
-        broker.now = 1.0
+        self.assertFalse(broker.backpressure.wantsRequests())
+        broker.deadlines.now = 1.0
         for name in (b"3", b"4", b"1"):
-            self.assertTrue(broker.mayLook())
+            self.assertTrue(broker.backpressure.mayPeek())
             bench.ask(name)
-        self.assertFalse(broker.mayLook())
-        self.assertEqual(broker.backlog, 7)
+        self.assertFalse(broker.backpressure.mayPeek())
+        self.assertEqual(broker.queues.waiting, 7)
         looks = 0
-        while broker.untilLook() is not None:
+        while broker.backpressure.secondsUntilPeek() is not None:
             looks += 1
-            broker.now = broker._throttle.due
-            while broker.mayLook():
+            broker.deadlines.now = broker.backpressure._throttle.due
+            while broker.backpressure.mayPeek():
                 bench.ask(b"1")
-        self.assertEqual(broker.backlog, 1004)
+        self.assertEqual(broker.queues.waiting, 1004)
         # At the end they were rare: all of it took longer than any job should.
-        self.assertGreater(broker.now, 300)
+        self.assertGreater(broker.deadlines.now, 300)
         bench.ready(b"A", credit=64)
-        self.assertIsNotNone(broker.untilLook())
+        self.assertIsNotNone(broker.backpressure.secondsUntilPeek())
 
     def test_rejects(self) -> None:
         """With the policy ``reject`` a plain client is refused beyond its share, too, and everything is read."""
         bench = BrokerBench(backlog=8, backlogPolicy="reject")
         bench.ask(*[b"F"] * 6)
-        self.assertEqual((bench.broker.wantsMore(), bench.broker.counters.failed), (True, {Code.BUSY: 2}))
+        self.assertEqual(
+            (bench.broker.backpressure.wantsRequests(), bench.broker.counters.failed), (True, {Code.BUSY: 2})
+        )
 
     def test_retryKeepsItsPlace(self) -> None:
         """A native request that is sent again while it waits keeps its place."""
@@ -313,7 +319,7 @@ class CreditTests(SynchronousTestCase):
         bench.ready(b"A")
         (one,) = bench.ask(b"1")
         bench.waiting(b"A")
-        self.assertFalse(bench.broker.isIdle(b"A"))
+        self.assertFalse(bench.broker.dispatcher.isIdle(b"A"))
         bench.reply(b"A", one)
         self.assertEqual(bench.replies(), [(b"1", b"1")])
 
@@ -329,7 +335,7 @@ class AnswerTests(SynchronousTestCase):
         bench.reply(b"B", two, body=b"to 2")
         bench.reply(b"A", one, body=b"to 1")
         self.assertEqual(bench.replies(), [(b"2", b"to 2"), (b"1", b"to 1")])
-        self.assertEqual((bench.broker.counters.replied, bench.broker.quiet), (2, True))
+        self.assertEqual((bench.broker.counters.replied, bench.broker.isQuiet()), (2, True))
 
     def test_envelope(self) -> None:
         """The client's envelope goes in front of it, a native client's own id with it."""
@@ -347,8 +353,8 @@ class AnswerTests(SynchronousTestCase):
         bench.reply(b"B", one)
         bench.reply(b"A", waiting)
         bench.reply(b"nobody", one)
-        bench.broker.replyReceived(b"A", b"waiting", [b"x"])
-        bench.broker.failureReceived(b"B", one.id, Code.APP_ERROR, "x")
+        bench.broker.dispatcher.replyReceived(b"A", b"waiting", [b"x"])
+        bench.broker.dispatcher.failureReceived(b"B", one.id, Code.APP_ERROR, "x")
         self.assertEqual((bench.replies(), bench.broker.counters.late), ([], 5))
         bench.reply(b"A", one)
         self.assertEqual(bench.replies(), [(b"1", b"1")])
@@ -362,7 +368,7 @@ class AnswerTests(SynchronousTestCase):
         bench.fail(b"A", one)
         self.assertEqual(bench.sent(), [(b"A", b"1"), (b"A", b"2")])
         self.assertEqual((bench.replies(), bench.broker.counters.late), ([(b"1", b"1")], 2))
-        self.assertEqual(bench.broker.inFlight, 1)
+        self.assertEqual(bench.broker.dispatcher.inFlight, 1)
         bench.reply(b"A", two)
 
     def test_outOfOrder(self) -> None:
@@ -372,7 +378,7 @@ class AnswerTests(SynchronousTestCase):
         one, two, three = bench.ask(b"1", b"2", b"3")
         bench.reply(b"A", three, one, two)
         self.assertEqual([client for client, _ in bench.replies()], [b"3", b"1", b"2"])
-        self.assertTrue(bench.broker.isIdle(b"A"))
+        self.assertTrue(bench.broker.dispatcher.isIdle(b"A"))
 
     def test_undeliverable(self) -> None:
         """An answer whose client has gone is counted, and its worker is free."""
@@ -383,7 +389,7 @@ class AnswerTests(SynchronousTestCase):
         bench.reply(b"A", one)
         bench.fail(b"A", two)
         self.assertEqual((bench.broker.counters.undeliverable, bench.broker.counters.replied), (2, 1))
-        self.assertTrue(bench.broker.isIdle(b"A"))
+        self.assertTrue(bench.broker.dispatcher.isIdle(b"A"))
 
 
 class FailureTests(SynchronousTestCase):
@@ -398,7 +404,7 @@ class FailureTests(SynchronousTestCase):
         told = {"status": "error", "code": "app-error", "message": "ValueError: x", "attempts": 0}
         self.assertEqual(bench.told(), [(b"1", told)])
         self.assertEqual(bench.broker.counters.failed, {Code.APP_ERROR: 1})
-        self.assertTrue(bench.broker.isIdle(b"A"))
+        self.assertTrue(bench.broker.dispatcher.isIdle(b"A"))
 
     def test_plain(self) -> None:
         """A plain one hears nothing, but it is counted, and told to whoever logs it."""
@@ -436,15 +442,15 @@ class DeathTests(SynchronousTestCase):
         bench.gone(b"A")
         bench.ask(b"1")
         self.assertEqual(bench.sent(), [(b"B", b"1")])
-        self.assertFalse(bench.broker.knows(b"A"))
-        self.assertTrue(bench.broker.knows(b"B"))
+        self.assertFalse(bench.broker.dispatcher.knows(b"A"))
+        self.assertTrue(bench.broker.dispatcher.knows(b"B"))
 
     def test_unknown(self) -> None:
         """The death of one that never came changes nothing."""
         bench = BrokerBench()
         bench.ready(b"A")
         bench.gone(b"nobody")
-        self.assertEqual(bench.broker.idle, 1)
+        self.assertEqual(bench.broker.dispatcher.idle, 1)
 
     def test_moved(self) -> None:
         """What it held goes to another at once, and its answer to the client."""
@@ -486,7 +492,7 @@ class DeathTests(SynchronousTestCase):
         bench.gone(b"A", "leaving", died=False)
         bench.ready(b"B", credit=2)
         self.assertEqual((one.attempts, two.attempts, bench.broker.counters.failed), (0, 0, {}))
-        self.assertEqual(bench.broker.inFlight + bench.broker.backlog, 2)
+        self.assertEqual(bench.broker.dispatcher.inFlight + bench.broker.queues.waiting, 2)
 
     def test_aloneNextTime(self) -> None:
         """Each that it held is alone in the next hand, so that the one that kills takes no other along."""
@@ -577,7 +583,7 @@ class DeathTests(SynchronousTestCase):
         bench.ready(b"A")
         bench.ask(b"1")
         bench.gone(b"A", "exit code 9")
-        self.assertEqual((bench.replies(), bench.broker.quiet), ([], True))
+        self.assertEqual((bench.replies(), bench.broker.isQuiet()), ([], True))
         self.assertEqual(bench.broker.counters.failed, {Code.WORKER_LOST: 1})
         ((client, code, message),) = bench.givenUp
         self.assertEqual((client, code), (b"1", "worker-lost"))
@@ -616,7 +622,7 @@ class LateTests(SynchronousTestCase):
         (one,) = bench.ask(b"1")
         bench.gone(b"A")
         bench.reply(b"A", one, body=b"late")
-        self.assertEqual((bench.replies(), bench.broker.quiet), ([(b"1", b"late")], True))
+        self.assertEqual((bench.replies(), bench.broker.isQuiet()), ([(b"1", b"late")], True))
         bench.ready(b"B")
         bench.ask(b"2")
         self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"2")])
@@ -630,8 +636,8 @@ class LateTests(SynchronousTestCase):
         bench.gone(b"A")
         self.assertEqual(bench.sent()[2:], [(b"B", b"1")])
         bench.reply(b"A", one, body=b"late")
-        self.assertTrue(bench.broker.quiet)
-        self.assertFalse(bench.broker.isIdle(b"B"))
+        self.assertTrue(bench.broker.isQuiet())
+        self.assertFalse(bench.broker.dispatcher.isIdle(b"B"))
         bench.ask(b"3")
         self.assertEqual(bench.sent(), [])
         bench.reply(b"B", one, body=b"again")
@@ -681,7 +687,7 @@ class LateTests(SynchronousTestCase):
         bench.reply(b"A", one)
         bench.gone(b"B")
         self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"1")])
-        self.assertEqual((one.attempts, bench.broker.quiet), (1, True))
+        self.assertEqual((one.attempts, bench.broker.isQuiet()), (1, True))
 
     def test_givenUp(self) -> None:
         """After an error the answer comes too late."""
@@ -698,7 +704,7 @@ class PartTests(SynchronousTestCase):
 
     def part(self, bench: BrokerBench, request: Request, body: bytes) -> None:
         """A worker sends a part."""
-        bench.broker.partReceived(b"A", request.id, [body])
+        bench.broker.dispatcher.partReceived(b"A", request.id, [body])
         bench.check()
 
     def test_together(self) -> None:
@@ -724,7 +730,7 @@ class PartTests(SynchronousTestCase):
         self.assertEqual(bench.broker.counters.failed, {Code.CANCELLED: 1})
         self.part(bench, one, b"b")
         bench.reply(b"A", one)
-        self.assertEqual((bench.broker.counters.late, bench.broker.idle), (2, 1))
+        self.assertEqual((bench.broker.counters.late, bench.broker.dispatcher.idle), (2, 1))
 
     def test_joinedBody(self) -> None:
         """Of a request that joins another nothing is kept that nobody needs: it would count for no bound."""
@@ -766,7 +772,7 @@ class PartTests(SynchronousTestCase):
         bench.reply(b"A", one, body=b"end")
         self.assertEqual([body for _, body in bench.replies()], [b"aa", b"bb", b"cc", b"end"])
         bench.askNatively(b"1", partial=True)
-        self.assertEqual((bench.broker.counters.remembered, bench.broker.inFlight), (0, 1))
+        self.assertEqual((bench.broker.counters.remembered, bench.broker.dispatcher.inFlight), (0, 1))
 
 
 class EndedTests(SynchronousTestCase):
@@ -801,7 +807,7 @@ class EndedTests(SynchronousTestCase):
         (three,) = bench.askNatively(b"3", timeout_ms=5000)
         bench.ask(b"4")
         bench.sent()
-        self.assertEqual(bench.broker.due, 1.0)
+        self.assertEqual(bench.broker.deadlines.due, 1.0)
         bench.broker.tick(0.99)
         self.assertEqual(bench.told(), [])
         self.assertEqual(bench.broker.tick(1.0), 5.0)
@@ -820,19 +826,19 @@ class EndedTests(SynchronousTestCase):
         for number in range(60):
             bench.askNatively(b"%d" % number, timeout_ms=1000 + number)
         ticks = 0
-        while bench.broker.due < 2.0:
-            bench.broker.tick(bench.broker.due)
+        while bench.broker.deadlines.due < 2.0:
+            bench.broker.tick(bench.broker.deadlines.due)
             ticks += 1
-        self.assertEqual((len(bench.told()), bench.broker.inFlight), (59, 1))
+        self.assertEqual((len(bench.told()), bench.broker.dispatcher.inFlight), (59, 1))
         self.assertLess(ticks, 10)
 
     def test_atTheSameTime(self) -> None:
         """A worker that executes all that it holds has begun it: nothing expires there."""
         bench = BrokerBench()
-        bench.broker.workerReady(b"A", Info(1, "", 4, False, concurrency=4))
+        bench.broker.dispatcher.workerReady(b"A", Info(1, "", 4, False, concurrency=4))
         bench.askNatively(b"1", b"2", timeout_ms=1000)
         bench.broker.tick(1.0)
-        self.assertEqual((bench.told(), bench.broker.inFlight), ([], 2))
+        self.assertEqual((bench.told(), bench.broker.dispatcher.inFlight), ([], 2))
 
 
 class PlainWorkerTests(SynchronousTestCase):
@@ -845,7 +851,7 @@ class PlainWorkerTests(SynchronousTestCase):
         one, _ = bench.ask(b"1", b"2")
         bench.reply(b"P", one)
         self.assertEqual((bench.replies(), bench.sent()), ([(b"1", b"1")], [(b"P", b"1")]))
-        self.assertEqual((bench.broker.isIdle(b"P"), bench.broker.inFlight), (False, 0))
+        self.assertEqual((bench.broker.dispatcher.isIdle(b"P"), bench.broker.dispatcher.inFlight), (False, 0))
         bench.waiting(b"P")
         self.assertEqual(bench.sent(), [(b"P", b"2")])
 
@@ -875,7 +881,9 @@ class PlainWorkerTests(SynchronousTestCase):
         bench.waiting(b"P")
         bench.reply(b"P", *bench.ask(b"1"))
         bench.gone(b"P", "leaving", died=False)
-        self.assertEqual((bench.broker.counters.redispatched, bench.broker.quiet, bench.broker.idle), (0, True, 0))
+        self.assertEqual(
+            (bench.broker.counters.redispatched, bench.broker.isQuiet(), bench.broker.dispatcher.idle), (0, True, 0)
+        )
 
     def test_leavesWithoutAnswer(self) -> None:
         """The original leaves when its app has died of a request: that is an attempt, and another gets it."""
@@ -893,7 +901,7 @@ class PlainWorkerTests(SynchronousTestCase):
         bench.ask(b"2")
         bench.waiting(b"P")
         self.assertEqual([(client, told["code"]) for client, told in bench.told()], [(b"1", "app-error")])
-        self.assertEqual((bench.sent(), bench.broker.inFlight), ([(b"P", b"1"), (b"P", b"2")], 1))
+        self.assertEqual((bench.sent(), bench.broker.dispatcher.inFlight), ([(b"P", b"1"), (b"P", b"2")], 1))
         bench.reply(b"P", one)
         self.assertEqual((bench.replies(), bench.broker.counters.late), ([], 1))
 
@@ -917,7 +925,7 @@ class RetireTests(SynchronousTestCase):
         """An idle one is told so, and gets nothing more."""
         bench = BrokerBench()
         bench.ready(b"A", b"B")
-        bench.broker.retire(b"A")
+        bench.broker.dispatcher.retire(b"A")
         bench.ask(b"1", b"2")
         self.assertEqual(bench.framesToWorkers[0], [b"A", b"", RETIRE])
         self.assertEqual(bench.sent()[1:], [(b"B", b"1")])
@@ -927,7 +935,7 @@ class RetireTests(SynchronousTestCase):
         bench = BrokerBench()
         bench.ready(b"A", credit=2)
         one, two, _ = bench.ask(b"1", b"2", b"3")
-        bench.broker.retire(b"A")
+        bench.broker.dispatcher.retire(b"A")
         bench.reply(b"A", one, two)
         self.assertEqual(bench.sent(), [(b"A", b"1"), (b"A", b"2"), (b"A", RETIRE)])
         self.assertEqual(len(bench.replies()), 2)
@@ -939,9 +947,9 @@ class RetireTests(SynchronousTestCase):
         """It is told once, and one that is not there is not told."""
         bench = BrokerBench()
         bench.ready(b"A")
-        bench.broker.retire(b"A")
-        bench.broker.retire(b"A")
-        bench.broker.retire(b"nobody")
+        bench.broker.dispatcher.retire(b"A")
+        bench.broker.dispatcher.retire(b"A")
+        bench.broker.dispatcher.retire(b"nobody")
         bench.ready(b"A", credit=5)
         bench.ask(b"1")
         self.assertEqual(bench.sent(), [(b"A", RETIRE)])
@@ -950,10 +958,10 @@ class RetireTests(SynchronousTestCase):
         """One may be left in peace without being told, once."""
         bench = BrokerBench()
         bench.ready(b"A", b"B")
-        self.assertTrue(bench.broker.withhold(b"A"))
-        self.assertFalse(bench.broker.withhold(b"A"))
-        self.assertFalse(bench.broker.withhold(b"nobody"))
-        bench.broker.retire(b"A")
+        self.assertTrue(bench.broker.dispatcher.withhold(b"A"))
+        self.assertFalse(bench.broker.dispatcher.withhold(b"A"))
+        self.assertFalse(bench.broker.dispatcher.withhold(b"nobody"))
+        bench.broker.dispatcher.retire(b"A")
         bench.ask(b"1")
         self.assertEqual(bench.sent(), [(b"B", b"1")])
 
@@ -962,7 +970,7 @@ class RetireTests(SynchronousTestCase):
         bench = BrokerBench()
         bench.ready(b"A", b"B")
         (one,) = bench.ask(b"1")
-        bench.broker.retire(b"A")
+        bench.broker.dispatcher.retire(b"A")
         bench.gone(b"A")
         self.assertEqual(bench.sent(), [(b"A", b"1"), (b"A", RETIRE), (b"B", b"1")])
         self.assertEqual(one.attempts, 1)
@@ -979,7 +987,7 @@ class LifetimeTests(SynchronousTestCase):
         bench.reply(b"A", one)
         self.assertEqual((bench.sent(), bench.retired), ([(b"A", b"1"), (b"A", b"2"), (b"A", RETIRE)], [b"A"]))
         bench.reply(b"A", two)
-        self.assertEqual((bench.sent(), bench.broker.backlog), ([], 1))
+        self.assertEqual((bench.sent(), bench.broker.queues.waiting), ([], 1))
         self.assertEqual(len(bench.replies()), 2)
 
     def test_withCredit(self) -> None:
@@ -1004,7 +1012,7 @@ class LifetimeTests(SynchronousTestCase):
         bench.reply(b"A", *bench.ask(b"1"))
         bench.ready(b"A", credit=2)
         bench.ask(b"2", b"3")
-        self.assertEqual((bench.retired, bench.broker.backlog), ([b"A"], 1))
+        self.assertEqual((bench.retired, bench.broker.queues.waiting), ([b"A"], 1))
 
     def test_endless(self) -> None:
         """A negative one never ends."""
@@ -1025,7 +1033,9 @@ class UnreachableTests(SynchronousTestCase):
         bench.away |= {b"A", b"B"}
         (one,) = bench.ask(b"1")
         self.assertEqual((bench.sent(), bench.lost), ([(b"C", b"1")], [b"A", b"B"]))
-        self.assertEqual((one.attempts, bench.broker.knows(b"A"), bench.broker.idle), (0, False, 0))
+        self.assertEqual(
+            (one.attempts, bench.broker.dispatcher.knows(b"A"), bench.broker.dispatcher.idle), (0, False, 0)
+        )
 
     def test_nobody(self) -> None:
         """With nobody left it waits."""
@@ -1033,7 +1043,7 @@ class UnreachableTests(SynchronousTestCase):
         bench.ready(b"A")
         bench.away.add(b"A")
         bench.ask(b"1", b"2")
-        self.assertEqual(bench.broker.backlog, 2)
+        self.assertEqual(bench.broker.queues.waiting, 2)
         bench.ready(b"B", credit=2)
         self.assertEqual(bench.sent(), [(b"B", b"1"), (b"B", b"2")])
 
@@ -1043,7 +1053,7 @@ class UnreachableTests(SynchronousTestCase):
         bench.ask(b"1", b"2")
         bench.away.add(b"A")
         bench.ready(b"A")
-        self.assertEqual((bench.lost, bench.broker.backlog), ([b"A"], 2))
+        self.assertEqual((bench.lost, bench.broker.queues.waiting), ([b"A"], 2))
         bench.ready(b"B", credit=2)
         self.assertEqual(bench.sent(), [(b"B", b"1"), (b"B", b"2")])
 
@@ -1054,7 +1064,7 @@ class UnreachableTests(SynchronousTestCase):
         (one,) = bench.ask(b"1")
         bench.away.add(b"A")
         bench.ask(b"2")
-        self.assertEqual((one.attempts, bench.broker.backlog), (1, 2))
+        self.assertEqual((one.attempts, bench.broker.queues.waiting), (1, 2))
         bench.ready(b"B", credit=2)
         bench.reply(b"B", one)
         self.assertEqual(bench.sent()[1:], [(b"B", b"1"), (b"B", b"2")])
@@ -1067,7 +1077,7 @@ class UnreachableTests(SynchronousTestCase):
         bench.ask(b"3")
         bench.away.add(b"A")
         bench.reply(b"A", first)
-        self.assertEqual((bench.lost, bench.broker.backlog), ([b"A"], 2))
+        self.assertEqual((bench.lost, bench.broker.queues.waiting), ([b"A"], 2))
         bench.ready(b"B", credit=4)
         bench.reply(b"B", second)
         self.assertEqual(bench.sent()[2:], [(b"B", b"2"), (b"B", b"3")])
@@ -1111,8 +1121,8 @@ class UnreachableTests(SynchronousTestCase):
         later = [Request([name, b""], [name]) for name in (b"3", b"4")]
         for request in later:
             bench.broker.requestReceived(request)
-        bench.broker.replyReceived(b"A", one.id, one.body)
-        bench.broker.replyReceived(b"B", two.id, two.body)
+        bench.broker.dispatcher.replyReceived(b"A", one.id, one.body)
+        bench.broker.dispatcher.replyReceived(b"B", two.id, two.body)
         bench.sent()
         return later
 
@@ -1121,7 +1131,7 @@ class UnreachableTests(SynchronousTestCase):
         bench = BrokerBench()
         self.missByTwo(bench)
         bench.check()
-        self.assertEqual((bench.broker.backlog, bench.broker.inFlight), (2, 0))
+        self.assertEqual((bench.broker.queues.waiting, bench.broker.dispatcher.inFlight), (2, 0))
         bench.ready(b"C", credit=2)
         self.assertEqual(bench.sent(), [(b"C", b"3"), (b"C", b"4")])
 
@@ -1132,7 +1142,7 @@ class UnreachableTests(SynchronousTestCase):
         self.missByTwo(bench)
         bench.away.clear()
         bench.check()
-        self.assertEqual((bench.sent(), bench.broker.backlog, bench.broker.idle), ([], 2, 2))
+        self.assertEqual((bench.sent(), bench.broker.queues.waiting, bench.broker.dispatcher.idle), ([], 2, 2))
 
     def test_missedByTwoThatAreForgotten(self) -> None:
         """What one of two did not get is not given to the other, which is about to be forgotten as well."""
@@ -1140,7 +1150,7 @@ class UnreachableTests(SynchronousTestCase):
         later = self.missByTwo(bench)
         bench.away.clear()
         bench.check()
-        self.assertEqual((bench.sent(), bench.broker.backlog), ([], 2))
+        self.assertEqual((bench.sent(), bench.broker.queues.waiting), ([], 2))
         self.assertEqual([request.attempts for request in later], [0, 0])
 
     def test_missedWord(self) -> None:
@@ -1149,9 +1159,9 @@ class UnreachableTests(SynchronousTestCase):
         bench.ready(b"A", credit=2)
         bench.ask(b"1")
         bench.away.add(b"A")
-        bench.broker.retire(b"A")
+        bench.broker.dispatcher.retire(b"A")
         bench.check()
-        self.assertEqual((bench.lost, bench.broker.inFlight), ([], 1))
+        self.assertEqual((bench.lost, bench.broker.dispatcher.inFlight), ([], 1))
 
     def test_missedHeartbeat(self) -> None:
         """One that could not be asked for a sign of life is asked again: what it never got may still be found out."""
@@ -1165,7 +1175,7 @@ class UnreachableTests(SynchronousTestCase):
         bench.sent()
         bench.broker.tick(10)
         self.assertEqual(bench.sent(), [(b"A", HEARTBEAT)])
-        bench.broker.workerAlive(b"A")
+        bench.broker.dispatcher.workerAlive(b"A")
         bench.check()
         self.assertEqual((bench.sent(), one.attempts), ([(b"A", b"1")], 0))
 
@@ -1179,11 +1189,13 @@ class UnreachableTests(SynchronousTestCase):
         bench.reply(b"A", second)
         bench.ask(b"3")
         bench.broker.tick(12)
-        bench.broker.workerAlive(b"A")
+        bench.broker.dispatcher.workerAlive(b"A")
         bench.check()
         for now in (13, 25):
             bench.broker.tick(now)
-        self.assertEqual((bench.givenUp, bench.broker.inFlight), ([(b"1", "cancelled", "its client cancelled it")], 1))
+        self.assertEqual(
+            (bench.givenUp, bench.broker.dispatcher.inFlight), ([(b"1", "cancelled", "its client cancelled it")], 1)
+        )
         bench.broker.tick(32)
         self.assertEqual([code for _, code, _ in bench.givenUp], ["cancelled", "timeout"])
 
@@ -1192,14 +1204,14 @@ class UnreachableTests(SynchronousTestCase):
         bench = BrokerBench()
         workers = [b"%d" % number for number in range(2000)]
         for worker in workers:
-            bench.broker.workerReady(worker)
-        bench.broker.workerReady(b"here")
+            bench.broker.dispatcher.workerReady(worker)
+        bench.broker.dispatcher.workerReady(b"here")
         bench.away |= set(workers)
         (one,) = bench.ask(b"1")
         bench.ask(b"2")
         self.assertEqual((bench.sent(), len(bench.lost)), ([(b"here", b"1")], 2000))
         bench.reply(b"here", one)
-        bench.broker.workerReady(b"here")
+        bench.broker.dispatcher.workerReady(b"here")
         self.assertEqual(bench.sent(), [(b"here", b"2")])
 
 
@@ -1224,7 +1236,7 @@ class ServiceTests(SynchronousTestCase):
         bench.askNatively(b"1", service="x")
         bench.askNatively(b"2")
         ((client, told),) = bench.told()
-        self.assertEqual((client, told["code"], bench.broker.backlog), (b"1", "unknown-service", 1))
+        self.assertEqual((client, told["code"], bench.broker.queues.waiting), (b"1", "unknown-service", 1))
         self.assertIn("'x'", told["message"])
         self.assertEqual(bench.broker.counters.failed, {Code.UNKNOWN_SERVICE: 1})
 
@@ -1234,7 +1246,7 @@ class ServiceTests(SynchronousTestCase):
         bench.ready(b"A", services=("a",))
         bench.ready(b"B")
         bench.ask(b"1", b"2")
-        self.assertEqual((bench.sent(), bench.broker.backlog), ([(b"B", b"1")], 1))
+        self.assertEqual((bench.sent(), bench.broker.queues.waiting), ([(b"B", b"1")], 1))
 
     def test_severalNames(self) -> None:
         """A worker of several takes from them in turn, and is busy for all of them."""
@@ -1257,7 +1269,7 @@ class ServiceTests(SynchronousTestCase):
         bench.ask(b"1", service="b")
         bench.ask(b"2", service="b")
         bench.ask(b"3", service="a")
-        self.assertEqual((bench.sent(), bench.broker.backlog), ([(b"A", b"1"), (b"B", b"2")], 1))
+        self.assertEqual((bench.sent(), bench.broker.queues.waiting), ([(b"A", b"1"), (b"B", b"2")], 1))
 
     def test_forgotten(self) -> None:
         """When the last worker of a name has gone it is unknown again, unless somebody waits for it."""
@@ -1267,7 +1279,7 @@ class ServiceTests(SynchronousTestCase):
         bench.ask(b"2", service="b")
         bench.gone(b"A")
         bench.ask(b"3", service="a")
-        self.assertEqual((bench.broker.backlog, bench.broker.counters.failed), (3, {}))
+        self.assertEqual((bench.broker.queues.waiting, bench.broker.counters.failed), (3, {}))
         bench.ready(b"B", services=("b",))
         self.assertEqual(bench.sent()[1:], [(b"B", b"2")])
         bench.gone(b"B", died=False)
@@ -1282,7 +1294,7 @@ class ServiceTests(SynchronousTestCase):
         bench.ready(b"A", services=("a",))
         bench.away.add(b"A")
         bench.ask(b"1", service="a")
-        self.assertEqual((bench.lost, bench.broker.backlog), ([b"A"], 1))
+        self.assertEqual((bench.lost, bench.broker.queues.waiting), ([b"A"], 1))
         bench.ready(b"B", services=("a",))
         self.assertEqual(bench.sent(), [(b"B", b"1")])
 
@@ -1294,7 +1306,7 @@ class ServiceTests(SynchronousTestCase):
         bench.ask(b"2", service="a")
         bench.away.add(b"A")
         bench.reply(b"A", one)
-        self.assertEqual((bench.lost, bench.broker.backlog), ([b"A"], 1))
+        self.assertEqual((bench.lost, bench.broker.queues.waiting), ([b"A"], 1))
         bench.ready(b"B", services=("a",))
         self.assertEqual(bench.sent()[1:], [(b"B", b"2")])
 
@@ -1323,7 +1335,7 @@ class EndTests(SynchronousTestCase):
         ((client, told),) = bench.told()
         self.assertEqual((client, told["code"], told["message"]), (b"3", "stopping", "the server is stopping"))
         bench.reply(b"A", one, two)
-        self.assertEqual((len(bench.replies()), bench.broker.quiet), (2, True))
+        self.assertEqual((len(bench.replies()), bench.broker.isQuiet()), (2, True))
 
     def test_abandon(self) -> None:
         """All that is not answered is given up, told apart by whether it may have been executed."""
@@ -1336,7 +1348,7 @@ class EndTests(SynchronousTestCase):
         bench.askNatively(b"5", b"6")
         bench.reply(b"A", inFlight[0])
         bench.replies()
-        counts = bench.broker.abandon("stopped")
+        counts = bench.broker.dispatcher.abandon("stopped")
         bench.check()
         self.assertEqual(counts, (2, 3))
         told = bench.told()
@@ -1345,7 +1357,7 @@ class EndTests(SynchronousTestCase):
             sorted((client, each["code"]) for client, each in told),
             [(b"2", "stopping"), (b"3", "worker-lost"), (b"4", "worker-lost"), (b"5", "stopping"), (b"6", "stopping")],
         )
-        self.assertTrue(bench.broker.quiet)
+        self.assertTrue(bench.broker.isQuiet())
 
     def test_abandonExpired(self) -> None:
         """Those whose time was over when a worker was free, and who have not been told yet, are told so then."""
@@ -1353,27 +1365,27 @@ class EndTests(SynchronousTestCase):
         bench.ready(b"A")
         (inFlight,) = bench.askNatively(b"1")
         bench.askNatively(b"2", b"3", timeout_ms=1000)
-        bench.broker.now = 2.0
+        bench.broker.deadlines.now = 2.0
         bench.reply(b"A", inFlight)
         bench.replies()
-        self.assertEqual(bench.broker.abandon("stopped"), (0, 2))
+        self.assertEqual(bench.broker.dispatcher.abandon("stopped"), (0, 2))
         self.assertEqual(
             [(client, each["code"]) for client, each in bench.told()], [(b"2", "expired"), (b"3", "expired")]
         )
-        self.assertTrue(bench.broker.quiet)
+        self.assertTrue(bench.broker.isQuiet())
 
     def test_afterAbandon(self) -> None:
         """Nothing of it comes back: not by a late answer, nor by a worker that dies or comes."""
         bench = BrokerBench()
         bench.ready(b"A", b"B")
         one, _, _ = bench.ask(b"1", b"2", b"3")
-        bench.broker.abandon("stopped")
+        bench.broker.dispatcher.abandon("stopped")
         bench.sent()
         bench.reply(b"A", one)
         bench.gone(b"B")
         bench.ready(b"C")
         self.assertEqual((bench.sent(), bench.replies(), bench.broker.counters.late), ([], [], 1))
-        self.assertEqual(bench.broker.abandon("again"), (0, 0))
+        self.assertEqual(bench.broker.dispatcher.abandon("again"), (0, 0))
 
     def test_abandonTwice(self) -> None:
         """What was moved from a dead worker and answered late is not given up a second time."""
@@ -1382,7 +1394,7 @@ class EndTests(SynchronousTestCase):
         (one,) = bench.ask(b"1")
         bench.gone(b"A")
         bench.reply(b"A", one)
-        self.assertEqual(bench.broker.abandon("stopped"), (0, 0))
+        self.assertEqual(bench.broker.dispatcher.abandon("stopped"), (0, 0))
 
 
 class MemoryTests(SynchronousTestCase):
@@ -1407,8 +1419,8 @@ class MemoryTests(SynchronousTestCase):
             for request in requests:
                 bench.reply(b"B", request)
             bench.gone(b"B")
-            bench.broker.abandon("stopped")
-        self.assertTrue(bench.broker.quiet)
+            bench.broker.dispatcher.abandon("stopped")
+        self.assertTrue(bench.broker.isQuiet())
         del requests, request
         bench.ready(b"A")
         bench.reply(b"A", *bench.ask(b"1"))

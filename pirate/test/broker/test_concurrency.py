@@ -18,7 +18,7 @@ class CrowdBench(BrokerBench):
         """Workers with a concurrency announce themselves."""
         for worker in workers:
             self._workers.add(worker)
-            self.broker.workerReady(worker, Info(1, "", concurrency, concurrency=concurrency))
+            self.broker.dispatcher.workerReady(worker, Info(1, "", concurrency, concurrency=concurrency))
             self.check()
 
     def tick(self, now: float) -> None:
@@ -56,12 +56,12 @@ class HandTests(SynchronousTestCase):
         bench = CrowdBench()
         bench.several(b"A", concurrency=4)
         bench.ready(b"B")
-        self.assertTrue(bench.broker.isSpare(b"A"))
+        self.assertTrue(bench.broker.dispatcher.isSpare(b"A"))
         bench.ask(b"1", b"2")
-        self.assertEqual((bench.broker.isSpare(b"A"), bench.broker.isSpare(b"B")), (True, False))
+        self.assertEqual((bench.broker.dispatcher.isSpare(b"A"), bench.broker.dispatcher.isSpare(b"B")), (True, False))
         bench.ask(b"3")
-        self.assertFalse(bench.broker.isSpare(b"A"))
-        self.assertFalse(bench.broker.isSpare(b"nobody"))
+        self.assertFalse(bench.broker.dispatcher.isSpare(b"A"))
+        self.assertFalse(bench.broker.dispatcher.isSpare(b"nobody"))
 
 
 class DeathTests(SynchronousTestCase):
@@ -140,7 +140,7 @@ class DeathTests(SynchronousTestCase):
         bench.broker.cancel(cancelling(one))
         bench.sent()
         bench.tick(1)
-        bench.broker.workerAlive(b"A")
+        bench.broker.dispatcher.workerAlive(b"A")
         bench.check()
         self.assertEqual(bench.sent()[1:], [(b"A", b"2")])
 
@@ -176,7 +176,7 @@ class TimeTests(SynchronousTestCase):
         bench.reply(b"A", one)
         bench.tick(13.9)
         self.assertEqual(bench.givenUp, [])
-        self.assertEqual(bench.broker.due, 14)
+        self.assertEqual(bench.broker.deadlines.due, 14)
         bench.tick(14)
         self.assertEqual([name for name, _, _ in bench.givenUp], [b"2"])
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from pirate.broker.gate import makeRequestFilter
+from pirate.broker.quota import makeRequestFilter
 from pirate.hooks import Hooks, RequestContext
 from pirate.settings.limits import PeerLimits
 from pirate.test.support.testbed import KEY, ProtocolCase

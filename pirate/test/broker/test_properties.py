@@ -17,7 +17,7 @@ from pirate.pool.pool import TOTAL_FACTOR, Mode
 from pirate.pool.scaling import MAX_BATCH
 from pirate.test.support.broker import BrokerBench
 from pirate.test.support.pool import PoolBench
-from pirate.wire.backend import Failure, Info, Part, Reply, Status, parseWorkerMessage
+from pirate.wire.backend import Failure, Info, Part, Status, parseWorkerMessage
 from pirate.wire.frontend import header, parseHeader
 from pirate.wire.words import MAGIC, MAX_CONCURRENCY, RETIRE, WORDS, Malformed
 
@@ -153,7 +153,10 @@ class ParserTests(SynchronousTestCase):
                 self.assertIn(message.word, WORDS)
                 if message.info is not None:
                     self.assertTrue(1 <= message.info.credit <= MAX_CONCURRENCY and message.info.services)
-            elif isinstance(message, Reply | Part):
+            elif isinstance(message, tuple):
+                self.assertEqual([message[1], *message[2]], [frames[2], *frames[4:]])
+                self.assertTrue(message[2])
+            elif isinstance(message, Part):
                 self.assertEqual([message.request, *message.body], [frames[2], *frames[4:]])
                 self.assertTrue(message.body)
             elif isinstance(message, Failure):
@@ -254,10 +257,13 @@ class Harbour(BrokerBench):
         """Nothing waits for which a worker is idle; every request is in one place; nobody was charged too much."""
         self.check()
         states = Counter(request.state for request in self.requests.values())
-        assert states[State.QUEUED] == self.broker.backlog and states[State.IN_FLIGHT] == self.broker.inFlight
+        assert (
+            states[State.QUEUED] == self.broker.queues.waiting
+            and states[State.IN_FLIGHT] == self.broker.dispatcher.inFlight
+        )
         wanted = {request.service for request in self.requests.values() if request.state is State.QUEUED}
         for worker in self.hands:
-            if worker not in self.leaving and self.broker.isIdle(worker):
+            if worker not in self.leaving and self.broker.dispatcher.isIdle(worker):
                 assert wanted.isdisjoint(self.services[worker]), "somebody waits, and somebody is idle"
         for request in self.requests.values():
             assert request.attempts <= min(self.deaths[request.id], request.maxAttempts or 2)
@@ -273,7 +279,7 @@ class Harbour(BrokerBench):
         self.credits[worker] = credit
         if worker == CROWDED:
             self._workers.add(worker)
-            self.broker.workerReady(worker, Info(1, "", credit, False, services, 4))
+            self.broker.dispatcher.workerReady(worker, Info(1, "", credit, False, services, 4))
         else:
             self.ready(worker, credit=credit, services=services, lifetime=5 if which == 1 else -1)
 
@@ -304,9 +310,9 @@ class Harbour(BrokerBench):
         self.answering = worker, name
         body = b"answer " + (request.route[0] if request is not None else b"")
         if failure:
-            self.broker.failureReceived(worker, name, "app-error", "E")  # type: ignore[arg-type]
+            self.broker.dispatcher.failureReceived(worker, name, "app-error", "E")  # type: ignore[arg-type]
         else:
-            self.broker.replyReceived(worker, name, [body])
+            self.broker.dispatcher.replyReceived(worker, name, [body])
         self.answering = None
 
     def answerHeld(self, which: int, place: int, failure: bool) -> None:
@@ -363,7 +369,7 @@ class Harbour(BrokerBench):
         workers = list(self.hands)
         if workers:
             self.leaving.add(workers[which % len(workers)])
-            self.broker.retire(workers[which % len(workers)])
+            self.broker.dispatcher.retire(workers[which % len(workers)])
 
     def finish(self) -> None:
         """In the end there are two good workers."""
@@ -379,7 +385,7 @@ class Harbour(BrokerBench):
                     self.hands[worker].remove(name)
                     self.answer(worker, name, False)
             self.settled()
-        assert self.broker.quiet, "something is left over"
+        assert self.broker.isQuiet(), "something is left over"
 
 
 class BrokerTests(SynchronousTestCase):

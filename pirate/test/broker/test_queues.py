@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.broker.queues import ReadyWorkers, Services, Standing, WorkerRecord
+from pirate.broker.queues import Queues
 from pirate.broker.request import Request, State
+from pirate.broker.workers import ReadyWorkers, Standing, WorkerRecord
 
 
 def makeWorker(name: bytes = b"A", credit: int = 1, services: tuple[str, ...] = ("",)) -> WorkerRecord:
@@ -65,47 +66,47 @@ class PlaceTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Two services and a worker of both."""
-        self.services = Services()
+        self.queues = Queues()
         self.worker = makeWorker(credit=2, services=("a", "b"))
-        self.services.enroll(self.worker)
+        self.queues.enroll(self.worker)
 
     def firsts(self) -> list[WorkerRecord | None]:
         """Who is next for each of the two."""
-        found = [self.services.get(name) for name in ("a", "b")]
+        found = [self.queues.services.get(name) for name in ("a", "b")]
         return [None if service is None else service.ready.first() for service in found]
 
     def test_everyName(self) -> None:
         """A worker is ready for all of its names, or for none."""
         self.assertEqual(self.firsts(), [None, None])
-        self.services.place(self.worker)
+        self.queues.place(self.worker)
         self.assertEqual(self.firsts(), [self.worker, self.worker])
         self.worker.inFlight = {b"1": makeRequest(1), b"2": makeRequest(2)}
-        self.services.place(self.worker)
+        self.queues.place(self.worker)
         self.assertEqual((self.firsts(), self.worker.level), ([None, None], -1))
 
     def test_room(self) -> None:
         """Its room counts, not its credit."""
         self.worker.inFlight = {b"1": makeRequest(1)}
-        self.services.place(self.worker)
+        self.queues.place(self.worker)
         self.assertEqual(self.worker.level, 1)
         self.worker.capacity = 1
-        self.services.place(self.worker)
+        self.queues.place(self.worker)
         self.assertEqual(self.firsts(), [None, None])
 
     def test_retiring(self) -> None:
         """One that is to leave is ready for nothing."""
-        self.services.place(self.worker)
+        self.queues.place(self.worker)
         self.worker.standing = Standing.RETIRING
-        self.services.place(self.worker)
+        self.queues.place(self.worker)
         self.assertEqual(self.firsts(), [None, None])
 
     def test_unchanged(self) -> None:
         """To be placed where one is already does not send one to the end of the line."""
         other = makeWorker(b"B", 2, ("a",))
-        self.services.enroll(other)
-        self.services.place(self.worker)
-        self.services.place(other)
-        self.services.place(self.worker)
+        self.queues.enroll(other)
+        self.queues.place(self.worker)
+        self.queues.place(other)
+        self.queues.place(self.worker)
         self.assertIs(self.firsts()[0], self.worker)
 
 
@@ -114,49 +115,49 @@ class WaitingTests(SynchronousTestCase):
 
     def test_counts(self) -> None:
         """Requests and bytes, those of their envelopes among them, are counted as they come and go."""
-        services = Services()
+        queues = Queues()
         one, two = makeRequest(1, size=10), makeRequest(2, size=5)
-        services.put(one, 0.0)
-        services.put(two, 0.0)
-        self.assertEqual((services.waiting, services.waitingBytes, one.state), (2, 17, State.QUEUED))
-        services.leave(one)
-        self.assertEqual((services.waiting, services.waitingBytes), (1, 6))
+        queues.put(one, 0.0)
+        queues.put(two, 0.0)
+        self.assertEqual((queues.waiting, queues.waitingBytes, one.state), (2, 17, State.QUEUED))
+        queues.leave(one)
+        self.assertEqual((queues.waiting, queues.waitingBytes), (1, 6))
 
     def test_front(self) -> None:
         """One may be put in front of all."""
-        services = Services()
+        queues = Queues()
         one, two = makeRequest(1), makeRequest(2)
-        services.put(two, 0.0)
-        service = services.put(one, 0.0, front=True)
+        queues.put(two, 0.0)
+        service = queues.put(one, 0.0, front=True)
         self.assertIs(service.head(), one)
-        self.assertEqual(services.queued(), [one, two])
+        self.assertEqual(queues.queued(), [one, two])
 
     def test_head(self) -> None:
         """The next is the first that still waits; those that are done meanwhile are passed over."""
-        services = Services()
+        queues = Queues()
         one, two = makeRequest(1), makeRequest(2)
-        services.put(one, 0.0)
-        service = services.put(two, 0.0)
+        queues.put(one, 0.0)
+        service = queues.put(two, 0.0)
         one.state = State.DONE
-        self.assertEqual(services.queued(), [two])
+        self.assertEqual(queues.queued(), [two])
         self.assertIs(service.head(), two)
         two.state = State.DONE
         self.assertIsNone(service.head())
 
     def test_inTurn(self) -> None:
         """A worker of several names serves them in turn, however much waits for each."""
-        services = Services()
+        queues = Queues()
         worker = makeWorker(services=("a", "b", "c"))
-        services.enroll(worker)
-        self.assertIsNone(services.nextFor(worker))
+        queues.enroll(worker)
+        self.assertIsNone(queues.nextFor(worker))
         for number in range(3):
-            services.put(makeRequest(number, "a"), 0.0)
-        services.put(makeRequest(3, "b"), 0.0)
+            queues.put(makeRequest(number, "a"), 0.0)
+        queues.put(makeRequest(3, "b"), 0.0)
         served: list[str] = []
-        while (service := services.nextFor(worker)) is not None:
+        while (service := queues.nextFor(worker)) is not None:
             request = service.head()
             assert request is not None
-            services.leave(request, service)
+            queues.leave(request, service)
             served.append(request.service)
         self.assertEqual(served, ["a", "b", "a", "a"])
 
@@ -166,7 +167,7 @@ class TurnTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Nobody waits."""
-        self.services = Services(most=4, mostBytes=100)
+        self.queues = Queues(most=4, mostBytes=100)
         self.number = 0
 
     def put(self, *clients: bytes, front: bool = False, user: str | None = None) -> list[Request]:
@@ -177,24 +178,24 @@ class TurnTests(SynchronousTestCase):
             request = Request([client, b""], [b"x"])
             request.id = self.number.to_bytes(8, "big")
             request.user = user
-            self.services.put(request, 0.0, front)
+            self.queues.put(request, 0.0, front)
             requests.append(request)
         return requests
 
     def serve(self, most: int = 1000) -> bytes:
         """Serve what waits, as many as are told: the clients in the order in which they are served."""
         served: list[bytes] = []
-        service = self.services.get("")
+        service = self.queues.services.get("")
         assert service is not None
         while len(served) < most and (request := service.head()) is not None:
-            self.services.leave(request, service)
+            self.queues.leave(request, service)
             request.state = State.IN_FLIGHT
             served.append(request.route[0])
         return b"".join(served)
 
     def give(self, request: Request) -> None:
         """Give up a request that waits."""
-        self.services.leave(request)
+        self.queues.leave(request)
         request.state = State.DONE
 
     def test_inTurn(self) -> None:
@@ -214,11 +215,11 @@ class TurnTests(SynchronousTestCase):
     def test_inOrder(self) -> None:
         """Those of one client are served in the order in which they came."""
         requests = self.put(*[b"F"] * 4)
-        service = self.services.get("")
+        service = self.queues.services.get("")
         assert service is not None
         for request in requests:
             self.assertIs(service.head(), request)
-            self.services.leave(request, service)
+            self.queues.leave(request, service)
 
     def test_keepsItsTurn(self) -> None:
         """One that gives up a request and sends another does not go to the end of the line."""
@@ -246,13 +247,13 @@ class TurnTests(SynchronousTestCase):
     def test_over(self) -> None:
         """Who has more than its share is counted until it has not."""
         requests = self.put(*[b"F"] * 6)
-        self.services.note(requests[0].share)
-        self.services.note(requests[0].share)
-        self.assertEqual(self.services.over, 1)
+        self.queues.noteOver(requests[0].share)
+        self.queues.noteOver(requests[0].share)
+        self.assertEqual(self.queues.over, 1)
         self.serve(1)
-        self.assertEqual(self.services.over, 1)
+        self.assertEqual(self.queues.over, 1)
         self.give(requests[3])
-        self.assertEqual((self.services.over, requests[0].share.waiting), (0, 4))
+        self.assertEqual((self.queues.over, requests[0].share.waiting), (0, 4))
 
     def test_notesOfTheGivenUp(self) -> None:
         """What is kept does not grow with the requests that were given up, nor with the clients that have been."""
@@ -263,12 +264,12 @@ class TurnTests(SynchronousTestCase):
         for number in range(5000):
             (request,) = self.put(b"c%d" % number)
             self.give(request)
-        service = self.services.get("")
+        service = self.queues.services.get("")
         assert service is not None
         (queue,) = (each for each in service.ring if each.first is not None and each.first.route[0] == b"a")
         self.assertLess(len(queue.rest or ()), 1100)
         self.assertLess(max(len(service.ring), len(service.queues)), 2100)
-        self.assertEqual((self.serve(), self.services.waiting, self.services.waitingBytes), (b"aa", 0, 0))
+        self.assertEqual((self.serve(), self.queues.waiting, self.queues.waitingBytes), (b"aa", 0, 0))
 
 
 class NameTests(SynchronousTestCase):
@@ -276,40 +277,40 @@ class NameTests(SynchronousTestCase):
 
     def test_unnamed(self) -> None:
         """The unnamed service is always known, another one only while somebody serves it."""
-        services = Services()
+        queues = Queues()
         worker = makeWorker(services=("", "a"))
-        self.assertIsNone(services.get("a"))
-        services.enroll(worker)
-        self.assertIsNotNone(services.get("a"))
-        self.assertEqual(services.dismiss(worker), [services.get("")])
-        self.assertIsNone(services.get("a"))
+        self.assertIsNone(queues.services.get("a"))
+        queues.enroll(worker)
+        self.assertIsNotNone(queues.services.get("a"))
+        self.assertEqual(queues.dismiss(worker), [queues.services.get("")])
+        self.assertIsNone(queues.services.get("a"))
 
     def test_lastOne(self) -> None:
         """A name is forgotten with its last worker, not before."""
-        services = Services()
+        queues = Queues()
         first, second = makeWorker(services=("a",)), makeWorker(services=("a",))
-        services.enroll(first)
-        services.enroll(second)
-        services.dismiss(first)
-        self.assertIsNotNone(services.get("a"))
-        services.dismiss(second)
-        self.assertIsNone(services.get("a"))
+        queues.enroll(first)
+        queues.enroll(second)
+        queues.dismiss(first)
+        self.assertIsNotNone(queues.services.get("a"))
+        queues.dismiss(second)
+        self.assertIsNone(queues.services.get("a"))
 
     def test_waitedFor(self) -> None:
         """A name that somebody waits for is kept for the next worker, with who waits."""
-        services = Services()
+        queues = Queues()
         worker, request = makeWorker(services=("a",)), makeRequest(1, "a")
-        services.enroll(worker)
-        service = services.put(request, 0.0)
-        self.assertEqual(services.dismiss(worker), [service])
+        queues.enroll(worker)
+        service = queues.put(request, 0.0)
+        self.assertEqual(queues.dismiss(worker), [service])
         other = makeWorker(services=("a",))
-        services.enroll(other)
-        self.assertIs(services.nextFor(other), service)
+        queues.enroll(other)
+        self.assertIs(queues.nextFor(other), service)
 
     def test_forgottenMeanwhile(self) -> None:
         """A request for a name that was forgotten a moment ago waits for the next worker all the same."""
-        services = Services()
+        queues = Queues()
         request = makeRequest(1, "a")
-        service = services.put(request, 0.0)
-        self.assertIs(services.get("a"), service)
+        service = queues.put(request, 0.0)
+        self.assertIs(queues.services.get("a"), service)
         self.assertIs(service.head(), request)

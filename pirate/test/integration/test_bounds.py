@@ -183,7 +183,7 @@ class BoundsTests(ServerCase):
         asked = self.ask(server, b"meet", self.gate.path)
         first = await deferToThread(self.gate.next)
         assert server._run is not None
-        [busy] = [each for each, worker in server._run._broker._workers.items() if worker.inFlight]
+        [busy] = [each for each, worker in server._run._broker.dispatcher.workers.items() if worker.inFlight]
         server._run._transport.dropWorker(server._run.supervisor._connections._connections[busy])
         second = await deferToThread(self.gate.next)
         first.close()

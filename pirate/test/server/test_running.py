@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from pirate.broker.deadlines import MOST
+from pirate.broker.deadlines import MAX_EXPIRED
 from pirate.server.protocol import CATCH_UP
 from pirate.service import ServerState
 from pirate.settings.limits import PoolLimits, RequestPolicy
@@ -258,13 +258,13 @@ class TimeTests(TestBedCase):
         server = self.serve(1, policy=RequestPolicy(requestTimeout=5))
         self.bed.ask(b"a", b"x")
         frontend = self.bed.transports[0].frontend
-        for number in range(2 * MOST + 1):
+        for number in range(2 * MAX_EXPIRED + 1):
             frontend.receive(b"c", header(b"%16d" % number, {}), b"", b"x")
         self.settle()
         turns = self.bed.transports[0].turns
         self.settle(6)
         self.assertGreaterEqual(self.bed.transports[0].turns - turns, 3)
-        self.assertEqual((len(frontend.sentTo(b"c")), server.stats()["backlog"]), (2 * MOST + 1, 0))
+        self.assertEqual((len(frontend.sentTo(b"c")), server.stats()["backlog"]), (2 * MAX_EXPIRED + 1, 0))
 
     def test_manyExpireBeforeAFreeWorker(self) -> None:
         """A worker that is free then gets the first whose time is not over, whatever waits before that."""
@@ -272,7 +272,7 @@ class TimeTests(TestBedCase):
         server = self.serve(1)
         self.bed.ask(b"a", b"x")
         frontend = self.bed.transports[0].frontend
-        for number in range(2 * MOST):
+        for number in range(2 * MAX_EXPIRED):
             frontend.receive(b"c", header(b"%16d" % number, {"timeout_ms": 1000}), b"", b"x")
         self.bed.ask(b"d", b"last")
         self.reactor.advance(2)
@@ -281,7 +281,7 @@ class TimeTests(TestBedCase):
         self.busy().answer()
         self.settle()
         self.assertEqual(frontend.sentTo(b"d"), [[b"", b"last"]])
-        self.assertEqual(server.stats()["failed"], {"expired": 2 * MOST})
+        self.assertEqual(server.stats()["failed"], {"expired": 2 * MAX_EXPIRED})
 
     def test_jobTimeout(self) -> None:
         """A job that takes too long is given up when its time is over, without any traffic."""

@@ -113,14 +113,14 @@ class BrokerBench:
         """Workers of our own announce themselves."""
         for worker in workers:
             self._workers.add(worker)
-            self.broker.workerReady(worker, Info(1, "", credit, False, services), lifetime)
+            self.broker.dispatcher.workerReady(worker, Info(1, "", credit, False, services), lifetime)
             self.check()
 
     def waiting(self, *workers: bytes) -> None:
         """Plain workers say ``waiting``."""
         for worker in workers:
             self._workers.add(worker)
-            self.broker.workerReady(worker)
+            self.broker.dispatcher.workerReady(worker)
             self.check()
 
     def ask(self, *names: bytes, service: str = "") -> list[Request]:
@@ -143,18 +143,18 @@ class BrokerBench:
     def reply(self, worker: bytes, *requests: Request, body: bytes | None = None) -> None:
         """A worker answers, by default with the request's own body."""
         for request in requests:
-            self.broker.replyReceived(worker, request.id, request.body if body is None else [body])
+            self.broker.dispatcher.replyReceived(worker, request.id, request.body if body is None else [body])
             self.check()
 
     def fail(self, worker: bytes, *requests: Request, message: str = "E: x") -> None:
         """A worker says that its app failed."""
         for request in requests:
-            self.broker.failureReceived(worker, request.id, Code.APP_ERROR, message)
+            self.broker.dispatcher.failureReceived(worker, request.id, Code.APP_ERROR, message)
             self.check()
 
     def gone(self, worker: bytes, reason: str = "signal SIGKILL", died: bool = True) -> None:
         """A worker is there no more."""
-        self.broker.workerGone(worker, reason, died)
+        self.broker.dispatcher.workerGone(worker, reason, died)
         self.check()
 
     # --- what they see
@@ -179,7 +179,7 @@ class BrokerBench:
         broker, counters = self.broker, self.broker.counters
         while self.missed:
             missed, self.missed = self.missed, []
-            broker.missed(missed)
+            broker.dispatcher.missed(missed)
         done = (
             counters.replied
             + sum(counters.failed.values())
@@ -187,7 +187,7 @@ class BrokerBench:
             + counters.remembered
             + counters.withdrawn
         )
-        assert counters.received == done + broker.backlog + broker.inFlight, vars(broker)
-        assert broker.quiet == (broker.backlog == broker.inFlight == 0)
-        assert broker.idle == sum(broker.isIdle(worker) for worker in self._workers)
-        assert min(broker.backlog, broker.inFlight, broker.idle) >= 0
+        assert counters.received == done + broker.queues.waiting + broker.dispatcher.inFlight, vars(broker)
+        assert broker.isQuiet() == (broker.queues.waiting == broker.dispatcher.inFlight == 0)
+        assert broker.dispatcher.idle == sum(broker.dispatcher.isIdle(worker) for worker in self._workers)
+        assert min(broker.queues.waiting, broker.dispatcher.inFlight, broker.dispatcher.idle) >= 0

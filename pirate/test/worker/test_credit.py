@@ -175,7 +175,7 @@ class FakeWorker:
     def creditChanged(self, credit: int) -> None:
         """Tell the broker."""
         self.said.append(f"credit {credit}")
-        self._broker.workerReady(self._identity, Info(1, "", credit))
+        self._broker.dispatcher.workerReady(self._identity, Info(1, "", credit))
 
     def isCancelled(self, request: bytes) -> bool:
         """Return false: nothing is cancelled."""
@@ -189,7 +189,7 @@ class FakeWorker:
         """Send the broker a reply."""
         self.said.append("reply")
         self.held.popleft()
-        self._broker.replyReceived(self._identity, frames[0], frames[1:])
+        self._broker.dispatcher.replyReceived(self._identity, frames[0], frames[1:])
 
 
 class WorkerBench(BrokerBench):
@@ -232,7 +232,7 @@ class WorkerTests(SynchronousTestCase):
                     self.patch(serialrunner, "perf_counter", lambda worker=worker: worker.time)
                     worker.step()
                     self.time = worker.time
-        self.assertTrue(self.broker.quiet)
+        self.assertTrue(self.broker.isQuiet())
 
     def test_strict(self) -> None:
         """Long jobs are given one by one, to whoever is free: no worker ever holds two."""

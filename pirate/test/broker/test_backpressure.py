@@ -1,11 +1,11 @@
-# -*- test-case-name: pirate.test.broker.test_throttle -*-
+# -*- test-case-name: pirate.test.broker.test_backpressure -*-
 """A few messages at a time, while no more requests are wanted."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.broker.throttle import INTERVAL, MESSAGES, Throttle
+from pirate.broker.backpressure import INTERVAL, MESSAGES, Throttle
 
 
 class ThrottleTests(SynchronousTestCase):
