@@ -1,8 +1,8 @@
 """
-The directive ``settings``: options of the command line, as pirate's own table of settings has them.
+The directive ``settings``: options of the command line, taken from pirate's own table of settings.
 
-``.. settings:: Limits``, ``RequestPolicy``, ``PeerLimits`` and ``Settings`` describe the fields of these classes,
-``.. settings:: others`` what the command line has beside them.
+``.. settings:: PoolLimits``, ``RequestPolicy``, ``PeerLimits`` and ``Settings`` describe the fields of these classes,
+``.. settings:: others`` the options that the command line has beside them.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _CLASSES: dict[str, Any] = {
 
 
 def _value(kind: SettingType) -> str:
-    """What stands for a value of this kind."""
+    """Return the placeholder for a value of this type."""
     if kind is ENDPOINTS:
         return "ENDPOINT"
     if kind in (PATH, CLASS_PATH):
@@ -40,7 +40,7 @@ def _value(kind: SettingType) -> str:
         return "PATH" if kind is KEYS else "FILE"
     if kind is LOOP:
         return "LOOP"
-    return kind.unit.upper() or "N"
+    return "N" if not kind.unit or " " in kind.unit else kind.unit.upper()
 
 
 def _default(setting: Setting) -> str:
@@ -53,7 +53,7 @@ def _default(setting: Setting) -> str:
         return "auto" if setting.kind.words.startswith("auto") else "none"
     shown = f"{default:g}" if isinstance(default, float) else str(default)
     unit = f" {setting.kind.unit}" if setting.kind.unit else ""
-    moves = "; it moves out of the way of what is given" if isinstance(default, AdjustableDefault) else ""
+    moves = "; adjusts to explicit values" if isinstance(default, AdjustableDefault) else ""
     return f"``{shown}``{unit}{moves}"
 
 
@@ -62,7 +62,7 @@ def _sentence(text: str) -> str:
 
 
 def entry(owner: str, setting: Setting) -> Iterator[str]:
-    """The lines that describe one setting."""
+    """Yield the lines that describe one setting."""
     if setting.kind is SWITCH:
         yield f".. option:: --{setting.name}"
         facts = "A switch; off unless given."
@@ -75,7 +75,7 @@ def entry(owner: str, setting: Setting) -> Iterator[str]:
 
 
 def others() -> Iterator[str]:
-    """The lines that describe what the command line has beside the table."""
+    """Yield the lines that describe the options that are not in the table."""
     known = {row.name for owner in _CLASSES.values() for row in table(owner)}
     for name, _, _, text in Options.optParameters:
         if name not in known:
@@ -86,12 +86,12 @@ def others() -> Iterator[str]:
 
 
 class SettingsDirective(SphinxDirective):
-    """``.. settings:: Limits``"""
+    """``.. settings:: PoolLimits``"""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """The descriptions."""
+        """Return the descriptions."""
         name = self.arguments[0]
         if name == "others":
             lines = list(others())
@@ -101,6 +101,6 @@ class SettingsDirective(SphinxDirective):
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Add the directive."""
     app.add_directive("settings", SettingsDirective)
     return {"parallel_read_safe": True}
