@@ -15,7 +15,7 @@ from pirate.hooks import Hooks, RequestContext
 from pirate.pool.child import ChildExit, ChildState
 from pirate.server.interfaces import IServerReactor
 from pirate.server.logs import DETAIL, VERBOSITY, RateLimitedLog, ServerLog
-from pirate.worker.imports import describe, place
+from pirate.worker.imports import explain
 
 if TYPE_CHECKING:
     from pirate.service import JobServer
@@ -202,7 +202,7 @@ class Lifecycle:
             verdict: Any = self._hooks.allowRequest(context)
         except Exception as error:
             # One line, at a limited rate: the cause may be in what a client sends, with every request.
-            reason = f"{describe(error)}{place(error)}"
+            reason = explain(error)
         else:
             if verdict is None or isinstance(verdict, (bool, str)):
                 return verdict

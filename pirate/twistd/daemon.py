@@ -20,7 +20,7 @@ from pirate.settings.endpoints import portOf
 from pirate.settings.settings import Settings
 from pirate.twistd.launch import Foreground, ITerminal
 from pirate.twistd.signals import EarlySignals, Signals, stopReactor
-from pirate.worker.imports import describe, load, place
+from pirate.worker.imports import explain, load
 from pirate.worker.startup import setTitle
 
 
@@ -146,8 +146,7 @@ class ServerProcess(MultiService):
             if isinstance(hooks, type) and issubclass(hooks, Hooks):
                 return hooks()
         except Exception as error:
-            why = f"{describe(error)}{place(error)}"
-            raise ConfigurationError(f"hooks: cannot load {self._settings.hooks!r}: {why}") from None
+            raise ConfigurationError(f"hooks: cannot load {self._settings.hooks!r}: {explain(error)}") from None
         finally:
             sys.path.remove(os.getcwd())
         raise ConfigurationError(f"hooks is {self._settings.hooks}, but must name a subclass of pirate.hooks.Hooks")

@@ -11,7 +11,7 @@ from typing import Any
 
 from pirate.errors import SoftTimeout
 from pirate.wire.words import ERROR, Code
-from pirate.worker.imports import describe, trail
+from pirate.worker.errortext import describe, trail
 
 
 class Context:

@@ -1,34 +1,34 @@
-"""How many requests a worker may hold, from how long its jobs take."""
+"""The adaptive credit: how many requests a worker may hold, by how long its jobs take."""
 
 from __future__ import annotations
 
 from pirate.wire.words import MAX_CREDIT
 
-#: Seconds of work that a worker may hold: about what it costs to wait for the network.
+#: Seconds of work that a worker may hold: about what waiting for the network costs.
 TARGET = 0.001
-#: The share of the way to a shorter duration that one short job moves the estimate.
+#: The share of the difference to a shorter duration by which one job lowers the estimate.
 DECAY = 1 / 64
-#: An estimate above which the credit depends on how steady the durations are.
+#: The estimate, in seconds, above which the credit depends on how steady the durations are.
 _SHORT = TARGET / 2
-#: Seconds that a job may take at most for another to be sent after it.
+#: The longest job, in seconds, behind which another request may wait.
 LONGEST = 0.010
-#: Durations in a row that must not differ by more than :data:`SPREAD` times before they count as steady.
+#: How many durations in a row must differ by no more than a factor of :data:`SPREAD` to count as steady.
 STEADY, SPREAD = 32, 2.0
 
 
 class Credit:
     """
-    Measures a worker's credit.
+    The credit of a worker, measured.
 
-    The estimate of a job's duration follows a longer job at once and shorter ones slowly, so it is the slow side of
-    the recent durations that counts.  It starts at :data:`TARGET`, which is a credit of 1.
+    The estimate of a job's duration rises to a longer duration at once and falls to shorter ones slowly, so the slow
+    side of recent durations counts.  It starts at :data:`TARGET`, which gives a credit of 1.
 
-    - Jobs far shorter than :data:`TARGET` earn as many requests as fit into it.
-    - Jobs of up to :data:`LONGEST` earn 2 once their durations are steady, so that their worker does not wait for the
-      broker between two of them.
-    - Behind longer jobs, or unsteady ones, no request waits: the credit is 1.
+    - Jobs far shorter than :data:`TARGET` earn a credit of as many requests as fit into it.
+    - Jobs of up to :data:`LONGEST` earn a credit of 2 once their durations are steady, so that the worker does not wait
+      for the broker between two of them.
+    - Longer or unsteady jobs earn a credit of 1, so that no request waits behind them.
 
-    :ivar announced: the credit that the broker knows.
+    :ivar announced: the credit that the broker was last told.
     """
 
     __slots__ = ("_estimate", "_steady", "announced")
@@ -40,10 +40,9 @@ class Credit:
 
     def note(self, duration: float) -> bool:
         """
-        Note that a job has taken so many seconds.
+        Note the duration of a job, in seconds.
 
-        :return: whether the credit that the broker knows should be changed to :attr:`earned`: at once when it falls,
-            and when it rises only to at least the double.
+        :return: whether to announce :attr:`earned`: a lower credit at once, a higher one when it is at least doubled.
         """
         estimate = self._estimate
         if duration < estimate:
@@ -62,7 +61,7 @@ class Credit:
 
     @property
     def earned(self) -> int:
-        """The credit that the durations so far have earned, 1 to 64."""
+        """The credit that the durations noted so far have earned, 1 to 64."""
         if self._estimate <= _SHORT:
             return min(max(int(TARGET / self._estimate), 1), MAX_CREDIT)
         return 2 if self._steady >= STEADY and self._estimate <= LONGEST else 1

@@ -23,7 +23,7 @@ from pirate.wire.job import Job
 from pirate.wire.words import DEQUEUE, EXITING, WAITING
 from pirate.worker import serialrunner
 from pirate.worker.app import App, isAsync
-from pirate.worker.imports import describe, load, place
+from pirate.worker.imports import explain, load
 from pirate.worker.startup import (
     closeInForks,
     dieWithParent,
@@ -108,7 +108,7 @@ class Worker:
         if self._job.showTraceback:
             showTraceback()
         path = self._job.dequeue or self._job.app
-        fail(ExitCode.APP_NOT_LOADED, f"cannot load {path!r}: {describe(error)}{place(error)}")
+        fail(ExitCode.APP_NOT_LOADED, f"cannot load {path!r}: {explain(error)}")
 
     def creditChanged(self, credit: int) -> None:
         """Tell the broker how many requests the worker may hold from now on."""

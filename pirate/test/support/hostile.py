@@ -1,4 +1,4 @@
-"""Errors whose own code fails, exits, or gives what nobody can use."""
+"""Errors whose own code fails, ends the process, or returns what cannot be used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 
 class Raises(Exception):
-    """Its text cannot be had."""
+    """An error whose ``__str__`` raises."""
 
     def __str__(self) -> str:
         return str(1 / 0)
@@ -16,7 +16,7 @@ class Raises(Exception):
 
 
 class Exits(Exception):
-    """Who asks for its text is to end."""
+    """An error whose ``__str__`` ends the process."""
 
     def __str__(self) -> NoReturn:
         sys.exit(9)
@@ -25,14 +25,14 @@ class Exits(Exception):
 
 
 class NoText(Exception):
-    """Its text is no text."""
+    """An error whose ``__str__`` does not return a string."""
 
     def __str__(self) -> Any:
         return 7
 
 
 class Trap(str):
-    """A text whose methods fail."""
+    """A string whose methods raise."""
 
     def split(self, *arguments: Any) -> NoReturn:
         raise RuntimeError("no split")
@@ -45,14 +45,14 @@ class Trap(str):
 
 
 class Trapped(Exception):
-    """Its text is such a text."""
+    """An error whose ``__str__`` returns such a string."""
 
     def __str__(self) -> str:
         return Trap("x")
 
 
 class _Hidden(type):
-    """A class of classes without names."""
+    """A metaclass whose classes hide their names and refuse type checks."""
 
     def __getattribute__(cls, name: str) -> Any:
         if name in ("__name__", "__qualname__", "__module__"):
@@ -67,7 +67,7 @@ class _Hidden(type):
 
 
 class Nameless(BaseException, metaclass=_Hidden):
-    """Its class does not tell its name, nor whose it is."""
+    """An error whose class hides its name."""
 
     @property
     def __class__(self) -> Any:
@@ -79,7 +79,7 @@ class Nameless(BaseException, metaclass=_Hidden):
 
 
 class Traceless(Exception):
-    """It does not tell where it came from, nor why."""
+    """An error all of whose attributes raise."""
 
     def __getattribute__(self, name: str) -> Any:
         raise RuntimeError(f"no {name}")
@@ -102,29 +102,29 @@ HOSTILE: dict[str, BaseException] = {
 
 
 def raising(name: bytes) -> NoReturn:
-    """An app that raises one of these."""
+    """Raise one of these errors."""
     raise HOSTILE[name.decode()]
 
 
 def yielding(name: bytes) -> Any:
-    """An app in parts that raises one of these in the middle."""
+    """Yield a part, then raise one of these errors."""
     yield b"part"
     raise HOSTILE[name.decode()]
 
 
 async def awaiting(name: bytes) -> NoReturn:
-    """An async app that raises one of these."""
+    """Raise one of these errors in a coroutine."""
     raise HOSTILE[name.decode()]
 
 
 async def streaming(name: bytes) -> Any:
-    """An async app in parts that raises one of these in the middle."""
+    """Yield a part in an asynchronous generator, then raise one of these errors."""
     yield b"part"
     raise HOSTILE[name.decode()]
 
 
 def deferring(name: bytes) -> Any:
-    """An app whose Deferred fails with one of these."""
+    """Return a Deferred that fails with one of these errors."""
     from twisted.internet.defer import fail
 
     return fail(HOSTILE[name.decode()])

@@ -20,15 +20,15 @@ from pirate.worker.app import prepare
 from pirate.worker.credit import LONGEST, STEADY, Credit
 from pirate.worker.serialrunner import SerialRunner
 
-#: Enough jobs for the estimate to have come down from anything to a shorter duration.
+#: Enough jobs for the estimate to fall from any duration to a shorter one.
 MANY = 2000
 
 
 def follow(credit: Credit, durations: Iterable[float]) -> list[int]:
     """
-    Do what a worker does with a credit.
+    Note the durations of jobs, as a worker does.
 
-    :return: what it announces, one after the other.
+    :return: the credits that it announces, in order.
     """
     announced = []
     for duration in durations:
@@ -39,23 +39,23 @@ def follow(credit: Credit, durations: Iterable[float]) -> list[int]:
 
 
 class CreditTests(SynchronousTestCase):
-    """The rules, with numbers."""
+    """The credit follows the durations of jobs by the rules."""
 
     def setUp(self) -> None:
-        """Make a credit that nothing is known to yet."""
+        """Make a credit that no duration was noted for."""
         self.credit = Credit()
 
     def test_one(self) -> None:
-        """It starts at 1, which is strict least-recently-used dispatch."""
+        """The credit starts at 1, which gives strict least-recently-used dispatch."""
         self.assertEqual((self.credit.announced, self.credit.earned), (1, 1))
 
     def test_notAtOnce(self) -> None:
-        """One short job proves nothing; the credit rises only when many have been short."""
+        """The credit rises only after many short jobs."""
         self.assertEqual(follow(self.credit, [0.00002] * 10), [])
         self.assertEqual(follow(self.credit, [0.00002] * MANY), [2, 4, 8, 16, 32])
 
     def test_millisecond(self) -> None:
-        """Short jobs earn as many requests as fit into a millisecond, at most 64."""
+        """Short jobs earn a credit of as many requests as fit into a millisecond, at most 64."""
         for duration, most in ((0.0001, 10), (0.00003, 33), (0.000001, MAX_CREDIT)):
             credit = Credit()
             follow(credit, [duration] * 5 * MANY)
@@ -64,51 +64,51 @@ class CreditTests(SynchronousTestCase):
             self.assertGreater(credit.announced * 2, credit.earned // 2)
 
     def test_bounds(self) -> None:
-        """It stays within 1 and 64 for every duration, even 0."""
+        """The credit is between 1 and 64 for every duration, even 0."""
         for duration in (0.0, 1e-9, 1.0, 1e6):
             follow(self.credit, [duration] * MANY)
             self.assertTrue(1 <= self.credit.earned <= MAX_CREDIT)
             self.assertTrue(1 <= self.credit.announced <= MAX_CREDIT)
 
     def test_fallsAtOnce(self) -> None:
-        """The first longer job lowers it, however many short ones there were: nothing is to wait behind the next."""
+        """The first longer job lowers the credit at once, so that no request waits behind the next."""
         follow(self.credit, [0.00002] * MANY)
         self.assertEqual(follow(self.credit, [0.2]), [1])
         self.assertEqual(follow(self.credit, [0.00002] * 60), [])
 
     def test_slowSide(self) -> None:
-        """One job of fifty that is long is enough to keep it low: the slow side of the durations counts."""
+        """One long job in fifty keeps the credit low: the slow side of the durations counts."""
         follow(self.credit, islice(cycle([0.00002] * 49 + [0.1]), 20 * MANY))
         self.assertEqual(self.credit.earned, 1)
 
     def test_seldomTold(self) -> None:
-        """Durations that wander within a factor of two do not make it change all the time."""
+        """Durations that vary by a factor of two seldom change the credit."""
         random = Random(1)
         self.assertLess(len(follow(self.credit, (random.uniform(0.00004, 0.00008) for _ in range(MANY)))), 8)
         self.assertLess(len(follow(self.credit, (random.uniform(0.00004, 0.00008) for _ in range(MANY)))), 2)
 
     def test_steady(self) -> None:
-        """Jobs of 1 to 10 ms earn 2 once so many have taken about as long, and never more."""
+        """Jobs of 1 to 10 ms earn a credit of 2 once enough of them have taken about as long, and never more."""
         for duration in (0.0007, 0.001, 0.002, 0.005, 0.0099):
             credit = Credit()
             self.assertEqual(follow(credit, [duration] * (STEADY - 1)), [], duration)
             self.assertEqual(follow(credit, [duration] * MANY), [2], duration)
 
     def test_ratherSteady(self) -> None:
-        """What the machine adds to durations now and then does not make them unsteady."""
+        """Durations that vary by half count as steady."""
         random = Random(1)
         follow(self.credit, (random.uniform(0.002, 0.003) for _ in range(2 * STEADY)))
         self.assertEqual(self.credit.announced, 2)
         self.assertEqual(follow(self.credit, (random.uniform(0.002, 0.003) for _ in range(MANY))), [])
 
     def test_unsteady(self) -> None:
-        """Behind jobs of 1 to 10 ms that take now this long and now that long, no request waits."""
+        """Jobs of 1 to 10 ms whose durations differ much keep the credit at 1."""
         self.assertEqual(follow(self.credit, islice(cycle([0.001, 0.009]), MANY)), [])
         random = Random(1)
         self.assertEqual(follow(Credit(), (random.choice([0.001, 0.004, 0.009]) for _ in range(MANY))), [])
 
     def test_outlier(self) -> None:
-        """One job that takes much longer, or is over at once, ends the credit of 2 at once."""
+        """One job that takes much longer, or much less, ends a credit of 2 at once."""
         for odd in (0.008, 0.5, 0.00005):
             credit = Credit()
             follow(credit, [0.003] * 2 * STEADY)
@@ -117,23 +117,23 @@ class CreditTests(SynchronousTestCase):
             self.assertEqual(follow(credit, [0.003] * MANY), [2], odd)
 
     def test_long(self) -> None:
-        """Behind a longer job nothing waits, however steady it is."""
+        """Longer jobs keep the credit at 1, however steady their durations are."""
         for duration in (LONGEST * 1.01, 0.05, 1.0, 100.0):
             self.assertEqual(follow(Credit(), [duration] * MANY), [], duration)
 
     def test_growing(self) -> None:
-        """Jobs that become longer little by little lose the credit when they are longer than 10 ms."""
+        """Jobs that grow slowly lose the credit of 2 when they take longer than 10 ms."""
         follow(self.credit, [0.008] * 2 * STEADY)
         self.assertEqual(follow(self.credit, [0.009, 0.0099]), [])
         self.assertEqual(follow(self.credit, [0.0101]), [1])
 
     def test_fromTinyToShort(self) -> None:
-        """Tiny jobs that become jobs of some milliseconds fall to 1 first, and earn 2 when they are steady."""
+        """When tiny jobs grow to some milliseconds, the credit falls to 1, and rises to 2 when they are steady."""
         follow(self.credit, [0.00002] * MANY)
         self.assertEqual(follow(self.credit, [0.003] * MANY), [1, 2])
 
     def test_fromShortToTiny(self) -> None:
-        """The other way round the credit rises with the millisecond's rule, from what it is."""
+        """When jobs of some milliseconds become tiny, the credit falls to 1 and rises by the rule for short jobs."""
         follow(self.credit, [0.003] * MANY)
         announced = follow(self.credit, [0.00002] * MANY)
         self.assertEqual(announced, [1, 2, 4, 8, 16, 32])
@@ -141,12 +141,12 @@ class CreditTests(SynchronousTestCase):
 
 class FakeWorker:
     """
-    A worker without a socket or a clock: each job takes as long as its payload says.
+    A worker without a socket or a clock, whose jobs take as long as their bodies say.
 
-    :param broker: whose messages it answers.
-    :ivar held: the requests that it has been sent and has not begun.
-    :ivar most: the most that it has ever held, the one that it executes included.
-    :ivar said: what it has sent: the word ``credit`` and a number, or ``reply``.
+    :param broker: the broker that it replies to.
+    :ivar held: the requests in flight, oldest first.
+    :ivar most: the most requests that were in flight.
+    :ivar said: the messages that it has sent: the word ``credit`` and a number, or ``reply``.
     """
 
     def __init__(self, identity: bytes, broker: Broker) -> None:
@@ -210,10 +210,10 @@ class WorkerBench(BrokerBench):
 
 
 class WorkerTests(SynchronousTestCase):
-    """A worker that measures, and the broker that it tells."""
+    """A broker sends as many requests ahead as its workers announce."""
 
     def setUp(self) -> None:
-        """Make a broker and two workers, whose clock is that of the jobs."""
+        """Make a broker and two workers, on a clock that only jobs move."""
         bench = WorkerBench()
         self.workers = bench.workers
         self.broker = bench.broker
@@ -222,7 +222,7 @@ class WorkerTests(SynchronousTestCase):
         self.workers.update({name: FakeWorker(name, self.broker) for name in (b"A", b"B")})
 
     def serve(self, durations: Iterable[float]) -> None:
-        """Ask for jobs that take so long, all at once, and have both workers execute them in turn."""
+        """Request jobs of these durations all at once, and have both workers execute them in turn."""
         for duration in durations:
             self.broker.requestReceived(Request([b"client", b""], [b"%r" % duration]))
         while any(worker.held for worker in self.workers.values()):
@@ -235,21 +235,21 @@ class WorkerTests(SynchronousTestCase):
         self.assertTrue(self.broker.isQuiet())
 
     def test_strict(self) -> None:
-        """Long jobs are given one by one, to whoever is free: no worker ever holds two."""
+        """Long jobs are sent one by one to an idle worker; no worker ever holds two."""
         self.serve([0.1] * 300)
         self.assertEqual([worker.most for worker in self.workers.values()], [1, 1])
         self.assertEqual(self.workers[b"A"].said, ["credit 1", *["reply"] * 150])
 
     def test_tiny(self) -> None:
-        """Tiny jobs are sent ahead, more and more, but never more than was announced."""
+        """Tiny jobs are sent ahead, never more than the worker has announced."""
         self.serve([0.00002] * 4000)
         for worker in self.workers.values():
             told = [int(each.split()[1]) for each in worker.said if each != "reply"]
             self.assertEqual(told, [1, 2, 4, 8, 16, 32])
             self.assertEqual(worker.most, 32)
 
-    def test_toldBeforeTheAnswer(self) -> None:
-        """A fall is told before the answer, which the broker takes for a request: nothing goes ahead any more then."""
+    def test_toldBeforeTheReply(self) -> None:
+        """A lower credit is announced before the reply, at which the broker would send requests ahead."""
         self.serve([0.00002] * 4000)
         worker = self.workers[b"A"]
         worker.said.clear()
@@ -260,17 +260,17 @@ class WorkerTests(SynchronousTestCase):
         self.assertEqual(worker.most, 1)
 
     def test_steady(self) -> None:
-        """While steady jobs of some milliseconds wait, each worker has the next one there already, and only that."""
+        """Of steady jobs of some milliseconds, each worker has the next one ahead, and no more."""
         self.serve([0.003] * 200)
         self.assertEqual([worker.most for worker in self.workers.values()], [2, 2])
 
     def test_unsteady(self) -> None:
-        """Unsteady ones are never queued behind another."""
+        """An unsteady job never waits behind another in a worker."""
         self.serve(islice(cycle([0.001, 0.001, 0.009, 0.009]), 400))
         self.assertEqual([worker.most for worker in self.workers.values()], [1, 1])
 
     def test_fewer(self) -> None:
-        """A credit of 2 puts nothing behind a job while another worker has nothing to do."""
+        """With a credit of 2, no request is sent ahead while another worker is idle."""
         self.serve([0.003] * 200)
         for worker in self.workers.values():
             worker.most = 0
@@ -280,7 +280,7 @@ class WorkerTests(SynchronousTestCase):
         self.serve([])
 
     def test_fixed(self) -> None:
-        """Without a measure the credit is what it is."""
+        """A fixed credit is not changed."""
         worker = self.workers[b"A"]
         worker.runner = SerialRunner(prepare(worker._work), worker)
         self.serve([0.00002] * 4000)

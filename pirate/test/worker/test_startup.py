@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.worker.test_startup -*-
-"""What a worker's process does before it works."""
+"""Tests of how a worker's process starts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pirate.worker.startup import peerAddress
 
 
 class PeerTests(SynchronousTestCase):
-    """What the system calls the backend's end of a connection."""
+    """The address of the backend's end of a connection is derived from the endpoint."""
 
     def test_address(self) -> None:
-        """Name, file, or address and port."""
+        """The address is a name, a file, or a host and a port."""
         for endpoint, address in (
             ("ipc://@pirate-1", b"\0pirate-1"),
             ("ipc:///run/pirate/backend", "/run/pirate/backend"),
