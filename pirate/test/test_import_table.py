@@ -66,7 +66,7 @@ OTHERS = {
     "server": "twisted zope",
     "twistd": "twisted zope",
     "worker": "zmq",
-    "worker.twistedrunner": "twisted",
+    "worker.twistedrunner": "twisted zope",
     "client": "zmq",
     "client.twistedclient": "twisted zope",
     "commands": "zmq",
