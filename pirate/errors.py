@@ -1,58 +1,59 @@
-"""The errors that pirate raises, each saying what to do about it, and the exit codes of a worker."""
+"""The exceptions that pirate raises, and the exit codes of a worker."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a worker process ends; the numbers of the boot failures are gunicorn's."""
+    """The exit code of a worker process; gunicorn uses the same numbers for failures at the start."""
 
-    #: It was asked to leave, finished what it held, and left.
+    #: The worker was told to leave, finished its requests, and left.
     CLEAN = 0
-    #: It could not start: its configuration or its connection was unusable.
+    #: The worker could not start, because its configuration or its connection does not work.
     BOOT_FAILED = 3
-    #: The app could not be imported or made ready; spawning another would fail the same way.
+    #: The app could not be imported or set up; another worker would fail in the same way.
     APP_NOT_LOADED = 4
 
 
-#: A worker that cannot start writes one line beginning so to its standard error, as the last thing it does.
+#: The prefix of the last line that a worker writes to standard error if it cannot start.
 LAST_WORDS = "pirate.worker: "
 
 
 class PirateError(Exception):
-    """Base of everything that pirate raises on purpose."""
+    """Base of the exceptions that pirate raises."""
 
 
 class ConfigurationError(PirateError):
-    """A setting is wrong, or two contradict each other: the message names them and says what would be right."""
+    """A setting is invalid, or two settings contradict each other: correct the settings that the message names."""
 
 
 class BindError(PirateError):
-    """An endpoint could not be bound: free the address, or choose another."""
+    """An endpoint cannot be bound: free the address, or choose another one."""
 
 
 class StartError(PirateError):
-    """The first workers could not start: mend what the message names, then start the server again."""
+    """The first workers cannot start: fix the problem that the message names, then start the server again."""
 
 
 class ReloadError(PirateError):
-    """The reload failed and the old workers stayed: mend the app, then reload again."""
+    """A new worker could not start during a reload, so the old workers stay: fix the app, then reload again."""
 
 
 class StopError(PirateError):
-    """The server was stopped before what was asked could be done."""
+    """The server has stopped, or is stopping, and cannot do what was requested."""
 
 
 class SoftTimeout(PirateError):
     """
-    Raised in the app when a job has taken ``job-soft-timeout``: put things in order and return, or let it pass.
+    A job has run for ``job-soft-timeout`` seconds: clean up and return a reply, or let the exception propagate.
 
-    One that is let through is the client's answer, with the code ``timeout``.
+    Raised in the app.  If it propagates, the client gets an error with the code ``timeout``.
     """
 
 
 class Fatal(SystemExit, PirateError):
     """
-    The process cannot go on: one line for the terminal, and exit status 1, or a status without a word.
+    The process cannot continue: it prints one line and exits with status 1, or exits silently with another status.
 
-    It is a ``SystemExit``, so that no traceback is shown, and an ``Exception``, so that twistd removes its pid file.
+    It is a ``SystemExit``, so that Python prints no traceback, and an ``Exception``, so that twistd removes its pid
+    file.
     """

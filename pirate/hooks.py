@@ -1,4 +1,4 @@
-"""Hooks: what an application is told of a server's moments, as Net::Server's hooks told theirs."""
+"""Hooks: the methods that a server calls at the events of its life, after those of Net::Server."""
 
 from __future__ import annotations
 
@@ -15,56 +15,62 @@ __all__ = ["ChildExit", "ChildState", "Hooks", "RequestContext"]
 
 class Hooks:
     """
-    Subclass this, and give the subclass as ``--hooks package.module.Class`` or an instance to
-    :class:`~pirate.service.JobServer`.
+    The hooks of an application.
 
-    Each method does nothing unless overridden.  They are called in the broker's process, in its reactor's thread, and
-    must not block.  An exception in one is logged, and breaks nothing.  ``docs/reference/hooks.rst`` says which hook of
-    Net::Server each one follows.
+    Override the methods that you need, and pass the subclass with ``--hooks package.module.Class``, or an instance of
+    it to :class:`~pirate.service.JobServer`.
+
+    The server calls the methods in its own process, in the thread of the reactor, so they must not block.  It logs an
+    exception in a method and continues.
     """
 
     def serverStarting(self, server: JobServer) -> None:
-        """Both sockets are bound; there are no workers yet.  ``server.endpoints`` says where."""
+        """Called when both sockets are bound, before workers start; ``server.endpoints`` has the addresses."""
 
     def serverStarted(self, server: JobServer) -> None:
-        """``min-servers`` workers are ready."""
+        """Called when ``min-servers`` workers are ready."""
 
     def serverStopping(self, server: JobServer) -> None:
-        """No more requests are accepted; those that have been are still answered."""
+        """Called when the server accepts no more requests; it still replies to those that it has accepted."""
 
     def serverStopped(self, server: JobServer) -> None:
-        """The last worker is gone and the sockets are closed."""
+        """Called when the last worker has ended and the sockets are closed."""
 
     def spawning(self, server: JobServer, count: int) -> None:
-        """So many workers are about to be started."""
+        """
+        Called before workers are started.
+
+        :param count: the number of workers.
+        """
 
     def childStarted(self, server: JobServer, pid: int) -> None:
-        """A worker's process is there; it is not ready yet."""
+        """Called when the process of a worker has started; the worker is not ready yet."""
 
     def childExited(self, server: JobServer, pid: int, how: ChildExit) -> None:
         """
-        A worker's process has ended.
+        Called when the process of a worker has ended.
 
-        :param how: why, in words, and whether it had been asked to.
+        :param how: the reason, and whether the server had told the worker to leave.
         """
 
     def statusChanged(self, server: JobServer, pid: int, before: ChildState, after: ChildState) -> None:
         """
-        A worker went from one state to another.
+        Called when a worker changes its state.
 
-        Overriding this has a price: it is called twice for every request.
+        The server calls an override of this method twice per request, which slows it down.
         """
 
     def idle(self, server: JobServer) -> None:
-        """The pool has been looked at: after every event that concerns it, and at least every ``check-for-waiting``."""
+        """Called after each check of the pool: after every event, and at least every ``check-for-waiting`` seconds."""
 
     def allowRequest(self, context: RequestContext) -> bool | str | None:
         """
-        Whether a request is accepted.
+        Decide whether to accept a request.
 
-        Overriding this has a price: it is called for every request, before anything else is done with it.  An exception
-        in it refuses the request.
+        The server calls an override of this method for each request, before it processes the request.  An exception
+        rejects the request.
 
-        :return: ``False``, or a reason in words, to refuse it: a native client is told ``denied``, with the reason.
+        :return: ``True`` to accept the request; ``False``, or the reason as a text, to reject it.  A native client
+            gets the error ``denied`` with the reason.
         """
         return True

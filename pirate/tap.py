@@ -17,7 +17,7 @@ from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
 from pirate.settings.settings import Settings, fromText
 from pirate.settings.table import Setting, table
 from pirate.settings.types import SWITCH
-from pirate.twistd.preflight import checkSurroundings
+from pirate.twistd.preflight import checkEnvironment
 
 _ROWS = [*table(Settings), *table(PoolLimits), *table(RequestPolicy), *table(PeerLimits)]
 
@@ -71,7 +71,7 @@ class Options(usage.Options):
         given = {name: value for name, value in self.items() if value not in (None, 0, []) and name != "no-wait"}
         switches = {row.name for row in _ROWS if row.kind is SWITCH}
         try:
-            checkSurroundings(self.parent or {})
+            checkEnvironment(self.parent or {})
             self.settings = fromText({name: True if name in switches else value for name, value in given.items()})
         except ConfigurationError as error:
             raise Fatal(f"pirate: {error}") from None

@@ -207,6 +207,13 @@ class CallableReactor:
         """Call at once."""
         call()
 
+    def callFromThread(self, call: Callable[..., object], *arguments: object) -> None:
+        """Call at once."""
+        call(*arguments)
+
+    def stop(self) -> None:
+        """Do nothing: the reactor keeps running."""
+
 
 class NameTests(SynchronousTestCase):
     """Names that the documents list."""

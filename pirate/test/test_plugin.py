@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.test_plugin -*-
-"""The twistd plugin is there for everybody, and light."""
+"""Tests of the twistd plugin."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pirate.tap import Options, makeService
 
 
 class PluginTests(SynchronousTestCase):
-    """What twistd finds."""
+    """The plugin as twistd finds it."""
 
     def plugin(self) -> Any:
-        """The one service maker of our name."""
+        """Return the one service maker named pirate."""
         [found] = [maker for maker in getPlugins(IServiceMaker) if maker.tapname == "pirate"]
         return found
 
     def test_found(self) -> None:
-        """twistd finds exactly one plugin of our name, with a line of help."""
+        """twistd finds exactly one plugin named pirate, with a description."""
         self.assertEqual(self.plugin().description, "Preforking ZeroMQ job server")
 
     def test_loads(self) -> None:
-        """It leads to our options and our service."""
+        """The plugin leads to the options and the service of ``pirate.tap``."""
         plugin = self.plugin()
         self.assertIs(plugin.options, Options)
         self.assertIs(plugin.makeService, makeService)

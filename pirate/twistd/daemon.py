@@ -1,4 +1,4 @@
-"""A server that has a process to itself: what ``twistd pirate`` runs."""
+"""The service that ``twistd pirate`` runs: a server with a process of its own."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from pirate.worker.startup import setTitle
 @dataclass(frozen=True, slots=True)
 class Change:
     """
-    What ``twistd`` is about to change in this process, once its sockets are bound.
+    The identity that twistd gives to this process after the sockets are bound, and the root directory before that.
 
-    :ivar uid: the user that it becomes; ``None``: it stays who it is.
-    :ivar gid: the group; ``None``: that user's own.
-    :ivar chroot: the directory that is its root already, if it has been given one.
+    :ivar uid: the new user; ``None`` if the user stays.
+    :ivar gid: the new group; ``None`` for the primary group of the new user.
+    :ivar chroot: the root directory; ``None`` if it stays.
     """
 
     uid: int | None = None
@@ -39,30 +39,30 @@ class Change:
     chroot: str | None = None
 
     def group(self) -> int:
-        """The group that it will belong to, as ``twistd`` has it; -1 if that does not change."""
+        """Return the new group as twistd determines it; -1 if the group stays."""
         if self.gid is None and self.uid is not None:
             with suppress(KeyError):
                 return pwd.getpwuid(self.uid).pw_gid
         return -1 if self.gid is None else self.gid
 
 
-#: Nothing changes.
-STAYS = Change()
+#: No change.
+UNCHANGED = Change()
 
 
 class ServerProcess(MultiService):
     """
     One :class:`~pirate.service.JobServer`, its signals, its process title, and its exit status.
 
-    :param settings: what the command line said.
-    :param change: what becomes of this process when the sockets are bound.
-    :param terminal: the terminal that the server was started from; ``None``: this process has it, and the log goes
-        there.
-    :param waits: whether the terminal is told of the start only when the workers are ready.
+    :param settings: the settings on the command line.
+    :param change: the change of user, group and root directory.
+    :param terminal: the terminal from which the server was started; ``None`` for that of this process, which shows the
+        log.
+    :param waits: whether the terminal waits until the workers are ready.
     """
 
     def __init__(
-        self, settings: Settings, change: Change = STAYS, terminal: ITerminal | None = None, waits: bool = True
+        self, settings: Settings, change: Change = UNCHANGED, terminal: ITerminal | None = None, waits: bool = True
     ) -> None:
         super().__init__()
         self._settings = settings
@@ -73,10 +73,10 @@ class ServerProcess(MultiService):
 
     def privilegedStartService(self) -> None:
         """
-        Bind the sockets, while there may still be the privilege to.
+        Bind the sockets, while the process may still have the privilege to.
 
-        :raise Fatal: if that fails, the hooks cannot be loaded, or the system allows too few descriptors; or because of
-            a signal.
+        :raise Fatal: if the sockets cannot be bound, the hooks cannot be loaded, the system allows too few file
+            descriptors, or a signal has arrived.
         """
         if self.services:
             return
@@ -90,40 +90,39 @@ class ServerProcess(MultiService):
             raise Fatal(line) from None
 
     def _bind(self) -> None:
-        from twisted.internet import reactor
-
         if self._change.chroot is not None and not (os.access(sys.executable, os.X_OK) and os.path.exists(__file__)):
             raise ConfigurationError(
-                f"chroot is {self._change.chroot}, but must hold {sys.executable}, pyzmq and pirate: workers "
+                f"chroot is {self._change.chroot}, but must contain {sys.executable}, pyzmq and pirate: workers "
                 "are new Python processes"
             )
         raiseDescriptorLimit(self._settings.limits, self._settings.peerLimits.maxConnections)
         hooks = self._hooks()
+        reactor = _reactor()
         self._early.check()
         server = JobServer.fromSettings(reactor, self._settings, hooks, self._change.uid, self._failed)
         server.setServiceParent(self)
         super().privilegedStartService()
-        self._giveAway(server.endpoints)
+        self._changeOwner(server.endpoints)
         Signals(reactor, server, self._early).setServiceParent(self)
         self._server = server
 
     def startService(self) -> None:
-        """Start the server; bind first under ``twist``, which knows no privileged start."""
+        """Start the server; bind the sockets first under ``twist``, which has no privileged start."""
         self.privilegedStartService()
         super().startService()
         endpoints = self._server.endpoints
         setTitle(f"zmq broker {portOf(endpoints.frontend[0])}-{portOf(endpoints.backend[0])}")
         _freezeHeap()
-        if self._early.ends():
+        if self._early.stops():
             self._server.stop(0)
         elif not self._waits:
             self._terminal.ready()
         else:
-            # Why it is not ready has been told, or is that it was stopped.
+            # A failure has been reported, or the server was stopped.
             self._server.whenReady().addCallbacks(lambda ignored: self._terminal.ready(), lambda failure: None)
 
-    def _giveAway(self, endpoints: Endpoints) -> None:
-        """Give the UNIX sockets, which nobody else may use, to the user that this process becomes."""
+    def _changeOwner(self, endpoints: Endpoints) -> None:
+        """Give the UNIX sockets, which only their owner can use, to the new user of this process."""
         change = self._change
         if change.uid is None and change.gid is None:
             return
@@ -153,19 +152,24 @@ class ServerProcess(MultiService):
 
     def _failed(self, reason: str) -> bool:
         """
-        End the process, with a status that says that no worker could ever start.
+        End the process with status 1, because no worker could ever start.
 
-        :return: whether that is all that the terminal needs, and the log, which goes there, need not have it too.
+        :return: whether the terminal shows the log, so that the log need not report the failure as well.
         """
-        from twisted.internet import reactor
-
         self._terminal.failed(f"pirate: {reason}")
         stopped: Any = self._server.stop(0)
-        stopped.addCallback(lambda ignored: stopReactor(reactor))
+        stopped.addCallback(lambda ignored: stopReactor(_reactor()))
         return self._terminal.showsLog
 
 
 def _freezeHeap() -> None:
-    """What is loaded by now stays: to look for garbage in it again and again would take 10 ms each time."""
+    """Exempt the loaded modules from garbage collection, which would take 10 ms each time to find nothing."""
     gc.collect()
     gc.freeze()
+
+
+def _reactor() -> Any:
+    """Return the reactor of the process, whose import installs it: not before twistd has forked."""
+    from twisted.internet import reactor
+
+    return reactor

@@ -1,4 +1,4 @@
-"""The terminal that ``twistd pirate`` was typed in: how it learns whether the server has started."""
+"""The terminal from which ``twistd pirate`` was started, and how it learns whether the server has started."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReactorDaemonize
 
-#: What a daemon tells its launcher: a NUL, a word, a text and a NUL.  All else is what twistd wrote to its standard
-#: error.
+#: The words of the messages from a daemon to its launcher: a NUL, a word, a text and a NUL.  Between messages stands
+#: what twistd has written to standard error.
 _PID, _READY, _FAILED = b"pid", b"ready", b"failed"
-#: The exit status of a launcher that was interrupted, as a shell has it.
+#: The exit status of an interrupted launcher, the same as in a shell.
 INTERRUPTED = 128 + signal.SIGINT
 
 
 class ITerminal(Protocol):
     """
-    The terminal that a server was started from.
+    The terminal from which a server was started.
 
-    :ivar showsLog: whether the log goes there, too.
+    :ivar showsLog: whether the terminal shows the log.
     """
 
     showsLog: bool
 
     def starting(self) -> None:
-        """Tell that the process that becomes the server is about to start."""
+        """Report that the process that becomes the server is starting."""
 
     def ready(self) -> None:
-        """Tell that the server has started."""
+        """Report that the server has started."""
 
     def refused(self, line: str) -> None:
-        """Tell why the server does not start, once this process ends with :class:`pirate.errors.Fatal`."""
+        """Report why the server does not start, when this process ends with :class:`pirate.errors.Fatal`."""
 
     def failed(self, line: str) -> None:
-        """Tell why the server could not start, and exit with status 1, once this process ends."""
+        """Report why the server failed to start, and exit with status 1, when this process ends."""
 
 
 class Foreground:
     """
     The terminal of a process that stays in the foreground.
 
-    :param showsLog: whether the log goes there, too.
+    :param showsLog: whether the terminal shows the log.
     """
 
     def __init__(self, showsLog: bool = True) -> None:
@@ -60,7 +60,7 @@ class Foreground:
         """See :class:`ITerminal`."""
 
     def refused(self, line: str) -> None:
-        """See :class:`ITerminal`; what Python writes for an error that ends a process goes to the log."""
+        """See :class:`ITerminal`; the log has the message already, because Python's last words go there."""
         if not self.showsLog:
             self.failed(line)
 
@@ -69,7 +69,7 @@ class Foreground:
         atexit.register(self._exit, line)
 
     def _exit(self, line: str) -> None:
-        # Neither twistd nor twist has a way for a running reactor to set the exit status; this runs when both are done.
+        # Neither twistd nor twist lets a running reactor set the exit status; this runs after both have finished.
         sys.stdout.flush()
         print(line, file=sys.__stderr__, flush=True)
         os._exit(1)
@@ -77,9 +77,9 @@ class Foreground:
 
 class Daemon:
     """
-    The terminal of a daemon, as its launcher hears of it: over a pipe, because the daemon has let go of the terminal.
+    The terminal of a daemon, which reports to its launcher through a pipe, because it has left the terminal.
 
-    :param pipe: a descriptor to write to.
+    :param pipe: the descriptor to write to.
     """
 
     showsLog = False
@@ -89,11 +89,11 @@ class Daemon:
 
     def starting(self) -> None:
         """See :class:`ITerminal`."""
-        self._tell(_PID, str(os.getpid()))
+        self._send(_PID, str(os.getpid()))
 
     def ready(self) -> None:
         """See :class:`ITerminal`."""
-        self._tell(_READY)
+        self._send(_READY)
         os.close(self._pipe)
         self._pipe = -1
 
@@ -103,14 +103,14 @@ class Daemon:
 
     def failed(self, line: str) -> None:
         """See :class:`ITerminal`."""
-        # Last of all: whoever starts the server again at once must not find the pid file of this one.
+        # After everything else: a server that is started again at once must not find the pid file of this one.
         atexit.register(self._exit, line)
 
     def _exit(self, line: str) -> None:
-        self._tell(_FAILED, line)
+        self._send(_FAILED, line)
         os._exit(1)
 
-    def _tell(self, word: bytes, text: str = "") -> None:
+    def _send(self, word: bytes, text: str = "") -> None:
         # The launcher may have been killed.
         with suppress(OSError):
             os.write(self._pipe, b"\0%s %s\0" % (word, text.encode(errors="replace").replace(b"\0", b"")))
@@ -118,27 +118,27 @@ class Daemon:
 
 class Launcher:
     """
-    The process that was started in the shell: it waits for the daemon, and ends as the daemon's start does.
+    The process that the shell has started, which waits until the daemon has started or failed.
 
-    :param pipe: a descriptor to read what :class:`Daemon` tells.
-    :param most: seconds to wait.
-    :ivar pid: the daemon's process id, once it has told it.
+    :param pipe: the descriptor from which to read the messages of :class:`Daemon`.
+    :param maxWait: seconds to wait at most.
+    :ivar pid: the process id of the daemon; 0 until it is known.
     """
 
-    def __init__(self, pipe: int, most: float) -> None:
+    def __init__(self, pipe: int, maxWait: float) -> None:
         self._pipe = pipe
-        self._most = most
-        self._heard = b""
+        self._maxWait = maxWait
+        self._received = b""
         self._interrupted = False
         self.pid = 0
 
     def wait(self) -> tuple[int, str]:
         """
-        Wait for the daemon to be ready, or to fail.
+        Wait until the daemon is ready or has failed.
 
-        :return: an exit status, and what to write to the terminal.
+        :return: the exit status, and the text to write to the terminal.
         """
-        deadline = monotonic() + self._most
+        deadline = monotonic() + self._maxWait
         while True:
             try:
                 chunk = self._read(deadline - monotonic())
@@ -149,9 +149,9 @@ class Launcher:
                 self._stopDaemon()
                 continue
             if chunk is None:
-                return 1, f"pirate: not ready after {self._most:g} seconds; the server goes on trying: see its log"
-            self._heard += chunk
-            ended = self._verdict() if chunk else self._silence()
+                return 1, f"pirate: not ready after {self._maxWait:g} seconds; the server keeps trying: see its log"
+            self._received += chunk
+            ended = self._outcome() if chunk else self._outcomeAtEnd()
             if ended is not None:
                 return ended
 
@@ -160,9 +160,9 @@ class Launcher:
         poll.register(self._pipe, select.POLLIN)
         return os.read(self._pipe, 1 << 16) if poll.poll(max(seconds, 0) * 1000) else None
 
-    def _verdict(self) -> tuple[int, str] | None:
-        """What the daemon has told, if that is the end of its start."""
-        for frame in self._heard.split(b"\0")[1:-1:2]:
+    def _outcome(self) -> tuple[int, str] | None:
+        """Return the exit status and the text, if the messages so far tell how the start has ended."""
+        for frame in self._received.split(b"\0")[1:-1:2]:
             word, _, text = frame.partition(b" ")
             if word == _PID and not self.pid:
                 self.pid = int(text)
@@ -174,12 +174,12 @@ class Launcher:
                 return 0, ""
         return None
 
-    def _silence(self) -> tuple[int, str]:
-        """Everybody has closed the pipe."""
-        said = b"".join(self._heard.split(b"\0")[::2]).decode(errors="replace").strip()
+    def _outcomeAtEnd(self) -> tuple[int, str]:
+        """Return the exit status and the text after the daemon has closed the pipe without reporting an outcome."""
+        written = b"".join(self._received.split(b"\0")[::2]).decode(errors="replace").strip()
         if self._interrupted:
             return INTERRUPTED, ""
-        return 1, said or "pirate: the server ended before it was ready; see its log"
+        return 1, written or "pirate: the server ended before it was ready; see its log"
 
     def _status(self, status: int) -> int:
         return INTERRUPTED if self._interrupted else status
@@ -190,46 +190,46 @@ class Launcher:
                 os.kill(self.pid, signal.SIGTERM)
 
 
-def leaveTerminal(most: float) -> Daemon:
+def leaveTerminal(maxWait: float) -> Daemon:
     """
-    Leave a launcher behind in the process that was started in the shell, and go on in a child of it.
+    Fork: turn the process that the shell has started into a launcher, and continue in the child.
 
-    twistd goes on to make a daemon of that child.  twistd's own launcher reports as soon as its services are started,
-    and no more than a hundred bytes of an error.
+    twistd then makes a daemon of the child.  The launcher of twistd itself returns as soon as the services are
+    started, and shows only the first hundred bytes of an error.
 
-    :param most: seconds that the launcher waits for the server to be ready.
-    :return: how the daemon tells it.
+    :param maxWait: seconds that the launcher waits for the server.
+    :return: the terminal of the daemon.
     """
     reactor: Any = sys.modules.get("twisted.internet.reactor")
     readEnd, writeEnd = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     # A kqueue does not survive a fork.
-    forgets = IReactorDaemonize.providedBy(reactor)
-    if forgets:
+    reopens = IReactorDaemonize.providedBy(reactor)
+    if reopens:
         reactor.beforeDaemonize()
     if os.fork():
         os.close(writeEnd)
-        status, text = Launcher(readEnd, most).wait()
+        status, text = Launcher(readEnd, maxWait).wait()
         if text:
             os.write(2, text.encode(errors="replace") + b"\n")
         os._exit(status)
     os.close(readEnd)
-    # What twistd writes about an error that it does not understand either comes after ours, or instead of it.
+    # twistd writes its own report of an error to standard error: after our message, or in place of it.
     os.dup2(writeEnd, 2)
-    if forgets:
+    if reopens:
         reactor.afterDaemonize()
     return Daemon(writeEnd)
 
 
-def terminalOf(given: Mapping[str, Any], most: float) -> ITerminal:
+def terminalOf(given: Mapping[str, Any], maxWait: float) -> ITerminal:
     """
-    Find the terminal of this process, and leave it behind if twistd is about to make a daemon.
+    Return the terminal of this process, after leaving it if twistd is about to become a daemon.
 
-    :param given: the options of twistd, or of twist.
-    :param most: seconds that a daemon's launcher waits for the server to be ready.
+    :param given: the options of twistd or of twist.
+    :param maxWait: seconds that the launcher of a daemon waits for the server.
     """
     if not given.get("nodaemon", True):
-        return leaveTerminal(most)
+        return leaveTerminal(maxWait)
     elsewhere = (given.get("logfile") or "-") != "-" or given.get("syslog") or given.get("logger")
     return Foreground(not elsewhere and given.get("logFile") in (None, sys.stdout, sys.stderr))

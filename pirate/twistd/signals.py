@@ -1,4 +1,4 @@
-"""The signals of a server that has a process to itself."""
+"""The signals of a server that has a process of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -17,14 +17,27 @@ from pirate.errors import Fatal, StopError
 from pirate.service import JobServer
 
 #: The signals that stop a server.
-STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
+class SignalReactor(Protocol):
+    """The part of a reactor that signal handlers need."""
+
+    def callWhenRunning(self, call: Callable[..., Any], /) -> object:
+        """Call a function when the reactor runs."""
+
+    def callFromThread(self, call: Callable[..., Any], /, *arguments: Any) -> object:
+        """Call a function in the next turn of the reactor, and wake the reactor."""
+
+    def stop(self) -> object:
+        """Stop the reactor."""
 
 
 class EarlySignals:
     """
-    Hold back a signal that arrives while the sockets are being bound, so that nothing is left behind.
+    The signals that arrive while the sockets are being bound, and must wait so that no socket file stays behind.
 
-    The second one is not held back: what takes too long may be the user's own hooks.
+    Only the first one waits.  The second one has its usual effect at once, in case the user's own hooks hang.
     """
 
     def __init__(self) -> None:
@@ -32,28 +45,28 @@ class EarlySignals:
         self._before: dict[int, Any] = {}
 
     def hold(self) -> None:
-        """Begin."""
-        for number in (*STOPS, signal.SIGHUP):
+        """Hold signals back from now on."""
+        for number in (*STOP_SIGNALS, signal.SIGHUP):
             self._before[number] = signal.signal(number, self._received)
 
-    def ends(self) -> bool:
-        """Whether a signal has arrived that stops a server."""
-        return self._held in STOPS
+    def stops(self) -> bool:
+        """Return whether a signal waits that stops a server."""
+        return self._held in STOP_SIGNALS
 
     def check(self) -> None:
         """
-        Give in to a signal that stops a server, if one has arrived.
+        End the process if a signal waits that stops a server.
 
-        :raise Fatal: with an exit status as a shell has it.
+        :raise Fatal: with the exit status that a shell gives to a process ended by that signal.
         """
-        if self._held is not None and self.ends():
+        if self._held is not None and self.stops():
             raise Fatal(128 + self._held)
 
     def release(self) -> int | None:
         """
-        Hold nothing back any more.
+        Hold signals back no longer.
 
-        :return: the signal that has arrived, if one has.
+        :return: the signal that waits; ``None`` if there is none.
         """
         for number, handler in self._before.items():
             if signal.getsignal(number) == self._received:
@@ -71,32 +84,32 @@ class EarlySignals:
 
 
 def withoutTerminal() -> bool:
-    """Whether this process has no controlling terminal, or has none any more."""
+    """Return whether this process has no controlling terminal, or has lost it."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
     except OSError as error:
-        # Any other error, such as too many open files, says nothing about it.
+        # Other errors, such as too many open files, do not tell.
         return error.errno in (errno.ENXIO, errno.EIO)
     return False
 
 
 class Signals(Service):
     """
-    Signal handlers for one server, installed when the reactor runs and restored when this service stops.
+    The signal handlers of one server, installed when the reactor runs, and restored when this service stops.
 
-    TERM and INT stop the server within ``stop-timeout``, a second one at once.  QUIT stops it however long that takes.
-    HUP reloads, unless the terminal sends it that the server runs in, because it was closed: then it stops the server
-    within ``stop-timeout``, or does nothing if the server was started by ``nohup``.  TTIN and TTOU are one worker more
-    and one fewer.
+    TERM and INT stop the server within ``stop-timeout``; QUIT stops it without a time limit; a second one of these
+    stops it at once.  HUP reloads.  If the terminal sends HUP because it has been closed, HUP stops the server within
+    ``stop-timeout`` instead, or is ignored if ``nohup`` has started the server.  TTIN adds a worker and TTOU removes
+    one.
 
-    :param reactor: which is stopped when the server has been.
-    :param early: the signal that has arrived before, which is obeyed now.
-    :param withoutTerminal: whether this process has no controlling terminal.
+    :param reactor: the reactor, which stops after the server.
+    :param early: the signals that have arrived before.
+    :param withoutTerminal: returns whether this process has no controlling terminal.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: SignalReactor,
         server: JobServer,
         early: EarlySignals | None = None,
         withoutTerminal: Callable[[], bool] = withoutTerminal,
@@ -108,22 +121,22 @@ class Signals(Service):
         self._stopping = self._attached = False
         self._before: dict[int, Any] = {}
         self._commands: dict[int, Callable[[], object]] = {
-            signal.SIGTERM: lambda: self._stop(self._server.limits.stopTimeout),
-            signal.SIGINT: lambda: self._stop(self._server.limits.stopTimeout),
-            signal.SIGQUIT: lambda: self._stop(None),
+            signal.SIGTERM: self._stopInTime,
+            signal.SIGINT: self._stopInTime,
+            signal.SIGQUIT: self._stopWithoutLimit,
             signal.SIGHUP: self._hangUp,
             signal.SIGTTIN: self._server.grow,
             signal.SIGTTOU: self._server.shrink,
         }
 
     def startService(self) -> None:
-        """Install the handlers after the reactor's own."""
+        """Install the handlers after those of the reactor."""
         super().startService()
         self._attached = not self._withoutTerminal()
         self._reactor.callWhenRunning(self._install)
 
     def stopService(self) -> None:
-        """Put back what was there before."""
+        """Restore the previous handlers."""
         super().stopService()
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -140,9 +153,15 @@ class Signals(Service):
         self._reactor.callFromThread(self._obey, self._commands[number])
 
     def _obey(self, command: Callable[[], object]) -> None:
-        # A server that is stopping has no use for the signals that change it.
+        # A server that is stopping refuses the commands that change it.
         with suppress(StopError):
             command()
+
+    def _stopInTime(self) -> None:
+        self._stop(self._server.limits.stopTimeout)
+
+    def _stopWithoutLimit(self) -> None:
+        self._stop(None)
 
     def _stop(self, grace: float | None) -> None:
         if self._stopping:
@@ -155,7 +174,7 @@ class Signals(Service):
         if not self._attached or not self._withoutTerminal():
             return self._reload()
         if self._before[signal.SIGHUP] != signal.SIG_IGN:
-            self._stop(self._server.limits.stopTimeout)
+            self._stopInTime()
         return None
 
     def _reload(self) -> Deferred[None]:
@@ -163,7 +182,7 @@ class Signals(Service):
         return self._server.reload().addErrback(lambda failure: None)
 
 
-def stopReactor(reactor: Any) -> None:
-    """Stop the reactor, unless somebody else has."""
+def stopReactor(reactor: SignalReactor) -> None:
+    """Stop the reactor, unless it has been stopped already."""
     with suppress(ReactorNotRunning):
         reactor.stop()

@@ -1,4 +1,4 @@
-"""The ``twistd pirate`` plugin: four strings, so that it costs and breaks nothing in anybody's ``twistd --help``."""
+"""The ``twistd pirate`` plugin: four strings, so that ``twistd --help`` imports nothing of this package."""
 
 from twisted.application.service import ServiceMaker
 

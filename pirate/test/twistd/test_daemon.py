@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.twistd.test_daemon -*-
-"""A server that has a process to itself, on a stage in place of that process's reactor and sockets."""
+"""Tests of the service of ``twistd pirate``, on a test bed in place of the reactor and the sockets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pirate.service import JobServer, ServerState
 from pirate.settings.limits import PoolLimits
 from pirate.settings.settings import Settings
 from pirate.testing import TestBed
-from pirate.twistd.daemon import STAYS, Change, ServerProcess
+from pirate.twistd.daemon import UNCHANGED, Change, ServerProcess
 from pirate.twistd.launch import ITerminal
 
 HOOKS = """
@@ -39,7 +39,7 @@ class Mine(Hooks):
         self.calls.append(server.state.value)
 """
 
-#: Hooks in whose course Ctrl-C is pressed: while they are loaded, or when the sockets are bound.
+#: Hooks during which the user presses Ctrl-C: at import, or when the sockets are bound.
 CTRL_C = {
     "loading": """
 import signal
@@ -59,7 +59,7 @@ class Mine(Hooks):
 
 
 class DaemonCase(SynchronousTestCase):
-    """A stage that is the process's own."""
+    """A test case whose test bed takes the place of the reactor."""
 
     def setUp(self) -> None:
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
@@ -67,8 +67,8 @@ class DaemonCase(SynchronousTestCase):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
         self.bed = TestBed()
         self.titles: list[str] = []
-        self.tidied: list[str] = []
-        tidy = {name: partial(self.tidied.append, name) for name in ("collect", "freeze")}
+        self.collected: list[str] = []
+        tidy = {name: partial(self.collected.append, name) for name in ("collect", "freeze")}
         self.patch(pirate.twistd.daemon, "gc", SimpleNamespace(**tidy))
         self.patch(twisted.internet, "reactor", self.bed.reactor)
         self.patch(pirate.transport.sockets, "SocketTransport", self.bed.makeTransport)
@@ -77,17 +77,17 @@ class DaemonCase(SynchronousTestCase):
         self.addCleanup(titles.stop)
 
     def make(
-        self, change: Change = STAYS, terminal: ITerminal | None = None, waits: bool = True, **given: Any
+        self, change: Change = UNCHANGED, terminal: ITerminal | None = None, waits: bool = True, **given: Any
     ) -> ServerProcess:
-        """The service of a process."""
+        """Make the service."""
         given.setdefault("limits", PoolLimits(minServers=1, maxServers=1))
         return ServerProcess(Settings(**given), change, terminal, waits)
 
     def run_(self, process: ServerProcess) -> JobServer:
         """
-        Start it as twistd does, and let the reactor run.
+        Start the service as twistd does, and run the reactor.
 
-        :return: its server.
+        :return: the server.
         """
         process.privilegedStartService()
         process.startService()
@@ -97,7 +97,7 @@ class DaemonCase(SynchronousTestCase):
         return server
 
     def fatal(self, process: ServerProcess) -> str:
-        """The one line with which it refuses to start."""
+        """Return the one-line message with which the service refuses to start."""
         error = self.assertRaises(Fatal, process.privilegedStartService)
         line = error.code
         assert isinstance(line, str)
@@ -108,142 +108,142 @@ class DaemonCase(SynchronousTestCase):
 
 
 class StartTests(DaemonCase):
-    """How a process starts."""
+    """The start of the service."""
 
     def test_made(self) -> None:
-        """Until it is started there are no sockets, because the process may have to fork before."""
+        """No socket is bound before the start, because twistd may still fork."""
         self.make()
         self.assertEqual(self.bed.transports, [])
 
     def test_twistd(self) -> None:
-        """twistd binds with privileges, then starts: the sockets are bound once."""
+        """twistd calls the privileged start and then the start: the sockets are bound once."""
         server = self.run_(self.make())
         self.assertIs(server.state, ServerState.RUNNING)
         self.assertEqual(len(self.bed.transports), 1)
 
     def test_twist(self) -> None:
-        """twist knows no privileged start: the sockets are bound all the same."""
+        """twist calls only the start, which binds the sockets too."""
         process = self.make()
         process.startService()
         self.assertEqual(len(self.bed.transports[0].bound), 2)
 
     def test_garbage(self) -> None:
-        """What is loaded when the server starts is never looked through for garbage again, which takes 10 ms a time."""
+        """The modules that are loaded at the start are exempt from garbage collection."""
         self.run_(self.make())
-        self.assertEqual(self.tidied, ["collect", "freeze"])
+        self.assertEqual(self.collected, ["collect", "freeze"])
 
     def test_settings(self) -> None:
-        """The settings of the command line reach the server."""
+        """The server gets the settings."""
         server = self.run_(self.make(frontend=7000, limits=PoolLimits(minServers=3, maxServers=3)))
         self.assertEqual(server.endpoints.frontend, ("tcp://127.0.0.1:7000",))
         self.assertEqual(len(server.workers), 3)
 
     def test_bindFails(self) -> None:
-        """A port in use is one line that names it, and no worker."""
+        """A port in use is reported in one line, and no worker is started."""
         self.bed.refusals["tcp://127.0.0.1:6661"] = "Address already in use"
         self.assertEqual(self.fatal(self.make()), "pirate: backend tcp://127.0.0.1:6661: Address already in use")
 
     def test_title(self) -> None:
-        """The process is called after its ports."""
+        """The process title has the ports."""
         self.run_(self.make(frontend=[7000, 7001], backend="ipc:///tmp/b"))
         self.assertEqual(self.titles, ["zmq broker 7000-b"])
 
     def test_noTitle(self) -> None:
-        """Without setproctitle it goes without a title."""
+        """The server also runs without setproctitle."""
         with mock.patch.dict(sys.modules, {"setproctitle": None}):
             server = self.run_(self.make())
         self.assertIs(server.state, ServerState.RUNNING)
 
 
-class Told:
-    """A terminal that keeps what it is told."""
+class RecordingTerminal:
+    """A terminal that records the reports."""
 
     def __init__(self, showsLog: bool = False) -> None:
         self.showsLog = showsLog
         self.words: list[str] = []
 
     def starting(self) -> None:
-        """Keep it."""
+        """Record the report."""
         self.words.append("starting")
 
     def ready(self) -> None:
-        """Keep it."""
+        """Record the report."""
         self.words.append("ready")
 
     def refused(self, line: str) -> None:
-        """Keep it."""
+        """Record the report."""
         self.words.append(f"refused: {line}")
 
     def failed(self, line: str) -> None:
-        """Keep it."""
+        """Record the report."""
         self.words.append(f"failed: {line}")
 
 
 class TerminalTests(DaemonCase):
-    """What the terminal is told."""
+    """Reports to the terminal."""
 
     def setUp(self) -> None:
         super().setUp()
         self.bed.announcing = False
-        self.told = Told()
+        self.terminal = RecordingTerminal()
         self.lines: list[str] = []
         publisher: Any = globalLogPublisher
         publisher.addObserver(self.log)
         self.addCleanup(publisher.removeObserver, self.log)
 
     def log(self, event: dict[str, Any]) -> None:
-        """Keep a line of the server's log."""
+        """Record a line of the server's log."""
         if event.get("log_namespace") == "pirate":
             self.lines.append(formatEvent(event))
 
     def test_ready(self) -> None:
-        """It is told that the server has started when the workers are ready, and no sooner."""
-        self.run_(self.make(terminal=self.told))
-        self.assertEqual(self.told.words, ["starting"])
+        """The server has started when the workers are ready, not before."""
+        self.run_(self.make(terminal=self.terminal))
+        self.assertEqual(self.terminal.words, ["starting"])
         self.bed.workers[0].announce()
         self.bed.reactor.advance(0)
-        self.assertEqual(self.told.words, ["starting", "ready"])
+        self.assertEqual(self.terminal.words, ["starting", "ready"])
 
     def test_noWait(self) -> None:
-        """Or when the sockets are bound, if that is what was asked for."""
-        self.run_(self.make(terminal=self.told, waits=False))
-        self.assertEqual(self.told.words, ["starting", "ready"])
+        """With ``--no-wait`` the server has started when the sockets are bound."""
+        self.run_(self.make(terminal=self.terminal, waits=False))
+        self.assertEqual(self.terminal.words, ["starting", "ready"])
 
     def test_refused(self) -> None:
-        """It is told what is in the way of binding."""
+        """A failure to bind is reported."""
         self.bed.refusals["tcp://127.0.0.1:6661"] = "Address already in use"
-        line = self.fatal(self.make(terminal=self.told))
-        self.assertEqual(self.told.words, ["starting", f"refused: {line}"])
+        line = self.fatal(self.make(terminal=self.terminal))
+        self.assertEqual(self.terminal.words, ["starting", f"refused: {line}"])
 
     def test_failed(self) -> None:
-        """It is told why no worker can start; so is the log, unless that is the same."""
+        """A failure of the workers to start is reported, and logged unless the terminal shows the log."""
         for showsLog in (False, True):
             self.bed = TestBed()
             self.bed.announcing = False
             self.patch(twisted.internet, "reactor", self.bed.reactor)
             self.patch(pirate.transport.sockets, "SocketTransport", self.bed.makeTransport)
-            told = Told(showsLog)
+            terminal = RecordingTerminal(showsLog)
             self.lines.clear()
-            self.run_(self.make(terminal=told, limits=PoolLimits(minServers=4, maxServers=4)))
+            self.run_(self.make(terminal=terminal, limits=PoolLimits(minServers=4, maxServers=4)))
             self.bed.workers[0].cannotStart("cannot load 'mod.fn': no")
             self.bed.reactor.advance(0)
-            self.assertEqual(told.words, ["starting", "failed: pirate: cannot load 'mod.fn': no"])
+            self.assertEqual(terminal.words, ["starting", "failed: pirate: cannot load 'mod.fn': no"])
             causes = [] if showsLog else ["the workers cannot start: cannot load 'mod.fn': no"]
             self.assertEqual(self.lines[1:], causes)
 
     def test_stopped(self) -> None:
-        """A server that is stopped before it is ready has not started, and has not failed."""
-        self.run_(self.make(terminal=self.told))
+        """A server that stops before it is ready has neither started nor failed."""
+        self.run_(self.make(terminal=self.terminal))
         signal.raise_signal(signal.SIGTERM)
         self.bed.reactor.advance(0)
-        self.assertEqual(self.told.words, ["starting"])
+        self.assertEqual(self.terminal.words, ["starting"])
 
 
 class EarlyTests(DaemonCase):
     """Signals that arrive before the reactor runs."""
 
     def hooks(self, moment: str) -> str:
-        """Hooks in whose course Ctrl-C is pressed."""
+        """Write hooks during which the user presses Ctrl-C, and return their import path."""
         root = Path(self.mktemp()).absolute()
         root.mkdir(parents=True)
         (root / "ctrl_c.py").write_text(CTRL_C[moment])
@@ -252,13 +252,13 @@ class EarlyTests(DaemonCase):
         return "ctrl_c.Mine"
 
     def test_loading(self) -> None:
-        """While the hooks are loaded: nothing is bound, and the process ends as a shell expects."""
+        """Ctrl-C while the hooks are imported: no socket is bound, and the exit status is that of a shell."""
         process = self.make(hooks=self.hooks("loading"))
         self.assertEqual(self.assertRaises(Fatal, process.privilegedStartService).code, 130)
         self.assertEqual(self.bed.transports, [])
 
     def test_bound(self) -> None:
-        """When the sockets are bound: no worker is started, and the server is stopped before the reactor is."""
+        """Ctrl-C when the sockets are bound: no worker is started, and the server stops before the reactor."""
         process = self.make(hooks=self.hooks("starting"))
         server = self.run_(process)
         self.assertEqual(self.bed.reactor.processes, [])
@@ -267,35 +267,35 @@ class EarlyTests(DaemonCase):
 
 
 class ChangeTests(DaemonCase):
-    """A process that becomes somebody else once its sockets are bound."""
+    """A change of user and group after the sockets are bound."""
 
     def setUp(self) -> None:
         super().setUp()
         self.given: list[tuple[str, int, int]] = []
         self.patch(os, "chown", lambda path, uid, gid, follow_symlinks: self.given.append((path, uid, gid)))
 
-    def test_given(self) -> None:
-        """Its UNIX sockets are given to the new user and its own group; those on TCP are nobody's."""
+    def test_owner(self) -> None:
+        """The UNIX sockets get the new user and its primary group as their owners."""
         group = pwd.getpwuid(os.getuid()).pw_gid
         self.run_(self.make(Change(os.getuid()), frontend=["ipc:///tmp/f", 7000], backend="ipc:///tmp/b"))
         self.assertEqual(self.given, [("/tmp/f", os.getuid(), group), ("/tmp/b", os.getuid(), group)])
 
-    def test_own(self) -> None:
-        """The sockets are told of the new user, as whom our own workers come."""
+    def test_user(self) -> None:
+        """The transport learns the new user, under which the children connect."""
         self.run_(self.make(Change(os.getuid())))
         self.assertEqual(self.bed.users, [os.getuid()])
 
     def test_group(self) -> None:
-        """A group that is named goes before, and an unknown user has none."""
+        """A given group takes precedence, and an unknown user has no primary group."""
         self.assertEqual([Change(os.getuid(), 7).group(), Change(gid=7).group(), Change(1 << 30).group()], [7, 7, -1])
 
-    def test_stays(self) -> None:
-        """If nothing changes, nothing is given away."""
+    def test_unchanged(self) -> None:
+        """Without a change the sockets keep their owner."""
         self.run_(self.make(backend="ipc:///tmp/b"))
         self.assertEqual(self.given, [])
 
     def test_refused(self) -> None:
-        """What cannot be given away is one line that names it, and nothing is left behind."""
+        """If the owner cannot change, one line names the socket, and no file stays behind."""
         path = os.path.abspath(self.mktemp())
         Path(path).touch()
 
@@ -308,18 +308,18 @@ class ChangeTests(DaemonCase):
         self.assertFalse(os.path.exists(path))
 
     def test_chroot(self) -> None:
-        """A root directory without this Python is refused before anything is bound."""
+        """A root directory without this Python is refused before a socket is bound."""
         self.patch(sys, "executable", "/no/such/python")
         line = self.fatal(self.make(Change(chroot="/srv/jail")))
-        self.assertIn("chroot is /srv/jail, but must hold /no/such/python", line)
+        self.assertIn("chroot is /srv/jail, but must contain /no/such/python", line)
         self.assertEqual(self.bed.transports, [])
 
 
 class SignalTests(DaemonCase):
-    """A whole process and its signals."""
+    """The service and its signals."""
 
     def test_term(self) -> None:
-        """TERM stops the server, then the reactor; the handlers are there only as long as the service."""
+        """TERM stops the server and then the reactor; the handlers are restored when the service stops."""
         before = signal.getsignal(signal.SIGTERM)
         process = self.make()
         server = self.run_(process)
@@ -333,10 +333,10 @@ class SignalTests(DaemonCase):
 
 
 class HooksTests(DaemonCase):
-    """Hooks that are named on the command line."""
+    """The hooks that the settings name."""
 
     def test_workingDirectory(self) -> None:
-        """They are found in the working directory, and called; the import path is left as it was."""
+        """Hooks are found in the working directory and called; ``sys.path`` is restored."""
         root = Path(self.mktemp())
         root.mkdir()
         (root / "own_hooks.py").write_text(HOOKS)
@@ -349,11 +349,11 @@ class HooksTests(DaemonCase):
         self.assertEqual(sys.path, path)
 
     def test_base(self) -> None:
-        """The base class itself may be named, and does nothing."""
+        """The base class is accepted."""
         self.run_(self.make(hooks=f"{Hooks.__module__}.Hooks"))
 
-    def test_noHooks(self) -> None:
-        """What is no Hooks is refused by name, before anything is bound."""
+    def test_notHooks(self) -> None:
+        """Anything but a subclass of Hooks is refused before a socket is bound."""
         for path in ("pirate.echo.echo", "pirate.hooks", "pirate.errors.LAST_WORDS", "pirate.broker.broker.Broker"):
             line = self.fatal(self.make(hooks=path))
             self.assertIn(f"hooks is {path}" if "cannot load" not in line else f"hooks: cannot load {path!r}", line)
@@ -361,7 +361,7 @@ class HooksTests(DaemonCase):
         self.assertEqual(self.bed.transports, [])
 
     def test_missing(self) -> None:
-        """What is not there is refused by name, too."""
+        """A missing module or name is refused."""
         path = list(sys.path)
         self.assertIn("no_such_module", self.fatal(self.make(hooks="no_such_module.Hooks")))
         self.assertIn("'Nothing'", self.fatal(self.make(hooks="pirate.hooks.Nothing")))
@@ -378,7 +378,7 @@ class FailureTests(DaemonCase):
         self.bed.announcing = False
 
     def test_status(self) -> None:
-        """If the app cannot be loaded, the reactor stops, and the process ends with one line and status 1."""
+        """If the app cannot be loaded, the reactor stops, and the process exits with one line and status 1."""
         server = self.run_(self.make())
         self.bed.workers[0].cannotStart("cannot load 'mod.fn': there is no module 'mod'")
         self.bed.reactor.advance(0)
@@ -394,7 +394,7 @@ class FailureTests(DaemonCase):
         self.assertEqual(errors.getvalue(), "pirate: cannot load 'mod.fn': there is no module 'mod'\n")
 
     def test_stoppedBefore(self) -> None:
-        """A server that is stopped before it is ready has not failed."""
+        """A server that stops before it is ready has not failed."""
         self.run_(self.make())
         signal.raise_signal(signal.SIGTERM)
         self.bed.reactor.advance(0)

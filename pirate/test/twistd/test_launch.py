@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.twistd.test_launch -*-
-"""How the terminal learns of a server's start."""
+"""Tests of the terminal from which a server is started."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from pirate.twistd.launch import INTERRUPTED, Daemon, Foreground, Launcher, term
 
 
 class LaunchCase(SynchronousTestCase):
-    """A process that does not end: what it would do at its end is kept."""
+    """A test case that records what the process would do at its exit."""
 
     def setUp(self) -> None:
-        self.ends: list[Any] = []
+        self.exitCalls: list[Any] = []
         self.codes: list[int] = []
-        self.patch(atexit, "register", lambda *call: self.ends.append(call))
+        self.patch(atexit, "register", lambda *call: self.exitCalls.append(call))
         self.patch(os, "_exit", self.codes.append)
 
     def end(self) -> None:
-        """Do what is done when the process ends."""
-        for call, *arguments in self.ends:
+        """Run what has been registered for the exit of the process."""
+        for call, *arguments in self.exitCalls:
             call(*arguments)
 
 
 class ForegroundTests(LaunchCase):
-    """A process that keeps its terminal."""
+    """A process in the foreground."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -40,22 +40,22 @@ class ForegroundTests(LaunchCase):
         self.patch(sys, "__stderr__", self.errors)
 
     def test_failed(self) -> None:
-        """A server that could not start is one line at the very end, and status 1."""
+        """A failed start is reported at the exit, with status 1."""
         Foreground().failed("pirate: no")
         self.assertEqual(self.errors.getvalue(), "")
         self.end()
         self.assertEqual((self.errors.getvalue(), self.codes), ("pirate: no\n", [1]))
 
     def test_refused(self) -> None:
-        """What Python writes about a fatal error goes to the log; so the terminal is told, unless that is the same."""
+        """A refused start is reported unless the terminal shows the log, which has the message already."""
         Foreground(True).refused("pirate: no")
-        self.assertEqual(self.ends, [])
+        self.assertEqual(self.exitCalls, [])
         Foreground(False).refused("pirate: no")
         self.end()
         self.assertEqual((self.errors.getvalue(), self.codes), ("pirate: no\n", [1]))
 
     def test_log(self) -> None:
-        """Whether the log goes to the terminal is told by the options of twistd and of twist."""
+        """The options of twistd and of twist tell whether the terminal shows the log."""
         for given, shows in (
             ({}, True),
             ({"nodaemon": True, "logfile": None, "syslog": 0}, True),
@@ -70,7 +70,7 @@ class ForegroundTests(LaunchCase):
 
 
 class LauncherTests(LaunchCase):
-    """A launcher and a daemon, joined by a pipe."""
+    """A launcher and a daemon with a pipe between them."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -82,18 +82,18 @@ class LauncherTests(LaunchCase):
         self.patch(os, "kill", lambda pid, number: self.killed.append((pid, number)))
 
     def close(self) -> None:
-        """End the daemon, and all else that has the pipe open."""
+        """Close the daemon's end of the pipe."""
         os.close(self.pipe)
 
     def test_ready(self) -> None:
-        """It ends well, without a word, when the server is ready."""
+        """The launcher exits silently with status 0 when the server is ready."""
         self.daemon.starting()
         self.daemon.ready()
         self.assertEqual(self.launcher.wait(), (0, ""))
         self.assertEqual(self.launcher.pid, os.getpid())
 
     def test_failed(self) -> None:
-        """It tells why the server could not start, in full, and instead of what twistd writes about it."""
+        """The launcher shows the whole reason of a failure, in place of twistd's report."""
         line = "pirate: cannot load 'mod.fn': " + "é" * 3000
         self.daemon.starting()
         os.write(self.pipe, b"An error has occurred: 'pirate: cann'\n")
@@ -104,48 +104,48 @@ class LauncherTests(LaunchCase):
         self.close()
 
     def test_refused(self) -> None:
-        """So it does if the server does not start at all."""
+        """The launcher shows why a server refuses to start."""
         self.daemon.refused("pirate: frontend: Address already in use\0")
         self.end()
         self.assertEqual(self.launcher.wait(), (1, "pirate: frontend: Address already in use"))
         self.close()
 
     def test_twistd(self) -> None:
-        """What twistd itself writes is shown if the daemon has told nothing."""
+        """The launcher shows the output of twistd if the daemon has reported nothing."""
         os.write(self.pipe, b"Traceback:\nOSError\n")
         self.close()
         self.assertEqual(self.launcher.wait(), (1, "Traceback:\nOSError"))
 
     def test_killed(self) -> None:
-        """A daemon that ends without a word has not started."""
+        """A daemon that ends without a report has failed."""
         self.daemon.starting()
         self.close()
         status, line = self.launcher.wait()
         self.assertEqual(status, 1)
         self.assertIn("ended before it was ready", line)
 
-    def test_bounded(self) -> None:
-        """It does not wait for ever."""
+    def test_timeout(self) -> None:
+        """The launcher waits for a limited time."""
         status, line = self.launcher.wait()
         self.assertEqual(status, 1)
         self.assertIn("not ready after 0 seconds", line)
         self.close()
 
     def interrupt(self, then: Callable[[], object]) -> None:
-        """Press Ctrl-C while the launcher waits, then let something happen."""
+        """Press Ctrl-C while the launcher waits, right after a call."""
         read = self.launcher._read
-        whats: list[Callable[[], object]] = [then]
+        calls: list[Callable[[], object]] = [then]
 
         def interrupted(seconds: float) -> bytes | None:
-            if whats:
-                whats.pop()()
+            if calls:
+                calls.pop()()
                 raise KeyboardInterrupt
             return read(1)
 
         self.patch(self.launcher, "_read", interrupted)
 
     def test_interrupted(self) -> None:
-        """Ctrl-C stops the daemon, once it has told its process id, and waits for its end."""
+        """Ctrl-C stops the daemon as soon as its process id is known, and waits for its end."""
 
         def go() -> None:
             self.daemon.starting()
@@ -156,7 +156,7 @@ class LauncherTests(LaunchCase):
         self.assertEqual(self.killed, [(os.getpid(), signal.SIGTERM)])
 
     def test_interruptedTwice(self) -> None:
-        """A second one does not wait."""
+        """A second Ctrl-C ends the launcher at once."""
 
         def interrupted(seconds: float) -> bytes:
             raise KeyboardInterrupt
@@ -165,8 +165,8 @@ class LauncherTests(LaunchCase):
         self.assertEqual(self.launcher.wait(), (INTERRUPTED, ""))
         self.close()
 
-    def test_deafLauncher(self) -> None:
-        """A launcher that is gone does the daemon no harm."""
+    def test_launcherGone(self) -> None:
+        """A daemon whose launcher has ended continues."""
         readEnd, writeEnd = os.pipe()
         os.close(readEnd)
         Daemon(writeEnd).ready()

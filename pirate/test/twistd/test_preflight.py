@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.twistd.test_preflight -*-
-"""What twistd's own options name, and what is said if it cannot be used."""
+"""Tests of the checks of twistd's own options."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from pirate.errors import ConfigurationError
-from pirate.twistd.preflight import checkSurroundings
+from pirate.twistd.preflight import checkEnvironment
 
-#: No system has so many users.
-NOBODY = 1 << 30
+#: A user id that no system uses.
+UNKNOWN_USER = 1 << 30
 
 
 class CheckTests(SynchronousTestCase):
-    """Each is refused in one line that names the option and the value, and nothing is made by looking."""
+    """Options that do not work, each refused with one line; the checks create no file."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
@@ -27,27 +27,27 @@ class CheckTests(SynchronousTestCase):
         self.given: dict[str, Any] = {"pidfile": "twistd.pid", "rundir": ".", "nodaemon": False, "logfile": None}
 
     def refused(self, **given: Any) -> str:
-        """What is said of some options of twistd."""
-        error = self.assertRaises(ConfigurationError, checkSurroundings, {**self.given, **given})
+        """Return the message that refuses some options of twistd."""
+        error = self.assertRaises(ConfigurationError, checkEnvironment, {**self.given, **given})
         self.assertNotIn("\n", str(error))
         return str(error)
 
-    def test_fine(self) -> None:
-        """Twistd's defaults are fine, twist has no such options, and no file is made."""
-        checkSurroundings(self.given)
-        checkSurroundings({**self.given, "pidfile": "", "logfile": "-", "nodaemon": True})
-        checkSurroundings({"logFile": None, "reactor": "poll"})
+    def test_valid(self) -> None:
+        """The defaults of twistd pass, and so do the options of twist; no file is created."""
+        checkEnvironment(self.given)
+        checkEnvironment({**self.given, "pidfile": "", "logfile": "-", "nodaemon": True})
+        checkEnvironment({"logFile": None, "reactor": "poll"})
         self.assertEqual(os.listdir(self.folder), [])
 
     def test_workingDirectory(self) -> None:
-        """The working directory may have been removed, whatever is started there."""
+        """A removed working directory is refused."""
         self.folder.rmdir()
         self.assertEqual(self.refused(), "the working directory has been removed: change to another one")
-        error = self.assertRaises(ConfigurationError, checkSurroundings, {})
+        error = self.assertRaises(ConfigurationError, checkEnvironment, {})
         self.assertEqual(str(error), "the working directory has been removed: change to another one")
 
     def test_pidfile(self) -> None:
-        """The directory of the pid file must be there, and the file must be one that can be written."""
+        """The directory of the pid file must exist, and the file must be writable."""
         self.assertEqual(
             self.refused(pidfile="run/x"), f"pidfile is run/x: {self.folder}/run: No such file or directory"
         )
@@ -56,48 +56,48 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual(self.refused(pidfile="file/x"), f"pidfile is file/x: {self.folder}/file: Not a directory")
 
     def test_logfile(self) -> None:
-        """So it is with the log file, which twistd names if nobody else does; a daemon cannot log to a terminal."""
+        """The log file has the same conditions, also by its default name; a daemon cannot log to a terminal."""
         message = "logfile is /none/log: /none: No such file or directory"
         self.assertEqual(self.refused(logfile="/none/log"), message)
-        self.assertIn("say -n", self.refused(logfile="-"))
+        self.assertIn("add -n", self.refused(logfile="-"))
         Path("twistd.log").mkdir()
         self.assertEqual(self.refused(), "logfile is twistd.log: Is a directory")
-        checkSurroundings({**self.given, "nodaemon": True})
-        checkSurroundings({**self.given, "syslog": True})
+        checkEnvironment({**self.given, "nodaemon": True})
+        checkEnvironment({**self.given, "syslog": True})
 
     def test_unwritable(self) -> None:
-        """A directory in which nothing may be written is named."""
+        """A directory that is not writable is refused."""
         if os.geteuid() == 0:
             self.patch(os, "access", lambda path, mode, **ignored: mode == os.X_OK)
         else:
             self.folder.chmod(0o500)
             self.addCleanup(self.folder.chmod, 0o700)
-        self.assertEqual(self.refused(), f"pidfile is twistd.pid: nothing may be written into {self.folder}")
+        self.assertEqual(self.refused(), f"pidfile is twistd.pid: {self.folder} is not writable")
 
     def test_folders(self) -> None:
-        """The directory to run in, and the one to have as the root, must be there; only root may have another root."""
+        """The working and the root directory must exist, and only root may change the root directory."""
         self.assertEqual(self.refused(rundir="run"), "rundir is run: No such file or directory")
         self.assertEqual(self.refused(chroot="/none"), "chroot is /none: No such file or directory")
         self.patch(os, "geteuid", lambda: 1)
         self.assertEqual(self.refused(chroot="/"), "chroot is /: only root may change the root directory")
 
     def test_chroot(self) -> None:
-        """The pid file is the one under the new root."""
+        """The pid file is checked below the new root directory."""
         self.patch(os, "geteuid", lambda: 0)
         message = f"pidfile is /run/x: {self.folder}/run: No such file or directory"
         self.assertEqual(self.refused(chroot=str(self.folder), pidfile="/run/x"), message)
 
     def test_users(self) -> None:
-        """A user that does not exist has no group; and only root may become another user."""
-        message = f"uid is {NOBODY}: there is no such user; name its group by --gid"
-        self.assertEqual(self.refused(uid=NOBODY), message)
+        """An unknown user needs a group, and only root may change the user."""
+        message = f"uid is {UNKNOWN_USER}: there is no such user: set its group with --gid"
+        self.assertEqual(self.refused(uid=UNKNOWN_USER), message)
         self.patch(os, "geteuid", lambda: 1)
-        self.assertIn("only root may", self.refused(uid=NOBODY, gid=1))
+        self.assertIn("only root may", self.refused(uid=UNKNOWN_USER, gid=1))
         self.patch(os, "geteuid", lambda: 0)
-        checkSurroundings({**self.given, "uid": NOBODY, "gid": 1})
+        checkEnvironment({**self.given, "uid": UNKNOWN_USER, "gid": 1})
 
     def test_everyOption(self) -> None:
-        """Twistd still calls its options so."""
+        """twistd has options of these names."""
         try:
             from twisted.scripts._twistd_unix import ServerOptions
         except ImportError:

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.twistd.test_signals -*-
-"""The signals of a server that has a process to itself, with a server that only writes down what it is told."""
+"""Tests of the signal handlers, with a server that records its commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIGNALS = ("TERM", "INT", "QUIT", "HUP", "TTIN", "TTOU")
 
 
 class Recorder:
-    """Stands in for a JobServer, and writes down its commands."""
+    """A stand-in for a JobServer that records its commands."""
 
     limits = PoolLimits(stopTimeout=7.0)
 
@@ -30,12 +30,12 @@ class Recorder:
         self.stopped: Deferred[None] = Deferred()
 
     def stop(self, grace: float | None) -> Deferred[None]:
-        """Stop within a grace."""
+        """Record the command."""
         self.commands.append(("stop", grace))
         return self.stopped
 
     def reload(self) -> Deferred[None]:
-        """Reload, in vain."""
+        """Record the command, and fail."""
         self.commands.append("reload")
         return fail(ReloadError("a new worker could not start"))
 
@@ -44,7 +44,7 @@ class Recorder:
 
 
 class SignalsTests(SynchronousTestCase):
-    """Each signal is a command, from the reactor's start to the end of the service."""
+    """The handlers from the start of the reactor to the end of the service."""
 
     def setUp(self) -> None:
         self.before = {name: signal.getsignal(getattr(signal, f"SIG{name}")) for name in SIGNALS}
@@ -57,12 +57,12 @@ class SignalsTests(SynchronousTestCase):
         self.service = Signals(self.reactor, server, self.early, lambda: not self.terminal)
 
     def restore(self) -> None:
-        """Let no test leave a handler behind."""
+        """Restore the handlers."""
         for name, handler in self.before.items():
             signal.signal(getattr(signal, f"SIG{name}"), handler)
 
     def current(self) -> dict[str, Any]:
-        """The handlers as they are."""
+        """Return the current handlers."""
         return {name: signal.getsignal(getattr(signal, f"SIG{name}")) for name in SIGNALS}
 
     def start(self) -> None:
@@ -72,7 +72,7 @@ class SignalsTests(SynchronousTestCase):
 
     def send(self, *names: str) -> list[object]:
         """
-        Let this process get signals.
+        Send signals to this process.
 
         :return: all commands so far.
         """
@@ -84,20 +84,20 @@ class SignalsTests(SynchronousTestCase):
         return self.server.commands
 
     def test_installed(self) -> None:
-        """The handlers come when the reactor runs, after its own, and not before."""
+        """The handlers are installed when the reactor runs, not before."""
         self.service.startService()
         self.assertEqual(self.current(), self.before)
         self.reactor.run()
         self.assertEqual([name for name in SIGNALS if self.current()[name] is self.before[name]], [])
 
     def test_restored(self) -> None:
-        """When the service stops, what was there before is there again."""
+        """The previous handlers are restored when the service stops."""
         self.start()
         self.service.stopService()
         self.assertEqual(self.current(), self.before)
 
     def test_inReactor(self) -> None:
-        """Nothing is done within the signal handler itself: the reactor may be in the middle of anything."""
+        """A handler only schedules the command: it may interrupt any code."""
         self.start()
         signal.raise_signal(signal.SIGTTIN)
         self.assertEqual(self.server.commands, [])
@@ -105,7 +105,7 @@ class SignalsTests(SynchronousTestCase):
         self.assertEqual(self.server.commands, ["grow"])
 
     def test_term(self) -> None:
-        """TERM and INT stop the server within stop-timeout, then the reactor."""
+        """TERM and INT stop the server within stop-timeout, and then the reactor."""
         for name in ("TERM", "INT"):
             self.setUp()
             self.start()
@@ -115,21 +115,21 @@ class SignalsTests(SynchronousTestCase):
             self.assertTrue(self.reactor.hasStopped)
             self.service.stopService()
 
-    def test_limitsNow(self) -> None:
-        """It is the stop-timeout of the moment that counts."""
+    def test_currentLimits(self) -> None:
+        """The current value of stop-timeout counts."""
         self.start()
         self.server.limits = PoolLimits(stopTimeout=1.5)
         self.assertEqual(self.send("TERM"), [("stop", 1.5)])
 
     def test_quit(self) -> None:
-        """QUIT stops the server however long that takes."""
+        """QUIT stops the server without a time limit."""
         self.start()
         self.assertEqual(self.send("QUIT"), [("stop", None)])
         self.server.stopped.callback(None)
         self.assertTrue(self.reactor.hasStopped)
 
     def test_second(self) -> None:
-        """A second one, of whatever kind, stops at once; the reactor is stopped once."""
+        """A second signal of any of these kinds stops the server at once; the reactor stops once."""
         for first, second in (("TERM", "TERM"), ("QUIT", "INT"), ("INT", "QUIT")):
             self.setUp()
             self.start()
@@ -139,25 +139,25 @@ class SignalsTests(SynchronousTestCase):
             self.service.stopService()
 
     def test_hup(self) -> None:
-        """HUP reloads; a reload that fails, which the server has logged, is no unhandled error."""
+        """HUP reloads; a failure, which the server has logged, causes no unhandled error."""
         self.start()
         self.assertEqual(self.send("HUP", "HUP"), ["reload", "reload"])
         self.assertFalse(self.reactor.hasStopped)
 
     def test_hangUp(self) -> None:
-        """HUP from the terminal, which is gone by then, stops the server."""
+        """HUP after the loss of the terminal stops the server."""
         self.start()
         self.terminal = False
         self.assertEqual(self.send("HUP"), [("stop", 7.0)])
 
     def test_noTerminal(self) -> None:
-        """One that never had a terminal reloads."""
+        """HUP reloads a server that never had a terminal."""
         self.terminal = False
         self.start()
         self.assertEqual(self.send("HUP"), ["reload"])
 
     def test_nohup(self) -> None:
-        """One that is to outlive its terminal does, and reloads as long as the terminal is there."""
+        """A server started with nohup outlives its terminal."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.start()
         self.assertEqual(self.send("HUP"), ["reload"])
@@ -165,7 +165,7 @@ class SignalsTests(SynchronousTestCase):
         self.assertEqual(self.send("HUP"), ["reload"])
 
     def test_early(self) -> None:
-        """A signal that came before the reactor ran is obeyed when it runs."""
+        """A signal that has arrived before is obeyed when the reactor runs."""
         for name, command in (("INT", ("stop", 7.0)), ("TERM", ("stop", 7.0)), ("HUP", "reload")):
             self.setUp()
             self.early.hold()
@@ -176,7 +176,7 @@ class SignalsTests(SynchronousTestCase):
             self.assertEqual(self.current(), self.before)
 
     def test_workers(self) -> None:
-        """TTIN is one worker more, TTOU one fewer."""
+        """TTIN adds a worker, TTOU removes one."""
         self.start()
         self.assertEqual(self.send("TTIN", "TTOU", "TTIN"), ["grow", "shrink", "grow"])
 
@@ -192,22 +192,22 @@ class EarlySignalsTests(SynchronousTestCase):
         self.early.hold()
 
     def test_held(self) -> None:
-        """One that stops a server is kept, until somebody looks."""
+        """A stop signal waits until it is checked or released."""
         self.early.check()
         signal.raise_signal(signal.SIGINT)
-        self.assertTrue(self.early.ends())
+        self.assertTrue(self.early.stops())
         self.assertEqual(self.assertRaises(Fatal, self.early.check).code, 130)
         self.assertEqual(self.early.release(), signal.SIGINT)
         self.assertIs(self.early.release(), None)
 
     def test_hup(self) -> None:
-        """HUP stops nothing at that time."""
+        """HUP does not stop the start."""
         signal.raise_signal(signal.SIGHUP)
         self.early.check()
-        self.assertFalse(self.early.ends())
+        self.assertFalse(self.early.stops())
 
     def test_second(self) -> None:
-        """The second one has its usual effect."""
+        """The second signal has its usual effect."""
         signal.raise_signal(signal.SIGTERM)
         self.early.release()
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -216,17 +216,17 @@ class EarlySignalsTests(SynchronousTestCase):
         self.assertRaises(KeyboardInterrupt, signal.raise_signal, signal.SIGINT)
 
     def test_others(self) -> None:
-        """A handler that somebody else has installed meanwhile is left alone."""
+        """A handler that other code has installed meanwhile stays."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.early.release()
         self.assertIs(signal.getsignal(signal.SIGTERM), signal.SIG_IGN)
 
 
 class TerminalTests(SynchronousTestCase):
-    """Whether there is a controlling terminal."""
+    """The check for a controlling terminal."""
 
     def test_errors(self) -> None:
-        """Only the error that says so means that there is none; too many open files do not."""
+        """Only the errors ENXIO and EIO mean that there is no terminal."""
         for number, without in ((errno.ENXIO, True), (errno.EIO, True), (errno.EMFILE, False), (errno.ENOENT, False)):
 
             def fail(path: str, flags: int, number: int = number) -> int:
