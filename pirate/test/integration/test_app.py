@@ -8,7 +8,7 @@ from contextlib import closing
 
 from twisted.internet.threads import deferToThread
 
-from pirate.server.output import LINES
+from pirate.server.output import MAX_LINES
 from pirate.test.support.clients import NativeClient, askNative
 from pirate.test.support.hostile import HOSTILE
 from pirate.test.support.processes import remaining
@@ -64,7 +64,7 @@ class AnswersTests(ServerCase):
         pid = next(iter(server.workers))
         await self.ask(server, b"say", b"\n" * 20_000, b"\n" * 100_000)
         await self.until(lambda: len(self.logged(rf"worker {pid} stderr: ... and \d+ more lines \(\d+ bytes\)")) > 0)
-        self.assertLess(len(self.logged(" std(out|err): ")), 10 * LINES)
+        self.assertLess(len(self.logged(" std(out|err): ")), 10 * MAX_LINES)
         self.assertEqual(await self.ask(server, b"pid"), [b"%d" % pid])
 
 

@@ -9,7 +9,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from pirate.errors import LAST_WORDS
 from pirate.server.childprocess import ChildProcess
 from pirate.server.logs import ServerLog
-from pirate.server.output import ALL_LINES, LINE_BYTES, LINES, MAX_LINE, READ_BYTES, READS, OutputLog
+from pirate.server.output import (
+    MAX_LINE_BYTES,
+    MAX_LINE_LENGTH,
+    MAX_LINES,
+    MAX_READ_BYTES,
+    MAX_READS,
+    MAX_TOTAL_LINES,
+    OutputLog,
+)
 from pirate.test.support.children import RecordingSupervisor, spawnChild
 from pirate.testing import FakeProcess, ProcessReactor
 
@@ -78,7 +86,7 @@ class LineTests(OutputCase):
         *pieces, last = self.lines
         self.assertEqual("".join(line for line, _ in pieces), "x" * 60_000)
         self.assertEqual(last, ("next", "stdout"))
-        self.assertLessEqual(max(len(line) for line, _ in pieces), MAX_LINE + len(piece))
+        self.assertLessEqual(max(len(line) for line, _ in pieces), MAX_LINE_LENGTH + len(piece))
 
     def test_notText(self) -> None:
         """Bytes that are no UTF-8 are shown as escapes, and what is around them is kept."""
@@ -96,12 +104,12 @@ class LineTests(OutputCase):
         for level, shown in ((0, []), (1, ["stderr"]), (2, ["stdout", "stderr"])):
             self.level = level
             seen = len(self.events)
-            self.process.says(b"x\n" * 2 * LINES)
-            self.process.says(b"x\n" * 2 * LINES, 2)
+            self.process.says(b"x\n" * 2 * MAX_LINES)
+            self.process.says(b"x\n" * 2 * MAX_LINES, 2)
             self.reactor.advance(1)
             events = self.events[seen:]
             self.assertEqual([event["stream"] for event in events if "lines" in event], shown)
-            self.assertEqual(len(events), (LINES + 1) * len(shown))
+            self.assertEqual(len(events), (MAX_LINES + 1) * len(shown))
 
 
 class LimitTests(OutputCase):
@@ -110,12 +118,12 @@ class LimitTests(OutputCase):
     def test_lines(self) -> None:
         """So many lines a second are logged, those beyond are counted, and the count is told when it is over."""
         self.process.says(b"x\n" * 5000)
-        self.assertEqual((len(self.lines), self.folded), (LINES, []))
+        self.assertEqual((len(self.lines), self.folded), (MAX_LINES, []))
         self.process.says(b"y\n")
         self.reactor.advance(1)
-        lines = 5001 - LINES
+        lines = 5001 - MAX_LINES
         expected = f"worker {self.process.pid} stdout: ... and {lines} more lines ({2 * lines} bytes)"
-        self.assertEqual((len(self.lines), self.folded), (LINES, [expected]))
+        self.assertEqual((len(self.lines), self.folded), (MAX_LINES, [expected]))
         self.process.says(b"z\n")
         self.assertEqual(self.lines[-1], ("z", "stdout"))
 
@@ -123,8 +131,8 @@ class LimitTests(OutputCase):
         """So many bytes are."""
         for _ in range(10):
             self.process.says(b"x" * 10_000 + b"\n")
-        self.assertEqual(len(self.lines), LINE_BYTES // 10_000)
-        self.process.says(b"y" * 10 * MAX_LINE)
+        self.assertEqual(len(self.lines), MAX_LINE_BYTES // 10_000)
+        self.process.says(b"y" * 10 * MAX_LINE_LENGTH)
         self.reactor.advance(1)
         self.assertIn("more lines (20", self.folded[0])
 
@@ -132,7 +140,7 @@ class LimitTests(OutputCase):
         """Many workers together write no more at a time than a few do."""
         for _ in range(20):
             self.spawn()[1].says(b"x\n" * 1000)
-        self.assertEqual(len(self.lines), ALL_LINES)
+        self.assertEqual(len(self.lines), MAX_TOTAL_LINES)
         self.reactor.advance(1)
         self.assertEqual(len(self.folded), 20)
 
@@ -145,7 +153,7 @@ class LimitTests(OutputCase):
 
     def test_quiet(self) -> None:
         """There is no timer for one that writes no more than may be."""
-        self.process.says(b"x\n" * LINES)
+        self.process.says(b"x\n" * MAX_LINES)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_lastWords(self) -> None:
@@ -166,7 +174,7 @@ class PauseTests(OutputCase):
 
     def test_bytes(self) -> None:
         """After so many bytes in a second it is not read before the next."""
-        for _ in range(READ_BYTES // 8192 - 1):
+        for _ in range(MAX_READ_BYTES // 8192 - 1):
             self.process.says(b"x\n" * 4096)
         self.assertFalse(self.process.paused)
         self.process.says(b"x\n" * 4096)
@@ -179,7 +187,7 @@ class PauseTests(OutputCase):
     def test_reads(self) -> None:
         """So it is after so many pieces, however small, and at a level that shows nothing of it."""
         self.level = 0
-        for _ in range(READS):
+        for _ in range(MAX_READS):
             self.process.says(b"x")
         self.assertTrue(self.process.paused)
         self.reactor.advance(1)
@@ -187,7 +195,7 @@ class PauseTests(OutputCase):
 
     def pause(self) -> None:
         """Let it write too much."""
-        for _ in range(READS):
+        for _ in range(MAX_READS):
             self.process.says(b"x\n")
         self.assertTrue(self.process.paused)
 
@@ -216,6 +224,6 @@ class PauseTests(OutputCase):
 
     def pauseless(self) -> None:
         """It writes too much, and is read on."""
-        for _ in range(2 * READS):
+        for _ in range(2 * MAX_READS):
             self.process.says(b"x\n")
         self.assertFalse(self.process.paused)
