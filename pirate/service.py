@@ -30,14 +30,12 @@ class JobServer(Service):
     """
     A preforking ZeroMQ job server.
 
-    It installs no signal handlers.  For children to be noticed at once when they end, the reactor must have its own
-    handler for SIGCHLD, as it has unless it was run with ``installSignalHandlers=False``; without, they are noticed
-    every ``check-for-dead`` seconds.
+    It installs no signal handlers.  The end of a child is noticed at once if the reactor handles SIGCHLD, as it does
+    unless it was run with ``installSignalHandlers=False``; otherwise it is noticed within ``check-for-dead`` seconds.
 
     :param reactor: the reactor, which must also spawn processes.
     :param hooks: the application's hooks.
-    :param transport: makes the sockets, given the reactor; ``None``: those of
-        :class:`~pirate.transport.sockets.SocketTransport`.
+    :param transport: makes the transport, given the reactor; by default, one of ZeroMQ sockets.
     :param settings: the fields of :class:`~pirate.settings.settings.Settings`, such as ``frontend``, ``app`` and
         ``limits``; each has the default of that class.  ``app`` and ``dequeue`` take an import path, or a function or
         class that workers can import.
@@ -63,7 +61,7 @@ class JobServer(Service):
         self._lifecycle = Lifecycle(self, self._reactor, self._log, hooks or Hooks(), startFailed)
         self._importPath = importPath()
         self._endpoints = Endpoints()
-        self._run: RunningServer | None = None
+        self._runningServer: RunningServer | None = None
 
     @classmethod
     def fromSettings(
@@ -83,42 +81,42 @@ class JobServer(Service):
         transport = partial(_socketTransport, user=user)
         return cls(reactor, **{**given, "hooks": hooks, "transport": transport, "startFailed": startFailed})
 
-    # --- what it is
+    # --- properties
 
     @property
     def state(self) -> ServerState:
-        """Where it is in its life."""
+        """The state of the server."""
         return self._lifecycle.state
 
     @property
     def endpoints(self) -> Endpoints:
-        """Where it listens; empty when it does not."""
+        """The endpoints that it is bound to; empty if it is not bound."""
         return self._endpoints
 
     @property
     def limits(self) -> PoolLimits:
-        """How many workers, how long, as things stand."""
-        return self.settings.limits if self._run is None else self._run.pool.limits
+        """The limits of the pool that hold now."""
+        return self.settings.limits if self._runningServer is None else self._runningServer.pool.limits
 
     @property
     def workers(self) -> dict[int, str]:
-        """Each child's process id and state: starting, waiting, processing, dequeue or retiring."""
-        states = {} if self._run is None else self._run.supervisor.states()
+        """The state of each child by its process id: starting, waiting, processing, dequeue or retiring."""
+        states = {} if self._runningServer is None else self._runningServer.supervisor.states()
         return {pid: state.value for pid, state in states.items()}
 
     def stats(self) -> dict[str, Any]:
         """
-        A snapshot of every count.
+        Return a snapshot of every count.
 
-        :return: ``received``, ``replied``, ``joined``, ``remembered``, ``withdrawn``, ``redispatched`` (requests),
-            ``forgotten`` (outcomes), ``late``, ``undeliverable`` (answers),
-            ``failed`` (requests, by code), ``dropped`` (messages, by reason),
-            ``refused`` (connections, by reason), ``backlog``, ``backlog_bytes`` and ``backlog_oldest_seconds`` (what
-            waits now), ``in_flight`` (requests now), ``workers`` (now, by state), ``spawns``, ``exits`` (by cause),
-            ``connections`` (of each socket: how many are open now, and how many were accepted, closed, refused, cut off
-            and failed in their handshake); empty if the server is stopped.
+        :return: ``received``, ``replied``, ``joined``, ``remembered``, ``withdrawn``, ``redispatched`` (requests);
+            ``forgotten`` (outcomes); ``late``, ``undeliverable`` (replies);
+            ``failed`` (requests, by code); ``dropped`` (messages, by reason);
+            ``refused`` (connections, by reason); ``backlog``, ``backlog_bytes`` and ``backlog_oldest_seconds`` (the
+            requests that wait now); ``in_flight`` (requests now); ``workers`` (now, by state); ``spawns``; ``exits``
+            (by cause); ``connections`` (for each socket: how many are open now, and how many were accepted, closed,
+            refused, cut off and failed in their handshake).  Empty if the server is stopped.
         """
-        return {} if self._run is None else self._run.stats()
+        return {} if self._runningServer is None else self._runningServer.stats()
 
     # --- start
 
@@ -145,7 +143,7 @@ class JobServer(Service):
             self._importPath,
         )
         self._endpoints = run.bind()
-        self._run = run
+        self._runningServer = run
         self._lifecycle.bound()
         self._log.info(
             "frontend: {frontend}; backend: {backend}",
@@ -155,7 +153,7 @@ class JobServer(Service):
 
     def startService(self) -> None:
         """
-        Start the workers, as soon as the reactor runs; bind first if that has not been done.
+        Start the workers as soon as the reactor runs, and bind the sockets first if that has not been done.
 
         :raise StopError: if the server is still stopping.
         """
@@ -168,7 +166,7 @@ class JobServer(Service):
 
     def whenReady(self) -> Deferred[None]:
         """
-        Wait for the server to be of use.
+        Wait until the server is ready.
 
         :return: fires when ``min-servers`` workers are ready; fails with :class:`~pirate.errors.StartError` if they
             cannot start, and with :class:`~pirate.errors.StopError` if the server is stopped before.
@@ -179,11 +177,12 @@ class JobServer(Service):
 
     def setLimits(self, **changes: Unpack[LimitChanges]) -> None:
         """
-        Change how many workers live, how long, and what goes with it.
+        Change settings while the server runs.
 
         :param changes: fields of :class:`~pirate.settings.limits.PoolLimits`; ``workers``, short for ``minServers`` and
             ``maxServers``; ``dequeue`` and ``logLevel``, as in :class:`~pirate.settings.settings.Settings`.
-        :raise ConfigurationError: if they are none of these, or contradict what holds already; then nothing is changed.
+        :raise ConfigurationError: if another setting is given, or the values contradict each other or those that
+            hold; nothing is changed then.
         """
         given: dict[str, Any] = dict(changes)
         others = {name: given.pop(name) for name in ("dequeue", "logLevel") if name in given}
@@ -195,32 +194,33 @@ class JobServer(Service):
         limits = self.limits.changed(given)
         requireMemory(limits.maxMemory)
         self.settings = replace(self.settings, limits=limits, **others)
-        if self._run is not None:
-            self._run.pool.limits = self.settings.limits
-            self._run.setDequeue(self.settings.dequeue)
-            self._run.consultPool()
+        if self._runningServer is not None:
+            self._runningServer.pool.limits = self.settings.limits
+            self._runningServer.setDequeue(self.settings.dequeue)
+            self._runningServer.consultPool()
 
     def grow(self) -> None:
-        """One worker more, at once: ``min-servers`` and ``max-servers`` rise by one."""
-        run = self._runningServer()
+        """Raise ``min-servers`` and ``max-servers`` by one, and start a worker at once."""
+        run = self._requireRunning()
         run.pool.grow()
         run.consultPool()
 
     def shrink(self) -> None:
-        """One worker fewer, at once: ``min-servers`` (down to 0) and ``max-servers`` (down to 1) fall by one."""
-        run = self._runningServer()
+        """Lower ``min-servers`` (down to 0) and ``max-servers`` (down to 1) by one, and retire a worker at once."""
+        run = self._requireRunning()
         run.pool.shrink()
         run.consultPool()
 
     def reload(self) -> Deferred[None]:
         """
-        Replace every worker by a new one, which must be ready before an old one is retired; read the keys of those who
-        may come in anew.
+        Replace every worker by a new one, and read the key files again.
 
-        :return: fires when that is done; fails with :class:`~pirate.errors.ReloadError` if a new worker cannot start,
-            and the old stay.
+        Each new worker must be ready before an old one is retired.
+
+        :return: fires when all are replaced; fails with :class:`~pirate.errors.ReloadError` if a new worker cannot
+            start, and the old ones stay.
         """
-        run = self._runningServer()
+        run = self._requireRunning()
         done = self._lifecycle.whenReloaded()
         self._log.info("reloading")
         run.readKeys()
@@ -232,7 +232,9 @@ class JobServer(Service):
 
     def stopService(self) -> Deferred[None]:
         """
-        Stop within ``stop-timeout``: accept nothing more, answer what has been accepted, retire the workers, close.
+        Stop the server within ``stop-timeout``.
+
+        It accepts no more requests, serves those that it has accepted, retires the workers, and closes the sockets.
 
         :return: fires when the last child is gone and the sockets are closed.
         """
@@ -240,46 +242,47 @@ class JobServer(Service):
 
     def stop(self, grace: float | None) -> Deferred[None]:
         """
-        The same with another grace.
+        Stop the server as :meth:`stopService` does, with another time limit.
 
-        :param grace: seconds for what has been accepted; ``None``: as long as it takes.  A server that is draining
-            already keeps the grace that it has.
+        :param grace: seconds until accepted requests are given up; ``None``: never.  A server that is draining already
+            keeps its time limit.
+        :return: fires when the last child is gone and the sockets are closed.
         """
         if self.running:
             super().stopService()
-        if self._run is None:
+        if self._runningServer is None:
             return succeed(None)
         stopped = self._lifecycle.whenStopped()
         if self.state is not ServerState.DRAINING:
             self._lifecycle.draining()
-            self._run.drain(grace).addCallback(self._stopped)
+            self._runningServer.drain(grace).addCallback(self._stopped)
         return stopped
 
     def abort(self) -> Deferred[None]:
         """
-        Stop at once: kill the workers, give up what is not answered.
+        Stop the server at once: give up all requests, and kill the workers.
 
         :return: fires when the last child is gone and the sockets are closed.
         """
         stopped = self.stop(0)
-        if self._run is not None:
-            self._run.abort()
+        if self._runningServer is not None:
+            self._runningServer.abort()
         return stopped
 
     # --- parts
 
-    def _runningServer(self) -> RunningServer:
-        if self._run is None or self.state is ServerState.DRAINING:
+    def _requireRunning(self) -> RunningServer:
+        if self._runningServer is None or self.state is ServerState.DRAINING:
             raise StopError("the server is not running")
-        return self._run
+        return self._runningServer
 
     def _begin(self) -> None:
-        if self._run is not None and self.state is ServerState.BOUND:
+        if self._runningServer is not None and self.state is ServerState.BOUND:
             self._lifecycle.starting()
-            self._run.begin()
+            self._runningServer.begin()
 
     def _stopped(self, ignored: object) -> None:
-        self._run = None
+        self._runningServer = None
         self._endpoints = Endpoints()
         self._lifecycle.stopped()
 

@@ -182,9 +182,9 @@ class BoundsTests(ServerCase):
         server = await self.serve("perform", 2)
         asked = self.ask(server, b"meet", self.gate.path)
         first = await deferToThread(self.gate.next)
-        assert server._run is not None
-        [busy] = [each for each, worker in server._run._broker.dispatcher.workers.items() if worker.inFlight]
-        server._run._transport.dropWorker(server._run.supervisor._connections._connections[busy])
+        assert server._runningServer is not None
+        [busy] = [each for each, worker in server._runningServer._broker.dispatcher.workers.items() if worker.inFlight]
+        server._runningServer._transport.dropWorker(server._runningServer.supervisor._connections._connections[busy])
         second = await deferToThread(self.gate.next)
         first.close()
         second.close()
@@ -207,8 +207,8 @@ class BoundsTests(ServerCase):
         silent = RawPeer(server.endpoints.frontend[0])
         self.addCleanup(silent.close)
         self.assertTrue(await deferToThread(silent.handshake))
-        assert server._run is not None
-        transport: Any = server._run._transport
+        assert server._runningServer is not None
+        transport: Any = server._runningServer._transport
         for each in (transport._frontend.socket, transport._backend.socket):
             # With no interval there is none that the peer could be idle for longer than.
             self.assertEqual(each.get(zmq.HEARTBEAT_IVL), 0)
