@@ -92,11 +92,7 @@ class Sender(Protocol):
     What a transport knows of the sender of a message; each question costs about a microsecond.
 
     A sender is valid while its message is being processed.
-
-    :ivar known: whether :meth:`userId` can return anything but ``None``.
     """
-
-    known: bool
 
     def address(self) -> str | None:
         """Return the address that the message came from, where that is known."""

@@ -21,11 +21,12 @@ from pirate.wire.foreign import FOREIGN, MAJORDOMO, recognize
 from pirate.wire.frontend import parseRequest
 from pirate.wire.words import Code, readText
 
-#: The error that a client gets for a message that exceeds a limit, by reason.
-TOO_MUCH = {
+#: The error that a client gets for a rejected message, by reason.
+REJECTED = {
     "frame-too-large": "a frame of it is larger than max-message-size allows",
     "too-large": "there is more in it than max-message-total allows",
     "too-many-frames": "it has more frames than max-message-frames allows",
+    "key-removed": "its key has been removed",
 }
 #: The error that a native client gets that has connected to the backend.
 WRONG_SOCKET = "this is the backend: a client is calling the backend, where workers connect; call the frontend"
@@ -38,6 +39,11 @@ _OF_THE_APP = frozenset({Code.APP_ERROR, Code.TIMEOUT})
 
 class ProtocolTransport(Outgoing, Protocol):
     """The part of a transport that the protocol uses."""
+
+    identifiesClients: bool
+
+    def clientSender(self) -> Sender:
+        """Return the sender of the client message that is being processed."""
 
     def workerSender(self) -> Sender:
         """Return the sender of the worker's message that is being read."""
@@ -181,81 +187,75 @@ class BrokerProtocol:
 
     # --- messages of clients
 
-    def clientMessageReceived(self, frames: list[bytes], sender: Sender) -> None:
-        """
-        Process a message from the frontend.
-
-        :param frames: the message; the first frame is the client's routing id.
-        :param sender: what the transport knows of the client.
-        """
+    def clientMessageReceived(self, frames: list[bytes]) -> None:
+        """Process a message from the frontend; the first frame is the client's routing id."""
         message = parseRequest(frames)
         if isinstance(message, tuple):
             route, body, key, options = message
             request = NativeRequest(route, body, key, options) if key else Request(route, body)
-            if route[0] in self.waiting.departed and self.waiting.hasDeparted(route[0], sender):
+            client = route[0]
+            if client in self.waiting.departed and self.waiting.hasDeparted(client, self._transport.clientSender()):
                 self._broker.noteDeparted(request)
                 return
             if len(body) > 1 and len(body[0]) == 6 and body[0] in MAJORDOMO:
-                self._noteForeign(request, sender)
+                self._noteForeign(request)
             if self._filter is not None:
-                refusal = self._filter.refusal(request, sender, self._deadlines.now)
+                refusal = self._filter.refusal(request, self._transport.clientSender(), self._deadlines.now)
                 if refusal is not None:
                     self._broker.refuse(request, *refusal)
                     return
             # As long as no worker has come, one may still want the context.
             if self._dispatcher.wantsContext is not False:
+                sender = self._transport.clientSender()
                 request.peer, request.user = sender.address(), sender.userId()
-            elif sender.known:
-                request.user = sender.userId()
+            elif self._transport.identifiesClients:
+                request.user = self._transport.clientSender().userId()
             if isinstance(request, NativeRequest):
-                self._nativeRequestReceived(request, sender)
+                self._nativeRequestReceived(request)
             else:
                 self._broker.requestReceived(request)
-                if request.state is State.QUEUED and not self.waiting.add(request, sender):
-                    self._broker.withdraw(request)
+                if request.state is State.QUEUED:
+                    self._addWaiting(request)
         elif message is not None:
-            self._dropAtFrontend(recognize(frames) or message.reason, sender)
+            self._dropAtFrontend(recognize(frames) or message.reason)
             if message.reply is not None:
                 self._transport.toClient(message.reply)
 
-    def _nativeRequestReceived(self, request: NativeRequest, sender: Sender) -> None:
+    def _nativeRequestReceived(self, request: NativeRequest) -> None:
         if request.command == "request":
             self._broker.requestReceived(request)
             if request.state is State.QUEUED:
-                if not self.waiting.add(request, sender):
-                    self._broker.withdraw(request)
+                self._addWaiting(request)
             elif request.state is State.NEW:
-                self._noteSentAgain(request, sender)
+                self._noteSentAgain(request)
         elif request.command == "ping":
             facts = {"server": "pirate", "version": pirate.__version__, **self._events.condition()}
             self._transport.toClient(request.pingReply(facts))
         else:
             self._broker.cancel(request)
 
-    def _noteSentAgain(self, request: NativeRequest, sender: Sender) -> None:
+    def _addWaiting(self, request: Request) -> None:
+        """Note the client of a request that waits for a worker; withdraw the request if the client has gone."""
+        if not self.waiting.add(request, self._transport.clientSender()):
+            self._broker.withdraw(request)
+
+    def _noteSentAgain(self, request: NativeRequest) -> None:
         """Note that a client waits for a request that it has sent again, if the first one still waits."""
         first = self._broker.replies.find(request.key)
         if first is not None and first.state is State.QUEUED:
-            self.waiting.add(first, sender, request.route[0])
+            self.waiting.add(first, self._transport.clientSender(), request.route[0])
 
-    def revokedClientMessageReceived(self, frames: list[bytes]) -> None:
-        """Reject a message of a client whose key was revoked after it had connected."""
-        self._atFrontend.count("key-removed")
-        request = readRequest(frames)
-        if isinstance(request, NativeRequest):
-            self._transport.toClient(request.error(Code.DENIED, "its key has been removed"))
-
-    def clientMessageRejected(self, frames: list[bytes], sender: Sender, reason: str) -> None:
+    def clientMessageRejected(self, frames: list[bytes], reason: str) -> None:
         """
-        Reject a client message that exceeds a limit.
+        Reject a client message that exceeds a limit, or whose sender's key was removed after it had connected.
 
         :param frames: the beginning of the message.
-        :param reason: a key of ``TOO_MUCH``.
+        :param reason: a key of ``REJECTED``.
         """
-        self._dropAtFrontend(reason, sender)
+        self._dropAtFrontend(reason)
         request = readRequest(frames)
         if isinstance(request, NativeRequest):
-            self._transport.toClient(request.error(Code.DENIED, TOO_MUCH[reason]))
+            self._transport.toClient(request.error(Code.DENIED, REJECTED[reason]))
 
     def clientDisconnected(self, connection: int) -> None:
         """Withdraw the requests of a client whose connection is closed."""
@@ -305,7 +305,7 @@ class BrokerProtocol:
         """Reject a worker message that exceeds a limit; if it is a reply, its request fails."""
         self._dropAtBackend(reason, self._transport.workerSender())
         message = parseWorkerMessage(frames)
-        error = f"the reply: {TOO_MUCH[reason]}"
+        error = f"the reply: {REJECTED[reason]}"
         if isinstance(message, tuple):
             self._dispatcher.failureReceived(message[0], message[1], Code.APP_ERROR, error)
         elif isinstance(message, Part):
@@ -337,16 +337,17 @@ class BrokerProtocol:
             foreign = "client-at-backend"
         self._dropAtBackend(foreign or reason, sender)
 
-    def _dropAtFrontend(self, reason: str, sender: Sender) -> None:
-        self._atFrontend.count(reason, _detail(reason, sender, "frontend"))
+    def _dropAtFrontend(self, reason: str) -> None:
+        self._atFrontend.count(reason, _detail(reason, self._transport.clientSender(), "frontend"))
 
     def _dropAtBackend(self, reason: str, sender: Sender) -> None:
         self._atBackend.count(reason, _detail(reason, sender, "backend"))
 
-    def _noteForeign(self, request: Request, sender: Sender) -> None:
+    def _noteForeign(self, request: Request) -> None:
         # A body may be anything, so the app gets this one, too.
         reason = MAJORDOMO[request.body[0]]
-        self._foreign.count(reason, f"{_detail(reason, sender, 'frontend')}; the app gets its frames as they are")
+        detail = _detail(reason, self._transport.clientSender(), "frontend")
+        self._foreign.count(reason, f"{detail}; the app gets its frames as they are")
 
 
 def _detail(reason: str, sender: Sender, socket: str) -> str:

@@ -74,8 +74,6 @@ class MemorySender:
     :param user: who it is, if that is known.
     """
 
-    known = True
-
     def __init__(self, address: str, client: bytes, req: bool = False, user: str | None = None) -> None:
         self._req = req
         self._user = user
@@ -125,6 +123,7 @@ class MemoryTransport:
 
     _log = Logger()
     events: TransportEvents
+    identifiesClients = True
     address = "127.0.0.1"
     req = False
 
@@ -143,7 +142,8 @@ class MemoryTransport:
         self.closed = False
         self.turns = 0
         self.dropped: list[bytes] = []
-        self._worker: bytes | None = None
+        self._client: bytes = b""
+        self._worker: bytes = b""
 
     def start(self, events: TransportEvents, peerLimits: PeerLimits, connectionLimits: ConnectionLimits) -> None:
         """Set the receiver of events; there are no limits here."""
@@ -167,9 +167,13 @@ class MemoryTransport:
         self.backend.disconnect(worker)
         self.events.workerDisconnected(int.from_bytes(worker, "big"))
 
+    def clientSender(self) -> MemorySender:
+        """Return the sender of the client message that is being processed."""
+        return MemorySender(self.address, self._client, self.req, self.users.get(self._client))
+
     def workerSender(self) -> MemorySender:
         """Return what is known of who sent the worker's message that is being read."""
-        return MemorySender(self.address, self._worker or b"", self.req)
+        return MemorySender(self.address, self._worker, self.req)
 
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """
@@ -270,16 +274,18 @@ class MemoryTransport:
         self.wake()
 
     def _fromClient(self, frames: list[bytes]) -> None:
-        self.events.clientMessageReceived(
-            frames, MemorySender(self.address, frames[0], self.req, self.users.get(frames[0]))
-        )
+        outer, self._client = self._client, frames[0]
+        try:
+            self.events.clientMessageReceived(frames)
+        finally:
+            self._client = outer
 
     def _fromWorker(self, frames: list[bytes]) -> None:
         self._worker = frames[0]
         try:
             self.events.workerMessageReceived(frames)
         finally:
-            self._worker = None
+            self._worker = b""
 
     def _read(self, side: MemoryRouter, received: Callable[[list[bytes]], None], most: int = MESSAGES) -> None:
         for _ in range(min(len(side.waiting), most)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from pirate.auth.rules import SocketPolicy
 from pirate.broker.interfaces import Sender
@@ -45,19 +45,16 @@ class TransportEvents(Protocol):
     def turnEnded(self) -> None:
         """Do what is due now that the messages of a turn have been processed."""
 
-    def clientMessageReceived(self, frames: list[bytes], sender: Sender) -> None:
+    def clientMessageReceived(self, frames: list[bytes]) -> None:
         """Process a message from the frontend; its first frame is the client's routing id."""
 
-    def clientMessageRejected(self, frames: list[bytes], sender: Sender, reason: str) -> None:
+    def clientMessageRejected(self, frames: list[bytes], reason: str) -> None:
         """
-        Reject a client message that exceeds a limit.
+        Reject a client message that exceeds a limit, or whose sender's key was removed after it had connected.
 
         :param frames: the beginning of the message.
-        :param reason: ``frame-too-large``, ``too-large`` or ``too-many-frames``.
+        :param reason: ``frame-too-large``, ``too-large``, ``too-many-frames`` or ``key-removed``.
         """
-
-    def revokedClientMessageReceived(self, frames: list[bytes]) -> None:
-        """Reject a message of a client whose key was revoked after it had connected."""
 
     def clientDisconnected(self, connection: int) -> None:
         """Forget a client whose connection is closed."""
@@ -105,6 +102,8 @@ class ITransport(Interface):
 
     The first frame of every message, in either direction, is the peer's routing id.
     """
+
+    identifiesClients: bool = Attribute("Whether clients prove who they are, so that ``Sender.userId`` may be known.")
 
     def start(events: TransportEvents, peerLimits: PeerLimits, connectionLimits: ConnectionLimits) -> None:
         """
@@ -155,6 +154,9 @@ class ITransport(Interface):
 
     def postToWorker(frames: Sequence[bytes]) -> None:
         """Send to a worker by the end of the turn; ``events.workerMessagesUndelivered`` reports a failure."""
+
+    def clientSender() -> Sender:
+        """Return the sender of the client message that is being processed."""
 
     def workerSender() -> Sender:
         """Return the sender of the worker message that is being processed."""

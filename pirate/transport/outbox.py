@@ -1,76 +1,84 @@
-"""Answers that are sent a little later: together with others, or when a client with too much unread has read on."""
+"""Messages to clients that are sent later: at the end of a turn, or when a client with a full queue reads on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pirate.transport.router import Router
 
-#: Answers that wait for clients with too much unread, at most; seconds between two tries, and for which it is tried.
+#: The number of messages that wait for clients with full queues, at most.
 MAX_POSTPONED = 1000
-RETRY, PATIENCE = 0.1, 10.0
+#: Seconds between two tries to send such a message, and after which it is given up.
+RETRY_INTERVAL, RETRY_TIME = 0.1, 10.0
+
+
+class OutboxEvents(Protocol):
+    """The receiver of what happens to messages that are sent later."""
+
+    def replyUndelivered(self) -> None:
+        """Count a message whose client is gone or has not read on in time."""
+
+    def wake(self) -> None:
+        """Schedule a turn, because a message may have been sent outside of one."""
 
 
 class Outbox:
     """
-    What is on its way to clients.
+    The messages on their way to clients.
 
-    :param clock: tells when to try again.
+    :param clock: gives the time, and schedules the next try.
     :param router: the frontend.
-    :param tried: called when something was sent later.
-    :ivar together: those that are to be sent together.
-    :ivar lost: called for each answer whose client is not there, or has not read on in time.
+    :param events: the receiver of events.
+    :ivar posted: the messages to send at the end of the turn.
     """
 
-    def __init__(self, clock: Any, router: Router, tried: Callable[[], None]) -> None:
+    def __init__(self, clock: IReactorTime, router: Router, events: OutboxEvents) -> None:
         self._clock = clock
         self._router = router
-        self._tried = tried
-        self.lost: Callable[[], None] = lambda: None
-        self.together: list[Sequence[bytes]] = []
+        self._events = events
+        self.posted: list[Sequence[bytes]] = []
         self._postponed: list[tuple[float, Sequence[bytes]]] = []
         self._retry: IDelayedCall | None = None
-        self.add = self.together.append
 
     def flush(self) -> None:
-        """Send those that were added."""
-        several = self.together[:]
-        self.together.clear()
+        """Send the posted messages."""
+        messages = self.posted[:]
+        self.posted.clear()
         if self._router.factory is not None:
-            for frames in several:
+            for frames in messages:
                 self.send(frames)
 
     def send(self, frames: Sequence[bytes]) -> None:
-        """Send one at once, or later, if its client reads on."""
+        """Send a message at once, or as soon as its client reads on."""
         if self._router.deliver(frames):
             return
         if not self._router.full or len(self._postponed) >= MAX_POSTPONED:
-            self.lost()
+            self._events.replyUndelivered()
             return
-        self._postponed.append((self._clock.seconds() + PATIENCE, frames))
+        self._postponed.append((self._clock.seconds() + RETRY_TIME, frames))
         if self._retry is None:
-            self._retry = self._clock.callLater(RETRY, self._tryAgain)
+            self._retry = self._clock.callLater(RETRY_INTERVAL, self._sendPostponed)
 
     def close(self) -> None:
-        """Send what was added, and try nothing again."""
+        """Send the posted messages, and give up the others."""
         self.flush()
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
 
-    def _tryAgain(self) -> None:
+    def _sendPostponed(self) -> None:
         self._retry = None
         postponed, self._postponed = self._postponed, []
-        for until, frames in postponed:
+        for deadline, frames in postponed:
             if self._router.deliver(frames):
                 continue
-            if self._router.full and self._clock.seconds() < until:
-                self._postponed.append((until, frames))
+            if self._router.full and self._clock.seconds() < deadline:
+                self._postponed.append((deadline, frames))
             else:
-                self.lost()
+                self._events.replyUndelivered()
         if self._postponed:
-            self._retry = self._clock.callLater(RETRY, self._tryAgain)
-        self._tried()
+            self._retry = self._clock.callLater(RETRY_INTERVAL, self._sendPostponed)
+        self._events.wake()

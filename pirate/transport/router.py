@@ -1,54 +1,61 @@
 """
 A ROUTER on txZMQ.
 
-txZMQ's connection is kept for its place in the reactor; its reading and sending are replaced: a bounded number of
-messages a turn, through pyzmq's inner calls, large frames without a copy, and a send that says whether it failed.
+txZMQ's connection keeps its place in the reactor.  Its reading and sending are replaced: a bounded number of messages a
+turn, read by pyzmq's inner calls, large frames without a copy, and a send that reports failure.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import suppress
+from typing import Any, Protocol
 
 import zmq
+from twisted.logger import Logger
 from txzmq import ZmqConnection, ZmqFactory
 
 from pirate.auth.rules import SocketPolicy
+from pirate.transport.binding import Binding
 from pirate.transport.discard import discardRest
+from pirate.transport.monitor import Monitor
+from pirate.transport.peers import FrameSender, KnownSender, peerProcess
 
-#: Messages read from one socket in one turn.
+#: Messages read from one socket in one turn, at most.
 MAX_MESSAGES = 64
-#: Bytes read from one socket in one turn, after which it is another's turn.
+#: Bytes read from one socket in one turn, after which the other socket is read.
 MAX_BYTES = 1 << 24
-#: Frames of up to so many bytes are copied out of ZeroMQ; larger ones are passed on as they are.
+#: Frames of up to this many bytes are copied out of ZeroMQ; larger ones are passed on as they are.
 COPY_LIMIT = 4096
-#: Messages in ZeroMQ's hands for one peer, either way.
+#: Messages in ZeroMQ's queue of one peer, in either direction.
 HIGH_WATER_MARK = 1000
-#: Both sockets' options.
+#: The options of both sockets.
 OPTIONS = {
-    # Milliseconds that the last replies have for their way out when the server stops.
+    # Milliseconds that the last replies may take to be sent when the server stops.
     zmq.LINGER: 1000,
-    # A message to a peer that is not there is an error, not a silence.
+    # Report a message to a peer that is not connected as an error.
     zmq.ROUTER_MANDATORY: 1,
-    # Who takes the routing id of a peer that is there does not get its place.
+    # Refuse a peer that claims the routing id of a connected one.
     zmq.ROUTER_HANDOVER: 0,
-    # Connections that the kernel keeps for us until they are accepted.
+    # Connections that the kernel queues until they are accepted.
     zmq.BACKLOG: 1024,
-    # A peer that has vanished is noticed by the kernel, after 60 seconds of silence and three questions in 30 more, or
-    # after milliseconds without a sign that what it was sent has arrived.  ZeroMQ's own heartbeats are not for all: a
-    # peer that speaks ZMTP 3.0 need not know them.
+    # The kernel notices a peer that has vanished: after 60 seconds of silence and three probes in 30 more, or after
+    # TCP_MAXRT milliseconds without an acknowledgement.  ZeroMQ's own heartbeats do not suit every peer: ZMTP 3.0 does
+    # not have them.
     zmq.TCP_KEEPALIVE: 1,
     zmq.TCP_KEEPALIVE_IDLE: 60,
     zmq.TCP_KEEPALIVE_INTVL: 10,
     zmq.TCP_KEEPALIVE_CNT: 3,
     zmq.TCP_MAXRT: 60_000,
 }
-#: Frames beyond the limit after which a peer's connection is closed, or that are dropped in one turn at most.
+#: Frames of a rejected message that are dropped in one turn, at most; a peer that sends more is disconnected.
 MAX_DROPPED = 1000
-#: ZeroMQ closes the connection of a frame so many times as large as may be, without a word; up to that, the frame is
-#: read and refused, so that its sender and the log are told.
-TOLD = 2
+#: ZeroMQ silently closes a connection that sends a frame of this many times the limit.  A smaller one is read and
+#: rejected, so that its sender and the log are told.
+REJECTED_SIZE = 2
 
 # The plain ints cost a tenth of the enumeration's members, and the calls below are made for every frame.
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -57,106 +64,178 @@ _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
 
 
+class RouterEvents(Protocol):
+    """The receiver of what happens on a ROUTER, apart from its messages."""
+
+    def takeTurn(self, readable: Router | None = None) -> None:
+        """
+        Read both sockets.
+
+        :param readable: the ROUTER whose file descriptor has reported an event.
+        """
+
+    def connectionClosed(self, router: Router, connection: int) -> None:
+        """Forget a connection of a ROUTER that is closed."""
+
+    def isOwnWorker(self, pid: int) -> bool:
+        """Return whether a process is one of the server's own workers."""
+
+
 class Router(ZmqConnection):
     """
-    One ROUTER.
+    A ROUTER: a bound socket, its connections, and the limits of what they may send.
 
-    :param factory: whose context it is on.
-    :param fired: called with this when its descriptor tells of something.
-    :ivar refused: called with the beginning of a message that is more than may be, its last frame as ZeroMQ has it,
-        and a word that says what there is too much of.
-    :ivar flooded: called with a frame of a message that goes on and on.
-    :ivar full: whether the last message that could not be delivered is one that its peer may take later.
-    :ivar armed: whether the descriptor will tell of what comes next: it does once nothing has been found to read, and
-        until the next send.
+    :param factory: the owner of the ZeroMQ context.
+    :param name: ``frontend`` or ``backend``.
+    :param events: the receiver of events.
+    :param ownWorkers: whether the server's own workers connect here.
+    :ivar monitor: the monitor of the connections.
+    :ivar full: whether the last message that could not be delivered may be later, when its peer has read on.
+    :ivar armed: whether the file descriptor will report the next message.  It does once the socket has been found
+        empty, until the next send.
     """
 
     socketType = zmq.ROUTER
     highWaterMark = HIGH_WATER_MARK
+    _log = Logger()
+    _constructed = False
 
-    def __init__(self, factory: ZmqFactory, fired: Callable[[Router], None]) -> None:
-        self._fired: Callable[[Router], None] = lambda router: None
+    def __init__(self, factory: ZmqFactory, name: str, events: RouterEvents, ownWorkers: bool) -> None:
         super().__init__(factory)
-        self._fired = fired
         plain: Any = super(zmq.Socket, self.socket)
         self._receive = plain.recv
         self._send = plain.send
         self._get = plain.get
+        self._name = name
+        self._events = events
+        self._ownWorkers = ownWorkers
         self.armed = False
         self.full = False
-        self.refused: Callable[[list[bytes], Any, str], None] = lambda frames, last, reason: None
-        self.flooded: Callable[[Any], None] = lambda frame: None
         self._frames = range(1 << 31)
         self._maxBytes = 1 << 62
         self._maxFrame = 1 << 62
         self._copied = COPY_LIMIT
-        # Not 0 while the rest of a message is being dropped; 2 once its peer's connection has been closed for it.
+        # Not 0 while the rest of a message is being dropped; 2 once its peer has been disconnected for it.
         self._dropping = 0
+        self._lastFrame: Any = None
+        self._sender: type[FrameSender] = FrameSender
+        self._revoked: Set[str] = frozenset()
+        self._bindings: list[Binding] = []
         for option, value in OPTIONS.items():
             self.socket.set(option, value)
+        self.monitor = Monitor(factory, self.socket, self, closesOldest=ownWorkers)
+        self._constructed = True
 
-    def limit(self, size: int, frames: int, total: int, options: Mapping[int, int]) -> None:
+    # --- before it is bound
+
+    def setLimits(self, size: int, frames: int, total: int, options: Mapping[int, int], connections: int) -> None:
         """
-        Say what is too much, before anything is bound.
+        Set the limits of what peers may send.
 
-        :param size: the most bytes of a frame.
-        :param frames: the most frames of a message, those of the envelope among them.
-        :param total: the most bytes of all of them.
+        :param size: bytes of a frame.
+        :param frames: frames of a message, including its envelope.
+        :param total: bytes of a message.
         :param options: socket options: ZeroMQ's own limits.
+        :param connections: connections, not counting those of the server's own workers.
         """
         self._maxFrame = size
         self._copied = min(COPY_LIMIT, size)
-        self.socket.set(zmq.MAXMSGSIZE, TOLD * size)
+        self.socket.set(zmq.MAXMSGSIZE, REJECTED_SIZE * size)
         self._frames = range(frames)
         self._maxBytes = total
         for option, value in options.items():
             self.socket.set(option, value)
+        self.monitor.limit = connections
 
     def protect(self, domain: bytes, policy: SocketPolicy) -> None:
         """
-        Ask, by ZAP, whether a peer may connect, if there is anything to ask.
+        Have ZeroMQ ask, by ZAP, whether a peer may connect, if the policy refuses any.
 
-        :param domain: the name of this socket in these questions.
+        :param domain: the ZAP domain.
         """
         if policy:
             self.socket.zap_domain = domain
+            self._sender = KnownSender
         if policy.secret:
             self.socket.curve_secretkey = policy.secret
             self.socket.curve_server = True
+        self._revoked = policy.revoked
+
+    def bind(self, endpoint: str) -> str:
+        """
+        Bind an endpoint.
+
+        :return: the endpoint, with the real port in place of ``*``.
+        :raise BindError: naming the endpoint and the obstacle.
+        """
+        binding = Binding(self.socket, self._name, endpoint)
+        self._bindings.append(binding)
+        return binding.bind()
+
+    # --- its connections
+
+    def isOwnConnection(self, connection: int) -> bool:
+        """See :class:`~pirate.transport.monitor.MonitorEvents`."""
+        pid = peerProcess(connection) if self._ownWorkers else 0
+        return pid > 0 and self._events.isOwnWorker(pid)
+
+    def connectionClosed(self, connection: int) -> None:
+        """See :class:`~pirate.transport.monitor.MonitorEvents`."""
+        self._events.connectionClosed(self, connection)
+
+    def connectionCounts(self) -> dict[str, int]:
+        """Return the counts of connections; ``open`` is the current number."""
+        return {"open": len(self.monitor), **self.monitor.counts}
+
+    def sender(self) -> FrameSender:
+        """Return the sender of the message that is being processed."""
+        return self._sender(self._lastFrame, self.monitor)
+
+    # --- reading
 
     def doRead(self) -> None:
-        """Something has happened on the socket."""
-        self.armed = False
-        self._fired(self)
+        """Take a turn, because the file descriptor has reported an event."""
+        if self._constructed:
+            self.armed = False
+            self._events.takeTurn(self)
 
     def logPrefix(self) -> str:
-        """What the reactor calls this."""
+        """Return the name that the reactor logs errors under."""
         return "pirate"
 
-    def pending(self) -> bool:
-        """Whether there is something to read."""
+    def hasPending(self) -> bool:
+        """Return whether there is a message to read; if not, arm the file descriptor."""
         if self._get(_EVENTS) & _POLLIN:
             return True
         self.armed = True
         return False
 
-    def read(self, received: Callable[[list[bytes], Any], None], sure: bool, most: int = MAX_MESSAGES) -> None:
+    def read(
+        self,
+        received: Callable[[list[bytes]], None],
+        rejected: Callable[[list[bytes], str], None],
+        sure: bool,
+        most: int = MAX_MESSAGES,
+    ) -> None:
         """
-        Read a bounded number of messages.
+        Read a bounded number of messages.  An error in processing one is logged.
 
-        :param received: called with each message, and its last frame as ZeroMQ has it.
-        :param sure: whether there is something to read, by all appearances.
-        :param most: how many messages, at most.
+        :param received: processes a message.
+        :param rejected: processes the beginning of a message that exceeds a limit, with the reason.
+        :param sure: whether a message is expected, so that asking first would be a wasted call.
+        :param most: the number of messages, at most.
         """
         receive = self._receive
         budget, limit, copied = MAX_BYTES, self._maxBytes, self._copied
         if self._dropping and not self._drop():
             return
         # To ask costs half of what it costs to fail: it pays for the first messages, not for each of many.
-        if not sure and not self.pending():
+        if not sure and not self.hasPending():
             return
+        # Processing a message may read others, when the server stops.
+        outer = self._lastFrame
         for count in range(most):
-            if count == 1 and not self.pending():
+            if count == 1 and not self.hasPending():
                 return
             try:
                 frames = [receive(_NOBLOCK)]
@@ -167,7 +246,7 @@ class Router(ZmqConnection):
             excess = ""
             frame: Any = None
             for _ in self._frames:
-                # Only a frame that ZeroMQ hands out as such tells whether it is the last.
+                # Only a frame object tells whether it is the last.
                 frame = receive(_NOBLOCK, False)
                 size = len(frame)
                 left -= size
@@ -187,21 +266,28 @@ class Router(ZmqConnection):
                 excess = "too-many-frames"
             budget -= limit - left
             self.armed = False
-            if excess:
-                self.refused(frames, frame, excess)
-                self._dropping = int(frame.more)
-                if self.factory is None or (self._dropping and not self._drop()):
-                    return
-            else:
-                received(frames, frame)
-            if budget < 0 or self.factory is None:
+            self._lastFrame = frame
+            try:
+                if excess:
+                    self._dropping = int(frame.more)
+                    rejected(frames, excess)
+                # ZAP's word, not the peer's: without keys no user is revoked.
+                elif self._revoked and frame.get("User-Id") in self._revoked:
+                    rejected(frames, "key-removed")
+                else:
+                    received(frames)
+            except Exception:
+                self._log.failure("dropped a message from the {name}", name=self._name)
+            # Do not keep a large frame.
+            self._lastFrame = outer
+            if budget < 0 or self.factory is None or (self._dropping and not self._drop()):
                 return
 
     def _drop(self) -> bool:
         """
-        Drop more of a message that is refused.
+        Drop a bounded number of frames of a rejected message.
 
-        :return: whether that was the rest of it.
+        :return: whether the message has come to its end.
         """
         receive = self._receive
         for _ in range(MAX_DROPPED):
@@ -210,15 +296,19 @@ class Router(ZmqConnection):
                 self._dropping = 0
                 return True
         if self._dropping == 1:
-            self.flooded(frame)
+            connection = FrameSender(frame, self.monitor).connection()
+            if connection is not None:
+                self.monitor.cutOff(connection)
             self._dropping = 0 if discardRest(self.socket) else 2
         return not self._dropping
 
+    # --- sending
+
     def deliver(self, frames: Sequence[bytes]) -> bool:
         """
-        Hand a message to ZeroMQ.
+        Send a message.
 
-        :return: false if its peer is not there, or does not take what it is sent.
+        :return: ``False`` if its peer is not connected, or its queue is full.
         """
         send = self._send
         self.armed = False
@@ -232,3 +322,23 @@ class Router(ZmqConnection):
             self.full = error.errno == errno.EAGAIN
             return False
         return True
+
+    def shutdown(self) -> None:
+        """Close the socket, and remove the files of its UNIX sockets."""
+        if self.factory is not None:
+            self.monitor.shutdown()
+            super().shutdown()
+            for binding in self._bindings:
+                binding.remove()
+
+
+def seedRoutingIds() -> None:
+    """
+    Seed the C library's ``rand`` from the system's randomness, where there is such a function.
+
+    A ROUTER names the peers that have no routing id by counting from a number that libzmq takes from ``rand``, which it
+    does not seed.  A peer that claims such a name before it is given out ends the whole process by an assertion in
+    libzmq, and without a seed the first name is the same in every process.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).srand(int.from_bytes(os.urandom(4), "little"))

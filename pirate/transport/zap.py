@@ -1,4 +1,4 @@
-"""ZAP in the reactor: ZeroMQ asks here who may connect, and waits for the answer with the handshake alone."""
+"""ZAP (RFC 27) in the reactor: ZeroMQ asks whether a peer may connect, and only that peer's handshake waits."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from txzmq import ZmqConnection, ZmqFactory
 
-#: Where ZeroMQ looks for it, on the context of the socket that is to be guarded.
+#: The endpoint on the sockets' own context where ZeroMQ sends its requests.
 ENDPOINT = "inproc://zeromq.zap.01"
-#: Questions answered in one turn of the reactor.
-MAX_QUESTIONS = 64
+#: Requests answered in one turn of the reactor, at most.
+MAX_REQUESTS = 64
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _EVENTS = int(zmq.EVENTS)
@@ -21,51 +22,54 @@ _POLLIN = int(zmq.POLLIN)
 
 class Zap(ZmqConnection):
     """
-    Answers the questions of all sockets of a context that have a ZAP domain.
+    The socket that answers ZAP requests for all sockets of a context that have a ZAP domain.
 
-    :param factory: whose context it is; no guarded socket may be bound before.
-    :param answer: gives the reply to a request.
+    :param factory: the owner of the context.  No socket with a domain may be bound yet.
+    :param answer: returns the reply to a request.
     """
 
     _log = Logger()
     socketType = zmq.REP
+    _constructed = False
 
     def __init__(self, factory: ZmqFactory, answer: Callable[[Sequence[bytes]], list[bytes]]) -> None:
         self._answer = answer
-        self._get: Callable[[int], int] = lambda option: 0
-        self._again: Any = None
+        self._again: IDelayedCall | None = None
         super().__init__(factory)
         self._reactor = factory.reactor
         self.socket.bind(ENDPOINT)
         plain: Any = super(zmq.Socket, self.socket)
         self._get = plain.get
+        self._constructed = True
 
     def logPrefix(self) -> str:
-        """What the reactor calls this."""
+        """Return the name that the reactor logs errors under."""
         return "pirate"
 
     def doRead(self) -> None:
-        """Answer some questions; if there are more, let others have a turn before."""
+        """Answer some requests; leave the others for the reactor's next turn."""
+        if not self._constructed:
+            return
         if self._again is not None and self._again.active():
             self._again.cancel()
         self._again = None
-        for _ in range(MAX_QUESTIONS):
+        for _ in range(MAX_REQUESTS):
             if self.factory is None or not self._get(_EVENTS) & _POLLIN:
                 return
-            # It is the only side that waits, so there is room for its answer.
+            # ZeroMQ waits for this reply alone, so the queue has room for it.
             self.socket.send_multipart(self._reply(self.socket.recv_multipart(_NOBLOCK)), _NOBLOCK)
         self._again = self._reactor.callLater(0, self.doRead)
 
-    def _reply(self, question: list[bytes]) -> list[bytes]:
+    def _reply(self, request: list[bytes]) -> list[bytes]:
         try:
-            return self._answer(question)
+            return self._answer(request)
         except Exception:
-            # Nobody could ever connect again if this were not read any more.
-            self._log.failure("somebody was not let in, because it could not be told whether to")
-            return [b"1.0", question[1] if len(question) > 1 else b"", b"500", b"", b"", b""]
+            # Without a reply this socket would never be readable again, and no peer could connect any more.
+            self._log.failure("refused a peer, because the access rules failed")
+            return [b"1.0", request[1] if len(request) > 1 else b"", b"500", b"", b"", b""]
 
     def shutdown(self) -> None:
-        """Answer no more, once the guarded sockets are closed."""
+        """Close the socket, after the sockets that it answers for."""
         if self.factory is not None:
             if self._again is not None and self._again.active():
                 self._again.cancel()

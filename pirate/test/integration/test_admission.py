@@ -189,7 +189,7 @@ class AddressTests(AdmissionCase):
 
     async def test_crowd(self) -> None:
         """Of many who come at once, more than are asked in one turn of the reactor, nobody is forgotten."""
-        self.patch(pirate.transport.zap, "MAX_QUESTIONS", 1)
+        self.patch(pirate.transport.zap, "MAX_REQUESTS", 1)
         server = await self.serve("upper", allow=("127.0.0.0/8",))
         await deferToThread(self.comeTogether, server.endpoints.frontend[0], 100)
         self.assertEqual(server.stats()["refused"], {})

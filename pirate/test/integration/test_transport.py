@@ -176,7 +176,7 @@ class FairnessTests(SocketCase, TestCase):
         await self.acquaintances()
         reads: list[Router] = []
 
-        def read(router: Router, received: object, sure: bool) -> None:
+        def read(router: Router, received: object, rejected: object, sure: bool) -> None:
             if not self.turns:
                 reads.append(router)
             router.armed = reads.count(router) == 3
@@ -318,19 +318,19 @@ class MessageTests(SocketCase, TestCase):
         await self.until(lambda: bool(client.received))
 
 
-class ChanceTests(TestCase):
-    """The numbers that ZeroMQ gives to peers without a name."""
+class RoutingIdTests(TestCase):
+    """Make the routing ids that ZeroMQ generates unpredictable."""
 
     def test_seeded(self) -> None:
-        """What they begin with is made unpredictable before there is a ROUTER, which takes it when it is made."""
+        """The C library is seeded before the first ROUTER is made, which draws a number from it."""
         done: list[str] = []
 
-        def router(factory: ZmqFactory, fired: object) -> Router:
+        def router(factory: ZmqFactory, *arguments: object, **more: object) -> Router:
             done.append("made")
             factory.context.term()
             raise LookupError
 
-        self.patch(pirate.transport.sockets, "seedLibrary", lambda: done.append("seeded"))
+        self.patch(pirate.transport.sockets, "seedRoutingIds", lambda: done.append("seeded"))
         self.patch(pirate.transport.sockets, "Router", router)
         self.assertRaises(LookupError, SocketTransport, reactor)
         self.assertEqual(done, ["seeded", "made"])
@@ -360,8 +360,7 @@ class EndpointTests(SocketCase, TestCase):
         for user, becomes, allowed in ((me, None, True), (other, None, False), (other, me, True)):
             transport = SocketTransport(reactor, becomes)
             self._transports.append(transport)
-            listener: Any = Listener(self)
-            transport.start(listener, self.peerLimits, self.connectionLimits)
+            transport.start(Listener(self, transport), self.peerLimits, self.connectionLimits)
             with mock.patch("os.geteuid", lambda user=user: user):
                 endpoint = transport.bindForOwnWorkers()
             assert endpoint is not None

@@ -31,8 +31,6 @@ class Peer:
         """Nobody."""
         return None
 
-    known = True
-
     def isGone(self) -> bool:
         """Whether its connection is closed."""
         return self.isGoneFor

@@ -14,7 +14,6 @@ from pirate.server.logs import MAX_KINDS, MAX_PER_KIND, AppErrorLog, ServerLog
 from pirate.server.pending import MOST
 from pirate.settings.limits import PeerLimits, PoolLimits
 from pirate.test.support.testbed import KEY, ProtocolCase
-from pirate.testing import MemorySender
 from pirate.wire.frontend import header, parseHeader
 from pirate.wire.words import ERROR, EXITING, HEARTBEAT, MAX_JSON, PARTIAL, PROCESSING, WAITING
 
@@ -564,14 +563,13 @@ class HostileTests(ProtocolCase):
 
     def test_tooMuch(self) -> None:
         """A native client is told what it has too much of; a plain one is not; both are counted by reason."""
-        sender = MemorySender("127.0.0.1", b"n")
         self.frontend.connect(b"n")
         events = self.bed.transports[-1].events
-        events.clientMessageRejected([b"n", header(KEY, {}), b"", b"x", b"y"], sender, "too-many-frames")
+        events.clientMessageRejected([b"n", header(KEY, {}), b"", b"x", b"y"], "too-many-frames")
         self.assertEqual(self.told()["code"], "denied")
         self.assertIn("max-message-frames", self.told()["message"])
-        events.clientMessageRejected([b"c", b"", b"x"], sender, "too-large")
-        events.clientMessageRejected([b"c"], sender, "too-large")
+        events.clientMessageRejected([b"c", b"", b"x"], "too-large")
+        events.clientMessageRejected([b"c"], "too-large")
         self.assertEqual(len(self.frontend.sent), 1)
         self.assertEqual(self.dropped(), {"too-many-frames": 1, "too-large": 2})
 

@@ -36,8 +36,9 @@ class Peer(Protocol):
 class Listener:
     """The receiver of events of the transport under test, which tells the test case of them."""
 
-    def __init__(self, case: TransportCase) -> None:
+    def __init__(self, case: TransportCase, transport: ITransport) -> None:
         self._case = case
+        self._transport = transport
 
     def turnStarted(self) -> bool:
         return self._case.late
@@ -45,14 +46,11 @@ class Listener:
     def turnEnded(self) -> None:
         self._case.turnEnded()
 
-    def clientMessageReceived(self, frames: list[bytes], sender: Sender) -> None:
-        self._case.clientMessageReceived(frames, sender)
+    def clientMessageReceived(self, frames: list[bytes]) -> None:
+        self._case.clientMessageReceived(frames, self._transport.clientSender())
 
-    def clientMessageRejected(self, frames: list[bytes], sender: Sender, reason: str) -> None:
+    def clientMessageRejected(self, frames: list[bytes], reason: str) -> None:
         self._case.rejected.append((frames, reason))
-
-    def revokedClientMessageReceived(self, frames: list[bytes]) -> None:
-        raise AssertionError("no key is revoked here")
 
     def clientDisconnected(self, connection: int) -> None:
         self._case.gone.append(connection)
@@ -142,7 +140,7 @@ class TransportCase(Case):
     def startTransport(self) -> Any:
         """Another transport, which tells the same listeners."""
         transport = self.makeTransport()
-        transport.start(Listener(self), self.peerLimits, self.connectionLimits)
+        transport.start(Listener(self, transport), self.peerLimits, self.connectionLimits)
         return transport
 
     def clientMessageReceived(self, frames: list[bytes], sender: Sender) -> None:
