@@ -1,4 +1,4 @@
-"""A client's request: what it asked for, where it is, and the frames that end it."""
+"""A client's request: what it asks for, its state, and the frames of its reply."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEVER = float("inf")
 
 
 class State(Enum):
-    """Where a request is."""
+    """The state of a request."""
 
     NEW = "new"
     QUEUED = "queued"
@@ -25,24 +25,24 @@ class Request:
     """
     A plain client's request, and the broker's notes on it.
 
-    :ivar route: what stands in front of the body both ways: routing id, envelope, empty delimiter.
+    :ivar route: the frames in front of the body in both directions: routing id, envelope, empty delimiter.
     :ivar body: the request's frames, one or more.
-    :ivar service: the name of the service that is asked for; empty for the unnamed one.
+    :ivar service: the name of the service that it asks for; empty for the unnamed one.
     :ivar peer: the client's address, where known.
     :ivar user: who the client is, where known.
-    :ivar account: what is counted of the client that sent it; ``None`` if nothing is.
-    :ivar id: the broker's name for it, 8 bytes; empty until it is accepted.
+    :ivar account: the client's account, if there is a quota.
+    :ivar id: the broker's id for it, 8 bytes; empty until it is accepted.
     :ivar attempts: how many workers have died while executing it.
-    :ivar suspected: how many deaths of workers it may be charged with, if it turns out to be the one.
-    :ivar alone: true if it must not share a worker's hand: it may have killed one, or may be tried only once.
-    :ivar holders: the identities of the workers that have died with it in hand.
+    :ivar suspected: how many more deaths it is charged with if it takes another worker down.
+    :ivar alone: whether it must be its worker's only request: it may have killed one, or may be tried only once.
+    :ivar holders: the identities of the workers that have been lost while they held it.
     :ivar holder: the identity of the worker that holds it, or held it last.
-    :ivar share: what is counted of the requests of the same client that wait, once it has waited.
-    :ivar state: where it is: new, queued, held by a worker, or done, which is answered or given up.
+    :ivar share: what its client has waiting, once this request has waited.
+    :ivar state: its state; a request that is done has been replied to or given up.
     :ivar waitingBytes: the bytes of all that is kept of it, once it has waited.
-    :ivar since: when it began to wait, on the broker's clock.
+    :ivar since: when it began to wait or, with a worker that has a concurrency, to be executed, on the broker's clock.
     :ivar deadline: when it is not worth starting any more, on the broker's clock.
-    :ivar parts: the parts of its answer so far, each one or more frames; ``None`` before the first.
+    :ivar parts: the parts of its reply so far, each one or more frames; ``None`` before the first.
     :ivar partBytes: the bytes of all of them.
     """
 
@@ -89,7 +89,7 @@ class Request:
         self.parts: list[Frames] | None = None
         self.partBytes = 0
 
-    #: The client's name for the request; empty if it has none.
+    #: The client's key for the request; empty if it has none.
     key = b""
     #: The attempts that the client allows; 0 when it leaves that to the broker.
     maxAttempts = 0
@@ -101,11 +101,11 @@ class Request:
     trace = ""
 
     def size(self) -> int:
-        """The bytes of its body."""
+        """Return the bytes of the body."""
         return sum(map(len, self.body))
 
     def weight(self) -> int:
-        """The bytes of all that is kept of it: of its envelope, too."""
+        """Return the bytes of all that is kept of the request: of its body and its route."""
         return sum(map(len, self.body)) + sum(map(len, self.route))
 
     def context(self, now: float) -> dict[str, Any]:
@@ -129,15 +129,15 @@ class Request:
 
     def reply(self, body: Frames) -> list[bytes]:
         """
-        The frames that carry the app's answer to the client.
+        Return the frames that carry the app's reply to the client.
 
-        :param body: the answer, one or more frames.
+        :param body: the reply, one or more frames.
         """
         return [*self.route, *body]
 
     def part(self, body: Frames) -> list[bytes]:
         """
-        The frames that carry one part of the answer to a client that takes parts.
+        Return the frames that carry one part of the reply to a client that takes parts.
 
         :param body: one or more.
         """
@@ -145,26 +145,26 @@ class Request:
 
     def error(self, code: Code, message: str, tellPlain: bool) -> list[bytes] | None:
         """
-        The frames that tell the client why there is no answer.
+        Return the frames that tell the client why there is no reply.
 
-        :param tellPlain: whether a client that cannot tell an error from an answer is to be told all the same, by one
-            JSON object as the only body frame.
-        :return: the frames, or ``None`` if this client has no channel for errors.
+        :param tellPlain: whether to send an error even to a client that cannot tell it from a reply, as one JSON object
+            in the only body frame.
+        :return: ``None`` if the client is not sent errors.
         """
         return plainErrorFrames(self.route, code, message, self.attempts) if tellPlain else None
 
 
 class NativeRequest(Request):
     """
-    A request with a native header: its client can be told of errors.
+    A request with a native header: its client understands errors.
 
-    :ivar key: the client's name for the request, 16 bytes.
+    :ivar key: the client's key for the request, 16 bytes.
     :ivar timeout: what is left of the caller's budget in seconds, or ``None``.
     :ivar maxAttempts: the attempts that the client allows; 0 when it leaves that to the broker.
     :ivar partial: whether the client takes partial replies.
     :ivar trace: a W3C traceparent, or empty.
     :ivar command: ``request``, ``cancel`` or ``ping``.
-    :ivar joined: the same request, sent again while this one was waiting or running.
+    :ivar joined: the same request, sent again while this one was waiting or in flight.
     """
 
     __slots__ = ("command", "joined", "key", "maxAttempts", "partial", "timeout", "trace")
@@ -191,7 +191,7 @@ class NativeRequest(Request):
 
     def pingReply(self, facts: dict[str, Any]) -> list[bytes]:
         """
-        The frames that answer a ping.
+        Return the frames of the reply to a ping.
 
         :param facts: the keys of its header.
         """

@@ -1,4 +1,4 @@
-"""The backend leg: what workers say about themselves, and what they answer."""
+"""The messages on the backend: what workers are sent, their status and their replies."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from pirate.wire.words import (
 
 class Status(Value):
     """
-    A worker's word about itself.
+    A worker's status.
 
-    :ivar info: what it added to the word, or ``None``.
+    :ivar word: one of ``WORDS``.
+    :ivar info: what the worker added to the word, or ``None``.
     """
 
     __slots__ = ("info", "word", "worker")
@@ -39,14 +40,14 @@ class Status(Value):
 
 class Info(Value):
     """
-    What one of our own workers says with its first ``waiting``.
+    The announcement of a worker, which it sends with its first ``waiting``.
 
-    :ivar pid: its process id; 0 if it did not say.
+    :ivar pid: its process id; 0 if it did not tell.
     :ivar token: the secret that it was spawned with; empty if it has none.
-    :ivar credit: how many requests it may hold, 1 to 64; with a concurrency, 1 to that.
+    :ivar credit: how many requests it may hold: 1 to 64, or with a concurrency 1 to that.
     :ivar context: whether its app wants each request's context.
     :ivar services: the names that it serves.
-    :ivar concurrency: 2 to 1000 if it executes all that it holds at the same time, and so many at most; else 1.
+    :ivar concurrency: how many requests it executes at the same time, 1 to 1000.
     """
 
     __slots__ = ("concurrency", "context", "credit", "pid", "services", "token")
@@ -90,10 +91,12 @@ class Part(Value):
 
 class Failure(Value):
     """
-    The app failed.
+    An error of the app, in place of a reply.
 
+    :ivar request: the broker's id of the request.
+    :ivar code: the error's code, as the worker sent it.
     :ivar text: the error's type and message, cut to little more than ``MAX_TEXT`` bytes.
-    :ivar trail: the lines of the app that the error came from, cut likewise; empty if the worker did not say.
+    :ivar trail: the lines of the app that the error came from, cut likewise; empty if the worker did not tell.
     """
 
     __slots__ = ("code", "request", "text", "trail", "worker")
@@ -113,8 +116,8 @@ def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
     """
     Parse what a worker sent.
 
-    After its routing id that is an id and a body, or a delimiter and a status of one or two frames, or a delimiter and
-    an answer of three or more.
+    Its routing id is followed by a request's id and a body, or by a delimiter and a status of one or two frames, or by
+    a delimiter and a reply of three or more frames.
 
     :param frames: as a ROUTER gives them.
     :return: ``None`` for ``[routing id] ['']`` alone, which is a PROBE_ROUTER greeting.
@@ -142,12 +145,12 @@ def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
 
 
 def _isId(frame: bytes) -> bool:
-    """Tell whether a frame has the form of a request's id."""
+    """Return whether a frame has the form of a request's id."""
     return len(frame) == ID_SIZE and frame[:1] >= FIRST_ID
 
 
 def _cut(frame: bytes) -> bytes:
-    """Copy no more of a frame than is read."""
+    """Copy the part of a frame that is read."""
     return bytes(memoryview(frame)[: MAX_TEXT + 1])
 
 
@@ -190,7 +193,7 @@ def requestFrames(worker: bytes, request: bytes, body: Frames, context: dict[str
 
 
 def announcement(info: Info) -> bytes:
-    """The info frame of a worker's first ``waiting``, the counterpart of :class:`Info`."""
+    """Return the second frame of a worker's first ``waiting``, the counterpart of :class:`Info`."""
     return encode(
         {
             "pirate": 1,

@@ -1,10 +1,10 @@
-"""Other protocols of the ZeroMQ guide: recognized, so that the log can say who is calling."""
+"""Other protocols of the ZeroMQ guide, which are recognized so that the log can name them."""
 
 from __future__ import annotations
 
 from pirate.wire.words import Frames
 
-#: What is calling, by the word that stands for it.
+#: The names of foreign peers for the log, by the words that :func:`recognize` returns.
 FOREIGN = {
     "majordomo-client": "a Majordomo client",
     "majordomo-worker": "a Majordomo worker",
@@ -13,7 +13,7 @@ FOREIGN = {
     "hashmap-client": "a client of the Clustered Hashmap Protocol",
 }
 
-#: The first words of Majordomo's messages; an app may be sent them, too.
+#: The first words of Majordomo's messages, which may also be meant for an app.
 MAJORDOMO = {
     b"MDPC01": "majordomo-client",
     b"MDPC02": "majordomo-client",
@@ -21,16 +21,16 @@ MAJORDOMO = {
     b"MDPW02": "majordomo-worker",
 }
 _HASHMAP = frozenset({b"ICANHAZ?", b"HUGZ", b"KTHXBAI"})
-#: What a queue's worker says when it is ready, and when it is still there.
+#: The words of a Paranoid Pirate worker that is ready, and of one that is alive.
 _READY, _ALIVE = frozenset({b"\x01", b"READY"}), b"\x02"
 
 
 def recognize(frames: Frames) -> str:
     """
-    Tell which other protocol a message belongs to.
+    Recognize which other protocol a message belongs to.
 
     :param frames: as a ROUTER gives them.
-    :return: one of the words of ``FOREIGN``; empty if it is none of these.
+    :return: a key of ``FOREIGN``; empty if it is none of these.
     """
     at = 2 if len(frames) > 2 and not len(frames[1]) else 1
     if len(frames) <= at or len(frames[at]) > 8:

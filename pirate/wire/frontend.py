@@ -1,4 +1,4 @@
-"""The frontend leg: what clients send, and what they get."""
+"""The messages on the frontend: what clients send, and what they are sent."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def parseRequest(frames: list[bytes]) -> ClientMessage | Malformed | None:
     return route, body, b"", _NO_OPTIONS
 
 
-#: What each key of a native header must be.
+#: The check of each known key of a native header.
 _HEADER_KEYS: dict[str, Any] = {
     "command": lambda value: value in ("request", "cancel", "ping"),
     "service": lambda value: isinstance(value, str) and len(value) <= MAX_SERVICE,
@@ -114,19 +114,19 @@ def plainErrorFrames(route: list[bytes], code: Code, message: str, attempts: int
 
 def header(key: bytes, options: dict[str, Any]) -> bytes:
     """
-    A native header frame.
+    Return a native header frame.
 
-    :param key: the request's id, 16 bytes.
-    :param options: the JSON keys; none of them: the frame ends after the id.
+    :param key: the client's key for the request, 16 bytes.
+    :param options: the keys of the JSON object; if there are none, the frame ends after the key of the request.
     """
     return MAGIC + key + (encode(options) if options else b"")
 
 
 def parseHeader(frame: bytes) -> tuple[bytes, dict[str, Any]] | None:
     """
-    The id and the JSON keys of a native header frame.
+    Return the key and the options of a native header frame.
 
-    :return: ``None`` if the frame begins like one but is not understood.
+    :return: ``None`` if the frame begins like a header, but is malformed.
     """
     if len(frame) < 20:
         return None
@@ -140,10 +140,10 @@ def parseHeader(frame: bytes) -> tuple[bytes, dict[str, Any]] | None:
 
 class ServerReply(Value):
     """
-    What a server sent back.
+    A message that a server has sent to a client.
 
-    :ivar key: the id of the request that it answers, 16 bytes; empty on a plain connection.
-    :ivar options: the header's JSON keys.
+    :ivar key: the key of the request that it belongs to, 16 bytes; empty on a plain connection.
+    :ivar options: the keys of the header's JSON object.
     :ivar body: the reply, one or more frames.
     """
 
@@ -157,7 +157,7 @@ class ServerReply(Value):
 
 def parseServerReply(frames: Frames) -> ServerReply | None:
     """
-    What a DEALER got: ``[header] [''] body...``.
+    Parse what a DEALER has received: ``[header] [''] body...``.
 
     :return: ``None`` for anything else.
     """

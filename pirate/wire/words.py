@@ -1,4 +1,4 @@
-"""The words, codes and limits that both legs share, and the base of the values that the parsers give."""
+"""The words, codes and limits of the wire, and the base class of the values that the parsers return."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Frames = Sequence[bytes]
 
 #: The first bytes of a native header frame.
 MAGIC = b"PIR1"
-#: The most frames that may stand between a client's routing id and the empty delimiter.
+#: The most frames between a client's routing id and the empty delimiter.
 MAX_ENVELOPE = 32
 #: The most bytes of all of them: routing ids and a native header.
 MAX_ENVELOPE_BYTES = 72 << 10
 #: The most requests that a worker may ask to hold at a time, if it executes them one after the other.
 MAX_CREDIT = 64
-#: The most requests that a worker may execute at a time: what ZeroMQ holds for it while it is busy.
+#: The most requests that a worker may execute at a time, which is what ZeroMQ queues for it while it is busy.
 MAX_CONCURRENCY = 1000
 #: The length of the broker's id of a request, and its first byte, at least: no word begins so.
 ID_SIZE, FIRST_ID = 8, b"\x80"
 #: The longest service name, in characters.
 MAX_SERVICE = 255
 
-#: The longest JSON object that is read, in bytes.
+#: The longest JSON object that is parsed, in bytes.
 MAX_JSON = 65536
 
 #: The longest text about an error, in bytes of UTF-8.  As JSON, which takes six bytes for some of them, it is still far
@@ -41,12 +41,12 @@ CANCEL = b"cancel"
 PARTIAL = b"partial"
 ERROR = b"error"
 
-#: The words that a worker may say about itself.
+#: The words of a worker's status.
 WORDS = frozenset({WAITING, PROCESSING, DEQUEUE, EXITING, HEARTBEAT})
 
 
 class Code(StrEnum):
-    """Why a request was not answered by the app."""
+    """Why a request has no reply of the app."""
 
     APP_ERROR = "app-error"
     TIMEOUT = "timeout"
@@ -61,20 +61,20 @@ class Code(StrEnum):
 
 
 class Condition(StrEnum):
-    """How a server is, as it answers a ping."""
+    """The state of a server, as told in the reply to a ping."""
 
     #: Fewer than ``min-servers`` workers have been ready since it was started.
     STARTING = "starting"
     #: It has a worker, or starts one for the next request.
     READY = "ready"
-    #: It has no worker that lasts: they all died, or cannot start.
+    #: It has no lasting worker: all have died, or cannot start.
     NO_WORKERS = "no-workers"
     #: It accepts no more requests.
     STOPPING = "stopping"
 
 
 class Value:
-    """Equality and a readable form by slots: a dataclass without its import, which a worker's start would pay for."""
+    """A base class with equality and ``repr`` by slots, as a dataclass has, but without its slow import in a worker."""
 
     __slots__: tuple[str, ...] = ()
 
@@ -95,10 +95,10 @@ class Value:
 
 class Malformed(Value):
     """
-    What a parser gives for frames that mean nothing.
+    The result of parsing frames that are no valid message.
 
     :ivar reason: a short fixed word, fit for a counter's name.
-    :ivar reply: the frames to answer with, or ``None`` when there is nobody who would understand an answer.
+    :ivar reply: the frames to reply with; ``None`` if the sender would not understand a reply.
     """
 
     __slots__ = ("reason", "reply")
@@ -109,23 +109,23 @@ class Malformed(Value):
 
 
 def shorten(text: str) -> str:
-    """Cut a text for people to ``MAX_TEXT`` bytes, and put a question mark for what UTF-8 cannot express."""
+    """Cut a text for people to ``MAX_TEXT`` bytes, with a question mark for each character that UTF-8 cannot encode."""
     data = text[: MAX_TEXT + 1].encode(errors="replace")
     return data.decode() if len(data) <= MAX_TEXT else data[: MAX_TEXT - 3].decode(errors="ignore") + "..."
 
 
 def readText(frame: bytes) -> str:
-    """Decode a frame that is a text for people, whatever is in it, cut to ``MAX_TEXT`` bytes."""
+    """Decode a frame as text for people, whatever its bytes are, cut to ``MAX_TEXT`` bytes."""
     return shorten(bytes(memoryview(frame)[: MAX_TEXT + 1]).decode(errors="replace"))
 
 
 def encode(value: dict[str, Any]) -> bytes:
-    """A JSON object as a frame."""
+    """Encode a JSON object as a frame."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
 def decodeObject(frame: bytes) -> dict[str, Any] | None:
-    """The JSON object in a frame; ``None`` if there is none, or if it is too large to be meant."""
+    """Decode the JSON object in a frame; return ``None`` if there is none, or if it is longer than ``MAX_JSON``."""
     if len(frame) > MAX_JSON:
         return None
     try:
