@@ -102,7 +102,7 @@ class Broker:
             self.dispatcher.fail(request, Code.STOPPING, self._refusal)
             return
         if service is None:
-            self.dispatcher.fail(request, Code.UNKNOWN_SERVICE, f"nobody serves {request.service!r}")
+            self.dispatcher.fail(request, Code.UNKNOWN_SERVICE, f"no worker serves {request.service!r}")
             return
         if queues.waiting and (busy := self.backpressure.whyBusy()) is not None:
             self.dispatcher.fail(request, *busy)

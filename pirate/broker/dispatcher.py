@@ -24,7 +24,7 @@ from pirate.broker.workers import Standing, WorkerRecord
 from pirate.wire.backend import Info, requestFrames
 from pirate.wire.words import CANCEL, HEARTBEAT, RETIRE, Code, Frames
 
-_EXPIRED = "its time was over before it was begun"
+_EXPIRED = "its deadline passed before it was begun"
 
 
 class Dispatcher:
@@ -136,9 +136,9 @@ class Dispatcher:
 
     def workerAlive(self, identity: bytes) -> None:
         """
-        Requeue what was lost on the way to a worker that answers the question whether it is there.
+        Requeue what was lost on the way to a worker that replies to a probe.
 
-        Its answer comes after all that it was sent before the question: what it still holds of that has not arrived.
+        Its reply comes after all that it was sent before the probe: what it still holds of that has not arrived.
         """
         worker = self.workers.get(identity)
         if worker is None or worker.probed is None:
@@ -512,7 +512,7 @@ class Dispatcher:
         """Give up the request of a plain worker that asks for the next one without having replied."""
         for request in worker.inFlight.values():
             if request.state is State.IN_FLIGHT:
-                self.fail(request, Code.APP_ERROR, "its worker asked for the next request without an answer")
+                self.fail(request, Code.APP_ERROR, "its worker asked for the next request without a reply")
         worker.inFlight.clear()
         self._requestsLeft(worker, ())
 

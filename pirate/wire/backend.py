@@ -140,7 +140,7 @@ def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
         if kind == ERROR and count in (6, 7):
             code, text, *trail = (_cut(each) for each in frames[4:])
             return Failure(frames[0], frames[2], code, text, *trail)
-        return Malformed("unknown-answer")
+        return Malformed("unknown-reply")
     return None if count == 2 else _parseStatus(frames)
 
 

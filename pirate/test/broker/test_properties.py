@@ -164,7 +164,7 @@ class ParserTests(SynchronousTestCase):
             elif message is None:
                 self.assertEqual(frames[1:], [b""])
             else:
-                reasons = {"no-delimiter", "unknown-word", "bad-info", "unknown-answer"}
+                reasons = {"no-delimiter", "unknown-word", "bad-info", "unknown-reply"}
                 self.assertIn(message.reason, reasons)
                 self.assertIsNone(message.reply)
 

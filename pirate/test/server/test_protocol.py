@@ -267,7 +267,7 @@ class WorkerTests(ProtocolCase):
             worker.say(*frames)
         self.backend.receive(worker.identity, b"no delimiter")
         self.settle()
-        self.assertEqual(self.dropped(), {"unknown-word": 1, "bad-info": 1, "unknown-answer": 1, "no-delimiter": 1})
+        self.assertEqual(self.dropped(), {"unknown-word": 1, "bad-info": 1, "unknown-reply": 1, "no-delimiter": 1})
 
     def test_part(self) -> None:
         """A plain client gets the parts of an answer together with the last one."""

@@ -159,12 +159,12 @@ class AnswerTests(SynchronousTestCase):
     def test_failureOfOtherLengths(self) -> None:
         """A failure has a code and a text, and nothing but the place."""
         for rest in ([b"app-error"], [b"app-error", b"text", b"place", b"more"]):
-            self.assertEqual(parse(b"", ID, b"error", *rest), Malformed("unknown-answer"))
+            self.assertEqual(parse(b"", ID, b"error", *rest), Malformed("unknown-reply"))
 
     def test_unknownKind(self) -> None:
         """Another kind of answer is dropped, not guessed at."""
         for kind in (b"ok", b"PARTIAL", b" ", ID, b"x" * 5000):
-            self.assertEqual(parse(b"", ID, kind, b"x"), Malformed("unknown-answer"), kind)
+            self.assertEqual(parse(b"", ID, kind, b"x"), Malformed("unknown-reply"), kind)
 
     def test_noBody(self) -> None:
         """An id and a delimiter without a body are not taken for an answer, nor for a status."""
