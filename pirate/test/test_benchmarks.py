@@ -118,7 +118,7 @@ class TrialsTests(SynchronousTestCase):
     def test_explained(self) -> None:
         """The README explains every case that there is, and no other."""
         readme = (ROOT / "benchmarks" / "README.rst").read_text()
-        _, _, explained = readme.partition("What goes wrong\n")
+        _, _, explained = readme.partition("Faults and attacks\n")
         listed = []
         for name in ("chaos", "fuzz"):
             status, out, _ = run("--list", command=str(COMMAND.with_name(f"{name}.py")))
