@@ -106,6 +106,8 @@ class Settings:
     """
     All settings of a server, checked and completed on construction.
 
+    The keyword arguments are those of :class:`SettingsArguments`, and ``hooks``, an import path.
+
     :raise ConfigurationError: naming the setting and its value.
     """
 
