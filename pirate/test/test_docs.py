@@ -23,6 +23,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import pirate
 from pirate.auth.rules import Refusal
+from pirate.client.errors import AppError
 from pirate.commands.client import main as client
 from pirate.commands.keygen import main as keygen
 from pirate.errors import Fatal
@@ -32,10 +33,9 @@ from pirate.server.childprocess import Rejection
 from pirate.service import JobServer
 from pirate.settings.limits import PoolLimits
 from pirate.tap import Options
-from pirate.testing import TestBed
+from pirate.testing import AppHarness, TestBed
 from pirate.twistd.signals import Signals
 from pirate.wire.words import WORDS, Code
-from pirate.worker.app import App, Context, toFrames
 
 ROOT = Path(pirate.__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -324,46 +324,41 @@ def source() -> str:
     return "\n".join(each.read_text() for each in sorted((ROOT / "pirate").rglob("*.py")) if "test" not in each.parts)
 
 
-class Harness(App):
-    """An app whose answers are the frames that are sent."""
-
-    def __call__(self, body: list[bytes], context: Context | None) -> list[bytes]:
-        return toFrames(super().__call__(body, context))
-
-
 class AppTests(SynchronousTestCase):
     """The apps of the examples, called as a worker calls them."""
 
-    def app(self, name: str, module: str = "apps") -> Harness:
-        """An app of the examples."""
-        return Harness(getattr(example(self, module), name))
+    def app(self, name: str, module: str = "apps") -> AppHarness:
+        """Return a harness of an app of the examples, which is closed when the test ends."""
+        harness = AppHarness(getattr(example(self, module), name))
+        self.addCleanup(harness.close)
+        return harness
 
     def test_shout(self) -> None:
         """The tutorial's app."""
-        self.assertEqual(self.app("shout", "shout")([b"Ahoy!"], None), [b"AHOY!"])
+        self.assertEqual(self.app("shout", "shout").call(b"Ahoy!"), b"AHOY!")
 
     def test_frames(self) -> None:
         """Several frames in, several frames out."""
-        self.assertEqual(self.app("join")([b"a", b"b", b"c"], None), [b"a b c"])
-        self.assertEqual(self.app("split")([b"a b c"], None), [b"a", b"b", b"c"])
+        self.assertEqual(self.app("join").call(b"a", b"b", b"c"), b"a b c")
+        self.assertEqual(self.app("split").call(b"a b c"), [b"a", b"b", b"c"])
 
     def test_generator(self) -> None:
         """A generator counts down, a part for each number."""
-        countDown = example(self, "apps").countDown
-        self.assertEqual([toFrames(each) for each in countDown(b"3")], [[b"3"], [b"2"], [b"1"]])
+        self.assertEqual(self.app("countDown").stream(b"3").parts, [b"3", b"2", b"1"])
 
     def test_error(self) -> None:
         """Digits are fine, and nothing else is."""
         check = self.app("check")
-        self.assertEqual(check([b"123"], None), [b""])
-        self.assertRaises(ValueError, check, [b"abc"], None)
+        self.assertEqual(check.call(b"123"), b"")
+        self.assertRaises(AppError, check.call, b"abc")
 
     def test_class(self) -> None:
         """An instance counts what it is sent, for itself, until it is closed."""
-        ledger = self.app("Ledger")
-        self.assertEqual([ledger([b"one"], None), ledger([b"two"], None)], [[b"1"], [b"2"]])
-        ledger.close()
-        self.assertRaises(sqlite3.ProgrammingError, ledger, [b"three"], None)
+        ledger = example(self, "apps").Ledger()
+        harness = AppHarness(ledger)
+        self.assertEqual([harness.call(b"one"), harness.call(b"two")], [b"1", b"2"])
+        harness.close()
+        self.assertRaises(sqlite3.ProgrammingError, ledger, b"three")
 
     def test_dequeue(self) -> None:
         """The dequeue example removes what is old, and leaves what is not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,7 @@ from pirate.worker.errortext import describe, trail
 
 class Context:
     """
-    What an app may know of a request.  An app that has a keyword-only parameter ``context`` is given one.
+    Facts about a request, for an app that has a keyword-only parameter ``context``.
 
     :ivar pid: the worker's process id.
     :ivar request: the server's id of the request, in hexadecimal.
@@ -29,17 +30,17 @@ class Context:
 
     __slots__ = ("_deadline", "_isCancelled", "attempt", "client", "pid", "request", "service", "trace", "user")
 
-    def __init__(self, request: bytes, told: dict[str, Any], isCancelled: Callable[[], bool]) -> None:
+    def __init__(self, request: bytes, fields: dict[str, Any], isCancelled: Callable[[], bool]) -> None:
         self._isCancelled = isCancelled
-        left = told.get("remaining_ms")
+        left = fields.get("remaining_ms")
         self._deadline = None if left is None else perf_counter() + left / 1000
-        self.trace: str = told.get("trace", "")
+        self.trace: str = fields.get("trace", "")
         self.pid = os.getpid()
         self.request = request.hex()
-        self.service: str = told.get("service", "")
-        self.attempt: int = told.get("attempt", 1)
-        self.client: str | None = told.get("client")
-        self.user: str | None = told.get("user")
+        self.service: str = fields.get("service", "")
+        self.attempt: int = fields.get("attempt", 1)
+        self.client: str | None = fields.get("client")
+        self.user: str | None = fields.get("user")
 
     @property
     def remaining(self) -> float | None:
@@ -48,7 +49,7 @@ class Context:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the caller has cancelled the request, so that the reply is not wanted any more."""
+        """True if the caller has cancelled the request, so that the reply is not wanted any more."""
         return self._isCancelled()
 
 
@@ -63,10 +64,10 @@ class App:
 
     def __init__(self, target: Any) -> None:
         self._made = isinstance(target, type)
-        self._call = target() if self._made else target
-        if not callable(self._call):
+        self._target = target() if self._made else target
+        if not callable(self._target):
             raise TypeError(f"{target!r} is not callable")
-        self.wantsContext = _wantsContext(self._call)
+        self.wantsContext = _wantsContext(self._target)
         self.limit(1 << 62, 1 << 31, 1 << 62)
 
     def limit(self, maxFrame: int, maxFrames: int, maxTotal: int) -> None:
@@ -101,14 +102,18 @@ class App:
             )
         return frames
 
-    def __call__(self, body: list[bytes], context: Context | None) -> Any:
+    def call(self, frames: list[bytes], isCancelled: Callable[[], bool]) -> Any:
         """
-        Call the app, and return its result.
+        Call the app with a request, and return its result.
 
-        :param body: the request's frames.
-        :param context: ``None`` if the app does not want one.
+        :param frames: the broker's message: a delimiter, the id, the context if the app wants one, a delimiter, and the
+            body.
+        :param isCancelled: tells the context whether the request has been cancelled.
         """
-        return self._call(*body) if context is None else self._call(*body, context=context)
+        if frames[2]:
+            context = Context(frames[1], json.loads(frames[2]), isCancelled)
+            return self._target(*frames[4:], context=context)
+        return self._target(*frames[3:])
 
     def setup(self) -> Any:
         """
@@ -116,7 +121,7 @@ class App:
 
         :return: its result, to be awaited if the app is async.
         """
-        setup = getattr(self._call, "setup", None) if self._made else None
+        setup = getattr(self._target, "setup", None) if self._made else None
         return setup() if callable(setup) else None
 
     def close(self) -> Any:
@@ -125,7 +130,7 @@ class App:
 
         :return: its result, to be awaited if the app is async.
         """
-        close = getattr(self._call, "close", None)
+        close = getattr(self._target, "close", None)
         return close() if callable(close) else None
 
 
@@ -138,7 +143,7 @@ def prepare(target: Any) -> App:
     """
     app = App(target)
     for name in ("setup", "close"):
-        if app._made and isAsync(getattr(app._call, name, None)):
+        if app._made and isAsync(getattr(app._target, name, None)):
             raise TypeError(f"{name} is async, but the app is not: make its __call__ async, or use --loop asyncio")
     app.setup()
     return app

@@ -1,7 +1,7 @@
 """
-What the parts of a worker offer each other.
+The interfaces between the parts of a worker.
 
-These are types only: they are imported for the type checker, not when a worker starts.
+They are imported for the type checker only, not when a worker starts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AppEvents(Protocol):
-    """What a runner tells the worker about its app."""
+    """The worker, as a runner tells it about its app."""
 
     def appReady(self, app: App) -> None:
         """Tell the broker that the worker waits for requests."""
@@ -28,7 +28,7 @@ class AppEvents(Protocol):
 
 
 class SerialHost(Protocol):
-    """What a :class:`~pirate.worker.serialrunner.SerialRunner` runs for."""
+    """The worker around a :class:`~pirate.worker.serialrunner.SerialRunner`."""
 
     def post(self, frames: list[bytes]) -> None:
         """Send a message to the broker."""
@@ -44,7 +44,7 @@ class SerialHost(Protocol):
 
 
 class InFlightHost(Protocol):
-    """What an :class:`~pirate.worker.inflight.InFlight` keeps requests for: a runner of several at once."""
+    """The runner that executes the requests of an :class:`~pirate.worker.inflight.InFlight`."""
 
     def begin(self, request: RunningRequest) -> None:
         """Execute a request, and call :meth:`InFlight.ended` when there is a reply."""
@@ -60,7 +60,7 @@ class InFlightHost(Protocol):
 
 
 class LoopHost(Protocol):
-    """What a :class:`~pirate.worker.looprunner.LoopRunner` runs for."""
+    """The worker around a :class:`~pirate.worker.looprunner.LoopRunner`."""
 
     def post(self, frames: list[bytes]) -> None:
         """Send a message to the broker, as soon as there is room."""
@@ -79,7 +79,7 @@ class LoopHost(Protocol):
 
 
 class ThreadHost(Protocol):
-    """What a :class:`~pirate.worker.threads.ThreadRunner` runs for."""
+    """The main thread around a :class:`~pirate.worker.threads.ThreadRunner`."""
 
     def post(self, frames: list[bytes]) -> None:
         """Send a message to the broker, as soon as there is room."""
@@ -95,7 +95,7 @@ class ThreadHost(Protocol):
 
 
 class Receiver(Protocol):
-    """What receives the broker's messages."""
+    """A receiver of the broker's messages."""
 
     def received(self, frames: list[bytes]) -> None:
         """Receive a message, without a routing id."""
@@ -110,7 +110,7 @@ class Cancellable(Protocol):
 
 class Loop(Protocol):
     """
-    What asyncio's loop and Twisted's reactor have in common.
+    An event loop: asyncio's, or Twisted's reactor.
 
     :ivar cancellation: the exception that is raised in a task that is cancelled.
     :ivar awaitsDeferreds: whether a coroutine may await a Deferred.

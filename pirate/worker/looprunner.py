@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from pirate.wire.words import PARTIAL
-from pirate.worker.app import App, Context, cancelledReply, errorReply, isAwaitable, softTimeoutError
+from pirate.worker.app import App, cancelledReply, errorReply, isAwaitable, softTimeoutError
 from pirate.worker.inflight import InFlight, RunningRequest
 from pirate.worker.sockets import DealerSocket, LoopSocket
 from pirate.worker.startup import leaveAtNextTerm
@@ -25,7 +24,7 @@ class LoopRunner:
 
     :param loop: the loop.
     :param softTimeout: seconds after which a request is cancelled; 0 for never.
-    :param host: what this runs for.
+    :param host: the worker around this.
     :ivar app: the app, once it has been prepared.
     :ivar inFlight: the requests that are being executed.
     """
@@ -53,7 +52,7 @@ class LoopRunner:
         self._silent = True
         await self._resolve(self.app.close())
 
-    # --- what InFlight asks for
+    # --- InFlightHost
 
     def begin(self, request: RunningRequest) -> None:
         """Start a task for a request."""
@@ -113,11 +112,7 @@ class LoopRunner:
 
     async def _run(self, request: RunningRequest) -> list[bytes]:
         """Run the app on a request, and return the frames of the reply."""
-        frames, told = request.frames, request.frames[2]
-        if told:
-            result = self.app(frames[4:], Context(request.id, json.loads(told), request.isCancelled))
-        else:
-            result = self.app(frames[3:], None)
+        result = self.app.call(request.frames, request.isCancelled)
         if hasattr(type(result), "__anext__"):
             await self._sendAsyncParts(result, request)
             result = None
@@ -173,7 +168,7 @@ class LoopWorker:
 
     :param loop: the loop, which is running.
     :param socket: the worker's DEALER.
-    :param events: what is told about the app.
+    :param events: told about the app.
     :param softTimeout: seconds after which a request is cancelled; 0 for never.
     """
 
@@ -211,7 +206,7 @@ class LoopWorker:
             self._socket.close()
             await self._runner.close()
 
-    # --- what the runner asks for
+    # --- LoopHost
 
     def post(self, frames: list[bytes]) -> None:
         """Send a message to the broker, as soon as there is room."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from collections import deque
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from pirate.wire.words import CANCEL, FIRST_ID, HEARTBEAT, PARTIAL, RETIRE
-from pirate.worker.app import App, Context, cancelledReply, errorReply, prepare, softTimeoutError
+from pirate.worker.app import App, cancelledReply, errorReply, prepare, softTimeoutError
 from pirate.worker.credit import Credit
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class SerialRunner:
     A runner of an app that is not async.
 
     :param app: the app.
-    :param host: what this runs for.
+    :param host: the worker around this.
     :param softTimeout: seconds after which :class:`~pirate.errors.SoftTimeout` is raised in the app; 0 for never.
         :meth:`alarm` must be the handler of SIGALRM then.
     :param credit: measures how many requests the worker may hold; ``None`` if their number is fixed.
@@ -110,16 +109,12 @@ class SerialRunner:
 
     def _run(self, frames: list[bytes]) -> list[bytes]:
         """Run the app on a request, and return the frames of the reply; those of parts are sent at once."""
-        request, told, app = frames[1], frames[2], self._app
+        request, app = frames[1], self._app
         if self._softTimeout:
             self._late = False
             signal.setitimer(signal.ITIMER_REAL, self._softTimeout)
         try:
-            if told:
-                context = Context(request, json.loads(told), lambda: self.isCancelled(request))
-                result = app(frames[4:], context)
-            else:
-                result = app(frames[3:], None)
+            result = app.call(frames, lambda: self.isCancelled(request))
             if type(result) is _Generator:
                 result = self._sendParts(result, request)
             return [request, *app.reply(result)]
@@ -153,7 +148,7 @@ class SerialWorker:
 
     :param app: the app.
     :param socket: the worker's DEALER.
-    :param events: what is told about the credit.
+    :param events: told about the credit.
     :param softTimeout: seconds after which :class:`~pirate.errors.SoftTimeout` is raised in the app; 0 for never.
     :param prefetch: how many requests the worker may hold; ``None`` to measure it.
     """
@@ -204,7 +199,7 @@ class SerialWorker:
         except Leave:
             self._busy = True
 
-    # --- what the runner asks for
+    # --- SerialHost
 
     def post(self, frames: list[bytes]) -> None:
         """Send a message to the broker."""
@@ -238,8 +233,8 @@ class SerialWorker:
         """
         Return the next message.
 
-        The first frames are read without asking whether there are more, which costs four times as much as to read: a
-        word follows the delimiter, or an id, a delimiter or a context, and a body.
+        To ask whether there are more frames costs four times as much as to read one.  So the first frames are read
+        without asking: a word follows the delimiter, or an id and at least two more frames.
 
         :param flags: 0, or ``NOBLOCK`` to have ``zmq.Again`` raised if there is no message.
         """

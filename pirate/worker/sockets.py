@@ -41,7 +41,7 @@ class DealerSocket:
 
     @property
     def full(self) -> bool:
-        """Whether messages wait for room."""
+        """True while messages wait for room."""
         return bool(self._unsent)
 
     def post(self, frames: list[bytes]) -> None:

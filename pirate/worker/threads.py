@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from pirate.wire.words import PARTIAL
-from pirate.worker.app import App, Context, errorReply, prepare
+from pirate.worker.app import App, errorReply, prepare
 from pirate.worker.inflight import InFlight, RunningRequest
 from pirate.worker.sockets import TURN, DealerSocket
 from pirate.worker.startup import leaveAtNextTerm
@@ -36,7 +35,7 @@ class ThreadRunner:
 
     :param app: the app.
     :param count: how many threads.
-    :param host: what this runs for.
+    :param host: the main thread around this.
     :ivar inFlight: the requests that are being executed.
     """
 
@@ -70,7 +69,7 @@ class ThreadRunner:
         for each in self._threads:
             each.join()
 
-    # --- what InFlight asks for
+    # --- InFlightHost
 
     def begin(self, request: RunningRequest) -> None:
         """Give a request to the next free thread."""
@@ -102,11 +101,7 @@ class ThreadRunner:
 
     def _run(self, request: RunningRequest) -> list[bytes]:
         """Run the app on a request, and return the frames of the reply."""
-        frames, told = request.frames, request.frames[2]
-        if told:
-            result = self._app(frames[4:], Context(request.id, json.loads(told), request.isCancelled))
-        else:
-            result = self._app(frames[3:], None)
+        result = self._app.call(request.frames, request.isCancelled)
         if type(result) is _Generator:
             result = self._sendParts(result, request)
         return [request.id, *self._app.reply(result)]
@@ -201,7 +196,7 @@ class ThreadWorker:
         for each in (self._woken, self._waker):
             os.close(each)
 
-    # --- what the runner asks for
+    # --- ThreadHost
 
     def post(self, frames: list[bytes]) -> None:
         """Send a message to the broker, as soon as there is room."""

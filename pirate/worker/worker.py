@@ -94,7 +94,7 @@ class Worker:
         self._announce(DEQUEUE, 1)
         call()
 
-    # --- what runners tell
+    # --- AppEvents
 
     def appReady(self, app: App) -> None:
         """Tell the broker that the worker waits for requests."""

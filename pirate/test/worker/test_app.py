@@ -120,7 +120,8 @@ class AppTests(SynchronousTestCase):
     def call(self, target: Any, *body: bytes) -> list[bytes]:
         """Call an app as a worker does, with the context if it wants one."""
         app = App(target)
-        return toFrames(app(list(body), Context(b"\x80\x01", {}, lambda: False) if app.wantsContext else None))
+        context = [b"{}"] if app.wantsContext else []
+        return app.reply(app.call([b"", b"\x80\x01", *context, b"", *body], lambda: False))
 
     def test_context(self) -> None:
         """A callable of any kind gets the context if it has a keyword-only parameter ``context``."""
@@ -157,7 +158,7 @@ class AppTests(SynchronousTestCase):
         before = Asking.made
         app = App(Asking)
         for _ in range(3):
-            app([b"x"], Context(b"\x80", {}, lambda: False))
+            app.call([b"", b"\x80", b"{}", b"", b"x"], lambda: False)
         self.assertEqual(Asking.made - before, 1)
 
     def test_close(self) -> None:
