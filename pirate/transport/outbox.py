@@ -49,12 +49,16 @@ class Outbox:
         self.posted.clear()
         if self._router.factory is not None:
             for frames in messages:
-                self.send(frames)
+                if not self._router.deliver(frames):
+                    self._postpone(frames)
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Send a message at once, or as soon as its client reads on."""
-        if self._router.deliver(frames):
-            return
+        if not self._router.deliver(frames):
+            self._postpone(frames)
+
+    def _postpone(self, frames: Sequence[bytes]) -> None:
+        """Send a message later that could not be delivered, unless its client is gone."""
         if not self._router.full or len(self._postponed) >= MAX_POSTPONED:
             self._events.replyUndelivered()
             return

@@ -139,7 +139,9 @@ class SocketTransport:
     def toClient(self, frames: Sequence[bytes]) -> bool:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
         self._outbox.flush()
-        return self._deliver(self._frontend, frames)
+        if not self._inTurn:
+            self.wake()
+        return self._frontend.deliver(frames)
 
     def postToClient(self, frames: Sequence[bytes]) -> None:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
@@ -151,18 +153,15 @@ class SocketTransport:
 
     def toWorker(self, frames: Sequence[bytes]) -> bool:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
-        return self._deliver(self._backend, frames)
+        if not self._inTurn:
+            self.wake()
+        return self._backend.deliver(frames)
 
     def postToWorker(self, frames: Sequence[bytes]) -> None:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
         self._workerMessages.append(frames)
         if not self._inTurn:
             self.wake()
-
-    def _deliver(self, router: Router, frames: Sequence[bytes]) -> bool:
-        if not self._inTurn:
-            self.wake()
-        return router.deliver(frames)
 
     def _sendToWorkers(self) -> None:
         while self._workerMessages and self._backend.factory is not None:
