@@ -452,7 +452,7 @@ class Yards(PoolBench):
         limits = self.pool.limits
         self.highest = max(self.highest, limits.maxServers)
         self.most = max(self.most, limits.maxServers) if self.reloading else limits.maxServers
-        for action in self.ask():
+        for action in self.decide():
             self.words[type(action)] += 1
             self.carryOut(action, mode)
         live = [

@@ -1,4 +1,4 @@
-"""A pool whose children are numbers."""
+"""A pool with numbers for time and values for children."""
 
 from __future__ import annotations
 
@@ -13,25 +13,19 @@ from pirate.pool.scaling import Load
 from pirate.settings.limits import PoolLimits
 
 KILLED = ChildExit("signal SIGKILL", killed=True)
-
-
 CRASHED = ChildExit("exit code 1", "cannot use it")
-
-
-HOPELESS = ChildExit("exit code 4", "cannot load 'mod.fn'", fatal=True)
-
-
+UNLOADABLE = ChildExit("exit code 4", "cannot load 'mod.fn'", fatal=True)
 LEFT = ChildExit("exit code 0", clean=True)
 
 
 class PoolBench:
     """
-    A pool, its children, and a clock.  After each question the next wake-up is checked.
+    A pool with a clock.  After each decision, the time of the next one is checked.
 
     :ivar now: the time, in seconds.
-    :ivar busy: the children that hold something.
+    :ivar busy: the keys of the children that hold requests.
     :ivar backlog: how many requests wait.
-    :ivar received: how many requests there have been.
+    :ivar received: how many requests have been received.
     :ivar memory: the children's memory, in MiB.
     """
 
@@ -43,11 +37,11 @@ class PoolBench:
         self.received = 0
         self.memory: dict[int, float] = {}
 
-    def ask(self, seconds: float = 0.0) -> list[Action]:
+    def decide(self, seconds: float = 0.0) -> list[Action]:
         """
-        Some time later, ask the pool until there is nothing to be done.
+        Let time pass, and ask the pool until it decides nothing more.
 
-        :return: all that is to be done.
+        :return: all decisions.
         """
         self.now += seconds
         done: list[Action] = []
@@ -59,64 +53,64 @@ class PoolBench:
         return done
 
     def load(self) -> Load:
-        """What the broker would say."""
+        """Return what the supervisor would report."""
         settled = (ChildState.WAITING, ChildState.RETIRING)
         idle = [child.key for child in self.pool.children if child.state in settled and child.key not in self.busy]
         return Load(idle, self.backlog, self.received, self.memory)
 
     def spawned(self, seconds: float = 0.0) -> list[Child]:
         """
-        Some time later, ask; nothing but starts may be the answer.
+        Let time pass, and check that the pool decides nothing but to spawn.
 
-        :return: whom to start.
+        :return: the children to spawn.
         """
-        actions = self.ask(seconds)
+        actions = self.decide(seconds)
         assert all(isinstance(action, Spawn) for action in actions), actions
         return [action.child for action in actions if isinstance(action, Spawn)]
 
     def retired(self, seconds: float = 0.0) -> list[Child]:
         """
-        Some time later, ask; nothing but retirements may be the answer.
+        Let time pass, and check that the pool decides nothing but to retire.
 
-        :return: whom to retire.
+        :return: the children to retire.
         """
-        actions = self.ask(seconds)
+        actions = self.decide(seconds)
         assert all(isinstance(action, Retire) for action in actions), actions
         return [action.child for action in actions if isinstance(action, Retire)]
 
     def signals(self, seconds: float = 0.0) -> list[tuple[int, str]]:
         """
-        Some time later, ask; nothing but signals may be the answer.
+        Let time pass, and check that the pool decides nothing but to signal.
 
-        :return: the keys, and which signal.
+        :return: the keys of the children, and the signals.
         """
-        actions = self.ask(seconds)
+        actions = self.decide(seconds)
         assert all(isinstance(action, Signal) for action in actions), actions
         return [(action.child.key, action.name) for action in actions if isinstance(action, Signal)]
 
     def ready(self, children: Iterable[Child]) -> list[Child]:
-        """Children say that they are ready."""
+        """Report children as ready, and return them."""
         several = list(children)
         for child in several:
             self.pool.childReady(child, self.now)
         return several
 
     def left(self) -> None:
-        """Let the children that were asked to leave do so."""
+        """Report the end of the children that were asked to leave."""
         self.gone([child for child in self.pool.children if child.state is ChildState.RETIRING], LEFT)
 
     def gone(self, children: Iterable[Child], how: ChildExit = KILLED) -> None:
-        """Children have ended."""
+        """Report the end of children."""
         for child in children:
             self.pool.childExited(child, how, self.now)
 
-    def started(self, rest: float = 60.0) -> list[Child]:
+    def started(self, seconds: float = 60.0) -> list[Child]:
         """
-        Start the first workers, let all be ready, and some time pass.
+        Spawn the first workers, report them as ready, and let time pass.
 
-        :return: those that there are.
+        :return: the workers.
         """
         self.ready(self.spawned())
-        self.now += rest
+        self.now += seconds
         self.received += 1
         return list(self.pool.children)
