@@ -1,29 +1,25 @@
 # -*- test-case-name: pirate.test.broker.test_properties -*-
-"""What holds whatever happens: the parsers against any frames, the two cores against any sequence of events."""
+"""What holds whatever happens: the parsers against any frames, the broker against any sequence of events."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker.request import NativeRequest, Request, State, readRequest
-from pirate.pool.actions import Action, CutOff, GiveUp, Reloaded, Retire, Signal, Spawn
-from pirate.pool.child import Child, ChildExit, ChildKind, ChildState
-from pirate.pool.pool import TOTAL_FACTOR, Mode
-from pirate.pool.scaling import MAX_BATCH
 from pirate.test.support.broker import BrokerBench
-from pirate.test.support.pool import PoolBench
 from pirate.wire.backend import Failure, Info, Part, Status, parseWorkerMessage
 from pirate.wire.frontend import header, parseHeader
 from pirate.wire.words import MAGIC, MAX_CONCURRENCY, RETIRE, WORDS, Malformed
 
 try:
-    from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
+
+    from pirate.test.support.properties import holds
 except ImportError:
     skip = "needs hypothesis, which the extra 'dev' brings"
 
@@ -70,19 +66,6 @@ VALUES: list[Any] = [
     ),
     *([], [""], ["a", "a"], ["a", 1], [[]], {}, {"a": 1}, "x" * 300, "00-a-b-01"),
 ]
-
-
-def holds(check: Callable[..., None], *strategies: Any, examples: int = 100) -> None:
-    """Check something against many examples: the same ones every time, however slow the machine."""
-    steady = settings(
-        deadline=None,
-        derandomize=True,
-        database=None,
-        max_examples=examples,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
-    steady(given(*strategies)(check))()
 
 
 def messages(*beginning: bytes) -> Any:
@@ -424,202 +407,3 @@ class BrokerTests(SynchronousTestCase):
             self.assertEqual(harbour.broker.counters.received, len(harbour.requests))
 
         holds(check, st.lists(event, min_size=40, max_size=60), examples=100)
-
-
-class Yards(PoolBench):
-    """A pool and children that do anything.  What is to be done is checked as it is said."""
-
-    def __init__(self, **limits: Any) -> None:
-        super().__init__(**limits)
-        self.seen: set[int] = set()
-        self.asked: set[int] = set()
-        self.words: Counter[type] = Counter()
-        self.reloads = 0
-        self.reloading = False
-        self.most = 0
-        self.highest = self.pool.limits.maxServers
-        self.failed = False
-        self.deadline: float | None = None
-
-    def children(self, *states: ChildState) -> list[Child]:
-        """The children in some states."""
-        return [child for child in self.pool.children if child.state in states]
-
-    def step(self, name: str, *details: Any) -> None:
-        """Something happens, and the pool is asked."""
-        mode = self.pool.mode
-        getattr(self, name)(*details)
-        limits = self.pool.limits
-        self.highest = max(self.highest, limits.maxServers)
-        self.most = max(self.most, limits.maxServers) if self.reloading else limits.maxServers
-        for action in self.decide():
-            self.words[type(action)] += 1
-            self.carryOut(action, mode)
-        live = [
-            each for each in self.children(ChildState.STARTING, ChildState.WAITING) if each.kind is ChildKind.WORKER
-        ]
-        capacity = MAX_BATCH if self.reloading else 0
-        stay = [child for child in live if not child.outgoing]
-        # When the server stops, those that a reload has started stay with the others.
-        assert len(stay) <= max(self.most, limits.maxServers) + capacity or self.pool.mode is not Mode.RUNNING, (
-            "too many"
-        )
-        workers = sum(child.kind is ChildKind.WORKER and not child.outgoing for child in self.pool.children)
-        # Those that do not leave keep others from coming, or there would be ever more.
-        assert workers <= TOTAL_FACTOR * max(self.most, limits.maxServers) or limits.maxServers < self.highest, (
-            "piled up"
-        )
-        crowded = workers >= TOTAL_FACTOR * limits.maxServers
-        if not self.failed and self.pool.mode is Mode.RUNNING and not self.reloading and not crowded:
-            assert len(stay) >= limits.minServers, "no successors"
-        if not self.failed and self.pool.mode is Mode.RUNNING and not crowded:
-            assert len(live) >= limits.minServers, "too few"
-        dequeues = sum(child.kind is ChildKind.DEQUEUE for child in self.pool.children)
-        assert dequeues <= limits.maxDequeue, "too many dequeue children"
-        assert self.words[Reloaded] <= self.reloads
-        assert self.words[GiveUp] <= 1 and self.words[CutOff] <= 1
-
-    def carryOut(self, action: Action, before: Mode) -> None:
-        """Check an action, and do it as far as there is something to do."""
-        if isinstance(action, Spawn):
-            assert action.child.key not in self.seen, "started twice"
-            assert before is not Mode.CLOSING, "started while closing"
-            self.seen.add(action.child.key)
-        elif isinstance(action, Retire):
-            assert action.child.key not in self.asked, "asked twice"
-            assert action.child.state is ChildState.RETIRING and action.child.readyAt is not None
-            self.asked.add(action.child.key)
-        elif isinstance(action, Signal):
-            assert action.child in self.pool.children, "a signal for one that is gone"
-            assert action.name in ("TERM", "ABRT", "KILL")
-        elif isinstance(action, GiveUp):
-            assert not any(child.readyAt for child in self.children(*ChildState) if child.kind is ChildKind.WORKER)
-        elif isinstance(action, Reloaded):
-            self.reloading = False
-        elif isinstance(action, CutOff):
-            assert self.deadline is not None and self.now >= self.deadline, "cut off too early"
-
-    # --- what may happen
-
-    def wait(self, seconds: float) -> None:
-        """Time passes, and the pool is asked whenever it wants to be."""
-        end = self.now + seconds
-        while (wake := self.pool.nextDecision(self.now)) < end:
-            self.now = wake
-            self.step("nothing")
-        self.now = end
-
-    def nothing(self) -> None:
-        """Nothing happens."""
-
-    def start(self, count: int) -> None:
-        """Children become ready."""
-        self.ready(self.children(ChildState.STARTING)[:count])
-
-    def die(self, which: int, how: ChildExit) -> None:
-        """A child ends."""
-        children = list(self.pool.children)
-        if children:
-            child = children[which % len(children)]
-            self.failed = self.failed or child.readyAt is None or self.now - child.readyAt < 1
-            self.gone([child], how)
-            self.busy.discard(child.key)
-
-    def leave(self, which: int) -> None:
-        """A child is on its way out of its own will."""
-        children = self.children(ChildState.WAITING)
-        if children:
-            self.pool.childLeaving(children[which % len(children)], self.now)
-
-    def work(self, count: int, backlog: int) -> None:
-        """So many children are busy, so many requests wait."""
-        self.busy = {child.key for child in self.children(ChildState.WAITING)[:count]}
-        self.backlog = backlog
-        self.received += count + backlog
-
-    def halve(self, which: int) -> None:
-        """A child has been given half of the requests that it had left."""
-        children = self.children(ChildState.WAITING)
-        if children:
-            self.pool.lifetimeHalved(children[which % len(children)], self.now)
-
-    def age(self, count: int) -> None:
-        """Some children are too old."""
-        for child in self.children(ChildState.WAITING)[:count]:
-            child.recycleAt = self.now
-
-    def resize(self, by: int) -> None:
-        """One more, or one fewer."""
-        (self.pool.grow if by > 0 else self.pool.shrink)()
-
-    def reload(self) -> None:
-        """Every child is to be replaced."""
-        if self.pool.mode is Mode.RUNNING:
-            self.reloads += 1
-            self.reloading = True
-            self.pool.reload()
-
-    def end(self, how: int) -> None:
-        """The server is to stop, as far as it has not come to that yet."""
-        if self.pool.mode is Mode.RUNNING and how < 3:
-            self.deadline = None if how == 0 else self.now + how
-            self.pool.drain(self.now, None if how == 0 else how)
-        elif self.pool.mode is Mode.DRAINING:
-            self.pool.close(self.now)
-        elif self.pool.mode is Mode.CLOSING:
-            self.pool.abort(self.now)
-
-
-class PoolTests(SynchronousTestCase):
-    """Any sequence of events leaves the pool's promises unbroken."""
-
-    def check(self, limits: dict[str, Any], events: list[tuple[Any, ...]]) -> None:
-        """Let some events happen; then let everybody who must end, end."""
-        yard = Yards(checkForDequeue=3, startTimeout=4, stopTimeout=2, **limits)
-        yard.step("nothing")
-        for event in events:
-            yard.step(*event)
-        while yard.pool.mode is not Mode.CLOSING:
-            yard.step("end", 0)
-        for _ in range(100):
-            if not yard.pool.children:
-                break
-            yard.step("end", 0)
-            for child in list(yard.pool.children):
-                yard.gone([child])
-        yard.step("wait", 100)
-        self.assertEqual(list(yard.pool.children), [])
-        self.assertFalse(yard.reloading)
-
-    def test_promises(self) -> None:
-        """
-        Never more than allowed, never fewer while nothing has failed; nobody is started or asked to leave twice, nobody
-        is started when all are to leave; a reload ends once; the server is given up once, and never once it was well;
-        and the pool always knows when it wants to be asked next.
-        """
-        number = st.integers(0, 9)
-        ends = st.sampled_from(
-            [
-                ChildExit("signal SIGKILL", killed=True),
-                ChildExit("exit code 1"),
-                ChildExit("exit code 4", fatal=True),
-                ChildExit("0", clean=True),
-            ]
-        )
-        event = st.one_of(
-            st.tuples(st.just("wait"), st.sampled_from([0.05, 0.3, 1.0, 2.5, 11.0, 31.0])),
-            st.tuples(st.just("start"), number),
-            st.tuples(st.just("start"), number),
-            st.tuples(st.just("die"), number, ends),
-            st.tuples(st.just("leave"), number),
-            st.tuples(st.just("halve"), number),
-            st.tuples(st.just("age"), number),
-            st.tuples(st.just("work"), number, st.sampled_from([0, 0, 1, 20])),
-            st.tuples(st.just("resize"), st.sampled_from([-1, 1])),
-            st.tuples(st.just("reload")),
-            st.tuples(st.just("end"), st.integers(0, 9)),
-        )
-        limits = st.fixed_dictionaries(
-            {}, optional={"minServers": st.integers(0, 4), "maxServers": st.integers(4, 9), "minChildTtl": st.just(0)}
-        )
-        holds(self.check, limits, st.lists(event, min_size=5, max_size=50), examples=200)

@@ -1,10 +1,26 @@
-"""Settings of the tests that try many values."""
+"""Checks against many generated examples: the same ones every time, however slow the machine, and none kept on disk."""
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, settings
+from collections.abc import Callable
+from typing import Any
 
-#: The same examples every time, however slow the machine, with nothing kept on disk.
+from hypothesis import HealthCheck, Phase, given, settings
+
+#: The settings of a test that is decorated with ``given``.
 steady = settings(
     deadline=None, derandomize=True, database=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def holds(check: Callable[..., None], *strategies: Any, examples: int = 100) -> None:
+    """Call a check with examples of some strategies."""
+    several = settings(
+        deadline=None,
+        derandomize=True,
+        database=None,
+        max_examples=examples,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    several(given(*strategies)(check))()
