@@ -27,7 +27,7 @@ def _help(setting: Setting) -> str:
     default = setting.default
     if isinstance(default, tuple):
         default = ", ".join(default)
-    if default in (None, "") or setting.kind is SWITCH:
+    if default in (None, "") or setting.type is SWITCH:
         return setting.help
     return (
         f"{setting.help} [default: {default:g}]"
@@ -45,15 +45,15 @@ class Options(usage.Options):
         "which replies to their requests. Example: twistd -n pirate --frontend 6660 --backend 6661 --app mod.fn"
     )
     optParameters = [
-        [row.name, None, None, _help(row)] for row in _ROWS if row.kind is not SWITCH and not row.kind.several
+        [row.name, None, None, _help(row)] for row in _ROWS if row.type is not SWITCH and not row.type.repeatable
     ] + [["workers", None, None, "Set min-servers and max-servers to this number; 0 for a broker without workers."]]
-    optFlags = [[row.name, None, row.help] for row in _ROWS if row.kind is SWITCH] + [
+    optFlags = [[row.name, None, row.help] for row in _ROWS if row.type is SWITCH] + [
         ["no-wait", None, "Do not wait for the workers: twistd returns as soon as a daemon has bound its sockets."]
     ]
 
     def __init__(self) -> None:
         super().__init__()
-        self.docs.update({row.name: _help(row) for row in _ROWS if row.kind.several})
+        self.docs.update({row.name: _help(row) for row in _ROWS if row.type.repeatable})
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
@@ -69,7 +69,7 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Check all settings before a socket is bound."""
         given = {name: value for name, value in self.items() if value not in (None, 0, []) and name != "no-wait"}
-        switches = {row.name for row in _ROWS if row.kind is SWITCH}
+        switches = {row.name for row in _ROWS if row.type is SWITCH}
         try:
             checkEnvironment(self.parent or {})
             self.settings = fromText({name: True if name in switches else value for name, value in given.items()})

@@ -15,7 +15,19 @@ from sphinx.util.docutils import SphinxDirective
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
 from pirate.settings.settings import Settings
 from pirate.settings.table import AdjustableDefault, Setting, table
-from pirate.settings.types import CLASS_PATH, ENDPOINTS, FILE, KEYS, LOOP, NETWORKS, PATH, POLICY, SWITCH, SettingType
+from pirate.settings.types import (
+    CLASS_PATH,
+    CLIENT_KEYS,
+    ENDPOINTS,
+    FILE,
+    KEYS,
+    LOOP,
+    NETWORKS,
+    PATH,
+    POLICY,
+    SWITCH,
+    SettingType,
+)
 from pirate.tap import Options
 
 _CLASSES: dict[str, Any] = {
@@ -36,8 +48,10 @@ def _value(kind: SettingType) -> str:
         return "POLICY"
     if kind is NETWORKS:
         return "NETWORK"
-    if kind in (FILE, KEYS):
-        return "PATH" if kind is KEYS else "FILE"
+    if kind in (KEYS, CLIENT_KEYS):
+        return "PATH"
+    if kind is FILE:
+        return "FILE"
     if kind is LOOP:
         return "LOOP"
     return "N" if not kind.unit or " " in kind.unit else kind.unit.upper()
@@ -50,9 +64,9 @@ def _default(setting: Setting) -> str:
     if isinstance(default, tuple):
         return ", ".join(f"``{each}``" for each in default)
     if default is None:
-        return "auto" if setting.kind.words.startswith("auto") else "none"
+        return "auto" if setting.type.words.startswith("auto") else "none"
     shown = f"{default:g}" if isinstance(default, float) else str(default)
-    unit = f" {setting.kind.unit}" if setting.kind.unit else ""
+    unit = f" {setting.type.unit}" if setting.type.unit else ""
     moves = "; adjusts to explicit values" if isinstance(default, AdjustableDefault) else ""
     return f"``{shown}``{unit}{moves}"
 
@@ -63,12 +77,12 @@ def _sentence(text: str) -> str:
 
 def entry(owner: str, setting: Setting) -> Iterator[str]:
     """Yield the lines that describe one setting."""
-    if setting.kind is SWITCH:
+    if setting.type is SWITCH:
         yield f".. option:: --{setting.name}"
-        facts = "A switch; off unless given."
+        facts = "A switch; off by default."
     else:
-        yield f".. option:: --{setting.name}={_value(setting.kind)}"
-        facts = f"Must be {setting.kind.words}. Default: {_default(setting)}."
+        yield f".. option:: --{setting.name}={_value(setting.type)}"
+        facts = f"Must be {setting.type.words}. Default: {_default(setting)}."
     yield ""
     yield f"   {_sentence(setting.help)}  {facts}  In Python: ``{owner}.{setting.attribute}``."
     yield ""

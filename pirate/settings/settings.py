@@ -21,6 +21,7 @@ from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
 from pirate.settings.table import Setting, checkValues, setting, table
 from pirate.settings.types import (
     CLASS_PATH,
+    CLIENT_KEYS,
     CONCURRENCY,
     COUNT,
     ENDPOINTS,
@@ -142,7 +143,7 @@ class Settings:
         None, FILE, "File with the server's key pair; clients and workers then need keys."
     )
     curveClients: str | None = setting(
-        None, KEYS, "Directory or file with the public keys of clients; '*' admits any key."
+        None, CLIENT_KEYS, "Directory or file with the public keys of clients; '*' admits any key."
     )
     curveWorkers: str | None = setting(None, KEYS, "Directory or file with the public keys of external workers.")
     allow: tuple[str, ...] = setting((), NETWORKS, "Admit clients from this network only; repeatable.")
@@ -293,6 +294,6 @@ def _parse(setting: Setting, text: Any) -> Any:
     if not isinstance(text, str):
         return text
     try:
-        return setting.kind.parse(text)
+        return setting.type.parse(text)
     except ValueError:
-        raise ConfigurationError(f"{setting.name} is {text!r}, but must be {setting.kind.words}") from None
+        raise ConfigurationError(f"{setting.name} is {text!r}, but must be {setting.type.words}") from None

@@ -14,13 +14,13 @@ class AdjustableDefault(int):
     """A default that gives way to other settings that contradict it."""
 
 
-def setting(default: Any, kind: SettingType, help: str) -> Any:
+def setting(default: Any, type: SettingType, help: str) -> Any:
     """
     Declare a field of a class of settings.
 
     :param help: one sentence, with the unit, for the command line and the reference.
     """
-    return field(default=default, metadata={"kind": kind, "help": help})
+    return field(default=default, metadata={"type": type, "help": help})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class Setting:
 
     :ivar name: the name on the command line.
     :ivar attribute: the name in Python.
-    :ivar kind: the type of the value.
+    :ivar type: the type of the value.
     """
 
     name: str
     attribute: str
-    kind: SettingType
+    type: SettingType
     default: Any
     help: str
 
@@ -48,8 +48,8 @@ def optionName(attribute: str) -> str:
 def table(owner: type[Any]) -> Iterator[Setting]:
     """Yield the rows that a class of settings declares, in their order."""
     for each in fields(owner):
-        if "kind" in each.metadata:
-            yield Setting(optionName(each.name), each.name, each.metadata["kind"], each.default, each.metadata["help"])
+        if "type" in each.metadata:
+            yield Setting(optionName(each.name), each.name, each.metadata["type"], each.default, each.metadata["help"])
 
 
 def checkValues(values: Any) -> None:
@@ -60,7 +60,7 @@ def checkValues(values: Any) -> None:
     """
     for each in table(type(values)):
         value = getattr(values, each.attribute)
-        if value is not None and not each.kind.accepts(value):
-            raise ConfigurationError(f"{each.name} is {value!r}, but must be {each.kind.words}{each.kind.hint(value)}")
+        if value is not None and not each.type.accepts(value):
+            raise ConfigurationError(f"{each.name} is {value!r}, but must be {each.type.words}{each.type.hint(value)}")
         if value is None and each.default is not None:
-            raise ConfigurationError(f"{each.name} is None, but must be {each.kind.words}")
+            raise ConfigurationError(f"{each.name} is None, but must be {each.type.words}")

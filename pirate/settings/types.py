@@ -22,7 +22,7 @@ class SettingType:
     :ivar accepts: returns whether a value is valid.
     :ivar words: describes the valid values, for messages.
     :ivar unit: the unit, for the reference.
-    :ivar several: whether the option is repeatable.
+    :ivar repeatable: whether the option is repeatable.
     :ivar hint: returns a suggestion for an invalid value, to append to the message; empty if there is none.
     """
 
@@ -30,7 +30,7 @@ class SettingType:
     accepts: Callable[[Any], bool]
     words: str
     unit: str = ""
-    several: bool = False
+    repeatable: bool = False
     hint: Callable[[Any], str] = lambda value: ""
 
 
@@ -141,12 +141,13 @@ THREADS = SettingType(
 LOOP = SettingType(str, lambda value: value in ("auto", "asyncio", "twisted"), "auto, asyncio or twisted")
 PATH = SettingType(str, _isPath, "an import path, as in package.module.name or package.module:name", hint=pathHint)
 CLASS_PATH = replace(PATH, hint=lambda value: pathHint(value, "CLASS"))
-ENDPOINTS = SettingType(parseEndpoint, lambda value: True, "one or more endpoints", several=True)
-NETWORKS = SettingType(str, lambda value: True, "addresses and networks, as in 192.0.2.7 or 192.0.2.0/24", several=True)
-FILE = SettingType(str, _isFile, "the path of a file, or credential:NAME")
-KEYS = SettingType(
-    str, _isFile, "the path of a directory or a file, credential:NAME, or for curve-clients '*' for any key"
+ENDPOINTS = SettingType(parseEndpoint, lambda value: True, "one or more endpoints", repeatable=True)
+NETWORKS = SettingType(
+    str, lambda value: True, "one or more addresses or networks, as in 192.0.2.7 or 192.0.2.0/24", repeatable=True
 )
+FILE = SettingType(str, _isFile, "the path of a file, or credential:NAME")
+KEYS = SettingType(str, _isFile, "the path of a directory or a file, or credential:NAME")
+CLIENT_KEYS = replace(KEYS, words="the path of a directory or a file, credential:NAME, or '*' for any key")
 
 
 MIB = SettingType(float, _isNumber, "a number of MiB, 0 or more", "MiB")

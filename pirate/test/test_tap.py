@@ -69,7 +69,7 @@ class OptionTests(TapCase):
         usage = str(Options())
         for row in [*table(Settings), *table(PoolLimits)]:
             self.assertIn(f"--{row.name}", usage)
-            if row.kind is SWITCH:
+            if row.type is SWITCH:
                 self.assertTrue(getattr(self.parse(f"--{row.name}"), row.attribute))
             elif row.name not in ("dequeue", "check-for-dequeue") and not row.name.startswith("curve-"):
                 settings = self.parse(f"--{row.name}", values.get(row.name, "3"))
@@ -92,7 +92,7 @@ class OptionTests(TapCase):
         settings = self.parse("--frontend", "7000", "--frontend", "ipc:///tmp/f", "--backend=*")
         self.assertEqual(settings.frontend, ("tcp://127.0.0.1:7000", "ipc:///tmp/f"))
         self.assertEqual(settings.backend, ("tcp://127.0.0.1:*",))
-        rows = [row for row in table(Settings) if row.kind.several]
+        rows = [row for row in table(Settings) if row.type.repeatable]
         self.assertEqual({row.name for row in rows}, {"frontend", "backend", "allow", "deny"})
         for row in rows:
             self.assertIn(row.help, Options().docs[row.name])

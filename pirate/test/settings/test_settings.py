@@ -44,7 +44,7 @@ class DefaultTests(SynchronousTestCase):
             self.assertEqual(len(rows), len(list(table(owner))))
             for row in rows.values():
                 self.assertEqual(optionName(row.attribute), row.name)
-                self.assertTrue(row.kind.words)
+                self.assertTrue(row.type.words)
                 self.assertRegex(row.help, r"^[A-Z][^.]+( pirate\.hooks\.Hooks,[^.]+)?\.$")
 
     def test_frozen(self) -> None:
