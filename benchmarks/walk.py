@@ -1,9 +1,9 @@
 """
 List the Python calls of one request in the broker: ``python benchmarks/walk.py``.
 
-A server runs in this process with one worker; a plain REQ client in another sends it tiny requests.  After a few to
-warm up, every Python function that the broker calls between reading a request and sending its reply is counted, for so
-many requests; the walk of the last one is printed with ``--show``.
+A server with the default settings runs in this process, and a plain REQ client in another sends it tiny requests.  After
+some to warm up, every call of a Python function of the package is counted.  ``--show`` prints the functions that one of
+the last requests calls, in order.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ WARM_UP, MEASURED = 50, 100
 
 
 class Walk:
-    """Records the functions of the package that are called, by request."""
+    """Records the functions of the package that are called."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
 
     def note(self, frame: FrameType, event: str, argument: Any) -> None:
-        """Note one event of the profiler."""
+        """Record a call."""
         if event == "call":
             name = frame.f_globals.get("__name__", "")
             if name.startswith("pirate"):
@@ -41,7 +41,7 @@ class Walk:
 
 
 def main() -> None:
-    """Run the server, and print the walk."""
+    """Run the server and the client, and print the calls."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--show", action="store_true", help="print each function that is called, in order")
     options = parser.parse_args()
@@ -78,12 +78,12 @@ def main() -> None:
 
 
 def report(calls: list[str], show: bool) -> None:
-    """Print how many calls a request takes, and the walk of one."""
+    """Print how many calls a request takes, and how often each function is called or, with ``show``, the order."""
     names = Counter(calls)
     print(f"{len(calls) / MEASURED:.1f} calls a request")
     for name, count in names.most_common() if not show else ():
         print(f"{count / MEASURED:6.2f} {name}")
-    starts = [index for index, name in enumerate(calls) if name.endswith(("parseRequest", ".fromClient"))]
+    starts = [index for index, name in enumerate(calls) if name.endswith(".clientMessageReceived")]
     for name in calls[starts[-3] - 4 : starts[-1] + 2] if show else ():
         print(name)
 
