@@ -1,9 +1,9 @@
 """
 List the Python calls of one request in the broker: ``python benchmarks/walk.py``.
 
-A server with the default settings runs in this process, and a plain REQ client in another sends it tiny requests.  After
-some to warm up, every call of a Python function of the package is counted.  ``--show`` prints the functions that one of
-the last requests calls, in order.
+A server with the default settings runs in this process, and a plain REQ client in another sends it tiny requests.
+After some to warm up, every call of a Python function of the package is counted.  ``--show`` prints the functions that
+one of the last requests calls, in order.
 """
 
 from __future__ import annotations
