@@ -127,17 +127,17 @@ def makeService(options: Options) -> IService:
 
     :raise Fatal: if a key cannot be read.
     """
-    from pirate.twistd.daemon import Change, ServerProcess
-    from pirate.twistd.launch import terminalOf
+    from pirate.twistd.daemon import IdentityChange, ServerProcess
+    from pirate.twistd.terminal import findTerminal
 
     # These are the options of twistd; twist has none of them.  With another root directory the paths of the keys are
     # valid only after the change, so the start of the server checks them.
     given: dict[str, Any] = options.parent or {}
     if not given.get("chroot"):
         _checkKeys(options.settings)
-    change = Change(given.get("uid"), given.get("gid"), given.get("chroot"))
+    change = IdentityChange(given.get("uid"), given.get("gid"), given.get("chroot"))
     # A server without a ready worker gives up after its third round of failures at the latest.
-    terminal = terminalOf(given, 3 * options.settings.limits.startTimeout + 10)
+    terminal = findTerminal(given, 3 * options.settings.limits.startTimeout + 10)
     return ServerProcess(options.settings, change, terminal, not options["no-wait"])
 
 

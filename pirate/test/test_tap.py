@@ -15,15 +15,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 import pirate
-import pirate.twistd.launch
+import pirate.twistd.terminal
 from pirate.errors import Fatal, PirateError
 from pirate.settings.limits import PoolLimits
 from pirate.settings.settings import Settings
 from pirate.settings.table import table
 from pirate.settings.types import SWITCH
 from pirate.tap import Options, makeService
-from pirate.twistd.daemon import Change
-from pirate.twistd.launch import Foreground
+from pirate.twistd.daemon import IdentityChange
+from pirate.twistd.terminal import ForegroundTerminal
 
 
 class TapCase(SynchronousTestCase):
@@ -183,8 +183,8 @@ class ServiceTests(TapCase):
         """The service gets the user, group and root directory that twistd changes to; twist has no such options."""
         parent: Any
         for parent, change in (
-            ({"uid": 7, "gid": None, "chroot": "/srv"}, Change(7, None, "/srv")),
-            ({"reactor": "poll"}, Change()),
+            ({"uid": 7, "gid": None, "chroot": "/srv"}, IdentityChange(7, None, "/srv")),
+            ({"reactor": "poll"}, IdentityChange()),
         ):
             options = Options()
             options.parent = parent
@@ -196,13 +196,13 @@ class ServiceTests(TapCase):
 
     def test_terminal(self) -> None:
         """A process in the foreground keeps its terminal; for a daemon, a launcher stays there."""
-        for nodaemon, expected in ((True, Foreground), (False, str)):
+        for nodaemon, expected in ((True, ForegroundTerminal), (False, str)):
             options = Options()
             parent: Any = {"nodaemon": nodaemon}
             options.parent = parent
             options.parseOptions(["--start-timeout=7", "--no-wait"])
             left: list[float] = []
-            self.patch(pirate.twistd.launch, "leaveTerminal", lambda most, left=left: left.append(most) or "left")
+            self.patch(pirate.twistd.terminal, "leaveTerminal", lambda most, left=left: left.append(most) or "left")
             with mock.patch("pirate.twistd.daemon.ServerProcess") as made:
                 makeService(options)
             terminal, waits = made.call_args.args[2:]

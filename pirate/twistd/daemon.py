@@ -18,14 +18,14 @@ from pirate.server.descriptors import raiseDescriptorLimit
 from pirate.service import Endpoints, JobServer
 from pirate.settings.endpoints import portOf
 from pirate.settings.settings import Settings
-from pirate.twistd.launch import Foreground, ITerminal
 from pirate.twistd.signals import EarlySignals, Signals, stopReactor
+from pirate.twistd.terminal import ForegroundTerminal, Terminal
 from pirate.worker.imports import explain, load
 from pirate.worker.startup import setTitle
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class IdentityChange:
     """
     The identity that twistd gives to this process after the sockets are bound, and the root directory before that.
 
@@ -47,7 +47,7 @@ class Change:
 
 
 #: No change.
-UNCHANGED = Change()
+UNCHANGED = IdentityChange()
 
 
 class ServerProcess(MultiService):
@@ -62,12 +62,16 @@ class ServerProcess(MultiService):
     """
 
     def __init__(
-        self, settings: Settings, change: Change = UNCHANGED, terminal: ITerminal | None = None, waits: bool = True
+        self,
+        settings: Settings,
+        change: IdentityChange = UNCHANGED,
+        terminal: Terminal | None = None,
+        waits: bool = True,
     ) -> None:
         super().__init__()
         self._settings = settings
         self._change = change
-        self._terminal = terminal or Foreground()
+        self._terminal = terminal or ForegroundTerminal()
         self._waits = waits
         self._early = EarlySignals()
 

@@ -27,8 +27,8 @@ from pirate.service import JobServer, ServerState
 from pirate.settings.limits import PoolLimits
 from pirate.settings.settings import Settings
 from pirate.testing import TestBed
-from pirate.twistd.daemon import UNCHANGED, Change, ServerProcess
-from pirate.twistd.launch import ITerminal
+from pirate.twistd.daemon import UNCHANGED, IdentityChange, ServerProcess
+from pirate.twistd.terminal import Terminal
 
 HOOKS = """
 from pirate.hooks import Hooks
@@ -77,7 +77,7 @@ class DaemonCase(SynchronousTestCase):
         self.addCleanup(titles.stop)
 
     def make(
-        self, change: Change = UNCHANGED, terminal: ITerminal | None = None, waits: bool = True, **given: Any
+        self, change: IdentityChange = UNCHANGED, terminal: Terminal | None = None, waits: bool = True, **given: Any
     ) -> ServerProcess:
         """Make the service."""
         given.setdefault("limits", PoolLimits(minServers=1, maxServers=1))
@@ -277,17 +277,20 @@ class ChangeTests(DaemonCase):
     def test_owner(self) -> None:
         """The UNIX sockets get the new user and its primary group as their owners."""
         group = pwd.getpwuid(os.getuid()).pw_gid
-        self.run_(self.make(Change(os.getuid()), frontend=["ipc:///tmp/f", 7000], backend="ipc:///tmp/b"))
+        self.run_(self.make(IdentityChange(os.getuid()), frontend=["ipc:///tmp/f", 7000], backend="ipc:///tmp/b"))
         self.assertEqual(self.given, [("/tmp/f", os.getuid(), group), ("/tmp/b", os.getuid(), group)])
 
     def test_user(self) -> None:
         """The transport learns the new user, under which the children connect."""
-        self.run_(self.make(Change(os.getuid())))
+        self.run_(self.make(IdentityChange(os.getuid())))
         self.assertEqual(self.bed.users, [os.getuid()])
 
     def test_group(self) -> None:
         """A given group takes precedence, and an unknown user has no primary group."""
-        self.assertEqual([Change(os.getuid(), 7).group(), Change(gid=7).group(), Change(1 << 30).group()], [7, 7, -1])
+        self.assertEqual(
+            [IdentityChange(os.getuid(), 7).group(), IdentityChange(gid=7).group(), IdentityChange(1 << 30).group()],
+            [7, 7, -1],
+        )
 
     def test_unchanged(self) -> None:
         """Without a change the sockets keep their owner."""
@@ -303,14 +306,14 @@ class ChangeTests(DaemonCase):
             raise PermissionError(1, "Operation not permitted")
 
         self.patch(os, "chown", refuse)
-        line = self.fatal(self.make(Change(99), backend=f"ipc://{path}"))
+        line = self.fatal(self.make(IdentityChange(99), backend=f"ipc://{path}"))
         self.assertEqual(line, f"pirate: ipc://{path} cannot be given to user 99: Operation not permitted")
         self.assertFalse(os.path.exists(path))
 
     def test_chroot(self) -> None:
         """A root directory without this Python is refused before a socket is bound."""
         self.patch(sys, "executable", "/no/such/python")
-        line = self.fatal(self.make(Change(chroot="/srv/jail")))
+        line = self.fatal(self.make(IdentityChange(chroot="/srv/jail")))
         self.assertIn("chroot is /srv/jail, but must contain /no/such/python", line)
         self.assertEqual(self.bed.transports, [])
 

@@ -21,7 +21,7 @@ _PID, _READY, _FAILED = b"pid", b"ready", b"failed"
 INTERRUPTED = 128 + signal.SIGINT
 
 
-class ITerminal(Protocol):
+class Terminal(Protocol):
     """
     The terminal from which a server was started.
 
@@ -43,7 +43,7 @@ class ITerminal(Protocol):
         """Report why the server failed to start, and exit with status 1, when this process ends."""
 
 
-class Foreground:
+class ForegroundTerminal:
     """
     The terminal of a process that stays in the foreground.
 
@@ -54,18 +54,18 @@ class Foreground:
         self.showsLog = showsLog
 
     def starting(self) -> None:
-        """See :class:`ITerminal`."""
+        """See :class:`Terminal`."""
 
     def ready(self) -> None:
-        """See :class:`ITerminal`."""
+        """See :class:`Terminal`."""
 
     def refused(self, line: str) -> None:
-        """See :class:`ITerminal`; the log has the message already, because Python's last words go there."""
+        """See :class:`Terminal`; the log has the message already, because Python's last words go there."""
         if not self.showsLog:
             self.failed(line)
 
     def failed(self, line: str) -> None:
-        """See :class:`ITerminal`."""
+        """See :class:`Terminal`."""
         atexit.register(self._exit, line)
 
     def _exit(self, line: str) -> None:
@@ -75,7 +75,7 @@ class Foreground:
         os._exit(1)
 
 
-class Daemon:
+class DaemonTerminal:
     """
     The terminal of a daemon, which reports to its launcher through a pipe, because it has left the terminal.
 
@@ -88,21 +88,21 @@ class Daemon:
         self._pipe = pipe
 
     def starting(self) -> None:
-        """See :class:`ITerminal`."""
+        """See :class:`Terminal`."""
         self._send(_PID, str(os.getpid()))
 
     def ready(self) -> None:
-        """See :class:`ITerminal`."""
+        """See :class:`Terminal`."""
         self._send(_READY)
         os.close(self._pipe)
         self._pipe = -1
 
     def refused(self, line: str) -> None:
-        """See :class:`ITerminal`."""
+        """See :class:`Terminal`."""
         self.failed(line)
 
     def failed(self, line: str) -> None:
-        """See :class:`ITerminal`."""
+        """See :class:`Terminal`."""
         # After everything else: a server that is started again at once must not find the pid file of this one.
         atexit.register(self._exit, line)
 
@@ -120,7 +120,7 @@ class Launcher:
     """
     The process that the shell has started, which waits until the daemon has started or failed.
 
-    :param pipe: the descriptor from which to read the messages of :class:`Daemon`.
+    :param pipe: the descriptor from which to read the messages of :class:`DaemonTerminal`.
     :param maxWait: seconds to wait at most.
     :ivar pid: the process id of the daemon; 0 until it is known.
     """
@@ -190,7 +190,7 @@ class Launcher:
                 os.kill(self.pid, signal.SIGTERM)
 
 
-def leaveTerminal(maxWait: float) -> Daemon:
+def leaveTerminal(maxWait: float) -> DaemonTerminal:
     """
     Fork: turn the process that the shell has started into a launcher, and continue in the child.
 
@@ -219,10 +219,10 @@ def leaveTerminal(maxWait: float) -> Daemon:
     os.dup2(writeEnd, 2)
     if reopens:
         reactor.afterDaemonize()
-    return Daemon(writeEnd)
+    return DaemonTerminal(writeEnd)
 
 
-def terminalOf(given: Mapping[str, Any], maxWait: float) -> ITerminal:
+def findTerminal(given: Mapping[str, Any], maxWait: float) -> Terminal:
     """
     Return the terminal of this process, after leaving it if twistd is about to become a daemon.
 
@@ -232,4 +232,4 @@ def terminalOf(given: Mapping[str, Any], maxWait: float) -> ITerminal:
     if not given.get("nodaemon", True):
         return leaveTerminal(maxWait)
     elsewhere = (given.get("logfile") or "-") != "-" or given.get("syslog") or given.get("logger")
-    return Foreground(not elsewhere and given.get("logFile") in (None, sys.stdout, sys.stderr))
+    return ForegroundTerminal(not elsewhere and given.get("logFile") in (None, sys.stdout, sys.stderr))

@@ -1,4 +1,4 @@
-# -*- test-case-name: pirate.test.twistd.test_launch -*-
+# -*- test-case-name: pirate.test.twistd.test_terminal -*-
 """Tests of the terminal from which a server is started."""
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.twistd.launch import INTERRUPTED, Daemon, Foreground, Launcher, terminalOf
+from pirate.twistd.terminal import INTERRUPTED, DaemonTerminal, ForegroundTerminal, Launcher, findTerminal
 
 
-class LaunchCase(SynchronousTestCase):
+class ExitCase(SynchronousTestCase):
     """A test case that records what the process would do at its exit."""
 
     def setUp(self) -> None:
@@ -31,7 +31,7 @@ class LaunchCase(SynchronousTestCase):
             call(*arguments)
 
 
-class ForegroundTests(LaunchCase):
+class ForegroundTests(ExitCase):
     """A process in the foreground."""
 
     def setUp(self) -> None:
@@ -41,16 +41,16 @@ class ForegroundTests(LaunchCase):
 
     def test_failed(self) -> None:
         """A failed start is reported at the exit, with status 1."""
-        Foreground().failed("pirate: no")
+        ForegroundTerminal().failed("pirate: no")
         self.assertEqual(self.errors.getvalue(), "")
         self.end()
         self.assertEqual((self.errors.getvalue(), self.codes), ("pirate: no\n", [1]))
 
     def test_refused(self) -> None:
         """A refused start is reported unless the terminal shows the log, which has the message already."""
-        Foreground(True).refused("pirate: no")
+        ForegroundTerminal(True).refused("pirate: no")
         self.assertEqual(self.exitCalls, [])
-        Foreground(False).refused("pirate: no")
+        ForegroundTerminal(False).refused("pirate: no")
         self.end()
         self.assertEqual((self.errors.getvalue(), self.codes), ("pirate: no\n", [1]))
 
@@ -66,10 +66,10 @@ class ForegroundTests(LaunchCase):
             ({"logFile": sys.stdout}, True),
             ({"logFile": io.StringIO()}, False),
         ):
-            self.assertEqual(terminalOf(given, 1).showsLog, shows, given)
+            self.assertEqual(findTerminal(given, 1).showsLog, shows, given)
 
 
-class LauncherTests(LaunchCase):
+class LauncherTests(ExitCase):
     """A launcher and a daemon with a pipe between them."""
 
     def setUp(self) -> None:
@@ -77,7 +77,7 @@ class LauncherTests(LaunchCase):
         readEnd, self.pipe = os.pipe()
         self.addCleanup(os.close, readEnd)
         self.launcher = Launcher(readEnd, 0)
-        self.daemon = Daemon(self.pipe)
+        self.daemon = DaemonTerminal(self.pipe)
         self.killed: list[tuple[int, int]] = []
         self.patch(os, "kill", lambda pid, number: self.killed.append((pid, number)))
 
@@ -165,8 +165,8 @@ class LauncherTests(LaunchCase):
         self.assertEqual(self.launcher.wait(), (INTERRUPTED, ""))
         self.close()
 
-    def test_launcherGone(self) -> None:
+    def test_terminalerGone(self) -> None:
         """A daemon whose launcher has ended continues."""
         readEnd, writeEnd = os.pipe()
         os.close(readEnd)
-        Daemon(writeEnd).ready()
+        DaemonTerminal(writeEnd).ready()
