@@ -10,4 +10,4 @@ with Client(*sys.argv[1:]) as client:
     except Unavailable:
         print("nobody is there")
     except Timeout as error:
-        print("no reply, sent", error.tries, "times")
+        print("no reply, sent", error.sent, "times")

@@ -1,9 +1,13 @@
 """
-Clients of a pirate server: one pure core (``call``, ``session``) and the faces over it.
+Clients of a pirate server: one pure core and four faces.
 
-``Client`` blocks, ``Executor`` is one of ``concurrent.futures``, ``TwistedClient`` gives Deferreds, ``AsyncClient``
-coroutines.  To call a server takes pyzmq and the standard library; what else a face needs is loaded when it is asked
-for.
+:class:`Client` blocks, :class:`Executor` is a ``concurrent.futures.Executor``, :class:`TwistedClient` returns Deferreds
+and :class:`AsyncClient` coroutines.  Calling a server takes pyzmq and the standard library; what else a face needs is
+imported when that face is first used.
+
+``call``, ``endpoints``, ``schedule`` and ``session`` are the core: they know neither sockets nor clocks.
+``connection`` owns the sockets; ``leader`` drives them in threads and ``loop`` in an event loop.  The room imports
+``wire`` and ``errors``, and ``auth.keys`` or ``pirate.pickled`` only when keys or pickled calls are used.
 """
 
 from importlib import import_module
@@ -12,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pirate.client.blocking import Client
 from pirate.client.call import Call
 from pirate.client.codecs import Codec
+from pirate.client.endpoints import Outage
 from pirate.client.errors import (
     AppError,
     Busy,
@@ -29,7 +34,6 @@ from pirate.client.errors import (
     UnknownService,
     WorkerLost,
 )
-from pirate.client.outage import Outage
 from pirate.client.ping import PingReply
 
 if TYPE_CHECKING:
@@ -63,8 +67,8 @@ __all__ = [
     "WorkerLost",
 ]
 
-#: The faces that need something that is slow to import, and where they are.
-_LATER = {
+#: The faces that import something slow, and their modules.
+_IMPORTED_LATER = {
     "AsyncClient": "pirate.client.asyncclient",
     "Executor": "pirate.client.executor",
     "TwistedClient": "pirate.client.twistedclient",
@@ -72,6 +76,6 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(import_module(_LATER[name]), name)
+    if name in _IMPORTED_LATER:
+        return getattr(import_module(_IMPORTED_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

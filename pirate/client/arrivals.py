@@ -1,35 +1,53 @@
-"""Where threads wait for what others bring them."""
+"""A queue between the code that receives replies and the one caller that waits for them."""
 
 from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 
-def wake(want: Any) -> None:
+class Waiter(Protocol):
+    """A caller that waits: a lock in a thread, a future or a Deferred in an event loop."""
+
+    def release(self) -> None:
+        """Wake the caller."""
+
+
+class Want(Protocol):
     """
-    Let the thread that waits for something look again.
+    Something that a caller waits for.
 
-    :param want: what it waits for, with a lock ``waiter``.
+    :ivar waiter: the caller that waits; ``None`` if none does.
     """
-    waiter = want.waiter
+
+    waiter: Any
+
+    @property
+    def finished(self) -> bool:
+        """Whether the caller need not wait any longer."""
+
+
+def wake(want: Want) -> None:
+    """Wake the caller that waits for something, if one does, so that it looks again."""
+    waiter: Waiter | None = want.waiter
     if waiter is not None:
         want.waiter = None
-        # Two may wake it at once.
+        # Two threads may wake it at the same moment.
         with suppress(RuntimeError):
             waiter.release()
 
 
 class Arrivals:
     """
-    What has come for somebody who may be waiting for it, or may have gone.
+    A queue of items for a caller that may be waiting for them, or may have been forgotten.
 
-    Calls that are under way refer to this, and not to whoever reads it, so that one who is forgotten can be noticed.
+    Calls in flight refer to this queue and not to the object that reads it, so that a reader which is no longer used is
+    garbage-collected, and can cancel them.
 
-    :ivar items: what has come, and has not been taken.
-    :ivar over: whether nothing more will come.
-    :ivar waiter: a lock that is released when something comes, if somebody waits.
+    :ivar items: the items that have arrived and were not taken.
+    :ivar over: whether nothing more will arrive.
+    :ivar waiter: see :class:`Want`.
     """
 
     __slots__ = ("items", "over", "waiter")
@@ -41,16 +59,16 @@ class Arrivals:
 
     @property
     def finished(self) -> bool:
-        """Whether there is something to take, or nothing to wait for."""
+        """Whether there is an item to take, or nothing to wait for."""
         return self.over or bool(self.items)
 
     def add(self, item: Any) -> None:
-        """Something has come."""
+        """Add an item."""
         self.items.append(item)
         if self.waiter is not None:
             wake(self)
 
-    def end(self, last: Any) -> None:
-        """Nothing more will come."""
+    def end(self, last: object) -> None:
+        """Mark the end: nothing more will arrive."""
         self.over = True
         wake(self)

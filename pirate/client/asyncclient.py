@@ -1,53 +1,112 @@
-"""The asyncio face: coroutines, in the running loop, without a thread."""
+"""The asyncio client: coroutines in the running loop, without a thread."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Unpack
+from typing import Any, Generic, Literal, Unpack, overload
 
-from pirate.client import arguments
-from pirate.client.asyncstream import AsyncStream, ended, resolve
-from pirate.client.batch import checked
+from pirate.client.arrivals import Arrivals
+from pirate.client.batch import AsyncBatch, Window
 from pirate.client.call import Call
+from pirate.client.codecs import Codec, CodecName, Reply
+from pirate.client.endpoints import Outage
 from pirate.client.errors import CallError, MisuseError
-from pirate.client.given import OptionArguments, Shown
 from pirate.client.loop import LoopDriver
-from pirate.client.options import ClientOptions
+from pirate.client.options import (
+    ATTEMPTS,
+    DEFAULT_ENDPOINT,
+    TIMEOUT,
+    ClientOptions,
+    Curve,
+    Endpoints,
+    OptionArguments,
+)
 from pirate.client.ping import PingReply, pingReply
-
-#: Marks the end of the payloads.
-_END = object()
+from pirate.client.stream import AsyncStream
 
 
-class AsyncClient:
+class AsyncClient(Generic[Reply]):
     """
-    Calls servers in a loop of asyncio.
+    A client for an event loop of asyncio.
 
     ::
 
         async with AsyncClient("tcp://127.0.0.1:6660") as client:
             reply = await client.call(b"hello", timeout=2)
 
-    The parameters are those of :class:`Client`.  Nothing is opened before the first call, and then in the loop that
-    runs; a client belongs to that loop.
+    The parameters are those of :class:`Client`.  Nothing is opened before the first call; the client then belongs to
+    the loop that runs.
 
-    :raise ConfigurationError: if one of them is not right.
-    :ivar endpoints: where the servers are.
+    :raise ConfigurationError: if an argument is invalid.
+    :ivar endpoints: all endpoints.
     """
 
-    __signature__ = Shown()
+    @overload
+    def __init__(
+        self: AsyncClient[bytes],
+        endpoint: Endpoints = ...,
+        *,
+        codec: Literal["bytes"] = ...,
+        **options: Unpack[OptionArguments],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: AsyncClient[list[bytes]],
+        endpoint: Endpoints = ...,
+        *,
+        codec: Literal["frames"],
+        **options: Unpack[OptionArguments],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: AsyncClient[Any],
+        endpoint: Endpoints = ...,
+        *,
+        codec: Literal["json", "msgpack"],
+        **options: Unpack[OptionArguments],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: AsyncClient[Reply],
+        endpoint: Endpoints = ...,
+        *,
+        codec: Codec[Reply],
+        **options: Unpack[OptionArguments],
+    ) -> None: ...
 
     def __init__(
         self,
-        endpoint: str | int | Iterable[str | int] = arguments.DEFAULT_ENDPOINT,
-        **given: Unpack[OptionArguments],
+        endpoint: Endpoints = DEFAULT_ENDPOINT,
+        *,
+        timeout: float = TIMEOUT,
+        attempts: int = ATTEMPTS,
+        identity: bytes | None = None,
+        plain: bool = False,
+        curve: Curve | None = None,
+        codec: CodecName | Codec[Any] = "bytes",
+        before: Callable[[Call], str | None] | None = None,
+        after: Callable[[Call], object] | None = None,
+        outage: Callable[[Outage], object] | None = None,
     ) -> None:
-        self._options = ClientOptions(endpoint, **given)
+        self._options: ClientOptions[Reply] = ClientOptions(
+            endpoint,
+            codec,
+            timeout=timeout,
+            attempts=attempts,
+            identity=identity,
+            plain=plain,
+            curve=curve,
+            before=before,
+            after=after,
+            outage=outage,
+        )
         self.endpoints = self._options.endpoints
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: LoopDriver | None = None
@@ -56,7 +115,7 @@ class AsyncClient:
     def __repr__(self) -> str:
         return f"<AsyncClient of {' or '.join(self.endpoints)}{', closed' if self._closed else ''}>"
 
-    async def __aenter__(self) -> AsyncClient:
+    async def __aenter__(self) -> AsyncClient[Reply]:
         return self
 
     async def __aexit__(
@@ -64,115 +123,129 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def call(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> Any:
+    async def call(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> Reply:
         """
         Send a request and wait for its reply.  The arguments are those of :meth:`Client.call`.
 
-        To cancel the task that waits cancels the request.
+        Cancelling the task that waits cancels the request.
 
-        :return: the reply: the bytes of its one frame, or a list if it has several; with a codec, what it makes of it.
+        :return: the reply, decoded: with the default codec the bytes of its one frame.
         :raise CallError: if there is no reply.
-        :raise MisuseError: if the client is closed, or of another loop.
+        :raise ValueError: if the codec cannot decode the reply.
+        :raise MisuseError: if the client is closed, or belongs to another loop.
         """
-        call = self._options.newCall(body, timeout, service, trace)
+        call = self._options.newCall(body, _resume, timeout, service, trace)
         await self._perform(call)
         return self._options.conclude(call)
 
-    async def map(
+    @overload
+    def map(
+        self,
+        payloads: Iterable[Any],
+        *,
+        concurrency: int = ...,
+        ordered: bool = ...,
+        return_exceptions: Literal[False] = ...,
+        progress: Callable[[int, int | None], object] | None = ...,
+        timeout: float | None = ...,
+        service: str = ...,
+    ) -> AsyncBatch[Reply]: ...
+
+    @overload
+    def map(
+        self,
+        payloads: Iterable[Any],
+        *,
+        concurrency: int = ...,
+        ordered: bool = ...,
+        return_exceptions: bool,
+        progress: Callable[[int, int | None], object] | None = ...,
+        timeout: float | None = ...,
+        service: str = ...,
+    ) -> AsyncBatch[Reply | CallError]: ...
+
+    def map(
         self,
         payloads: Iterable[Any],
         *,
         concurrency: int = 64,
+        ordered: bool = True,
         return_exceptions: bool = False,
+        progress: Callable[[int, int | None], object] | None = None,
         timeout: float | None = None,
         service: str = "",
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncBatch[Any]:
         """
-        Send a request for each payload, several at a time, and give the replies in the order of the payloads.
+        Send a request for each payload, several at a time, and return an asynchronous iterator of the replies.
 
-        The arguments are those of :meth:`Client.map`.
+        The arguments are those of :meth:`Client.map`; ``progress`` is called in the loop.  Closing the iterator with
+        ``aclose()``, or leaving it to the garbage collector, cancels the requests in flight.
+
+        :raise MisuseError: if the client is closed, or belongs to another loop.
         """
-        driver = self._ready()
-        checked(concurrency)
-        source = iter(payloads)
-        calls: deque[Call] = deque()
-        try:
-            while True:
-                while len(calls) < concurrency and (given := next(source, _END)) is not _END:
-                    body = given if isinstance(given, tuple) else (given,)
-                    call = self._options.newCall(body, timeout, service)
-                    call.done = resolve
-                    calls.append(call)
-                    driver.begin(call)
-                if not calls:
-                    return
-                await ended(calls[0])
-                try:
-                    found = self._options.conclude(calls.popleft())
-                except CallError as error:
-                    if not return_exceptions:
-                        raise
-                    found = error
-                yield found
-        finally:
-            for call in calls:
-                driver.cancel(call)
+        driver = self._openDriver()
+        arguments = (concurrency, ordered, return_exceptions, progress, timeout, service)
+        return AsyncBatch(driver, Window(self._options, payloads, *arguments))
 
-    def stream(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> AsyncStream:
+    def stream(
+        self, *body: Any, timeout: float | None = None, service: str = "", trace: str = ""
+    ) -> AsyncStream[Reply]:
         """
-        Send a request and take the parts of its reply as they come, from an app that is a generator.
+        Send a request to an app that is a generator, and take the parts of its reply as they arrive.
 
-        The arguments are those of :meth:`Client.call`; the time is that of the whole reply.
+        The arguments are those of :meth:`Client.call`; the timeout covers the whole reply.
 
-        :return: an asynchronous iterator of the parts.  To close it before its end, which leaving an ``async with``
+        :return: an asynchronous iterator of the parts.  Closing it before its end, which leaving an ``async with``
             block does, cancels the request.
-        :raise MisuseError: if the client is closed, or of another loop.
+        :raise MisuseError: if the client is closed, or belongs to another loop.
         """
-        call = self._options.newCall(body, timeout, service, trace)
-        driver = self._ready()
-        stream = AsyncStream(driver, self._options, call)
+        parts = Arrivals()
+        call = self._options.newCall(body, parts.end, timeout, service, trace, parts.add)
+        driver = self._openDriver()
+        stream = AsyncStream(driver, self._options, call, parts)
         driver.begin(call)
         return stream
 
     async def ping(self, timeout: float | None = None) -> PingReply:
         """
-        Ask a server how it is.  With several endpoints it is the one that would get the next request.
+        Ask a server for its state.  With several endpoints this is the one that would receive the next request.
 
-        :param timeout: how many seconds that may take.
-        :raise Timeout: if nobody answers in time.
+        :param timeout: the seconds that this may take.
+        :raise Timeout: if no server answers in time.
         """
-        call = self._options.newPing(timeout)
+        call = self._options.newPing(_resume, timeout)
         await self._perform(call)
         return pingReply(call)
 
     async def cancel(self, request: bytes) -> None:
         """
-        Cancel a request, this client's or another's.  Whoever waits for it gets ``Cancelled``.
+        Cancel a request of this client or another.  Its caller gets ``Cancelled``.
 
         :param request: its id, 16 bytes.
-        :raise ConfigurationError: if it is none; in plain mode requests have none.
+        :raise ConfigurationError: if the id is invalid, or the client is plain.
         """
-        self._ready().cancelId(self._options.requestId(request))
+        self._openDriver().cancelId(self._options.requestId(request))
 
     async def close(self) -> None:
-        """Let go of the connections; what is under way ends with ``Cancelled``.  Twice does no harm."""
+        """Close the connections; calls in flight end with ``Cancelled``.  A second call does nothing."""
         self._closed = True
         if self._driver is not None:
             self._driver.close()
 
     async def _perform(self, call: Call) -> None:
-        driver = self._ready()
-        call.done = resolve
+        driver = self._openDriver()
         driver.begin(call)
         try:
-            await ended(call)
+            if not call.finished:
+                call.waiter = asyncio.get_running_loop().create_future()
+                await call.waiter
         except BaseException:
             driver.cancel(call)
             with suppress(CallError):
-                self._options.conclude(call)
+                self._options.checkEnd(call)
             raise
 
-    def _ready(self) -> LoopDriver:
+    def _openDriver(self) -> LoopDriver:
         loop = asyncio.get_running_loop()
         if self._closed:
             raise MisuseError("this client is closed: make a new AsyncClient")
@@ -180,12 +253,32 @@ class AsyncClient:
             self._loop = loop
             self._driver = LoopDriver(self._options, _AsyncioLoop(loop))
         if self._loop is not loop:
-            raise MisuseError("this client belongs to another loop: make an AsyncClient for each")
+            raise MisuseError("this client belongs to another event loop: make an AsyncClient for each")
         return self._driver
 
 
+def _resume(call: Call) -> None:
+    """Wake the coroutine that waits for a call."""
+    if call.waiter is not None and not call.waiter.done():
+        call.waiter.set_result(None)
+
+
+class _FutureWaiter:
+    """A future as a :class:`~pirate.client.loop.LoopWaiter`."""
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self._future = future
+
+    def release(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        return self._future.__await__()
+
+
 class _AsyncioLoop:
-    """A loop of asyncio, as a client's pump sees it."""
+    """An event loop of asyncio as a :class:`~pirate.client.loop.Loop`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -201,6 +294,11 @@ class _AsyncioLoop:
         handle = self._loop.call_later(seconds, act) if seconds else self._loop.call_soon(act)
         return handle.cancel
 
+    def fromThread(self, act: Callable[[Any], object], argument: Any) -> None:
+        # A loop that is closed has no calls to cancel.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(act, argument)
+
     def lookUp(self, host: str, port: int, found: Callable[[list[tuple[object, ...]]], None]) -> None:
         async def look() -> None:
             try:
@@ -214,3 +312,6 @@ class _AsyncioLoop:
         task = self._loop.create_task(look())
         self._lookups.add(task)
         task.add_done_callback(self._lookups.discard)
+
+    def newWaiter(self) -> _FutureWaiter:
+        return _FutureWaiter(self._loop.create_future())

@@ -1,115 +1,98 @@
-"""Many calls at once, and their replies one after the other."""
+"""Batches: many calls at a time from an iterable of payloads, and their replies one by one."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pirate.client.arrivals import Arrivals
 from pirate.client.call import Call
 from pirate.client.errors import CallError
 from pirate.client.leader import Leader
-from pirate.client.options import ClientOptions
-from pirate.errors import ConfigurationError
+from pirate.client.loop import LoopDriver
+from pirate.client.options import ClientOptions, checkConcurrency
 
-#: The most calls that may be under way at a time.
-MAX_OUTSTANDING = 100_000
-#: How many replies may wait for an earlier one, for each call that may be under way.
+#: How many replies may wait for an earlier one, for each call that may be in flight.
 _AHEAD = 16
 
+Item = TypeVar("Item")
 
-class Batch:
+
+class Window:
     """
-    An iterator of replies; see ``Client.map``.
+    The calls of a batch that are in flight, and those whose replies were not taken yet.
 
-    :param newCall: makes a call of a payload.
+    :param payloads: the requests; each is one value, or a tuple of values.
+    :param concurrency: how many calls may be in flight.
+    :param ordered: whether to give replies in the order of the payloads, or else as they arrive.
+    :param returnExceptions: whether to return a ``CallError`` in the place of a reply, or else raise it.
+    :param progress: called with how many calls have ended, and how many there are; ``None`` if that is unknown.
+    :param timeout: the timeout of each call.
+    :param service: the service of all calls.
+    :raise ConfigurationError: if the concurrency is invalid.
+    :raise TypeError: if the payloads are one bytes object or one text.
+    :ivar arrivals: the calls that have ended and were not counted yet.
     """
-
-    # Until it is made.
-    _over = True
 
     def __init__(
         self,
-        leader: Leader,
-        options: ClientOptions,
-        newCall: Callable[[Any], Call],
+        options: ClientOptions[Any],
         payloads: Iterable[Any],
         concurrency: int,
         ordered: bool,
         returnExceptions: bool,
         progress: Callable[[int, int | None], object] | None,
+        timeout: float | None,
+        service: str,
     ) -> None:
         if isinstance(payloads, (bytes, bytearray, str)):
-            raise TypeError("map takes several payloads: give a list of one for one")
-        self._leader = leader
+            raise TypeError("map takes an iterable of payloads: put a single one into a list")
         self._options = options
-        self._newCall = newCall
         self._payloads: Iterator[Any] | None = iter(payloads)
-        self._concurrency = checked(concurrency)
+        self._concurrency = checkConcurrency(concurrency)
         self._ordered = ordered
         self._returnExceptions = returnExceptions
         self._progress = progress
+        self._timeout = timeout
+        self._service = service
         self._total = len(payloads) if isinstance(payloads, Sized) else None
-        # Those that are under way or not given yet: in their order, if that matters.
+        # Ordered: the calls whose replies were not taken, in order.  Unordered: the calls in flight, and those that
+        # have ended.
         self._order: deque[Call] = deque()
-        self._open: set[Call] = set()
-        # Those that have ended: as told by whoever has the lead, and then as counted here.
-        self._arrivals = Arrivals()
+        self._inFlight: set[Call] = set()
         self._ready: deque[Call] = deque()
+        self.arrivals = Arrivals()
         self._running = 0
         self._done = 0
-        self._over = False
 
-    def __iter__(self) -> Batch:
-        return self
+    def advance(self) -> list[Call]:
+        """Count the calls that have ended, and return new ones to begin."""
+        if self.arrivals.items:
+            self._count()
+        return self._fill() if self._payloads is not None and self._running < self._concurrency else []
 
-    def __del__(self) -> None:
-        # At any moment, in any thread: nothing may be done here but to leave a wish.
-        if not self._over:
-            for call in (*self._order, *self._open):
-                self._leader.leave(self._leader.session.cancel, call)
-
-    def __next__(self) -> Any:
+    def take(self) -> Call | None:
         """
-        The next reply.
+        Remove the next call that has ended.
 
-        :raise CallError: if there is none, and errors are not to come in the place of replies.
+        :return: the call, or ``None`` if there is none yet.
+        :raise StopIteration: if there is none left.
         """
-        try:
-            while True:
-                if self._arrivals.items:
-                    self._count()
-                if self._running < self._concurrency and self._payloads is not None:
-                    self._fill()
-                call = self._next()
-                if call is not None:
-                    return self._conclude(call)
-                if not self._running:
-                    raise StopIteration
-                self._leader.until(self._arrivals)
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Cancel what is under way, and give no more.  Twice does no harm."""
-        if not self._over:
-            self._over = True
-            self._payloads = None
-            for call in (*self._order, *self._open):
-                if not call.finished:
-                    self._leader.post(self._leader.session.cancel, call)
-            self._order.clear()
-            self._ready.clear()
-
-    def _next(self) -> Call | None:
-        """A call that has ended, and is the next to be given."""
         if self._ordered:
-            return self._order.popleft() if self._order and self._order[0].finished else None
-        return self._ready.popleft() if self._ready else None
+            call = self._order.popleft() if self._order and self._order[0].finished else None
+        else:
+            call = self._ready.popleft() if self._ready else None
+        if call is None and not self._running:
+            raise StopIteration
+        return call
 
-    def _conclude(self, call: Call) -> Any:
+    def conclude(self, call: Call) -> Any:
+        """
+        Return the reply of a call.
+
+        :raise CallError: if it ended in an error, and errors are not returned.
+        """
         try:
             return self._options.conclude(call)
         except CallError as error:
@@ -117,49 +100,150 @@ class Batch:
                 return error
             raise
 
-    def _fill(self) -> None:
-        """Begin as many calls as may be under way."""
+    def open(self) -> list[Call]:
+        """Return the calls that may not have ended."""
+        return [*self._order, *self._inFlight]
+
+    def close(self) -> list[Call]:
+        """Take no more payloads, and return the calls to cancel."""
+        self._payloads = None
+        rest = [call for call in self.open() if not call.finished]
+        self._order.clear()
+        self._inFlight.clear()
+        self._ready.clear()
+        return rest
+
+    def _fill(self) -> list[Call]:
         fresh: list[Call] = []
-        room = self._concurrency - self._running
+        capacity = self._concurrency - self._running
         if self._ordered:
-            room = min(room, self._concurrency * _AHEAD - len(self._order))
-        while len(fresh) < room and self._payloads is not None:
+            capacity = min(capacity, self._concurrency * _AHEAD - len(self._order))
+        while len(fresh) < capacity and self._payloads is not None:
             try:
                 payload = next(self._payloads)
             except StopIteration:
                 self._payloads = None
                 break
-            call = self._newCall(payload)
-            call.done = self._arrivals.add
-            fresh.append(call)
-        if fresh:
-            self._running += len(fresh)
-            if self._ordered:
-                self._order.extend(fresh)
-            else:
-                self._open.update(fresh)
-            self._leader.post(self._leader.session.beginAll, fresh)
+            values = payload if isinstance(payload, tuple) else (payload,)
+            fresh.append(self._options.newCall(values, self.arrivals.add, self._timeout, self._service))
+        self._running += len(fresh)
+        if self._ordered:
+            self._order.extend(fresh)
+        else:
+            self._inFlight.update(fresh)
+        return fresh
 
     def _count(self) -> None:
-        """Note what has ended since the last time."""
-        arrived = self._arrivals.items
+        arrived = self.arrivals.items
         while arrived:
             call = arrived.popleft()
             self._running -= 1
             if not self._ordered:
-                self._open.discard(call)
+                self._inFlight.discard(call)
                 self._ready.append(call)
             if self._progress is not None:
                 self._done += 1
                 self._progress(self._done, self._total)
 
 
-def checked(value: int) -> int:
+class Batch(Generic[Item]):
     """
-    How many calls may be under way at a time.
+    An iterator of the replies of a batch, in threads; see :meth:`Client.map <pirate.client.blocking.Client.map>`.
 
-    :raise ConfigurationError: if it is not 1 to ``MAX_OUTSTANDING``.
+    A batch that is no longer used cancels its calls.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_OUTSTANDING:
-        return value
-    raise ConfigurationError(f"concurrency {value!r} is not right: give a number, 1 to {MAX_OUTSTANDING}")
+
+    def __init__(self, leader: Leader, window: Window) -> None:
+        self._leader = leader
+        self._window = window
+        self._closed = False
+
+    def __iter__(self) -> Batch[Item]:
+        return self
+
+    def __del__(self) -> None:
+        # Garbage collection runs at any moment, in any thread: only leave a message.
+        if not self._closed:
+            for call in self._window.open():
+                self._leader.postFromFinalizer(self._leader.session.cancel, call)
+
+    def __next__(self) -> Item:
+        """
+        Return the next reply.
+
+        :raise CallError: if there is none, and errors are not returned.
+        """
+        if self._closed:
+            raise StopIteration
+        window, leader = self._window, self._leader
+        try:
+            while True:
+                if calls := window.advance():
+                    leader.post(leader.session.beginAll, calls)
+                if (call := window.take()) is not None:
+                    return window.conclude(call)  # type: ignore[no-any-return]
+                leader.until(window.arrivals)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Cancel the calls that are in flight, and end the iteration.  A second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            for call in self._window.close():
+                self._leader.post(self._leader.session.cancel, call)
+
+
+class AsyncBatch(Generic[Item]):
+    """
+    An asynchronous iterator of the replies of a batch, in an event loop.
+
+    A batch that is no longer used cancels its calls; :meth:`aclose` does so at once.
+    """
+
+    def __init__(self, driver: LoopDriver, window: Window) -> None:
+        self._driver = driver
+        self._window = window
+        self._closed = False
+
+    def __aiter__(self) -> AsyncBatch[Item]:
+        return self
+
+    def __del__(self) -> None:
+        # Garbage collection runs at any moment, in any thread: only leave a message.
+        if not self._closed:
+            for call in self._window.open():
+                self._driver.loop.fromThread(self._driver.cancel, call)
+
+    async def __anext__(self) -> Item:
+        """
+        Return the next reply.
+
+        :raise CallError: if there is none, and errors are not returned.
+        """
+        if self._closed:
+            raise StopAsyncIteration
+        window, arrivals = self._window, self._window.arrivals
+        try:
+            while True:
+                if calls := window.advance():
+                    self._driver.begin(*calls)
+                if (call := window.take()) is not None:
+                    return window.conclude(call)  # type: ignore[no-any-return]
+                while not arrivals.finished:
+                    arrivals.waiter = waiter = self._driver.loop.newWaiter()
+                    await waiter
+        except StopIteration:
+            await self.aclose()
+            raise StopAsyncIteration from None
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Cancel the calls that are in flight, and end the iteration.  A second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            for call in self._window.close():
+                self._driver.cancel(call)

@@ -1,76 +1,142 @@
-"""The blocking face: for any number of threads."""
+"""The blocking client, for any number of threads."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
 
-from pirate.client import arguments
-from pirate.client.arrivals import wake
-from pirate.client.batch import Batch
+from pirate.client.arrivals import Arrivals, wake
+from pirate.client.batch import Batch, Window
 from pirate.client.call import Call
-from pirate.client.errors import MisuseError
-from pirate.client.given import OptionArguments, Shown
+from pirate.client.codecs import Codec, CodecName, Reply
+from pirate.client.endpoints import Outage
+from pirate.client.errors import CallError, MisuseError
 from pirate.client.leader import Leader
-from pirate.client.options import ClientOptions
+from pirate.client.options import (
+    ATTEMPTS,
+    DEFAULT_ENDPOINT,
+    TIMEOUT,
+    ClientOptions,
+    Curve,
+    Endpoints,
+    OptionArguments,
+)
 from pirate.client.ping import PingReply, pingReply
 from pirate.client.stream import Stream
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from pirate.client.futures import CallFuture
+    from pirate.client.executor import CallFuture
+
+_Future = TypeVar("_Future", bound="Future[Any]")
 
 
-class Client:
+class Client(Generic[Reply]):
     """
-    A lazy pirate: it asks, waits, asks again, and gives up in time.
+    A client that sends a request, waits, sends it again, and gives up at a deadline: the guide's Lazy Pirate.
 
     ::
 
         with Client("tcp://127.0.0.1:6660") as client:
             reply = client.call(b"hello", timeout=2)
 
-    Connecting is the server's business and ZeroMQ's: a client may be made before its server is started, and it survives
-    the server's restart.  Any number of threads may use it at once.  In a forked child it has connections of its own,
-    and the parent's are left alone.
+    A client may be made before its server is started, and survives the server's restart.  Any number of threads may use
+    it at once.  A forked child that uses it gets connections of its own; those of the parent are not touched.
 
     :param endpoint: the server's frontend: a port of the loopback interface (``6660`` or ``"6660"``), ``host:port``,
-        ``tcp://host:port`` or ``ipc://path``; or a list of these, each of which is as good as another.  A name that
-        has several addresses is as many endpoints; it is looked up once, when the client is made.
-    :param timeout: how many seconds a call may take with all its attempts, unless it says otherwise.
-    :param attempts: how many times a request is sent at most, in all; the time is shared evenly among them.  Every
-        attempt carries the same request id, so that a pirate server that still knows it does not run the job again; any
-        other broker runs each attempt.  Use 1 for those, and for what must not run twice.
-    :param identity: a name for the connection, if the server is to know it; no two clients may share one.  A socket
-        after the first adds ``.2``, ``.3`` and so on: the server may not have let go of the name yet.
-    :param plain: send the bare requests of a REQ socket, for a broker that does not return what stands in front of the
-        body, such as Perl's Net::Server::ZMQ.  Such a client learns of no error but ``Timeout``.
-    :param curve: encrypt: a tuple of the server's public key and of a pair of one's own.  The first is the path of a
-        certificate, or 40 bytes of Z85 text; the second is the path of a certificate with a secret key, or a tuple of
-        the public and the secret key.
-    :param codec: what the arguments of a call and its reply are: ``bytes``, ``json``, ``msgpack`` (which needs the
-        package of that name) or a ``Codec``.
-    :param before: called with each ``Call`` before it is sent, by the thread that makes it.  It may return a W3C
+        ``tcp://host:port`` or ``ipc://path``; or a list of endpoints that are equally good.  A host name with several
+        addresses counts as several endpoints; it is looked up once, when the client is made.
+    :param timeout: the seconds that a call may take with all its attempts, unless the call sets its own.
+    :param attempts: how many times a request is sent in all.  The attempts share the timeout evenly, and carry the same
+        request id: a pirate server that still knows the id does not run the job again, while any other broker runs each
+        attempt.  Use 1 for such a broker, and for a job that must not run twice.
+    :param identity: the routing id of the connection, if the server must know it; no two clients may share one.
+        Further sockets append ``.2``, ``.3`` and so on, as the server may still hold the earlier one.
+    :param plain: send the bare requests of a REQ socket, for a broker that does not return the frames in front of the
+        body, such as Perl's Net::Server::ZMQ.  A plain client learns of no error but ``Timeout``.
+    :param curve: encrypt the connection: a tuple of the server's public key and your own key pair.  The first is the
+        path of a certificate, or 40 bytes of Z85 text; the second is the path of a certificate with a secret key, or a
+        tuple of the public and the secret key.
+    :param codec: what the arguments and the reply of a call are.  ``bytes``: each argument is a frame, and a reply is
+        the bytes of its one frame.  ``frames``: the same, but a reply is the list of its frames.  ``json`` and
+        ``msgpack`` (which needs the package of that name): each argument is a value, and so is a reply, or a list of
+        values if it has several frames.  Or an object with the methods of :class:`Codec`.
+    :param before: called with each :class:`Call` before it is sent, in the thread that makes it.  It may return a W3C
         traceparent, which the app finds in its context.
-    :param after: called with each ``Call`` when its caller learns how it ended: then it has its ``error``, or ``None``.
-    :param outage: called with an ``Outage`` when a connection was lost with calls under way, when calls have waited for
-        a connection for a second, and when there is one again.  It must return soon; what it raises becomes a warning.
-    :raise ConfigurationError: if one of these is not right.
-    :ivar endpoint: the endpoint, the first if there are several.
-    :ivar endpoints: all of them.
+    :param after: called with each :class:`Call` when its caller learns how it ended; ``error`` is ``None`` for a reply.
+    :param outage: called with an :class:`Outage` when a connection is lost with calls in flight, when calls have waited
+        for a connection for a second, and when there is one again.  It must return soon; an exception becomes a
+        warning.
+    :raise ConfigurationError: if an argument is invalid.
+    :ivar endpoint: the first endpoint.
+    :ivar endpoints: all endpoints.
     """
 
-    __signature__ = Shown()
+    @overload
+    def __init__(
+        self: Client[bytes],
+        endpoint: Endpoints = ...,
+        *,
+        codec: Literal["bytes"] = ...,
+        **options: Unpack[OptionArguments],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Client[list[bytes]],
+        endpoint: Endpoints = ...,
+        *,
+        codec: Literal["frames"],
+        **options: Unpack[OptionArguments],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Client[Any],
+        endpoint: Endpoints = ...,
+        *,
+        codec: Literal["json", "msgpack"],
+        **options: Unpack[OptionArguments],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Client[Reply],
+        endpoint: Endpoints = ...,
+        *,
+        codec: Codec[Reply],
+        **options: Unpack[OptionArguments],
+    ) -> None: ...
 
     def __init__(
         self,
-        endpoint: str | int | Iterable[str | int] = arguments.DEFAULT_ENDPOINT,
-        **given: Unpack[OptionArguments],
+        endpoint: Endpoints = DEFAULT_ENDPOINT,
+        *,
+        timeout: float = TIMEOUT,
+        attempts: int = ATTEMPTS,
+        identity: bytes | None = None,
+        plain: bool = False,
+        curve: Curve | None = None,
+        codec: CodecName | Codec[Any] = "bytes",
+        before: Callable[[Call], str | None] | None = None,
+        after: Callable[[Call], object] | None = None,
+        outage: Callable[[Outage], object] | None = None,
     ) -> None:
-        self._options = ClientOptions(endpoint, **given)
+        self._options: ClientOptions[Reply] = ClientOptions(
+            endpoint,
+            codec,
+            timeout=timeout,
+            attempts=attempts,
+            identity=identity,
+            plain=plain,
+            curve=curve,
+            before=before,
+            after=after,
+            outage=outage,
+        )
         self.endpoints = self._options.endpoints
         self.endpoint = self.endpoints[0]
         self._pid = os.getpid()
@@ -80,7 +146,7 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client of {' or '.join(self.endpoints)}{', closed' if self._leader.closed else ''}>"
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Client[Reply]:
         return self
 
     def __exit__(
@@ -90,41 +156,72 @@ class Client:
 
     def close(self) -> None:
         """
-        Let go of the connections, at once and for good: what was not sent yet is dropped.  Twice does no harm.
+        Close the connections at once, and drop what was not sent.  A second call does nothing.
 
-        Calls that are under way in other threads, and futures, end with ``Cancelled``.
+        Calls in flight in other threads, and futures, end with ``Cancelled``.
         """
         if self._pid == os.getpid():
             self._leader.close()
 
-    def call(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> Any:
+    def call(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> Reply:
         """
         Send a request and wait for its reply.
 
         :param body: the request, one argument for each frame.
-        :param timeout: how many seconds it may take with all its attempts; ``None`` for the client's own limit.
-        :param service: the name of the service to ask; empty for the unnamed one.  Not for a plain client.
-        :param trace: a W3C traceparent for the app.  Not for a plain client.
-        :return: the reply: the bytes of its one frame, or a list if it has several; with a codec, what it makes of it.
-        :raise CallError: if there is no reply; its subclasses say why, ``Timeout`` and ``AppError`` first of all.
+        :param timeout: the seconds that the call may take with all its attempts; ``None`` for the client's timeout.
+        :param service: the name of the service; empty for the unnamed one.  A plain client cannot name one.
+        :param trace: a W3C traceparent for the app.  A plain client cannot send one.
+        :return: the reply, decoded: with the default codec the bytes of its one frame.
+        :raise CallError: if there is no reply.  The subclasses say why; the most common are ``Timeout`` and
+            ``AppError``.
+        :raise ValueError: if the codec cannot decode the reply; the codec ``bytes`` cannot if it has several frames.
         :raise MisuseError: if the client is closed.
         """
-        call = self._options.newCall(body, timeout, service, trace)
-        self._perform(self._ready(), call)
+        call = self._options.newCall(body, wake, timeout, service, trace)
+        self._perform(self._openLeader(), call)
         return self._options.conclude(call)
 
-    def submit(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> CallFuture:
+    def submit(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> CallFuture[Reply]:
         """
-        Send a request, and do not wait.
+        Send a request and return at once.
 
-        The arguments are those of ``call``.
+        The arguments are those of :meth:`call`.
 
-        :return: a ``concurrent.futures.Future`` of the reply, whose attribute ``request`` is the id of the request.  To
-            cancel it cancels the request.
+        :return: a ``concurrent.futures.Future`` of the reply; its attribute ``request`` is the id of the request.
+            Cancelling the future cancels the request.
         """
-        from pirate.client.futures import submit
+        # Importing concurrent.futures is slow, and most callers wait.
+        from pirate.client.executor import CallFuture
 
-        return submit(self._ready(), self._options, self._options.newCall(body, timeout, service, trace))
+        future = CallFuture(self._openLeader(), self._options, body, timeout, service, trace)
+        future.begin()
+        return future
+
+    @overload
+    def map(
+        self,
+        payloads: Iterable[Any],
+        *,
+        concurrency: int = ...,
+        ordered: bool = ...,
+        return_exceptions: Literal[False] = ...,
+        progress: Callable[[int, int | None], object] | None = ...,
+        timeout: float | None = ...,
+        service: str = ...,
+    ) -> Batch[Reply]: ...
+
+    @overload
+    def map(
+        self,
+        payloads: Iterable[Any],
+        *,
+        concurrency: int = ...,
+        ordered: bool = ...,
+        return_exceptions: bool,
+        progress: Callable[[int, int | None], object] | None = ...,
+        timeout: float | None = ...,
+        service: str = ...,
+    ) -> Batch[Reply | CallError]: ...
 
     def map(
         self,
@@ -136,76 +233,78 @@ class Client:
         progress: Callable[[int, int | None], object] | None = None,
         timeout: float | None = None,
         service: str = "",
-    ) -> Iterator[Any]:
+    ) -> Batch[Any]:
         """
-        Send a request for each payload, several at a time, and give the replies as an iterator.
+        Send a request for each payload, several at a time, and return an iterator of the replies.
 
-        The payloads are taken as they are needed, so that there may be any number.
+        Payloads are taken as they are needed, so there may be any number of them.  Closing the iterator, or leaving it
+        to the garbage collector, cancels the requests in flight.
 
-        :param payloads: the requests: each a frame, or a tuple of frames; with a codec, a value or a tuple of values.
-        :param concurrency: how many are under way at a time.
-        :param ordered: whether the replies come in the order of the payloads; else they come as they arrive.
-        :param return_exceptions: whether an error comes in the place of a reply; else the first one is raised, and what
-            is under way then is cancelled.
-        :param progress: called with how many have ended, and with how many there are, or ``None`` if that cannot be
-            known; by the thread that takes the replies.
-        :param timeout: how many seconds each may take, from when it is sent; ``None`` for the client's own limit.
-        :param service: the name of the service to ask; empty for the unnamed one.
+        :param payloads: the requests: each a frame or a tuple of frames; with a codec, a value or a tuple of values.
+        :param concurrency: how many requests are in flight at a time.
+        :param ordered: whether the replies come in the order of the payloads; if not, they come as they arrive.
+        :param return_exceptions: whether a ``CallError`` comes in the place of its reply; if not, the first one is
+            raised, and the requests in flight are cancelled.
+        :param progress: called with the number of requests that have ended and the number of payloads, or ``None`` if
+            that is unknown; in the thread that takes the replies.
+        :param timeout: the seconds that each request may take from when it is first sent; ``None`` for the client's
+            timeout.
+        :param service: the name of the service; empty for the unnamed one.
         """
-        leader, options = self._ready(), self._options
-
-        def newCall(payload: Any) -> Call:
-            return options.newCall(payload if isinstance(payload, tuple) else (payload,), timeout, service)
-
-        return Batch(leader, options, newCall, payloads, concurrency, ordered, return_exceptions, progress)
+        leader = self._openLeader()
+        arguments = (concurrency, ordered, return_exceptions, progress, timeout, service)
+        return Batch(leader, Window(self._options, payloads, *arguments))
 
     @staticmethod
-    def as_completed(futures: Iterable[Future[Any]], timeout: float | None = None) -> Iterator[Future[Any]]:
+    def as_completed(futures: Iterable[_Future], timeout: float | None = None) -> Iterator[_Future]:
         """
-        The futures that ``submit`` gave, each as soon as it is done: the ``concurrent.futures.as_completed`` of old.
+        Return an iterator of futures of :meth:`submit`, each as soon as it is done.
 
-        :param timeout: how many seconds all of it may take; ``None``: as long as it takes.
+        This is ``concurrent.futures.as_completed``.
+
+        :param timeout: the seconds that all of them may take; ``None`` for no limit.
         """
         from concurrent.futures import as_completed
 
-        return as_completed(futures, timeout)
+        return as_completed(futures, timeout)  # type: ignore[return-value]
 
-    def stream(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> Stream:
+    def stream(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> Stream[Reply]:
         """
-        Send a request and take the parts of its reply as they come, from an app that is a generator.
+        Send a request to an app that is a generator, and take the parts of its reply as they arrive.
 
-        The arguments are those of ``call``; the time is that of the whole reply.
+        The arguments are those of :meth:`call`; the timeout covers the whole reply.
 
-        :return: an iterator of the parts, each as ``call`` gives a reply.  To close it before its end, which leaving
-            a ``with`` block does, cancels the request.
+        :return: an iterator of the parts, each decoded like a reply.  Closing it before its end, which leaving a
+            ``with`` block does, cancels the request.
         """
-        stream = Stream(self._ready(), self._options, self._options.newCall(body, timeout, service, trace))
-        stream.begin()
+        leader, parts = self._openLeader(), Arrivals()
+        call = self._options.newCall(body, parts.end, timeout, service, trace, parts.add)
+        stream = Stream(leader, self._options, call, parts)
+        leader.post(leader.session.begin, call)
         return stream
 
     def ping(self, timeout: float | None = None) -> PingReply:
         """
-        Ask a server how it is.  With several endpoints it is the one that would get the next request.
+        Ask a server for its state.  With several endpoints this is the one that would receive the next request.
 
-        :param timeout: how many seconds that may take.
-        :raise Timeout: if nobody answers in time.
+        :param timeout: the seconds that this may take.
+        :raise Timeout: if no server answers in time.
         """
-        call = self._options.newPing(timeout)
-        self._perform(self._ready(), call)
+        call = self._options.newPing(wake, timeout)
+        self._perform(self._openLeader(), call)
         return pingReply(call)
 
     def cancel(self, request: bytes) -> None:
         """
-        Cancel a request, this client's or another's.  Whoever waits for it gets ``Cancelled``.
+        Cancel a request of this client or another.  Its caller gets ``Cancelled``.
 
-        :param request: its id: the ``request`` of its future or of its error, or the ``key`` of its ``Call``.
-        :raise ConfigurationError: if it is none; in plain mode requests have none.
+        :param request: its id: the ``request`` of its future or its error, or the ``key`` of its :class:`Call`.
+        :raise ConfigurationError: if the id is invalid, or the client is plain.
         """
-        leader = self._ready()
+        leader = self._openLeader()
         leader.post(leader.session.cancelId, self._options.requestId(request))
 
     def _perform(self, leader: Leader, call: Call) -> None:
-        call.done = wake
         try:
             leader.perform(call)
         except BaseException:
@@ -213,10 +312,14 @@ class Client:
                 leader.post(leader.session.cancel, call)
             raise
 
-    def _ready(self) -> Leader:
-        """The lead, of this process."""
+    def _openLeader(self) -> Leader:
+        """
+        Return the leader of this process.
+
+        :raise MisuseError: if the client is closed.
+        """
         if self._pid != os.getpid():
-            # Not let go of: it is the parent's, and nothing of it may be closed here.
+            # Keep the parent's leader alive: collecting it would close what is the parent's.
             self._inherited.append(self._leader)
             self._pid = os.getpid()
             self._leader = Leader(self._options)

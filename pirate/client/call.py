@@ -1,69 +1,69 @@
 """
-One request in the eyes of its client, without a socket or a clock: what to send, when to send it again, when to give
-up, and how it ended.
+One request from its client's point of view, without a socket or a clock: its frames, when it is sent again, when it
+times out, and how it ended.
 
-The rule is the guide's Lazy Pirate with three differences.  One deadline holds for the whole call, and what is left of
-it is shared evenly among the tries that are left.  A try counts when it is sent: as long as there is no connection, the
-first one waits.  The server is told an earlier deadline, so that its word that the time is over arrives in time.
+This is the guide's Lazy Pirate with three differences.  One deadline covers the whole call, and the attempts that are
+left share the remaining time evenly.  An attempt starts when it is sent: while there is no connection, the first one
+waits.  The server is told a slightly earlier deadline, so that its error arrives before the caller gives up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pirate.client.errors import CallError, Denied, Timeout, TooLarge, Unavailable, failure
 from pirate.wire.frontend import ServerReply, header
 from pirate.wire.words import MAGIC
 
+if TYPE_CHECKING:
+    from pirate.client.endpoints import Peer
+
 _NEVER = float("inf")
-#: The share of a call's time that a server is told less, with its bounds in seconds; and the most of a short call.
+#: How much earlier than the caller's deadline the server's is: a share of the timeout, within bounds in seconds.
 MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.05, 0.05, 1.0
+#: The largest share of a short timeout.
 MOST_OF_SHORT = 0.25
-#: A request with more bytes, or with more frames, is looked at before it is sent: a server may not take it.
+#: Above so many bytes, or so many frames, a request may exceed a server's limits.
 LARGE, MANY = 64 << 10, 256
-_LOOK = "look at the server, and repeat only what may run twice"
-_nothing: dict[str, Any] = {}
-
-
-def _ignore(call: Call) -> None:
-    pass
+_ADVICE = "look at the server, and repeat only what may run twice"
 
 
 class Call:
     """
-    One request with a native header, from its first try to its end.  Times are seconds of any one clock.
+    One request, from its first attempt to its end.  Times are seconds of any one clock.
 
-    :ivar key: its id, the same in every try; empty for a plain one.
+    :ivar key: the id of the request, the same in every attempt; empty in plain mode.
     :ivar service: the name of the service; empty for the unnamed one.
-    :ivar trace: the W3C traceparent that goes with it, or empty.
-    :ivar began: when it was made.
-    :ivar deadline: when it ends without an answer.
-    :ivar expiry: the deadline that servers are told, a little before the other.
-    :ivar next: when the next try is due; infinite if there is none.
-    :ivar sent: how many times it was sent.
-    :ivar sentAt: when it was sent last.
+    :ivar trace: the W3C traceparent that is sent with the request, or empty.
+    :ivar began: when the call was made.
+    :ivar deadline: when the call times out.
+    :ivar expiry: the deadline that servers are told, a little before the caller's.
+    :ivar next: when the next attempt is due; infinite if there is none.
+    :ivar sent: how many times the request was sent.
+    :ivar sentAt: when it was last sent.
     :ivar attempts: how many times it may be sent.
-    :ivar endpoint: the server that it was sent to last; before that, all that it may be sent to.
-    :ivar peer: where the session has sent it; ``None`` while it waits for a connection.
-    :ivar large: whether it is so large that a server may have closed a connection because of it.
-    :ivar doubted: whether it has lost its last attempt with a connection, and is looked at because of that.
-    :ivar others: where it was sent before, and may still be running.
+    :ivar endpoint: the server that it was last sent to; before that, all servers that it may be sent to.
+    :ivar peer: the connection that it was sent to; ``None`` while it waits for one.
+    :ivar large: whether it may exceed a server's limits, so that the server closes the connection.
+    :ivar checkingSize: whether it lost its last attempt with a connection, and waits only to learn whether it was too
+        large.
+    :ivar others: the connections of earlier attempts, where it may still be running.
     :ivar refused: the connections whose servers have refused it.
     :ivar finished: whether it has ended.
-    :ivar answer: the reply, if that is how it ended.
-    :ivar error: why there is no reply, if that is how it ended.
-    :ivar done: called with it when it ends.
-    :ivar part: called with the frames of each part of the reply; ``None``: it takes no parts.
-    :ivar parts: how many there were.
-    :ivar strange: whether something came that is no answer of any server of ours.
-    :ivar waiter: what waits for its end: a lock or a future, for its face alone.
+    :ivar reply: the server's reply, if the call ended in one.
+    :ivar error: why there is no reply, if the call ended in an error.
+    :ivar parts: how many parts of the reply have arrived.
+    :ivar foreign: whether a message arrived that no pirate server sends.
+    :ivar done: called with the call when it ends.
+    :ivar part: called with the frames of each part of the reply; ``None`` if the call takes no parts.
+    :ivar waiter: the lock or the future that wakes the caller; used by the faces only.
     """
 
     __slots__ = (
-        *("answer", "attempts", "began", "body", "command", "deadline", "done", "doubted", "endpoint", "error"),
-        *("expiry", "finished", "key", "large", "next", "others", "part", "parts", "refused", "peer", "sent"),
-        *("sentAt", "service", "strange", "trace", "waiter"),
+        *("attempts", "began", "body", "checkingSize", "command", "deadline", "done", "endpoint", "error", "expiry"),
+        *("finished", "foreign", "key", "large", "next", "others", "part", "parts", "peer", "refused", "reply"),
+        *("sent", "sentAt", "service", "trace", "waiter"),
     )
 
     def __init__(
@@ -73,6 +73,8 @@ class Call:
         now: float,
         timeout: float,
         attempts: int,
+        done: Callable[[Call], object],
+        part: Callable[[list[bytes]], object] | None = None,
         endpoint: str = "",
         key: bytes = b"",
         service: str = "",
@@ -84,6 +86,8 @@ class Call:
         self.deadline = now + timeout
         self.expiry = self.deadline - margin(timeout)
         self.attempts = attempts
+        self.done = done
+        self.part = part
         self.endpoint = endpoint
         self.key = key
         self.service = service
@@ -93,141 +97,130 @@ class Call:
         self.sent = 0
         self.sentAt = now
         self.large = len(body[0]) > LARGE if len(body) == 1 else len(body) > MANY or sum(map(len, body)) > LARGE
-        self.doubted = False
-        self.peer: Any = None
-        self.others: tuple[Any, ...] = ()
-        self.refused: tuple[Any, ...] = ()
+        self.checkingSize = False
+        self.peer: Peer | None = None
+        self.others: tuple[Peer, ...] = ()
+        self.refused: tuple[Peer, ...] = ()
         self.finished = False
-        self.answer: ServerReply | None = None
+        self.reply: ServerReply | None = None
         self.error: CallError | None = None
-        self.done: Callable[[Call], None] = _ignore
-        self.part: Callable[[list[bytes]], None] | None = None
         self.parts = 0
-        self.strange = False
+        self.foreign = False
+        # A lock in a thread, a future in a loop: what it is, only its face knows.
         self.waiter: Any = None
 
     @property
     def plain(self) -> bool:
-        """Whether it goes without a header."""
+        """Whether the request is sent without a header."""
         return not self.key
 
     @property
-    def mayMove(self) -> bool:
-        """Whether it may be sent again, though it may have been run.  What was refused does not count."""
+    def maySendAgain(self) -> bool:
+        """Whether an attempt is left, and no part of the reply has arrived.  Refused attempts do not count."""
         return self.sent - len(self.refused) < self.attempts and not self.parts
 
     def frames(self, now: float) -> list[bytes]:
-        """The next try, as a DEALER sends it, or a REQ if it is plain."""
+        """Return the frames of the next attempt, as a DEALER sends them, or in plain mode a REQ."""
         if not self.key:
             return self.body
         left = max(1, int((self.expiry - now) * 1000))
         if self.service or self.trace or self.command or self.part is not None:
-            options = {"timeout_ms": left, "service": self.service, "trace": self.trace, "command": self.command}
-            head = header(self.key, {**{name: each for name, each in options.items() if each}, **self._wish()})
+            options: dict[str, Any] = {"timeout_ms": left}
+            for name, value in (("service", self.service), ("trace", self.trace), ("command", self.command)):
+                if value:
+                    options[name] = value
+            if self.part is not None:
+                options["partial"] = True
+            head = header(self.key, options)
         else:
-            # The same, at a fifth of the cost.
+            # The same bytes, at a fifth of the cost.
             head = b'%b%b{"timeout_ms":%d}' % (MAGIC, self.key, left)
         return [head, b"", *self.body]
 
-    def _wish(self) -> dict[str, Any]:
-        return _nothing if self.part is None else {"partial": True}
-
-    def wasSent(self, now: float, jitter: float = 1.0) -> None:
+    def markSent(self, now: float, jitter: float = 1.0) -> None:
         """
-        A try went out: the next is due when this one has had its share of the time that is left.
+        Record that an attempt was sent, and plan the next one for the end of this one's share of the time.
 
-        :param jitter: by how much that share is stretched, so that clients do not ask again all at once.
+        :param jitter: a factor that stretches the share, so that clients do not send again at the same moment.
         """
         left = self.attempts - self.sent
-        # One that takes parts would get each twice if it asked again on the same connection.
+        # A second attempt on the same connection would deliver each part twice.
         again = left > 1 and self.part is None
         self.next = now + (self.deadline - now) / left * jitter if again else _NEVER
         self.sent += 1
         self.sentAt = now
 
-    def result(self) -> bytes | list[bytes]:
-        """
-        The reply: one frame as it is, several as a list.
-
-        :raise CallError: if there is none; the one for the server's code, if the server gave one.
-        """
-        if self.error is not None:
-            raise self.error
-        assert self.answer is not None
-        body = self.answer.body
-        return body[0] if len(body) == 1 else list(body)
-
     def failure(self, told: dict[str, Any]) -> CallError:
-        """The error that a server's header tells of."""
+        """Return the error that the header of a server's reply describes."""
         code, detail, attempts = told.get("code"), told.get("message"), told.get("attempts")
         error = failure(str(code or told.get("status")), str(detail or ""), self.endpoint, self.key)
         error.attempts = attempts if isinstance(attempts, int) else 0
-        error.tries = self.sent
+        error.sent = self.sent
         return error
 
     def timedOut(self, connected: bool = True) -> Timeout:
         """
-        Make the error for a call whose deadline has passed.
+        Return the error for a call whose deadline has passed.
 
-        :param connected: whether the server that it was sent to could still be reached.
+        :param connected: whether there is still a connection to the server.
         """
         seconds = f"{self.deadline - self.began:g} s"
-        if self.strange:
+        if self.foreign:
             return self._timeout(
-                Timeout, f"{self.endpoint} answers without our header: call such a broker in plain mode"
+                Timeout, f"{self.endpoint} replies without the pirate header: call such a broker in plain mode"
             )
         if not self.sent:
-            why = f"nobody answers at {self.endpoint}, nothing was sent in {seconds}: "
+            why = f"no connection to {self.endpoint} within {seconds}, nothing was sent: "
             return self._timeout(Unavailable, why + "start the server there, or correct the endpoint")
         if self.command == "ping":
-            why = f"{self.endpoint} does not answer a ping within {seconds}: look at the server"
+            why = f"{self.endpoint} did not answer a ping within {seconds}: look at the server"
             return self._timeout(Timeout, why)
         times = "1 attempt" if self.sent == 1 else f"{self.sent} attempts"
         if not connected:
             why = f"the connection to {self.endpoint} was lost and did not come back within {seconds} ({times})"
-            return self._timeout(Unavailable, f"{why}, the job may have run: {_LOOK}")
+            return self._timeout(Unavailable, f"{why}, the job may have run: {_ADVICE}")
         why = f"no reply from {self.endpoint} within {seconds} ({times}), the job may have run: "
-        return self._timeout(Timeout, why + "allow more time, or look at the server")
+        return self._timeout(Timeout, why + "raise the timeout, or look at the server")
 
-    def cutOff(self) -> Timeout:
-        """Make the error for a call that lost its connection, and that may not be sent again."""
+    def connectionLost(self) -> Timeout:
+        """Return the error for a call that lost its connection and has no attempt left."""
         times = "" if self.sent < 2 else f" ({self.sent} attempts)"
-        why = f"the connection to {self.endpoint} was lost before the answer came{times}"
+        why = f"the connection to {self.endpoint} was lost before the reply came{times}"
         ran = "" if self.command == "ping" else ", the job may have run"
-        return self._timeout(Unavailable, f"{why}{ran}: {_LOOK}")
+        return self._timeout(Unavailable, f"{why}{ran}: {_ADVICE}")
 
-    def tooLarge(self, what: str) -> TooLarge:
+    def tooLarge(self, excess: str) -> TooLarge:
         """
-        Make the error for a call that a server does not take.
+        Return the error for a call that exceeds a server's limit.
 
-        :param what: what is too much.
+        :param excess: which limit it exceeds, and by how much.
         """
-        return TooLarge(f"the request for {self.endpoint} has {what}", self.endpoint, self.key)
+        return TooLarge(f"the request for {self.endpoint} has {excess}", self.endpoint, self.key)
 
     def denied(self) -> Denied:
-        """The error for a call that no server lets in."""
-        why = f"{self.endpoint} does not let this client in: give it a key that the server knows"
+        """Return the error for a call of a client that no server lets in."""
+        why = f"{self.endpoint} does not accept this client: use a key that the server knows"
         return Denied(why, self.endpoint, self.key)
 
     def _timeout(self, kind: type[Timeout], why: str) -> Timeout:
         error = kind(why, self.endpoint, self.key)
-        error.tries = self.sent
+        error.sent = self.sent
         return error
 
 
 def margin(timeout: float) -> float:
     """
-    Return how many seconds a server is told less than a call has, for its answer to arrive.
+    Return how many seconds before the caller's deadline the server's is, so that its error arrives in time.
 
     :param timeout: the seconds of the whole call.
     """
-    # For every call, so without the functions min and max in the usual case.
+    # This runs for every call: the usual case avoids min and max.
     less = timeout * MARGIN
     if less > MOST_MARGIN:
         return MOST_MARGIN
     return less if less > LEAST_MARGIN else min(LEAST_MARGIN, timeout * MOST_OF_SHORT)
 
 
-def isRefusal(answer: ServerReply) -> bool:
-    """Whether a server says that it will not run a request, which another may."""
-    return answer.options.get("code") in ("busy", "stopping")
+def isRefusal(reply: ServerReply) -> bool:
+    """Return whether a server refuses a request that another server may accept."""
+    return reply.options.get("code") in ("busy", "stopping")

@@ -1,61 +1,106 @@
-"""How a caller's values become the frames of a request, and those of a reply a value again."""
+"""Codecs: from a caller's values to the frames of a request, and from the frames of a reply to a value."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from pirate.client import arguments
 from pirate.errors import ConfigurationError
 
+#: What a caller may pass as a frame.
+Frame = bytes | bytearray | memoryview
+#: The names of the codecs that come with the client.
+CodecName = Literal["bytes", "frames", "json", "msgpack"]
 
-class Codec(Protocol):
-    """What a client asks of a codec; one of your own will do."""
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    #: What a client returns for a reply: its codec decides.  ``Client`` in an annotation means ``Client[bytes]``.
+    Reply = TypeVarWithDefault("Reply", default=bytes)
+else:
+    Reply = TypeVar("Reply")
+
+Reply_co = TypeVar("Reply_co", covariant=True)
+
+
+class Codec(Protocol[Reply_co]):
+    """Encodes requests and decodes replies; any object with these two methods will do."""
 
     def encode(self, values: tuple[Any, ...]) -> list[bytes]:
-        """The frames of a request, one for each argument of the call: one at least."""
+        """
+        Return the frames of a request.
 
-    def decode(self, frames: Sequence[bytes]) -> Any:
-        """The value of a reply, or of a part of one: one frame at least."""
+        :param values: the positional arguments of the call.
+        :return: at least one frame.
+        """
+
+    def decode(self, frames: Sequence[bytes]) -> Reply_co:
+        """
+        Return the value of a reply, or of one part of it.
+
+        :param frames: at least one frame.
+        :raise ValueError: if this codec cannot decode them.
+        """
 
 
-class Bytes:
-    """Frames as they are: a reply of one frame is ``bytes``, one of several is a list of them."""
+class FrameCodec:
+    """Leaves frames as they are: a reply is the list of its frames."""
 
     def encode(self, values: tuple[Any, ...]) -> list[bytes]:
-        """See ``Codec``."""
-        return arguments.body(values)
+        """See :class:`Codec`."""
+        return toFrames(values)
 
-    def decode(self, frames: Sequence[bytes]) -> Any:
-        """See ``Codec``."""
-        return frames[0] if len(frames) == 1 else list(frames)
+    def decode(self, frames: Sequence[bytes]) -> list[bytes]:
+        """See :class:`Codec`."""
+        return list(frames)
 
 
-class EachFrame:
+class BytesCodec:
+    """Leaves frames as they are: a reply is the bytes of its one frame."""
+
+    def encode(self, values: tuple[Any, ...]) -> list[bytes]:
+        """See :class:`Codec`."""
+        return toFrames(values)
+
+    def decode(self, frames: Sequence[bytes]) -> bytes:
+        """
+        See :class:`Codec`.
+
+        :raise ValueError: if there are several frames.
+        """
+        if len(frames) != 1:
+            raise ValueError(f"the reply has {len(frames)} frames: codec='frames' returns them as a list")
+        return frames[0]
+
+
+class ValueCodec:
     """
-    Each value is a frame, and each frame a value; a reply of several frames is a list.  An empty frame is ``None``.
+    Encodes each value as one frame, and decodes each frame to one value; an empty frame decodes to ``None``.
 
-    :param dumps: makes a value bytes.
-    :param loads: the reverse; it raises ``ValueError`` for what it does not understand.
+    A reply of several frames is a list of values.
+
+    :param name: the format, for error messages.
+    :param dumps: encodes a value.
+    :param loads: decodes bytes, or raises ``ValueError``.
     """
 
-    def __init__(self, name: str, dumps: Any, loads: Any) -> None:
+    def __init__(self, name: str, dumps: Callable[[Any], bytes], loads: Callable[[bytes], Any]) -> None:
         self._name = name
         self._dumps = dumps
         self._loads = loads
 
     def encode(self, values: tuple[Any, ...]) -> list[bytes]:
-        """See ``Codec``."""
+        """See :class:`Codec`."""
         if not values:
             raise TypeError("a request has at least one value")
         return [self._dumps(value) for value in values]
 
     def decode(self, frames: Sequence[bytes]) -> Any:
         """
-        See ``Codec``.
+        See :class:`Codec`.
 
-        :raise ValueError: if a frame is not what this codec makes.
+        :raise ValueError: if a frame is not in the format.
         """
         values = [self._value(frame) for frame in frames]
         return values[0] if len(values) == 1 else values
@@ -69,32 +114,56 @@ class EachFrame:
             raise ValueError(f"the reply is not {self._name}: {error}") from error
 
 
-def _json() -> Codec:
+def _json() -> Codec[Any]:
     encode = json.JSONEncoder(separators=(",", ":")).encode
-    return EachFrame("JSON", lambda value: encode(value).encode(), json.loads)
+    return ValueCodec("JSON", lambda value: encode(value).encode(), json.loads)
 
 
-def _msgpack() -> Codec:
+def _msgpack() -> Codec[Any]:
     try:
         import msgpack
     except ImportError:
         raise ConfigurationError("codec 'msgpack' needs the package msgpack: pip install 'pirate[msgpack]'") from None
-    return EachFrame("msgpack", msgpack.packb, msgpack.unpackb)
+    return ValueCodec("msgpack", msgpack.packb, msgpack.unpackb)
 
 
-_BY_NAME = {"bytes": Bytes, "json": _json, "msgpack": _msgpack}
+_BY_NAME: dict[str, Callable[[], Codec[Any]]] = {
+    "bytes": BytesCodec,
+    "frames": FrameCodec,
+    "json": _json,
+    "msgpack": _msgpack,
+}
 
 
-def codec(value: str | Codec) -> Codec:
+def newCodec(value: str | Codec[Any]) -> Codec[Any]:
     """
-    A codec.
+    Return a codec.
 
-    :param value: ``bytes``, ``json``, ``msgpack``, or an object that is one.
-    :raise ConfigurationError: if it is none of these, or what it needs is not installed.
+    :param value: the name of a codec, or an object that is one.
+    :raise ConfigurationError: if it is neither, or if the package it needs is not installed.
     """
     if isinstance(value, str):
         if value in _BY_NAME:
             return _BY_NAME[value]()
     elif callable(getattr(value, "encode", None)) and callable(getattr(value, "decode", None)):
         return value
-    raise ConfigurationError(f"codec {value!r} is not right: give {', '.join(_BY_NAME)}, or an object that is a Codec")
+    names = ", ".join(repr(name) for name in _BY_NAME)
+    raise ConfigurationError(f"invalid codec {value!r}: use {names}, or an object with the methods of Codec")
+
+
+def toFrames(values: tuple[Frame, ...]) -> list[bytes]:
+    """
+    Return values as the frames of a request, and copy those that could change before it is sent again.
+
+    :raise TypeError: if there is no value, or one is not bytes.
+    """
+    if len(values) == 1 and type(values[0]) is bytes:
+        return [values[0]]
+    if not values:
+        raise TypeError("a request has at least one frame: call(b'') sends an empty one")
+    for value in values:
+        if not isinstance(value, Frame):
+            raise TypeError(
+                f"a frame is bytes, not {type(value).__name__}: encode text, and pass each frame as its own argument"
+            )
+    return [bytes(value) for value in values]

@@ -1,36 +1,36 @@
-"""Why a call has no answer: one class for each code of the wire, each saying what to do about it."""
+"""The errors that end a call: one class for each error code of the wire.  Each docstring says what to do about it."""
 
 from __future__ import annotations
 
 from pirate.errors import PirateError
 from pirate.wire.words import Code
 
-#: How a server begins what it tells a client that calls its backend.
+#: How the message of a server begins when a client has called its backend.
 BACKEND = "this is the backend"
 
 
 class MisuseError(PirateError):
-    """The client was used after it was closed, or out of its order: make a new one, or wait for what is under way."""
+    """The client was used after it was closed, or in another event loop than before: make a new client."""
 
 
 class CallError(PirateError):
     """
-    A call has no answer: the subclass says why.  This class itself stands for a code that this version does not know.
+    A call has no reply; the subclass says why.  This class itself stands for a code that this version does not know.
 
-    :ivar endpoint: the server's address.
-    :ivar request: the id of the request, 16 bytes; empty for a plain one.
-    :ivar code: the server's word for the reason; empty if the server said nothing.
-    :ivar detail: what the server added in its own words; may be empty.
-    :ivar attempts: how many workers have died while executing it, as far as the server said.
-    :ivar tries: how many times the request was sent.
+    :ivar endpoint: the endpoint of the server.
+    :ivar request: the id of the request, 16 bytes; empty in plain mode.
+    :ivar code: the error code that the server sent; empty if the client itself gave up.
+    :ivar detail: the message that the server sent with the code; may be empty.
+    :ivar attempts: how many workers died while executing the request, according to the server.
+    :ivar sent: how many times the client sent the request.
     """
 
     code: str = ""
     detail = ""
     attempts = 0
-    tries = 0
-    # The message, to which the server's own words are added.
-    _says = "the server at {endpoint} answered with an error that this client does not know, a newer one may"
+    sent = 0
+    # The beginning of the message; the detail follows it.
+    _template = "the server at {endpoint} sent an error code that this version of the client does not know"
 
     def __init__(self, message: str, endpoint: str = "", request: bytes = b"") -> None:
         super().__init__(message)
@@ -39,108 +39,110 @@ class CallError(PirateError):
 
 
 class AppError(CallError):
-    """The app raised an exception on this request: mend the request or the app, as ``type`` and ``text`` suggest."""
+    """The app raised an exception for this request: fix the request or the app; see ``type`` and ``text``."""
 
     code = Code.APP_ERROR
-    _says = "the app failed"
+    _template = "the app failed"
 
     @property
     def type(self) -> str:
-        """The name of the exception's class, such as ``ValueError``; empty if the server named none."""
+        """The name of the exception's class, such as ``ValueError``; empty if the server sent none."""
         kind = self.detail.partition(":")[0]
         return kind if kind.replace(".", "_").isidentifier() else ""
 
     @property
     def text(self) -> str:
-        """The exception's own message."""
+        """The message of the exception."""
         return self.detail.partition(":")[2].strip() if self.type else self.detail
 
 
 class Timeout(CallError):
     """
-    The time given ran out before an answer came.  If ``tries`` is 0 nothing was sent: start the server or correct the
-    endpoint, and call again.  Otherwise the job may have run: allow more time, and repeat only what may run twice.
+    No reply came within the timeout of the call.  If ``sent`` is 0, nothing was sent: start the server or correct the
+    endpoint, and call again.  Otherwise the job may have run: raise the timeout, and repeat only what may run twice.
     """
 
 
 class Unavailable(Timeout):
     """
-    No endpoint could be reached in the time given: start a server, or correct the endpoint.  If ``tries`` is 0 nothing
-    was sent.  Otherwise the connection was lost before the answer came, and did not come back in time or the request
-    may not be sent again: the job may have run.
+    No server could be reached within the timeout: start a server, or correct the endpoint.  If ``sent`` is 0, nothing
+    was sent.  Otherwise the connection was lost before the reply came, and either it did not come back in time or no
+    attempt was left: the job may have run.
     """
 
 
 class Expired(Timeout):
-    """The time given ran out while the request still waited: it never ran.  Allow more time, or start more workers."""
+    """The request waited for a worker until its timeout, and never ran: raise the timeout, or start more workers."""
 
     code = Code.EXPIRED
-    _says = "the server at {endpoint} had no free worker in the time given, the job was not run: call again later"
+    _template = (
+        "the server at {endpoint} had no free worker within the timeout, and did not run the job: call again later"
+    )
 
 
 class JobTimedOut(Timeout):
-    """The job ran over the server's time limit and was stopped: give it less to do, or raise the server's limit."""
+    """The job exceeded the server's time limit and was stopped: make the job smaller, or raise ``job-timeout``."""
 
     code = Code.TIMEOUT
-    _says = "the job ran over the time limit of the server at {endpoint} and was stopped"
+    _template = "the job exceeded the time limit of the server at {endpoint} and was stopped"
 
 
 class WorkerLost(CallError):
-    """Every worker that tried the request died: look at the server's log before the same request is sent again."""
+    """Every worker that executed the request died: read the server's log before you send the request again."""
 
     code = Code.WORKER_LOST
-    _says = "the worker died with the request in hand, the log of the server at {endpoint} tells how"
+    _template = "the worker died while executing the request: see the log of the server at {endpoint}"
 
 
 class Busy(CallError):
-    """The server's backlog is full and the request was not taken: call again later, or start more workers."""
+    """The server's backlog is full, and it rejected the request: call again later, or start more workers."""
 
     code = Code.BUSY
-    _says = "the server at {endpoint} is busy, call again later"
+    _template = "the server at {endpoint} is busy, call again later"
 
 
 class UnknownService(CallError):
-    """No worker serves the name that was asked for: correct ``service``, or start a server for it."""
+    """No worker offers the requested service: correct ``service``, or start a server for it."""
 
     code = Code.UNKNOWN_SERVICE
-    _says = "the server at {endpoint} does not know this service"
+    _template = "the server at {endpoint} has no such service"
 
 
 class Cancelled(CallError):
-    """The request was cancelled on behalf of its caller: nothing to do."""
+    """The request was cancelled by a caller, or its client was closed: nothing to do."""
 
     code = Code.CANCELLED
-    _says = "the request was cancelled at {endpoint}"
+    _template = "the request was cancelled at {endpoint}"
 
 
 class Denied(CallError):
-    """The server does not allow this client the request: ask whoever runs the server."""
+    """The server does not accept this client or this request: ask the server's operator for access."""
 
     code = Code.DENIED
-    _says = "the server at {endpoint} does not allow this request"
+    _template = "the server at {endpoint} does not accept this request"
 
 
 class TooLarge(Denied):
     """
-    The request is larger than the server takes, and was not executed: send less, or raise the server's limit.  If
-    ``tries`` is 0 nothing was sent.
+    The request exceeds a limit of the server, and did not run: send less, or raise the server's limit.  If ``sent`` is
+    0, nothing was sent.
     """
 
-    _says = "the server at {endpoint} does not take so large a request"
+    _template = "the server at {endpoint} does not accept a request of this size"
 
 
 class Malformed(CallError):
     """The server does not understand the request's header: use a client and a server of matching versions."""
 
     code = Code.MALFORMED
-    _says = "the server at {endpoint} does not understand this client, their versions may not match"
+    _template = "the server at {endpoint} does not understand this client, their versions may not match"
 
 
 class Stopping(CallError):
-    """The server is shutting down and takes no new requests: call another one, or this one once it is back."""
+    """The server is shutting down and accepts no new requests: call another one, or this one once it is back."""
 
     code = Code.STOPPING
-    _says = "the server at {endpoint} is stopping, call another one or call again later"
+    _template = "the server at {endpoint} is stopping, call another one or call again later"
 
 
 _BY_CODE: dict[str, type[CallError]] = {
@@ -162,19 +164,19 @@ _BY_CODE: dict[str, type[CallError]] = {
 
 def failure(code: str, detail: str, endpoint: str = "", request: bytes = b"") -> CallError:
     """
-    The error that stands for a server's code.
+    Return the error for a code that a server sent.
 
-    :param detail: what the server added in its own words; may be empty.
+    :param detail: the message that came with the code; may be empty.
     """
     kind = _BY_CODE.get(code, CallError)
     if kind is Denied and "max-message-" in detail:
         kind = TooLarge
-    says = kind._says.format(endpoint=endpoint)
+    summary = kind._template.format(endpoint=endpoint)
     if kind is Malformed and detail.startswith(BACKEND):
-        says, known = f"{endpoint} is a server's backend, where its workers connect: call its frontend", ""
+        summary, shown = f"{endpoint} is a server's backend, where its workers connect: call its frontend", ""
     else:
-        known = detail or (code if kind is CallError else "")
-    error = kind(f"{says}: {known}" if known else says, endpoint, request)
+        shown = detail or (code if kind is CallError else "")
+    error = kind(f"{summary}: {shown}" if shown else summary, endpoint, request)
     error.code = code
     error.detail = detail
     return error

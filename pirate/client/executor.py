@@ -1,26 +1,100 @@
-"""The face of ``concurrent.futures``: servers as an executor."""
+"""The executor: a server's workers as a ``concurrent.futures.Executor``, and the futures of calls."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor as BaseExecutor
 from concurrent.futures import Future
-from typing import Any, Unpack
+from typing import Any, Generic, Literal, TypeVar, Unpack, overload
 
-from pirate.client import arguments
 from pirate.client.blocking import Client
-from pirate.client.given import OptionArguments, Shown
-from pirate.client.pickles import Pickle
+from pirate.client.call import Call
+from pirate.client.codecs import Codec, CodecName, Reply
+from pirate.client.endpoints import Outage
+from pirate.client.leader import Leader
+from pirate.client.options import (
+    ATTEMPTS,
+    DEFAULT_ENDPOINT,
+    ClientOptions,
+    Curve,
+    Endpoints,
+    OptionArguments,
+    isLocal,
+    parseEndpoints,
+)
+from pirate.client.pickles import PickleCodec
 from pirate.errors import ConfigurationError
 
-#: Seconds that a job may take, its waiting included, unless it is told otherwise.
+#: The default timeout of a job, in seconds; the time that it waits for a worker counts.
 TIMEOUT = 3600.0
-#: Stands in the place of a function where there is none.
+#: Stands for the function where a job is a payload.
 _PAYLOAD = object()
 
+Result = TypeVar("Result")
 
-class Executor(BaseExecutor):
+
+class CallFuture(Future[Reply]):
+    """
+    The future of a reply.
+
+    :ivar request: the id of the request.
+    """
+
+    def __init__(
+        self,
+        leader: Leader,
+        options: ClientOptions[Reply],
+        values: tuple[Any, ...],
+        timeout: float | None,
+        service: str,
+        trace: str,
+    ) -> None:
+        super().__init__()
+        self._leader = leader
+        self._options = options
+        self._call = options.newCall(values, self._ended, timeout, service, trace)
+        self.request = self._call.key
+
+    def cancel(self) -> bool:
+        """
+        Cancel the request, even if it is running.
+
+        :return: false if the future is already done.
+        """
+        if not super().cancel():
+            return False
+        if not self._call.finished:
+            self._leader.post(self._leader.session.cancel, self._call)
+        return True
+
+    def begin(self) -> None:
+        """Send the request."""
+        self._leader.post(self._begin, self._call)
+
+    def _begin(self, call: Call, now: float) -> None:
+        self._leader.background += 1
+        self._leader.session.begin(call, now)
+
+    def _ended(self, call: Call) -> None:
+        # The callbacks of a future may do anything, so they run between turns.
+        self._leader.afterTurn(self._conclude, call)
+
+    def _conclude(self, call: Call) -> None:
+        self._leader.background -= 1
+        # It may have been cancelled meanwhile.
+        wanted = self.set_running_or_notify_cancel()
+        try:
+            value = self._options.conclude(call)
+        except BaseException as error:
+            if wanted:
+                self.set_exception(error)
+        else:
+            if wanted:
+                self.set_result(value)
+
+
+class Executor(BaseExecutor, Generic[Reply]):
     """
     A ``concurrent.futures.Executor`` whose jobs run in a server's workers.
 
@@ -29,55 +103,115 @@ class Executor(BaseExecutor):
         with Executor("tcp://127.0.0.1:6660") as executor:
             print(executor.submit(b"hello").result())
 
-    A job is a payload, or with the codec ``pickle`` a call of a function.  Its future can be cancelled until it is
-    done, which cancels the request.  Jobs that have not been done when the program ends are lost, unless ``shutdown``
-    has waited for them, as leaving a ``with`` block does.
+    A job is a payload, or with the codec ``pickle`` a function call.  Its future can be cancelled until it is done,
+    which cancels the request.  Jobs that are not done when the program ends are lost, unless ``shutdown`` has waited
+    for them, as leaving a ``with`` block does.
 
-    The parameters are those of :class:`Client`, but for:
+    The parameters are those of :class:`Client`, except:
 
-    :param timeout: how many seconds a job may take, in which its waiting counts; an hour unless it is told otherwise.
-    :param codec: as for :class:`Client`; or ``pickle``, for a server whose app is ``pirate.pickled.app``.  Whoever can
-        reach such a server can run anything there, and whoever answers in its place anything here, so that ``pickle``
-        is refused for endpoints of other machines unless ``curve`` is given.
-    :raise ConfigurationError: if one of these is not right.
+    :param timeout: the seconds that a job may take; the time that it waits for a worker counts.  The default is an
+        hour.
+    :param codec: as for :class:`Client`; or ``pickle``, for a server whose app is ``pirate.pickled.app``.  Anyone who
+        can reach such a server can run code there, and anyone who can reply in its place can run code here, so
+        ``pickle`` is rejected for endpoints on other machines unless ``curve`` is given.
+    :raise ConfigurationError: if an argument is invalid.
     """
 
-    __signature__ = Shown(timeout=TIMEOUT)
+    @overload
+    def __init__(
+        self: Executor[bytes],
+        endpoint: Endpoints = ...,
+        *,
+        codec: Literal["bytes"] = ...,
+        **options: Unpack[OptionArguments],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Executor[list[bytes]],
+        endpoint: Endpoints = ...,
+        *,
+        codec: Literal["frames"],
+        **options: Unpack[OptionArguments],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Executor[Any],
+        endpoint: Endpoints = ...,
+        *,
+        codec: Literal["json", "msgpack", "pickle"],
+        **options: Unpack[OptionArguments],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Executor[Reply],
+        endpoint: Endpoints = ...,
+        *,
+        codec: Codec[Reply],
+        **options: Unpack[OptionArguments],
+    ) -> None: ...
 
     def __init__(
         self,
-        endpoint: str | int | Iterable[str | int] = arguments.DEFAULT_ENDPOINT,
-        **given: Unpack[OptionArguments],
+        endpoint: Endpoints = DEFAULT_ENDPOINT,
+        *,
+        timeout: float = TIMEOUT,
+        attempts: int = ATTEMPTS,
+        identity: bytes | None = None,
+        plain: bool = False,
+        curve: Curve | None = None,
+        codec: CodecName | Literal["pickle"] | Codec[Any] = "bytes",
+        before: Callable[[Call], str | None] | None = None,
+        after: Callable[[Call], object] | None = None,
+        outage: Callable[[Outage], object] | None = None,
     ) -> None:
-        given.setdefault("timeout", TIMEOUT)
-        self._pickles = given.get("codec") == "pickle"
-        endpoints = arguments.endpoints(endpoint)
+        endpoints = parseEndpoints(endpoint)
+        self._pickles = codec == "pickle"
         if self._pickles:
-            given["codec"] = Pickle()
-            for each in endpoints if given.get("curve") is None else ():
-                if not arguments.isLocal(each):
+            for each in endpoints if curve is None else ():
+                if not isLocal(each):
                     raise ConfigurationError(
-                        f"codec 'pickle' is not safe with {each}: give curve=, or an endpoint of this machine"
+                        f"codec 'pickle' is not safe with {each}: use curve=, or an endpoint on this machine"
                     )
-        self._client = Client(endpoints, **given)
+        chosen: Any = PickleCodec() if codec == "pickle" else codec
+        self._client: Client[Reply] = Client(
+            endpoints,
+            codec=chosen,
+            timeout=timeout,
+            attempts=attempts,
+            identity=identity,
+            plain=plain,
+            curve=curve,
+            before=before,
+            after=after,
+            outage=outage,
+        )
         self._changed = threading.Condition()
         self._futures: set[Future[Any]] = set()
         self._open = 0
-        self._over = False
+        self._shutDown = False
         self._cancels = False
 
     def __repr__(self) -> str:
-        return f"<Executor of {' or '.join(self._client.endpoints)}{', shut down' if self._over else ''}>"
+        return f"<Executor of {' or '.join(self._client.endpoints)}{', shut down' if self._shutDown else ''}>"
+
+    @overload
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]: ...
+
+    @overload
+    def submit(self, fn: Any, /, *args: Any) -> Future[Reply]: ...
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         """
-        Have a job done.
+        Submit a job.
 
-        :param fn: the payload, or with the codec ``pickle`` a function that the server can import.
-        :param args: the payload's further frames, or the function's arguments.
-        :param kwargs: the function's; there are none for a payload.
-        :return: the future of the reply, or of what the function returns.  Its exception is a ``CallError``; or, with
-            ``pickle``, what the function has raised.
+        :param fn: the payload, or with the codec ``pickle`` a function that the workers can import.
+        :param args: further frames of the payload, or the function's arguments.
+        :param kwargs: the function's keyword arguments; a payload has none.
+        :return: the future of the reply, or of what the function returns.  Its exception is a ``CallError``, or with
+            ``pickle`` what the function raised; its ``__cause__`` shows the traceback in the worker.
         :raise RuntimeError: after a shutdown.
         """
         if self._pickles:
@@ -87,22 +221,32 @@ class Executor(BaseExecutor):
         if fn is _PAYLOAD:
             return self._submit(*args)
         if callable(fn):
-            raise TypeError("a function needs the codec pickle; the default codec takes a payload")
+            raise TypeError("a function needs the codec pickle; the other codecs take a payload")
         if kwargs:
             raise TypeError("a payload has no keyword arguments")
         return self._submit(fn, *args)
+
+    @overload
+    def map(
+        self, fn: Callable[..., Result], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+    ) -> Iterator[Result]: ...
+
+    @overload
+    def map(
+        self, fn: Iterable[Any], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+    ) -> Iterator[Reply]: ...
 
     def map(
         self, fn: Any, *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1, **more: Any
     ) -> Iterator[Any]:
         """
-        Have a job done for each payload, or each set of arguments, and give the results in order.
+        Submit a job for each payload or each set of arguments, and return an iterator of the results in order.
 
-        :param fn: the payloads, an iterable; or with the codec ``pickle`` a function.
-        :param iterables: the payloads' further frames, or the function's arguments, each an iterable.
-        :param timeout: how many seconds all of it may take; ``None``: as long as it takes.
-        :param chunksize: has no meaning here, as in a ``ThreadPoolExecutor``.
-        :param more: what later Pythons have, such as ``buffersize``.
+        :param fn: the payloads; or with the codec ``pickle`` a function.
+        :param iterables: further frames of the payloads, or the function's arguments.
+        :param timeout: the seconds that all jobs may take together; ``None`` for no limit.
+        :param chunksize: ignored, as by ``ThreadPoolExecutor``.
+        :param more: the arguments of later Python versions, such as ``buffersize``.
         :raise TimeoutError: if a result is not there in time.
         """
         jobs: list[Any] = [fn, *iterables] if self._pickles else [_PAYLOAD, fn, *iterables]
@@ -110,13 +254,13 @@ class Executor(BaseExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """
-        Take no more jobs, and let go of the connections when the last is done.
+        Accept no more jobs, and close the connections when the last one is done.
 
         :param wait: whether to wait for that.
-        :param cancel_futures: whether to cancel all that are not done.
+        :param cancel_futures: whether to cancel the jobs that are not done.
         """
         with self._changed:
-            self._over = True
+            self._shutDown = True
             futures = list(self._futures) if cancel_futures else []
             self._cancels = self._cancels or cancel_futures
         for each in futures:
@@ -130,7 +274,7 @@ class Executor(BaseExecutor):
 
     def _submit(self, *body: Any) -> Future[Any]:
         with self._changed:
-            if self._over:
+            if self._shutDown:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             self._open += 1
         try:
@@ -151,7 +295,7 @@ class Executor(BaseExecutor):
             if future is not None:
                 self._futures.discard(future)
             self._open -= 1
-            last = self._over and not self._open
+            last = self._shutDown and not self._open
             self._changed.notify_all()
         if last:
             self._client.close()

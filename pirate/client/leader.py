@@ -1,101 +1,90 @@
 """
-Who does the sockets' work, where there may be many threads: the one that has the lead.
+The driver of a client in threads: one of the threads that wait is the leader, and works the sockets for all.
 
-A thread that wants something and finds nobody in the lead takes it, and does the work of all until it has what it
-wants.  So a single thread pays for no other.  A thread that finds another in the lead leaves its wish in the inbox and
-waits; whoever lays the lead down wakes one of those that wait, to take it up.  For what nobody waits for, a future say,
-there is a thread that takes the lead when nobody else has it; it ends when it has had nothing to do for a while.
+A thread that waits for something while there is no leader becomes the leader, and does the work of all until it has
+what it wants; so a single thread pays for no other.  A thread that finds a leader leaves its request in the inbox and
+waits; a leader that has finished wakes one of the waiting threads to succeed it.  When calls are in flight that no
+thread waits for, such as those of futures, a background thread leads; it ends when it has had nothing to do for a
+while.
 """
 
 from __future__ import annotations
 
 import os
+import select
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
-from pirate.client.arrivals import wake
+from pirate.client.arrivals import Want, wake
 from pirate.client.call import Call
 from pirate.client.connection import Connection
-from pirate.client.options import ClientOptions, addresses
-from pirate.client.outage import Outage
+from pirate.client.endpoints import Outage
+from pirate.client.options import ClientOptions, resolve
 from pirate.client.session import Session
-from pirate.client.watch import Watch
 
-#: The longest single wait, in seconds: a Ctrl-C that comes just before one is not seen until it ends.
+#: The longest single wait, in seconds: a Ctrl-C that comes just before a wait is noticed when it ends.
 _LONGEST_WAIT = 1.0
-#: Seconds after which the thread in the background ends, if it has nothing to do.
+#: Seconds after which an idle background thread ends.
 _IDLE = 5.0
 
 _get_ident = threading.get_ident
 
 
-class Want(Protocol):
-    """
-    What a thread waits for.
-
-    :ivar waiter: a lock that is released when that may have changed; ``None`` if nobody waits.
-    """
-
-    waiter: Any
-
-    @property
-    def finished(self) -> bool:
-        """Whether it is there."""
-
-
 class Leader:
     """
-    The connections of a client, and the lead over them.
+    The connections of a client, and the right to work them, which one thread at a time has.
 
-    :param options: where they go.
-    :ivar session: for whoever has the lead.
-    :ivar busy: how many things are under way that the thread in the background is to see to.
+    :param options: the client's options.
+    :ivar session: the calls; for the leading thread only.
+    :ivar closed: whether the connections are closed.
+    :ivar background: how many calls in flight are the background thread's to finish.
     """
 
-    def __init__(self, options: ClientOptions) -> None:
-        self._dialer = options.dialer()
-        self._tellOutage = options.tellOutage
-        self.session = Session(options.plain, Random(), lambda: os.urandom(16), self._noteOutage)
-        self.session.peers.widen = self._dial
+    def __init__(self, options: ClientOptions[Any]) -> None:
+        self._options = options
+        self._dialer = options.newDialer()
+        self.session = Session(options.plain, Random(), lambda: os.urandom(16), self)
         self._leading = threading.Lock()
         self._leaderId = 0
+        # How many nested leads the leading thread has, beyond the first: its callbacks may call again.
         self._depth = 0
         self._inbox: deque[tuple[Callable[[Any, float], object], Any]] = deque()
-        self._ended: deque[tuple[Callable[[Any], object], Any]] = deque()
-        self._waiting: deque[Any] = deque()
+        self._callbacks: deque[tuple[Callable[[Any], object], Any]] = deque()
+        self._waiting: deque[Want] = deque()
         self._closing = False
         self.closed = False
-        self.busy = 0
+        self.background = 0
         self._work = threading.Event()
-        self._guard = threading.Lock()
-        self._background: threading.Thread | None = None
+        self._threadLock = threading.Lock()
+        self._thread: threading.Thread | None = None
         self._connections: list[Connection] = []
-        self._watch = Watch()
+        self._poll = _Poll()
         try:
             for endpoint in options.endpoints:
-                for address in addresses(endpoint):
-                    self._dial(address)
+                for address in resolve(endpoint):
+                    self.connect(address)
         except BaseException:
             self._dispose()
             raise
 
-    # --- what any thread may do
+    # --- for any thread
 
     def perform(self, call: Call) -> None:
-        """Begin a call, and wait for its end."""
-        if self._take():
+        """Begin a call, and wait until it ends."""
+        if self._tryLead():
             try:
                 self.session.begin(call, call.began)
                 turn = self._turn
                 while not call.finished and not self._closing:
                     turn(call)
             finally:
-                self._layDown()
+                self._stopLeading()
             if call.finished:
                 return
         else:
@@ -103,105 +92,134 @@ class Leader:
         self.until(call)
 
     def until(self, want: Want) -> None:
-        """Wait for something that has begun, or is in the inbox."""
+        """Wait for something that has begun, or that the inbox will begin."""
         while not want.finished:
             lock = threading.Lock()
             lock.acquire()
             want.waiter = lock
             self._waiting.append(want)
-            if self._take():
+            if self._tryLead():
                 want.waiter = None
                 try:
                     while not want.finished and not self._closing:
                         self._turn(want)
                 finally:
-                    self._layDown()
+                    self._stopLeading()
             else:
-                self._watch.ring()
+                self._poll.wake()
                 self._await(want, lock)
 
     def _await(self, want: Want, lock: threading.Lock) -> None:
-        """Wait until something is there, or the lead is to be had."""
+        """Wait until something is finished, or this thread is woken to lead."""
         try:
             while not want.finished and not lock.acquire(timeout=_LONGEST_WAIT):
                 pass
         except BaseException:
-            # It may have been woken to take the lead.
+            # It may have been woken to lead: wake another.
             want.waiter = None
-            self._promote()
+            self._passLead()
             raise
 
     def post(self, act: Callable[[Any, float], object], argument: Any) -> None:
-        """Have something done by whoever has the lead, or by this thread: with the argument, and the time."""
-        if self._take():
+        """
+        Have the leader call a function soon, or call it now if there is no leader.
+
+        :param act: a method of the session, called with the argument and the time.
+        """
+        if self._tryLead():
             try:
                 act(argument, monotonic())
             finally:
-                self._layDown()
+                self._stopLeading()
             return
         self._inbox.append((act, argument))
-        self._watch.ring()
+        self._poll.wake()
         if not self._leading.locked():
-            self._promote()
+            self._passLead()
 
-    def leave(self, act: Callable[[Any, float], object], argument: Any) -> None:
-        """The same, whenever somebody has the lead next: it may be called at any moment, by a collector of garbage."""
+    def postFromFinalizer(self, act: Callable[[Any, float], object], argument: Any) -> None:
+        """Have the next leader call a function.  Garbage collection may use this, at any moment in any thread."""
         self._inbox.append((act, argument))
-        self._watch.ring()
+        self._poll.wake()
 
-    def afterwards(self, act: Callable[[Any], object], argument: Any) -> None:
-        """For whoever has the lead: have something done that may do anything, as a user's own callback may."""
-        self._ended.append((act, argument))
+    def afterTurn(self, act: Callable[[Any], object], argument: Any) -> None:
+        """Call a function between turns, in the leading thread: a user's callback, which may do anything."""
+        self._callbacks.append((act, argument))
 
     def close(self) -> None:
         """End all calls, and close the connections."""
         self._closing = True
         if self._leaderId == _get_ident():
             return
-        self._watch.ring()
+        self._poll.wake()
         with self._leading:
             self._leaderId = _get_ident()
             try:
                 self._finishClosing()
             finally:
                 self._leaderId = 0
-        self._promote()
+        self._passLead()
         self._work.set()
-        background = self._background
-        if background is not None and background is not threading.current_thread():
-            background.join(_LONGEST_WAIT)
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_LONGEST_WAIT)
 
-    # --- the lead
+    # --- for the session: pirate.client.session.SessionDriver
 
-    def _take(self) -> bool:
+    def connect(self, endpoint: str) -> None:
+        """Open one more connection to an endpoint."""
+        self._connections.append(Connection(self._dialer, self.session, endpoint, self))
+
+    def reportOutage(self, outage: Outage) -> None:
+        """Pass an outage on to the user, between turns."""
+        self.afterTurn(self._options.reportOutage, outage)
+
+    # --- for the connections: pirate.client.connection.ConnectionOwner
+
+    def descriptorsOpened(self, connection: Connection) -> None:
+        """Wait for the descriptors of a connection from now on."""
+        self._poll.add(connection.socket, connection.socketReadable)
+        if connection.monitor >= 0:
+            self._poll.add(connection.monitor, connection.monitorReadable)
+
+    def descriptorsClosing(self, connection: Connection) -> None:
+        """Wait for them no longer."""
+        self._poll.remove(connection.socket)
+        if connection.monitor >= 0:
+            self._poll.remove(connection.monitor)
+
+    # --- leading
+
+    def _tryLead(self) -> bool:
+        """Become the leader, if there is none or it is this thread."""
         if self._leading.acquire(False):
             self._leaderId = _get_ident()
             return True
         if self._leaderId == _get_ident():
-            # A callback of the leader's own.
+            # A callback in the leading thread.
             self._depth += 1
             return True
         return False
 
-    def _layDown(self) -> None:
+    def _stopLeading(self) -> None:
         if self._depth:
             self._depth -= 1
             if self._closing:
                 self._finishClosing()
             return
         try:
-            if self._inbox or self._ended:
-                self._settle()
+            if self._inbox or self._callbacks:
+                self._runPosted()
             if self._closing:
                 self._finishClosing()
         finally:
             self._leaderId = 0
             self._leading.release()
-            if self._waiting or self.busy or self._inbox:
-                self._promote()
+            if self._waiting or self.background or self._inbox:
+                self._passLead()
 
-    def _promote(self) -> None:
-        """If nobody has the lead, wake one that waits, or else the thread in the background, if that is needed."""
+    def _passLead(self) -> None:
+        """If there is no leader, wake a waiting thread, or the background thread if it is needed."""
         waiting = self._waiting
         while waiting and not self._leading.locked():
             with suppress(IndexError):
@@ -209,108 +227,155 @@ class Leader:
                 if want.waiter is not None:
                     wake(want)
                     return
-        if (self.busy or self._inbox) and not self._leading.locked():
-            self._lookAfter()
+        if (self.background or self._inbox) and not self._leading.locked():
+            self._startThread()
 
-    def _turn(self, want: Any) -> None:
+    def _turn(self, want: Want) -> None:
         """
-        Do what there is to do; with nothing, wait for it.
+        Do what there is to do; if there is nothing, wait for it.
 
-        :param want: what the leader waits for, if anything.
+        :param want: what the leading thread waits for.
         """
-        if self._inbox or self._ended:
-            self._settle()
+        if self._inbox or self._callbacks:
+            self._runPosted()
         moved = False
         for connection in self._connections:
-            if connection.touched and connection.attend():
+            if connection.pending and connection.attend():
                 moved = True
-        if moved or self._ended or want.finished:
+        if moved or self._callbacks or want.finished:
             return
         session = self.session
         now = monotonic()
         if now >= session.nextWake:
-            # What has come in time counts, however late it is read.
+            # A message that arrived in time counts, however late it is read.
             for connection in self._connections:
                 connection.attend()
             session.wake(now)
             return
-        self._watch.willWait = True
+        self._poll.willWait = True
         if self._inbox or self._closing:
-            self._watch.willWait = False
+            self._poll.willWait = False
             return
-        self._watch.wait(min(session.nextWake - now, _LONGEST_WAIT))
+        self._poll.wait(min(session.nextWake - now, _LONGEST_WAIT))
 
-    def _settle(self) -> None:
-        """Do what others have asked for, and what may do anything."""
-        inbox, ended = self._inbox, self._ended
+    def _runPosted(self) -> None:
+        """Call what other threads have posted, and the callbacks of users."""
+        inbox, callbacks = self._inbox, self._callbacks
         while inbox:
             act, argument = inbox.popleft()
             act(argument, monotonic())
-        while ended:
-            then, argument = ended.popleft()
-            then(argument)
+        while callbacks:
+            callback, argument = callbacks.popleft()
+            callback(argument)
 
-    # --- the thread in the background
+    # --- the background thread
 
-    def _lookAfter(self) -> None:
-        """See to it that somebody does what nobody waits for."""
-        with self._guard:
+    def _startThread(self) -> None:
+        """Give the background thread work, and start it if it does not run."""
+        with self._threadLock:
             self._work.set()
-            if self._background is None and not self.closed:
-                self._background = threading.Thread(target=self._attend, name="pirate client", daemon=True)
-                self._background.start()
+            if self._thread is None and not self.closed:
+                self._thread = threading.Thread(target=self._lead, name="pirate client", daemon=True)
+                self._thread.start()
 
-    def _attend(self) -> None:
+    def _lead(self) -> None:
+        """Lead whenever there is work that no other thread does: the background thread's function."""
         while True:
             idle = not self._work.wait(_IDLE)
-            with self._guard:
+            with self._threadLock:
                 if self.closed or (idle and not self._work.is_set()):
-                    self._background = None
+                    self._thread = None
                     return
                 self._work.clear()
             self._leading.acquire()
             self._leaderId = _get_ident()
             try:
-                while (self.busy or self._inbox or self._ended) and not self._closing:
-                    self._turn(_BUSY)
+                while (self.background or self._inbox or self._callbacks) and not self._closing:
+                    self._turn(_UNTIL_IDLE)
             finally:
-                self._layDown()
+                self._stopLeading()
 
-    # --- connections
-
-    def _noteOutage(self, outage: Outage) -> None:
-        self.afterwards(self._tellOutage, outage)
-
-    def _dial(self, endpoint: str) -> None:
-        self._connections.append(Connection(self._dialer, self.session, endpoint, self._changed))
-
-    def _changed(self, connection: Connection, going: bool) -> None:
-        for descriptor, act in ((connection.socket, connection.fired), (connection.monitor, connection.watch)):
-            if descriptor >= 0 and going:
-                self._watch.remove(descriptor)
-            elif descriptor >= 0:
-                self._watch.add(descriptor, act)
+    # --- closing
 
     def _finishClosing(self) -> None:
-        self._settle()
+        self._runPosted()
         if not self.closed:
             self.closed = True
             self.session.close()
-            self._settle()
+            self._runPosted()
             self._dispose()
 
     def _dispose(self) -> None:
         for connection in self._connections:
             connection.close()
         self._dialer.close()
-        self._watch.close()
+        self._poll.close()
 
 
-class _Busy:
-    """The wish of the thread in the background: to be of use."""
+class _UntilIdle:
+    """The want of the background thread, which is never finished."""
 
     finished = False
     waiter = None
 
 
-_BUSY = _Busy()
+_UNTIL_IDLE = _UntilIdle()
+
+
+class _Poll:
+    """
+    A ``select.poll`` that another thread can wake.
+
+    The thread that is about to wait sets ``willWait`` and then looks for posted work once more; a thread that posts
+    work and then calls :meth:`wake` is never missed.
+
+    :ivar willWait: whether a thread waits, or is about to.
+    """
+
+    def __init__(self) -> None:
+        self.willWait = False
+        self._acts: dict[int, Callable[[], object]] = {}
+        self._poll = select.poll()
+        self._reader, self._writer = socket.socketpair()
+        for each in (self._reader, self._writer):
+            each.setblocking(False)
+        self.add(self._reader.fileno(), self._drain)
+
+    def add(self, descriptor: int, act: Callable[[], object]) -> None:
+        """Call a function, in :meth:`wait`, when a descriptor is readable."""
+        self._poll.register(descriptor, select.POLLIN)
+        self._acts[descriptor] = act
+
+    def remove(self, descriptor: int) -> None:
+        """Forget a descriptor."""
+        self._poll.unregister(descriptor)
+        del self._acts[descriptor]
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a descriptor is readable, and call its function; or until a time has passed, at least 1 ms."""
+        for descriptor, _ in self._poll.poll(int(seconds * 1000) + 1):
+            # The function of one descriptor may have removed another.
+            act = self._acts.get(descriptor)
+            if act is not None:
+                act()
+        self.willWait = False
+
+    def wake(self) -> None:
+        """Wake the thread that waits, if there is one.  Any thread may call this."""
+        if self.willWait:
+            self.willWait = False
+            # A full pair wakes the thread as well; a closed one has none to wake.
+            with suppress(OSError):
+                self._writer.send(b"!")
+
+    def close(self) -> None:
+        """Close the socket pair."""
+        self._reader.close()
+        self._writer.close()
+
+    def _drain(self) -> None:
+        try:
+            while len(self._reader.recv(64)) == 64:
+                pass
+        except BlockingIOError:
+            pass

@@ -1,53 +1,72 @@
-"""What a client does in an event loop, whichever loop that is: no thread, nothing that blocks."""
+"""The driver of a client in an event loop, whichever loop that is: it has no thread and never blocks."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from random import Random
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from pirate.client.call import Call
 from pirate.client.connection import Connection
+from pirate.client.endpoints import Outage
 from pirate.client.errors import MisuseError
-from pirate.client.options import ClientOptions, addresses, isName
+from pirate.client.options import ClientOptions, isName, resolve
 from pirate.client.session import Session
 
 
+class LoopWaiter(Protocol):
+    """An awaitable that ends when it is released; see :class:`~pirate.client.arrivals.Waiter`."""
+
+    def release(self) -> None:
+        """Let the coroutine that awaits this go on."""
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        """Wait."""
+
+
 class Loop(Protocol):
-    """What a loop must be able to do."""
+    """An event loop."""
 
     def watch(self, descriptor: int, act: Callable[[], object]) -> None:
-        """Call something whenever a file descriptor is readable."""
+        """Call a function whenever a file descriptor is readable."""
 
     def unwatch(self, descriptor: int) -> None:
-        """Do so no more."""
+        """Stop watching a file descriptor."""
 
     def later(self, seconds: float, act: Callable[[], object]) -> Callable[[], object]:
         """
-        Call something once.
+        Call a function once.
 
-        :return: cancels that.
+        :return: a function that cancels this.
         """
 
+    def fromThread(self, act: Callable[[Any], object], argument: Any) -> None:
+        """Call a function in the loop; this may be used in any thread, and after the loop was closed."""
+
     def lookUp(self, host: str, port: int, found: Callable[[list[tuple[object, ...]]], None]) -> None:
-        """Look up a name, and give what ``getaddrinfo`` would; nothing if it is not known."""
+        """Look up a host name, and pass on the result of ``getaddrinfo``, which is empty for an unknown name."""
+
+    def newWaiter(self) -> LoopWaiter:
+        """Return an awaitable for a coroutine of this loop."""
 
 
 class LoopDriver:
     """
-    The connections of a client, in a loop.
+    The connections of a client, in an event loop.
 
-    :param options: where they go.
-    :ivar session: what the calls belong to.
+    :param options: the client's options.
+    :param loop: the event loop.
+    :ivar session: the calls.
+    :ivar closed: whether :meth:`close` was called.
     """
 
-    def __init__(self, options: ClientOptions, loop: Loop) -> None:
-        self._loop = loop
-        self._dialer = options.dialer()
-        self.session = Session(options.plain, Random(), lambda: os.urandom(16), options.tellOutage)
-        self.session.peers.widen = self._dial
+    def __init__(self, options: ClientOptions[Any], loop: Loop) -> None:
+        self.loop = loop
+        self._options = options
+        self._dialer = options.newDialer()
+        self.session = Session(options.plain, Random(), lambda: os.urandom(16), self)
         self._connections: list[Connection] = []
         self._cancelTurn: Callable[[], object] | None = None
         self._cancelTimer: Callable[[], object] | None = None
@@ -55,43 +74,48 @@ class LoopDriver:
         self.closed = False
         try:
             for endpoint in options.endpoints:
-                self._open(endpoint)
+                self._connectByName(endpoint)
         except BaseException:
             self.close()
             raise
 
-    def begin(self, call: Call) -> None:
+    def begin(self, *calls: Call) -> None:
         """
-        Begin a call.
+        Begin calls.
 
-        :raise MisuseError: if this is closed.
+        :raise MisuseError: if the driver is closed.
         """
         if self.closed:
             raise MisuseError("this client is closed: make a new one")
-        self.session.begin(call, monotonic())
-        self._look()
+        for call in calls:
+            self.session.begin(call, monotonic())
+        self._planTurn()
 
     def cancel(self, call: Call) -> None:
-        """The caller does not want the answer any more."""
+        """Cancel a call, unless it has ended."""
         if not call.finished:
             self.session.cancel(call, monotonic())
-            self._soon()
+            self._turnSoon()
 
     def cancelId(self, key: bytes) -> None:
-        """The same for a request of which only the id is known."""
+        """
+        Cancel a request by its id.
+
+        :raise MisuseError: if the driver is closed.
+        """
         if self.closed:
             raise MisuseError("this client is closed: make a new one")
         self.session.cancelId(key, monotonic())
-        self._soon()
+        self._turnSoon()
 
     def close(self) -> None:
-        """End all calls, and close the connections.  Twice does no harm."""
+        """End all calls, and close the connections.  A second call does nothing."""
         if self.closed:
             return
         self.closed = True
         self.session.close()
         for connection in self._connections:
-            self._changed(connection, True)
+            self.descriptorsClosing(connection)
             connection.close()
         self._dialer.close()
         for cancel in (self._cancelTurn, self._cancelTimer):
@@ -99,71 +123,89 @@ class LoopDriver:
                 cancel()
         self._cancelTurn = self._cancelTimer = None
 
-    def _open(self, endpoint: str) -> None:
+    # --- for the session: pirate.client.session.SessionDriver
+
+    def connect(self, endpoint: str) -> None:
+        """Open one more connection to an endpoint."""
+        self._connections.append(Connection(self._dialer, self.session, endpoint, self))
+
+    def reportOutage(self, outage: Outage) -> None:
+        """Pass an outage on to the user."""
+        self._options.reportOutage(outage)
+
+    # --- for the connections: pirate.client.connection.ConnectionOwner
+
+    def descriptorsOpened(self, connection: Connection) -> None:
+        """Watch the descriptors of a connection."""
+
+        def socketReadable() -> None:
+            connection.socketReadable()
+            self._turn()
+
+        def monitorReadable() -> None:
+            connection.monitorReadable()
+            self._turn()
+
+        self.loop.watch(connection.socket, socketReadable)
+        if connection.monitor >= 0:
+            self.loop.watch(connection.monitor, monitorReadable)
+
+    def descriptorsClosing(self, connection: Connection) -> None:
+        """Stop watching the descriptors of a connection."""
+        self.loop.unwatch(connection.socket)
+        if connection.monitor >= 0:
+            self.loop.unwatch(connection.monitor)
+
+    # --- turns
+
+    def _connectByName(self, endpoint: str) -> None:
+        """Connect to an endpoint, or to each address of its host name when that was looked up."""
         if not isName(endpoint):
-            self._dial(endpoint)
+            self.connect(endpoint)
             return
 
         def found(several: list[tuple[object, ...]]) -> None:
             if not self.closed:
-                for address in addresses(endpoint, several):
-                    self._dial(address)
-                self._soon()
+                for address in resolve(endpoint, several):
+                    self.connect(address)
+                self._turnSoon()
 
         host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
-        self._loop.lookUp(host, int(port), found)
+        self.loop.lookUp(host, int(port), found)
 
-    def _dial(self, endpoint: str) -> None:
-        self._connections.append(Connection(self._dialer, self.session, endpoint, self._changed))
-
-    def _changed(self, connection: Connection, going: bool) -> None:
-        def readable() -> None:
-            connection.fired()
-            self._turn()
-
-        def told() -> None:
-            connection.watch()
-            self._turn()
-
-        for descriptor, act in ((connection.socket, readable), (connection.monitor, told)):
-            if descriptor >= 0 and going:
-                self._loop.unwatch(descriptor)
-            elif descriptor >= 0:
-                self._loop.watch(descriptor, act)
-
-    def _soon(self) -> None:
-        """Have a turn, once for all that is done before it."""
+    def _turnSoon(self) -> None:
+        """Schedule one turn for everything that happens before it."""
         if self._cancelTurn is None and not self.closed:
-            self._cancelTurn = self._loop.later(0, self._turnNow)
+            self._cancelTurn = self.loop.later(0, self._scheduledTurn)
 
-    def _turnNow(self) -> None:
+    def _scheduledTurn(self) -> None:
         self._cancelTurn = None
         self._turn()
 
     def _turn(self) -> None:
-        """Read what has come, a bounded number of messages; see to what is due."""
+        """Read a bounded number of messages, and do what is due."""
         now = monotonic()
         due = now >= self.session.nextWake
         for connection in self._connections:
-            # What has come in time counts, however late it is read.
-            if (connection.touched or due) and not self.closed:
+            # A message that arrived in time counts, however late it is read.
+            if (connection.pending or due) and not self.closed:
                 connection.attend()
         if due and not self.closed:
             self.session.wake(now)
         if not self.closed:
-            self._look()
+            self._planTurn()
 
-    def _look(self) -> None:
-        """See to it that there is a turn when there must be one."""
+    def _planTurn(self) -> None:
+        """Schedule the next turn if one is needed."""
         session = self.session
-        if session.open and any(connection.touched for connection in self._connections):
-            self._soon()
+        if session.open and any(connection.pending for connection in self._connections):
+            self._turnSoon()
         if session.open and (self._cancelTimer is None or session.nextWake < self._timerAt):
             if self._cancelTimer is not None:
                 self._cancelTimer()
             self._timerAt = session.nextWake
-            self._cancelTimer = self._loop.later(max(0.0, session.nextWake - monotonic()), self._timeOver)
+            self._cancelTimer = self.loop.later(max(0.0, session.nextWake - monotonic()), self._timerFired)
 
-    def _timeOver(self) -> None:
+    def _timerFired(self) -> None:
         self._cancelTimer = None
         self._turn()

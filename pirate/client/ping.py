@@ -1,4 +1,4 @@
-"""What a server says when it is asked how it is."""
+"""The answer of a server to a ping."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pirate.wire.words import Condition, Value
 
 class PingReply(Value):
     """
-    A server's answer to a ping.
+    The state of a server.
 
     :ivar endpoint: the server's address.
-    :ivar server: its kind: ``pirate``.
+    :ivar server: the kind of the server: ``pirate``.
     :ivar version: its version.
-    :ivar state: ``starting``, ``ready``, ``no-workers`` (they all died, or cannot start) or ``stopping``; ``unknown``
-        if the server does not tell.
-    :ivar workers: how many workers have started and serve.
-    :ivar busy: how many of them hold a request.
-    :ivar idle: how many of them hold none.
+    :ivar state: ``starting``, ``ready``, ``no-workers`` (all have died, or none can start) or ``stopping``; ``unknown``
+        if the server does not state it.
+    :ivar workers: how many workers are ready for requests.
+    :ivar busy: how many of them have a request in flight.
+    :ivar idle: how many of them have none.
     :ivar backlog: how many requests wait for a worker.
     """
 
@@ -46,15 +46,15 @@ class PingReply(Value):
 
 def pingReply(call: Call) -> PingReply:
     """
-    Return what a ping that has ended gives.
+    Return the answer to a ping that has ended.
 
-    :raise CallError: if that is no answer.
+    :raise CallError: if it ended in an error, or the server does not know pings.
     """
     if call.error is not None:
         raise call.error
-    told: dict[str, Any] = {} if call.answer is None else call.answer.options
+    told: dict[str, Any] = {} if call.reply is None else call.reply.options
     if "server" not in told:
-        raise CallError(f"{call.endpoint} does not know what a ping is: it is not pirate", call.endpoint, call.key)
+        raise CallError(f"{call.endpoint} does not answer pings: it is not a pirate server", call.endpoint, call.key)
     numbers = (_number(told, name) for name in ("workers", "busy", "idle", "backlog"))
     state = str(told.get("state", "unknown"))
     return PingReply(call.endpoint, str(told["server"]), str(told.get("version")), state, *numbers)

@@ -1,4 +1,4 @@
-"""When each call is next to be looked at."""
+"""A schedule of calls: when each is due for its next attempt, or times out."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from heapq import heapify, heappop, heappush
 
 from pirate.client.call import Call
 
-#: How many entries of calls that have ended may pile up, at least.
+#: How many entries of calls that have ended may accumulate, at least.
 _SPARE = 256
 
 
 class Schedule:
     """
-    Calls by the time of their next try, or of their end.
+    A queue of calls in the order in which they are due.
 
-    Most calls end long before their time; what is left of them is passed over, and cleared away when it is most of what
-    there is.
+    Most calls end long before they are due; their entries are skipped, and removed when they are the majority.
 
-    :ivar next: when the first is due; infinite if there is none.
+    :ivar next: when the first call is due; infinite if there is none.
     """
 
     __slots__ = ("_count", "_times", "next")
@@ -32,9 +31,9 @@ class Schedule:
 
     def plan(self, call: Call, now: float, open: int) -> None:
         """
-        Note when a call is next to be looked at, if it has not ended.
+        Add a call, unless it has ended.
 
-        :param open: how many calls there are.
+        :param open: how many calls have not ended.
         """
         if call.finished:
             return
@@ -48,7 +47,11 @@ class Schedule:
         self.next = times[0][0]
 
     def due(self, now: float) -> Call | None:
-        """A call that is to be looked at now, which must be planned again if it goes on; ``None``: there is no more."""
+        """
+        Remove and return a call that is due; add it again with :meth:`plan` if it goes on.
+
+        :return: the call, or ``None`` if none is due.
+        """
         times = self._times
         found = None
         while found is None and times and times[0][0] <= now:

@@ -1,24 +1,24 @@
 """
 Many calls over several connections, without a socket or a clock.
 
-A session decides when a call is sent, and sent again, and to which call a message belongs; ``peers`` chooses the
-connection, and ``health`` knows which of them are silent.  It is told what happens, and when: a call begins, a message
-arrives, a connection is there or lost, time has passed.  It sends by the connections that it is given, and tells a
-call's end by the call's own ``done``.
+A session decides when a call is sent, and sent again, and to which call a message belongs;
+:mod:`~pirate.client.endpoints` chooses the connection and watches over silent ones.  Its driver reports every event
+with its time: a call begins, a message arrives, a connection is established or lost, time passes.  The session sends
+through the connections it was given, and reports a call's end through the call's own ``done``.
 
 The rules:
 
-- A call goes to a connection that takes it: one that answers before one that is silent, then the one with the fewest
-  calls in hand.  Where there is none the call waits, in the order of its coming, for as long as it has time.
-- A try whose share of the time is over is followed by another with the same id, elsewhere if there is an elsewhere.
-- A lost connection's calls go elsewhere at once, or wait for the next connection.  A call that has been sent as often
-  as it may be, or of whose answer there were parts, fails instead.
-- A large call is sent where the server has told, in the answer to a ping, that it takes so much.  A very large one
-  waits for that answer from the start, others once a connection was lost with them, as they may be the reason.
-- What a server refuses, being busy or about to stop, another is asked.  When all have refused it, so it is.
-- Where there are several endpoints, one that is silent with calls in hand is pinged; if it does not answer that either,
-  its calls go elsewhere.
-- A call that ended is cancelled wherever else it may be waiting or running.
+- A call goes to a connection that is ready: one whose server answers before one that is silent, then the one with the
+  fewest calls in flight.  If none is ready the call waits in a queue, until its deadline.
+- When an attempt's share of the time is over, the next attempt is sent with the same id, to another endpoint if there
+  is one.
+- The calls of a lost connection go elsewhere at once, or wait for the next connection.  A call that has no attempt
+  left, or has received a part of its reply, fails instead.
+- A large call is sent to a server that has stated, in its answer to a ping, that it accepts so much.  A very large one
+  waits for that answer from the start; others do after a connection was lost with them, as they may be the reason.
+- A request that one server refuses, being busy or stopping, goes to another.  When all have refused it, it fails.
+- If there are several endpoints, a silent one with calls in flight is pinged; if it does not answer, its calls move.
+- A call that has ended is cancelled at every other server where it may still wait or run.
 """
 
 from __future__ import annotations
@@ -26,56 +26,61 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from random import Random
+from typing import Protocol
 
 from pirate.client.call import MANY, Call, isRefusal
+from pirate.client.endpoints import Health, MessageSink, Outage, Peer, PeerSet, SizeLimits, sizeLimits
 from pirate.client.errors import CallError, Cancelled
-from pirate.client.health import Health
-from pirate.client.outage import Outage
-from pirate.client.peer import MessageSink, Peer
-from pirate.client.peers import PeerSet
 from pirate.client.schedule import Schedule
-from pirate.client.sizes import SizeLimits, sizeLimits
 from pirate.wire.frontend import ServerReply, header, parseServerReply
 from pirate.wire.words import MAGIC, Frames
 
 _NEVER = float("inf")
-#: Seconds without a connection after which the caller is told that calls wait for one.
-NOTICE_AFTER = 1.0
-#: A request with more bytes is not sent before its server has told how much it takes.
+#: Seconds without a connection after which an outage is reported.
+REPORT_AFTER = 1.0
+#: A request with more bytes is not sent before its server has stated its limits.
 ASK_ABOVE = 1 << 20
-#: Seconds that a server has to tell that.
+#: Seconds that a server has to state its limits.
 ASK_PATIENCE = 1.0
-#: Seconds that a call which has lost its last attempt waits for a connection, to learn whether it was too large.
-DOUBT_PATIENCE = 2.0
-#: A mark of the errors that say that a request was not run: from an earlier try they mean nothing.
+#: Seconds that a call without an attempt left waits for a connection, to learn whether it was too large.
+SIZE_PATIENCE = 2.0
+#: The errors that say that an attempt did not run.  From an earlier attempt they mean nothing.
 _NOT_RUN = frozenset({"busy", "stopping", "expired", "cancelled"})
+
+
+class SessionDriver(Protocol):
+    """The owner of a session's connections."""
+
+    def connect(self, endpoint: str) -> None:
+        """Open one more connection to an endpoint, and :meth:`Session.add` it."""
+
+    def reportOutage(self, outage: Outage) -> None:
+        """Tell the user that calls wait for a connection, or no longer do."""
 
 
 class Session:
     """
-    See the module.
+    The open calls of a client, and its connections.
 
-    :param plain: whether the calls have no header: then a connection has one call in hand at a time.
+    :param plain: whether requests have no header; a connection then carries one call at a time.
     :param random: for jitter.
-    :param newId: makes the id of a ping, 16 bytes.
-    :param tell: called when calls wait for a connection, and when they need not any more.
+    :param newId: returns the id of a ping, 16 bytes.
+    :param driver: opens connections, and reports outages.
     :ivar peers: the connections.
-    :ivar nextWake: when ``wake`` is to be called at the latest; infinite if there is nothing to wait for.
+    :ivar nextWake: when :meth:`wake` must be called at the latest; infinite if nothing is due.
     """
 
-    def __init__(
-        self, plain: bool, random: Random, newId: Callable[[], bytes], tell: Callable[[Outage], object]
-    ) -> None:
+    def __init__(self, plain: bool, random: Random, newId: Callable[[], bytes], driver: SessionDriver) -> None:
         self._plain = plain
         self._newId = newId
-        self._tellCaller = tell
+        self._driver = driver
         self._random = random.random
-        self.peers = PeerSet(plain, random)
+        self.peers = PeerSet(plain, random, driver.connect)
         self.nextWake = _NEVER
         self._closed = False
         self._now = 0.0
-        self._noticeAt = _NEVER
-        self._told = False
+        self._reportAt = _NEVER
+        self._reported = False
         self._open: dict[object, Call] = {}
         self._waiting: deque[Call] = deque()
         self._schedule = Schedule()
@@ -87,90 +92,90 @@ class Session:
         return len(self._open)
 
     def add(self, endpoint: str, connection: MessageSink) -> Peer:
-        """There is one more connection, not ready yet."""
+        """Add a connection, which is not ready yet."""
         return self.peers.add(endpoint, connection)
 
-    # --- what a caller wants
+    # --- from the caller
 
     def begin(self, call: Call, now: float) -> None:
-        """Take up a call."""
+        """Begin a call."""
         self._open[call.key or call] = call
         if self._closed:
-            self._shut(call)
+            self._endClosed(call)
             return
         if self._waiting or not self._send(call, now):
             self._wait(call, now)
-            self._flush(now)
+            self._sendWaiting(now)
         self._plan(call, now)
 
     def beginAll(self, calls: list[Call], now: float) -> None:
-        """Take up several."""
+        """Begin several calls."""
         for call in calls:
             self.begin(call, now)
 
     def cancel(self, call: Call, now: float) -> None:
-        """A caller does not want the answer any more; the servers are told."""
+        """End a call for its caller, and cancel its request at the servers."""
         if not call.finished:
             where = () if call.peer is None or not call.sent else (call.peer,)
             call.others = (*call.others, *where)
             self._finish(call, error=Cancelled("the request was cancelled by its caller", call.endpoint, call.key))
 
     def cancelId(self, key: bytes, now: float) -> None:
-        """The same for a request of which only the id is known, and which may be another client's."""
+        """Cancel a request by its id; it may be another client's."""
         call = self._open.get(key)
         if call is not None:
             self.cancel(call, now)
         else:
-            self._tell(key, tuple(self.peers))
+            self._sendCancel(key, tuple(self.peers))
 
     def close(self) -> None:
-        """End all calls, and those that come later."""
+        """End all calls, and those that begin later."""
         self._closed = True
         for peer in self.peers:
             peer.ready = False
         for call in list(self._open.values()):
             if not call.finished:
-                self._shut(call)
+                self._endClosed(call)
 
-    def _shut(self, call: Call) -> None:
-        why = "the client was closed before the answer came" + (", the job may have run" if call.sent else "")
+    def _endClosed(self, call: Call) -> None:
+        why = "the client was closed before the reply came" + (", the job may have run" if call.sent else "")
         self._finish(call, error=Cancelled(why, call.endpoint, call.key))
 
-    # --- what happens
+    # --- from the connections and the clock
 
     def received(self, peer: Peer, frames: Frames, now: float) -> None:
-        """A message has come."""
+        """Take a message that has arrived."""
         self._now = now
         self._health.heard(peer, now)
         if self._plain:
             if peer.call is not None:
                 self._finish(peer.call, ServerReply(b"", {}, frames))
-                self._flush(now)
+                self._sendWaiting(now)
             return
         head = frames[0] if frames else b""
-        # Most are replies without a word in the header; the rest is for the parser.
+        # Most replies have no options in the header; the others take the parser.
         bare = len(head) == 20 and len(frames) > 2 and not frames[1] and head[:4] == MAGIC
-        answer = ServerReply(head[4:], {}, frames[2:]) if bare else parseServerReply(frames)
-        call = None if answer is None else self._open.get(answer.key)
-        if answer is None:
+        reply = ServerReply(head[4:], {}, frames[2:]) if bare else parseServerReply(frames)
+        call = None if reply is None else self._open.get(reply.key)
+        if reply is None:
             for each in self._open.values():
-                each.strange = each.strange or each.peer is peer
+                each.foreign = each.foreign or each.peer is peer
         elif call is not None:
-            self._answered(call, peer, answer, now)
+            self._replied(call, peer, reply, now)
 
     def connected(self, peer: Peer, now: float) -> None:
-        """A connection takes messages again."""
+        """Mark a connection ready, and send the calls that wait."""
         self._now = now
         peer.ready = peer.connected = True
         peer.stopping = peer.denied = False
-        self._noticeAt = _NEVER
-        told, self._told = self._told, False
-        self._flush(now)
-        if told:
-            self._tellCaller(Outage("connected", peer.endpoint, len(self._waiting)))
+        self._reportAt = _NEVER
+        reported, self._reported = self._reported, False
+        self._sendWaiting(now)
+        if reported:
+            self._driver.reportOutage(Outage("connected", peer.endpoint, len(self._waiting)))
 
     def denied(self, peer: Peer) -> None:
-        """A server does not let a connection in; if none does, what waits has nothing to wait for."""
+        """Mark a connection as rejected by its server; if all are, end the calls that wait."""
         peer.denied = True
         if self.peers.denied:
             for call in [each for each in self._open.values() if each.peer is None]:
@@ -178,7 +183,7 @@ class Session:
                     self._finish(call, error=call.denied())
 
     def lost(self, peer: Peer, now: float) -> None:
-        """A connection is gone, with what was sent there; it will be tried again."""
+        """Move the calls of a lost connection, or end them.  ZeroMQ connects again by itself."""
         self._now = now
         peer.ready = peer.connected = peer.stopping = False
         peer.limits = None
@@ -186,23 +191,23 @@ class Session:
         for call in lost:
             if call.peer is not peer:
                 continue
-            self._takeBack(call)
-            if call.mayMove:
-                self._again(call, now)
+            self._detach(call)
+            if call.maySendAgain:
+                self._sendAgain(call, now)
             elif call.large and not call.parts and not self._plain:
-                call.doubted = True
-                call.deadline = min(call.deadline, now + DOUBT_PATIENCE)
-                self._again(call, now)
+                call.checkingSize = True
+                call.deadline = min(call.deadline, now + SIZE_PATIENCE)
+                self._sendAgain(call, now)
             else:
-                self._finish(call, error=call.cutOff())
+                self._finish(call, error=call.connectionLost())
         waiting = sum(not call.finished and call.peer is None for call in lost)
         if waiting and not self.peers.connected:
-            self._told = True
-            self._noticeAt = _NEVER
-            self._tellCaller(Outage("lost", peer.endpoint, waiting))
+            self._reported = True
+            self._reportAt = _NEVER
+            self._driver.reportOutage(Outage("lost", peer.endpoint, waiting))
 
     def wake(self, now: float) -> None:
-        """Time has passed."""
+        """Do everything that is due."""
         self._now = now
         while (call := self._schedule.due(now)) is not None:
             if now >= call.deadline:
@@ -214,71 +219,74 @@ class Session:
         if now >= self._health.next:
             for peer in self._health.examine(self._open.values(), now):
                 self._evacuate(peer, now)
-        if now >= self._noticeAt:
-            self._notice()
-        self.nextWake = min(self._schedule.next, self._health.next, self._noticeAt)
+        if now >= self._reportAt:
+            self._reportUnreachable()
+        self.nextWake = min(self._schedule.next, self._health.next, self._reportAt)
 
-    # --- where to
+    # --- sending
 
-    def _send(self, call: Call, now: float, but: Peer | None = None) -> bool:
+    def _send(self, call: Call, now: float, avoid: Peer | None = None) -> bool:
         """
-        Send a call somewhere.
+        Send a call on the best connection.
 
-        :param but: where to send it only if there is nowhere else.
+        :param avoid: a connection to use only if there is no other.
+        :return: false if no connection accepts it now.
         """
-        while (peer := self.peers.choose(call, but)) is not None:
+        while (peer := self.peers.choose(call, avoid)) is not None:
             if call.large and not self._plain and not self._fits(call, peer, now):
                 if call.finished or call.peer is not None:
                     return True
                 continue
-            # Noted first: whatever interrupts the sending finds it so.
+            # Recorded first, so that the call is consistent if a signal interrupts the sending.
             call.peer = peer
             peer.inFlight += 1
             peer.call = call
             if peer.connection.send(call.frames(now)):
-                # A share of a retry's time is stretched by up to a quarter.
-                call.wasSent(now, 1.0 + self._random() / 4 if call.attempts > 1 else 1.0)
+                # Jitter stretches a retry's share of the time by up to a quarter.
+                call.markSent(now, 1.0 + self._random() / 4 if call.attempts > 1 else 1.0)
                 call.endpoint = peer.endpoint
-                self._health.begin(now)
+                self._health.callSent(now)
                 return True
-            self._takeBack(call)
+            self._detach(call)
             peer.ready = False
         return False
 
-    def _flush(self, now: float) -> None:
-        """Send what waits, as far as it is taken."""
+    def _sendWaiting(self, now: float) -> None:
+        """Send the calls that wait, as long as connections accept them."""
         waiting = self._waiting
         while waiting:
-            # Taken first: a call may end here, and what is told of that may begin another.
+            # Removed first: a call may end here, and its ``done`` may begin another.
             call = waiting.popleft()
             if not call.finished and call.peer is None:
                 if not self._send(call, now):
                     waiting.appendleft(call)
                     if self._plain:
-                        self.peers.makeRoom(len(self._waiting))
+                        self.peers.connectMore(len(self._waiting))
                     return
                 self._plan(call, now)
 
     def _wait(self, call: Call, now: float) -> None:
-        """Let a call wait for a connection."""
+        """Queue a call until a connection is ready."""
         self._waiting.append(call)
-        if self._noticeAt == _NEVER and not self._told and not self.peers.connected:
-            self._noticeAt = now + NOTICE_AFTER
+        if self._reportAt == _NEVER and not self._reported and not self.peers.connected:
+            self._reportAt = now + REPORT_AFTER
 
-    def _notice(self) -> None:
-        """Tell the caller that calls have waited long."""
-        self._noticeAt = _NEVER
+    def _reportUnreachable(self) -> None:
+        """Report calls that have waited too long for a connection."""
+        self._reportAt = _NEVER
         waiting = [each for each in self._waiting if not each.finished and each.peer is None]
         if waiting and not self.peers.connected:
-            self._told = True
-            self._tellCaller(Outage("unreachable", waiting[0].endpoint, len(waiting)))
+            self._reported = True
+            self._driver.reportOutage(Outage("unreachable", waiting[0].endpoint, len(waiting)))
 
-    # --- how much a server takes
+    # --- message limits
 
     def _fits(self, call: Call, peer: Peer, now: float) -> bool:
         """
-        Return whether a large call may be sent to a server now.  If not it has ended, or is held until the server has
-        told its limits; or the connection takes nothing, and is not ready any more.
+        Return whether a large call may be sent to a server now.
+
+        If not, the call has ended, or is held until the server has stated its limits; or the connection accepts nothing
+        and is marked not ready.
         """
         if peer.limits is None:
             if not (call.sent or len(call.body) > MANY or sum(map(len, call.body)) > ASK_ABOVE):
@@ -293,77 +301,84 @@ class Session:
                 peer.ready = False
             return False
         call.endpoint = peer.endpoint
-        excess = peer.limits.exceeded(call.frames(now))
+        excess = peer.limits.excess(call.frames(now))
         if excess:
             self._finish(call, error=call.tooLarge(excess))
-        elif call.doubted:
-            self._finish(call, error=call.cutOff())
+        elif call.checkingSize:
+            self._finish(call, error=call.connectionLost())
         return not call.finished
 
     def _askLimits(self, peer: Peer, now: float) -> bool:
         """
-        Ping a server.
+        Ping a server for its limits.
 
-        :return: false if its connection does not take that now.
+        :return: false if the connection does not accept the ping now.
         """
         ask = Call(
-            [b""], now=now, timeout=ASK_PATIENCE, attempts=1, endpoint=peer.endpoint, key=self._newId(), command="ping"
+            [b""],
+            now=now,
+            timeout=ASK_PATIENCE,
+            attempts=1,
+            done=lambda ask: self._limitsReceived(peer, ask),
+            endpoint=peer.endpoint,
+            key=self._newId(),
+            command="ping",
         )
         if not peer.connection.send(ask.frames(now)):
             return False
-        ask.done = lambda ask: self._learned(peer, ask)
         ask.peer = peer
         peer.inFlight += 1
-        ask.wasSent(now)
+        ask.markSent(now)
         self._open[ask.key] = ask
         self._plan(ask, now)
         return True
 
-    def _learned(self, peer: Peer, ask: Call) -> None:
-        """A server has told its limits, or has not: send what is held."""
+    def _limitsReceived(self, peer: Peer, ask: Call) -> None:
+        """Send the calls that were held for a server's limits, which it has stated or not."""
         held, peer.held = peer.held, {}
         if self._closed:
             return
         if peer.ready:
-            peer.limits = SizeLimits() if ask.answer is None else sizeLimits(ask.answer.options)
+            peer.limits = SizeLimits() if ask.reply is None else sizeLimits(ask.reply.options)
         for call in held:
             if not call.finished and call.peer is peer:
-                self._takeBack(call)
-                self._again(call, self._now)
+                self._detach(call)
+                self._sendAgain(call, self._now)
 
-    # --- how a call goes on, and ends
+    # --- replies and ends
 
-    def _answered(self, call: Call, peer: Peer, answer: ServerReply, now: float) -> None:
+    def _replied(self, call: Call, peer: Peer, reply: ServerReply, now: float) -> None:
         # A broker that knows only the envelope rule returns our own header, which has no status.
-        status = answer.options.get("status", "ok") if answer.options else "ok"
+        status = reply.options.get("status", "ok") if reply.options else "ok"
         if status == "ok":
             self._settle(call, peer)
-            self._finish(call, answer)
+            self._finish(call, reply)
         elif status == "partial":
             if call.part is not None and call.peer is peer:
                 call.parts += 1
-                call.part(list(answer.body))
-        elif (call.peer is peer or answer.options.get("code") not in _NOT_RUN) and not (
-            isRefusal(answer) and self._refused(call, peer, answer, now)
+                call.part(list(reply.body))
+        elif (call.peer is peer or reply.options.get("code") not in _NOT_RUN) and not (
+            isRefusal(reply) and self._refused(call, peer, reply, now)
         ):
             self._settle(call, peer)
-            self._finish(call, error=call.failure(answer.options))
+            self._finish(call, error=call.failure(reply.options))
 
     def _settle(self, call: Call, peer: Peer) -> None:
-        """A call is answered by one of the servers that have it: the others need not go on."""
+        """Note which servers still have a request that one of them has answered; they are told to cancel it."""
         if call.others:
-            call.others = tuple(each for each in (*call.others, call.peer) if each not in (peer, None))
+            several = (*call.others, call.peer)
+            call.others = tuple(each for each in several if each is not None and each is not peer)
 
-    def _refused(self, call: Call, peer: Peer, answer: ServerReply, now: float) -> bool:
+    def _refused(self, call: Call, peer: Peer, reply: ServerReply, now: float) -> bool:
         """
-        A server will not take a call.
+        Send a request that a server has refused to another.
 
-        :return: whether another has been found.
+        :return: whether there is another.
         """
-        peer.stopping = peer.stopping or answer.options.get("code") == "stopping"
+        peer.stopping = peer.stopping or reply.options.get("code") == "stopping"
         call.refused = (*call.refused, peer)
         endpoint = call.endpoint
-        self._takeBack(call)
+        self._detach(call)
         if call.part is not None and call.parts:
             return False
         if self._send(call, now):
@@ -372,29 +387,31 @@ class Session:
         call.endpoint = endpoint
         return False
 
-    def _again(self, call: Call, now: float) -> None:
-        """Send a call once more, or let it wait for a connection."""
+    def _sendAgain(self, call: Call, now: float) -> None:
+        """Send a call once more, or queue it until a connection is ready."""
         call.refused = ()
         if self._waiting or not self._send(call, now):
             self._wait(call, now)
-            self._flush(now)
+            self._sendWaiting(now)
         self._plan(call, now)
 
     def _retry(self, call: Call, now: float) -> None:
-        """A try has had its time."""
+        """Send the next attempt of a call whose attempt has used its share of the time."""
         peer = call.peer
-        self._takeBack(call)
+        assert peer is not None
+        self._detach(call)
         if self._plain:
-            # The answer to the first try could not be told from that to the second.
+            # On the same socket, the reply to the first attempt could not be told from that to the second.
             self.peers.replace(peer)
-            self._again(call, now)
-        elif self._send(call, now, but=peer):
+            self._sendAgain(call, now)
+        elif self._send(call, now, avoid=peer):
             if call.peer is not peer:
                 call.others = (*call.others, peer)
         else:
             self._wait(call, now)
 
-    def _takeBack(self, call: Call) -> None:
+    def _detach(self, call: Call) -> None:
+        """Remove a call from its connection."""
         peer = call.peer
         if peer is not None:
             peer.inFlight -= 1
@@ -403,55 +420,57 @@ class Session:
             peer.held.pop(call, None)
 
     def _expire(self, call: Call) -> None:
+        """End a call whose deadline has passed."""
         peer = call.peer
-        # A server that does not tell its limits may still answer.
-        if peer is not None and not peer.held and peer.heard < call.sentAt:
+        # A server that does not state its limits may still answer.
+        if peer is not None and not peer.held and peer.heardAt < call.sentAt:
             peer.silent = True
-        if call.doubted:
-            self._finish(call, error=call.cutOff())
+        if call.checkingSize:
+            self._finish(call, error=call.connectionLost())
         elif peer is None and self.peers.denied:
             self._finish(call, error=call.denied())
         else:
             self._finish(call, error=call.timedOut(peer is not None or self.peers.connected))
 
-    def _finish(self, call: Call, answer: ServerReply | None = None, error: CallError | None = None) -> None:
+    def _finish(self, call: Call, reply: ServerReply | None = None, error: CallError | None = None) -> None:
+        """End a call with a reply or an error."""
         del self._open[call.key or call]
         peer = call.peer
         if peer is not None:
             peer.inFlight -= 1
             peer.call = None
-            if self._plain and answer is None and not self._closed:
-                # What comes there still would be taken for the next call's answer.
+            if self._plain and reply is None and not self._closed:
+                # A late reply would be taken for the next call's.
                 self.peers.replace(peer)
         call.finished = True
         call.peer = None
-        call.answer = answer
+        call.reply = reply
         call.error = error
         if error is not None:
-            error.tries = call.sent
+            error.sent = call.sent
         if call.others and not self._plain:
-            self._tell(call.key, call.others)
+            self._sendCancel(call.key, call.others)
         call.done(call)
 
-    def _tell(self, key: bytes, peers: tuple[Peer, ...]) -> None:
+    def _sendCancel(self, key: bytes, peers: tuple[Peer, ...]) -> None:
         """Cancel a request at servers."""
         for peer in dict.fromkeys(peers):
             if peer.ready:
                 peer.connection.send([header(key, {"command": "cancel"}), b"", b""])
 
-    # --- when
+    # --- time
 
     def _plan(self, call: Call, now: float) -> None:
-        """Note when a call is next to be looked at."""
+        """Schedule a call for when it is next due."""
         self._schedule.plan(call, now, len(self._open))
-        self.nextWake = min(self._schedule.next, self._health.next, self._noticeAt)
+        self.nextWake = min(self._schedule.next, self._health.next, self._reportAt)
 
     def _evacuate(self, peer: Peer, now: float) -> None:
-        """Send a connection's calls elsewhere, if there is an elsewhere that answers."""
-        for call in [each for each in self._open.values() if each.peer is peer and each.mayMove]:
+        """Move the calls of a suspect connection to one whose server answers, if there is one."""
+        for call in [each for each in self._open.values() if each.peer is peer and each.maySendAgain]:
             if any(each.ready and not each.suspect and each is not peer for each in self.peers):
-                self._takeBack(call)
-                if self._send(call, now, but=peer):
+                self._detach(call)
+                if self._send(call, now, avoid=peer):
                     call.others = (*call.others, peer)
                     self._plan(call, now)
                 else:

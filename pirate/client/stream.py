@@ -1,65 +1,61 @@
-"""A reply that comes in parts, taken one by one."""
+"""Streams: the parts of a reply, one by one as they arrive."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Generic
 
 from pirate.client.arrivals import Arrivals
 from pirate.client.call import Call
+from pirate.client.codecs import Reply
 from pirate.client.leader import Leader
+from pirate.client.loop import LoopDriver
 from pirate.client.options import ClientOptions
 
 
-def isMore(call: Call) -> bool:
-    """Whether the end of a reply in parts has something to say: one empty frame is the end, and no more."""
-    return call.answer is not None and not (len(call.answer.body) == 1 and not call.answer.body[0])
+def hasLastPart(call: Call) -> bool:
+    """Return whether the end of a streamed reply carries a last part; one empty frame only marks the end."""
+    return call.reply is not None and not (len(call.reply.body) == 1 and not call.reply.body[0])
 
 
-class Stream:
+class Stream(Generic[Reply]):
     """
     An iterator of the parts of a reply.
 
-    What the app's generator returns, if it is not nothing, is the last of them; the reply of an app that is no
-    generator is the only one.
+    The last part is what the app's generator returns, unless that is empty.  The reply of an app that is not a
+    generator is the only part.  A stream that is no longer used cancels its request.
 
     :ivar request: the id of the request.
     """
 
-    def __init__(self, leader: Leader, options: ClientOptions, call: Call) -> None:
+    def __init__(self, leader: Leader, options: ClientOptions[Reply], call: Call, parts: Arrivals) -> None:
         self._leader = leader
         self._options = options
         self._call = call
-        self._parts = Arrivals()
-        self._over = False
+        self._parts = parts
+        self._closed = False
         self.request = call.key
-        call.part = self._parts.add
-        call.done = self._parts.end
 
-    def begin(self) -> None:
-        """Send the request."""
-        self._leader.post(self._leader.session.begin, self._call)
-
-    def __iter__(self) -> Stream:
+    def __iter__(self) -> Stream[Reply]:
         return self
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> Stream[Reply]:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
 
     def __del__(self) -> None:
-        # At any moment, in any thread: nothing may be done here but to leave a wish.
-        if not self._over:
-            self._leader.leave(self._leader.session.cancel, self._call)
+        # Garbage collection runs at any moment, in any thread: only leave a message.
+        if not self._closed:
+            self._leader.postFromFinalizer(self._leader.session.cancel, self._call)
 
-    def __next__(self) -> Any:
+    def __next__(self) -> Reply:
         """
-        The next part.
+        Return the next part.
 
         :raise CallError: if the reply ends in an error.
         """
-        if self._over:
+        if self._closed:
             raise StopIteration
         try:
             self._leader.until(self._parts)
@@ -67,16 +63,75 @@ class Stream:
             self.close()
             raise
         if self._parts.items:
-            return self._options.part(self._parts.items.popleft())
-        self._over = True
-        value = self._options.conclude(self._call)
-        if isMore(self._call):
-            return value
+            return self._options.codec.decode(self._parts.items.popleft())
+        self._closed = True
+        if hasLastPart(self._call):
+            return self._options.conclude(self._call)
+        self._options.checkEnd(self._call)
         raise StopIteration
 
     def close(self) -> None:
-        """Take no more; the request is cancelled if it has not ended.  Twice does no harm."""
-        if not self._over:
-            self._over = True
+        """End the iteration, and cancel the request if it has not ended.  A second call does nothing."""
+        if not self._closed:
+            self._closed = True
             if not self._call.finished:
                 self._leader.post(self._leader.session.cancel, self._call)
+
+
+class AsyncStream(Generic[Reply]):
+    """
+    An asynchronous iterator of the parts of a reply; see :class:`Stream`.
+
+    :ivar request: the id of the request.
+    """
+
+    def __init__(self, driver: LoopDriver, options: ClientOptions[Reply], call: Call, parts: Arrivals) -> None:
+        self._driver = driver
+        self._options = options
+        self._call = call
+        self._parts = parts
+        self._closed = False
+        self.request = call.key
+
+    def __aiter__(self) -> AsyncStream[Reply]:
+        return self
+
+    async def __aenter__(self) -> AsyncStream[Reply]:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        # Garbage collection runs at any moment, in any thread: only leave a message.
+        if not self._closed and not self._call.finished:
+            self._driver.loop.fromThread(self._driver.cancel, self._call)
+
+    async def __anext__(self) -> Reply:
+        """
+        Return the next part.
+
+        :raise CallError: if the reply ends in an error.
+        """
+        parts = self._parts
+        while not parts.finished and not self._closed:
+            parts.waiter = waiter = self._driver.loop.newWaiter()
+            try:
+                await waiter
+            except BaseException:
+                await self.aclose()
+                raise
+        if self._closed:
+            raise StopAsyncIteration
+        if parts.items:
+            return self._options.codec.decode(parts.items.popleft())
+        self._closed = True
+        if hasLastPart(self._call):
+            return self._options.conclude(self._call)
+        self._options.checkEnd(self._call)
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End the iteration, and cancel the request if it has not ended.  A second call does nothing."""
+        self._closed = True
+        self._driver.cancel(self._call)

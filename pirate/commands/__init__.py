@@ -1,1 +1,5 @@
-"""The commands that are typed in a shell: ``pirate-client`` and ``pirate-keygen``."""
+"""
+The commands for a shell: ``pirate-client`` and ``pirate-keygen``.
+
+The room imports ``client``, ``auth`` and ``settings``.  Nothing imports it.
+"""

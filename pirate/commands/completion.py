@@ -1,19 +1,19 @@
-"""Completion scripts for the shells, made from the parser, so that they know what the command knows."""
+"""Completion scripts for shells, made from the parser, so that they always match the command's options."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
 
-#: Options whose value is a file.
+#: The metavars of options whose value is a file.
 _FILES = ("FILE",)
 
 
-def script(parser: argparse.ArgumentParser, shell: str) -> str:
+def completionScript(parser: argparse.ArgumentParser, shell: str) -> str:
     """
-    The script for a shell.
+    Return the completion script for a shell.
 
-    :param parser: the command's.
+    :param parser: the parser of the command.
     :param shell: ``bash``, ``zsh`` or ``fish``.
     """
     options = [action for action in parser._actions if action.option_strings]
@@ -57,7 +57,7 @@ def _zsh(prog: str, options: list[argparse.Action]) -> str:
     lines = [f"#compdef {prog}", "", "_arguments -s \\"]
     for action in options:
         names = " ".join(action.option_strings)
-        # One that may be given again is not excluded by itself.
+        # A repeatable option does not exclude itself.
         again = isinstance(action, argparse._AppendAction)
         for name in action.option_strings:
             head = f"'*'{name}" if again else f"'({names})'{name}"

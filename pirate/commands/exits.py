@@ -1,4 +1,4 @@
-"""How ``pirate-client`` ends: one exit status for each error."""
+"""The exit statuses of ``pirate-client``: one for each error."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from pirate.errors import ConfigurationError
 
 
 class ExitStatus(IntEnum):
-    """How the command ends."""
+    """An exit status of the command."""
 
     #: The reply is on standard output.
     OK = 0
-    #: Something else went wrong; the line on standard error says what.
+    #: Another error; the line on standard error describes it.
     FAILED = 1
-    #: The command line is not right; nothing was sent.
+    #: The command line is invalid; nothing was sent.
     USAGE = 2
     #: The app raised an exception.
     APP_ERROR = 3
-    #: No reply came in time.
+    #: No reply came within the timeout.
     TIMEOUT = 4
-    #: The time ran out before a worker was free; the job was not run.
+    #: The timeout passed before a worker was free; the job did not run.
     EXPIRED = 5
-    #: The job ran over the server's time limit and was stopped.
+    #: The job exceeded the server's time limit and was stopped.
     JOB_TIMED_OUT = 6
-    #: The worker died with the request in hand.
+    #: The worker died while executing the request.
     WORKER_LOST = 7
     #: The server's backlog is full.
     BUSY = 8
     #: The server is stopping.
     STOPPING = 9
-    #: The server knows no such service.
+    #: The server has no such service.
     UNKNOWN_SERVICE = 10
-    #: The server does not allow it.
+    #: The server does not accept the client or the request.
     DENIED = 11
     #: The request was cancelled.
     CANCELLED = 12
     #: The server does not understand the request's header.
     MALFORMED = 13
-    #: The reply is not JSON, and was to be.
+    #: The reply is not JSON, but ``--json`` was given.
     NOT_JSON = 14
     #: The server answers a ping, but is not ready for requests.
     NOT_READY = 15
     #: No server could be reached, or the connection was lost before the reply came.
     UNAVAILABLE = 16
-    #: Ctrl-C: 128 and the signal's number, as a shell has it.
+    #: Ctrl-C: 128 plus the signal's number, as in a shell.
     INTERRUPTED = 130
-    #: The reader of standard output went away: likewise.
+    #: The reader of standard output closed its end: likewise.
     BROKEN_PIPE = 141
 
 
-#: The exit of each error, exact classes before their bases.
+#: The exit status for each error; subclasses come before their bases.
 _EXITS: tuple[tuple[type[BaseException], ExitStatus], ...] = (
     (ConfigurationError, ExitStatus.USAGE),
     (errors.AppError, ExitStatus.APP_ERROR),
@@ -73,10 +73,10 @@ _EXITS: tuple[tuple[type[BaseException], ExitStatus], ...] = (
 
 
 def exitStatusOf(error: BaseException) -> ExitStatus:
-    """The exit status that an error ends the command with."""
+    """Return the exit status for an error."""
     return next((status for kind, status in _EXITS if isinstance(error, kind)), ExitStatus.FAILED)
 
 
 def nameOf(status: ExitStatus) -> str:
-    """The word for an exit status in summaries and in the help: ``app error``, ``timeout``."""
+    """Return the name of an exit status in summaries and in the help, such as ``app error`` or ``timeout``."""
     return status.name.lower().replace("_", " ")

@@ -1,4 +1,4 @@
-"""``pirate-keygen``: make key pairs."""
+"""The command ``pirate-keygen``, which makes CURVE key pairs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pirate.auth.keygen import writePair
 from pirate.auth.keys import loadPublic
 from pirate.errors import ConfigurationError
 
-#: Exit statuses: something went wrong, and the command line is not right.
+#: The exit statuses for an error, and for an invalid command line.
 FAILED, USAGE = 1, 2
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line instead of a page."""
+    """A parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """What is wrong, and where to read on."""
+        """Write the error, and exit."""
         print(f"pirate-keygen: {message} (pirate-keygen --help tells more)", file=sys.stderr)
         sys.exit(USAGE)
 
@@ -30,21 +30,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="pirate-keygen",
         usage="%(prog)s [options] NAME ...",
-        description="Make CURVE key pairs: NAME.key, which is public, and NAME.key_secret, which stays with its owner.",
-        epilog="Nothing is ever overwritten. A name is also the user id that a server knows the key's holder by.",
+        description="Make CURVE key pairs: NAME.key is public, NAME.key_secret must stay with its owner.",
+        epilog="Existing files are never overwritten. A server knows the owner of a key by NAME, its user id.",
     )
-    parser.add_argument("names", metavar="NAME", nargs="+", help="whose keys they are")
-    parser.add_argument("-d", "--directory", default=".", type=Path, help="where to put them (default: here)")
+    parser.add_argument("names", metavar="NAME", nargs="+", help="the owner of the key pair")
+    parser.add_argument(
+        "-d", "--directory", default=".", type=Path, help="the directory for the files (default: the current one)"
+    )
     parser.add_argument("--version", action="version", version=f"pirate-keygen {__version__}")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """
-    The command.  It prints a line for each pair: its name, an equals sign, its public key.
+    Run the command.  It prints a line for each pair: the name, an equals sign and the public key.
 
     :param argv: its arguments; ``None`` for those of the process.
-    :return: the exit status: 0; 1 if something could not be done, the rest of which was not tried.
+    :return: the exit status: 0, or 1 after an error, which ends the command.
     """
     options = _parser().parse_args(argv)
     try:
@@ -55,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"pirate-keygen: {error}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
-        # Whoever was to read the lines has gone; the files are there.
+        # The reader of the lines has closed its end; the files exist.
         sys.stdout = None
         return FAILED
     return 0

@@ -233,10 +233,7 @@ NEVER = {
 #: Modules that are imported only when they are needed, and then load what their room does without.
 EXCEPTIONS = {
     "client.asyncclient",
-    "client.asyncstream",
     "client.executor",
-    "client.futures",
-    "client.loop",
     "client.twistedclient",
     "worker.asynciorunner",
     "worker.twistedrunner",

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pirate.broker.request import NativeRequest, readRequest
-from pirate.client import arguments
+from pirate.client.codecs import toFrames
 from pirate.testing.rehearsal import Asked, OneByOne, OnLoop, OnReactor, Streamed, shown
 from pirate.wire.frontend import header
 from pirate.worker.app import isAsync
@@ -154,7 +154,7 @@ def _request(
     options: dict[str, Any] = {"service": service, "trace": trace, "partial": True}
     if remaining is not None:
         options["timeout_ms"] = remaining * 1000
-    request = readRequest([_CLIENT, header(os.urandom(16), options), b"", *arguments.body(body)])
+    request = readRequest([_CLIENT, header(os.urandom(16), options), b"", *toFrames(body)])
     if not isinstance(request, NativeRequest):
         raise ValueError(f"no client can send this: {request!r}")
     request.id = number.to_bytes(8, "big")

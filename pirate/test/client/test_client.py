@@ -22,8 +22,8 @@ from pirate import client
 from pirate.broker.request import NativeRequest, readRequest
 from pirate.client import errors
 from pirate.client.call import Call, margin
-from pirate.client.given import OptionArguments
-from pirate.client.options import ClientOptions
+from pirate.client.endpoints import Outage
+from pirate.client.options import ClientOptions, OptionArguments
 from pirate.client.session import Session
 from pirate.errors import PirateError
 from pirate.test.support.properties import steady
@@ -33,10 +33,10 @@ from pirate.wire.words import Code, Frames
 KEY = bytes(range(16))
 
 
-def makeCall(*, timeout: float = 10.0, attempts: int = 2, plain: bool = False, **given: str) -> Call:
-    """A call that begins at second 100."""
-    key = b"" if plain else KEY
-    return Call([b"a", b"b"], now=100.0, timeout=timeout, attempts=attempts, endpoint="E", key=key, **given)
+def makeCall(*, timeout: float = 10.0, attempts: int = 2, plain: bool = False, **given: Any) -> Call:
+    """Return a call that begins at second 100."""
+    key, done = b"" if plain else KEY, list[Call]().append
+    return Call([b"a", b"b"], now=100.0, timeout=timeout, attempts=attempts, done=done, endpoint="E", key=key, **given)
 
 
 def parsed(call: Call, now: float = 100.0) -> NativeRequest:
@@ -46,25 +46,38 @@ def parsed(call: Call, now: float = 100.0) -> NativeRequest:
     return request
 
 
-def told(call: Call, *body: bytes, **options: Any) -> bytes | list[bytes]:
-    """What the caller gets if that is the answer."""
-    session = Session(call.plain, Random(1), lambda: b"", lambda outage: None)
+def told(call: Call, *body: bytes, **options: Any) -> list[bytes]:
+    """Return the frames that the caller gets for a reply, or raise the error."""
+    session = Session(call.plain, Random(1), lambda: b"", Driver())
     sent = session.add("E", Sink())
     session.connected(sent, 100.0)
     session.begin(call, 100.0)
     session.received(sent, body if call.plain else [header(KEY, options), b"", *body], 100.0)
-    return call.result()
+    if call.error is not None:
+        raise call.error
+    assert call.reply is not None
+    return list(call.reply.body)
+
+
+class Driver:
+    """A driver of a session that needs none."""
+
+    def connect(self, endpoint: str) -> None:
+        """See :class:`~pirate.client.session.SessionDriver`."""
+
+    def reportOutage(self, outage: Outage) -> None:
+        """See :class:`~pirate.client.session.SessionDriver`."""
 
 
 class Sink:
     """A connection that takes everything."""
 
     def send(self, frames: Frames) -> bool:
-        """See :class:`~pirate.client.peer.MessageSink`."""
+        """See :class:`~pirate.client.endpoints.MessageSink`."""
         return True
 
     def reopen(self) -> None:
-        """See :class:`~pirate.client.peer.MessageSink`."""
+        """See :class:`~pirate.client.endpoints.MessageSink`."""
 
 
 class TryTests(SynchronousTestCase):
@@ -75,27 +88,26 @@ class TryTests(SynchronousTestCase):
         call = makeCall(timeout=9.0, attempts=3)
         for at in (100.0, 103.0, 106.0):
             self.assertEqual(call.next, at)
-            call.wasSent(at)
+            call.markSent(at)
         self.assertEqual((call.next, call.deadline, call.sent), (float("inf"), 109.0, 3))
 
     def test_jitter(self) -> None:
         """A share may be stretched, so that clients do not all ask again at the same time."""
         call = makeCall()
-        call.wasSent(100.0, 1.25)
+        call.markSent(100.0, 1.25)
         self.assertEqual(call.next, 106.25)
 
     def test_lateConnection(self) -> None:
         """A try that waited for its connection shares what is left: sent at 6 of 10 seconds, the next is due at 8."""
         call = makeCall()
-        call.wasSent(106.0)
+        call.markSent(106.0)
         self.assertEqual(call.next, 108.0)
 
     def test_oneTry(self) -> None:
         """With one try nothing is ever sent again; nor is what takes parts, which would come twice."""
-        stream = makeCall(attempts=3)
-        stream.part = lambda frames: None
+        stream = makeCall(attempts=3, part=lambda frames: None)
         for call in (makeCall(attempts=1), stream):
-            call.wasSent(100.0)
+            call.markSent(100.0)
             self.assertEqual(call.next, float("inf"))
 
     def test_frames(self) -> None:
@@ -108,8 +120,7 @@ class TryTests(SynchronousTestCase):
 
     def test_options(self) -> None:
         """The name of a service, the trace and the wish for parts are in the header, and the time too."""
-        call = makeCall(service="resize", trace="00-1")
-        call.part = lambda frames: None
+        call = makeCall(service="resize", trace="00-1", part=lambda frames: None)
         request = parsed(call)
         self.assertEqual(
             (request.service, request.trace, request.partial, request.timeout), ("resize", "00-1", True, 9.5)
@@ -137,18 +148,18 @@ class AnswerTests(SynchronousTestCase):
     """What an answer says."""
 
     def test_frames(self) -> None:
-        """One frame comes back as bytes, an empty one too; several come back as a list."""
-        self.assertEqual(told(makeCall(), b"x"), b"x")
-        self.assertEqual(told(makeCall(), b""), b"")
+        """A reply's frames arrive as they are, an empty one too."""
+        self.assertEqual(told(makeCall(), b"x"), [b"x"])
+        self.assertEqual(told(makeCall(), b""), [b""])
         self.assertEqual(told(makeCall(), b"x", b"", status="ok"), [b"x", b""])
 
     def test_ownHeader(self) -> None:
         """A broker that knows only the envelope rule returns our own header: that is an answer like any other."""
-        self.assertEqual(told(makeCall(), b"x", timeout_ms=10000, service="resize"), b"x")
+        self.assertEqual(told(makeCall(), b"x", timeout_ms=10000, service="resize"), [b"x"])
 
     def test_plain(self) -> None:
         """On a REQ socket whatever comes is the answer, even what looks like a header."""
-        self.assertEqual(told(makeCall(plain=True), b"x"), b"x")
+        self.assertEqual(told(makeCall(plain=True), b"x"), [b"x"])
         self.assertEqual(told(makeCall(plain=True), b"PIR1", b"", b"x"), [b"PIR1", b"", b"x"])
 
     @steady
@@ -200,7 +211,7 @@ class ErrorTests(SynchronousTestCase):
         for code in Code:
             error = self.error(code=code, message="words", attempts=3)
             seen.add(type(error))
-            self.assertEqual((error.code, error.detail, error.attempts, error.tries), (code, "words", 3, 1))
+            self.assertEqual((error.code, error.detail, error.attempts, error.sent), (code, "words", 3, 1))
             self.assertEqual((error.endpoint, error.request), ("E", KEY))
             self.assertTrue(str(error).endswith(": words"))
             self.assertIn(":", type(error).__doc__ or "")
@@ -253,18 +264,18 @@ class ErrorTests(SynchronousTestCase):
     def test_nothingSent(self) -> None:
         """A Timeout tells whether anything was sent: if not, calling again is safe and the endpoint is suspect."""
         error = makeCall(timeout=2.5).timedOut()
-        self.assertEqual((error.tries, error.code, error.endpoint, error.request), (0, "", "E", KEY))
+        self.assertEqual((error.sent, error.code, error.endpoint, error.request), (0, "", "E", KEY))
         self.assertIsInstance(error, errors.Unavailable)
-        self.assertIn("nothing was sent in 2.5 s", str(error))
+        self.assertIn("within 2.5 s, nothing was sent", str(error))
 
     def test_noReply(self) -> None:
         """Otherwise it tells how often, and that the job may have run."""
         call = makeCall()
-        call.wasSent(100.0)
+        call.markSent(100.0)
         self.assertIn("(1 attempt), the job may have run", str(call.timedOut()))
-        call.wasSent(105.0)
+        call.markSent(105.0)
         self.assertIn("(2 attempts)", str(call.timedOut()))
-        self.assertEqual(call.timedOut().tries, 2)
+        self.assertEqual(call.timedOut().sent, 2)
 
     def test_pickle(self) -> None:
         """An error survives the way between processes with all that it knows."""
@@ -281,44 +292,34 @@ class ErrorTests(SynchronousTestCase):
 
 
 class SignatureTests(SynchronousTestCase):
-    """What the faces are made with."""
+    """The arguments that the faces take."""
 
-    def test_declared(self) -> None:
-        """The arguments that all faces take are those of the terms, with the same types, one by one."""
-        named = list(signature(ClientOptions).parameters.values())[1:]
-        self.assertEqual({each.name: each.annotation for each in named}, declared(OptionArguments))
-        self.assertEqual({each.kind for each in named}, {Parameter.KEYWORD_ONLY})
-
-    def test_shown(self) -> None:
-        """Python shows each of them with its default, for every face; what is a face's own stays."""
-        expected = signature(ClientOptions, eval_str=True).parameters
-        first = {"TwistedClient": ["reactor"]}
+    def test_faces(self) -> None:
+        """All faces take the same arguments by name, with the types of ``OptionArguments`` and the same defaults."""
+        expected = {name: each.__forward_arg__ for name, each in OptionArguments.__annotations__.items()}
         for name in ("Client", "AsyncClient", "Executor", "TwistedClient"):
             shown = dict(signature(getattr(client, name)).parameters)
-            self.assertEqual(list(shown), [*first.get(name, []), *expected], name)
-            self.assertEqual(shown["endpoint"].default, "tcp://127.0.0.1:6660")
-            self.assertEqual(shown["timeout"].default, 3600 if name == "Executor" else 10)
-            self.assertEqual(shown["before"], expected["before"])
+            self.assertEqual(shown.pop("endpoint").default, "tcp://127.0.0.1:6660", name)
+            self.assertEqual(shown.pop("reactor", None) is not None, name == "TwistedClient", name)
+            self.assertEqual(shown.pop("codec").default, "bytes", name)
+            self.assertEqual({each.name: each.annotation for each in shown.values()}, expected, name)
+            self.assertEqual({each.kind for each in shown.values()}, {Parameter.KEYWORD_ONLY}, name)
+            defaults = {each.name: each.default for each in shown.values()}
+            self.assertEqual(defaults.pop("timeout"), 3600 if name == "Executor" else 10, name)
+            checked = {each.name: each.default for each in signature(ClientOptions).parameters.values()}
+            self.assertEqual(defaults, {each: checked[each] for each in defaults}, name)
 
-    def test_subclass(self) -> None:
-        """A subclass with arguments of its own shows those."""
+    def test_map(self) -> None:
+        """All clients' ``map`` take the same arguments, with the same defaults."""
+        expected = signature(client.Client.map).parameters
+        for each in (client.AsyncClient, client.TwistedClient):
+            self.assertEqual(signature(each.map).parameters, expected)
 
-        class Mine(client.Client):
-            def __init__(self, port: int) -> None:
-                super().__init__(port)
-
-        self.assertEqual(list(signature(Mine).parameters), ["port"])
-
-    def test_wrongName(self) -> None:
-        """An argument that there is not is refused by its name."""
+    def test_misspelt(self) -> None:
+        """A misspelt argument is rejected by its name."""
         wrong: Any = {"tiemout": 2}
         for make in (client.Client, client.AsyncClient, client.Executor, partial(client.TwistedClient, None)):
             self.assertIn("unexpected keyword argument 'tiemout'", str(self.assertRaises(TypeError, make, **wrong)))
-
-
-def declared(pack: type) -> dict[str, str]:
-    """The names and the types of a pack of arguments, as they are written."""
-    return {name: each.__forward_arg__ for name, each in pack.__annotations__.items()}
 
 
 class ImportTests(SynchronousTestCase):

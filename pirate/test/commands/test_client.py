@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from pirate import __version__
 from pirate.client import errors
 from pirate.client.call import Call
-from pirate.client.outage import Outage
+from pirate.client.endpoints import Outage
 from pirate.client.ping import PingReply
 from pirate.commands import client as command
 from pirate.commands.client import ExitStatus, main
@@ -56,19 +56,19 @@ class FakeClient:
             raise self.error
         if self.reply is not None:
             return self.reply
-        return body[0] if len(body) == 1 else list(body)
+        return list(body)
 
     def ping(self, timeout: float) -> PingReply:
         self.asked = [b"ping"]
         return PingReply("tcp://h:1", "pirate", "1.0", self.state, 5, 3, 2, 4)
 
     @contextmanager
-    def stream(self, *body: bytes, service: str = "") -> Iterator[Iterator[bytes]]:
+    def stream(self, *body: bytes, service: str = "") -> Iterator[Iterator[list[bytes]]]:
         self.asked, self.service = list(body), service
         yield self.parts()
 
-    def parts(self) -> Iterator[bytes]:
-        yield from self.asked
+    def parts(self) -> Iterator[list[bytes]]:
+        yield from ([each] for each in self.asked)
         if self.error is not None:
             raise self.error
 
@@ -77,7 +77,7 @@ class FakeClient:
             self.asked = list(payload)
             if self.error is not None and number == 2 and isinstance(self.error, KeyboardInterrupt):
                 raise self.error
-            call = Call(self.asked, now=monotonic(), timeout=1, attempts=1)
+            call = Call(self.asked, now=monotonic(), timeout=1, attempts=1, done=list[Call]().append)
             call.error = (
                 self.error if (number % 2 or self.always) and isinstance(self.error, errors.CallError) else None
             )
@@ -139,14 +139,28 @@ class CommandTests(SynchronousTestCase):
     def test_defaults(self) -> None:
         """Ten seconds for two attempts, at the usual place, without an identity."""
         self.run_("a")
-        made = {"endpoint": ["tcp://127.0.0.1:6660"], "timeout": 10.0, "attempts": 2, "identity": None, "plain": False}
+        made: dict[str, object] = {
+            "endpoint": ["tcp://127.0.0.1:6660"],
+            "timeout": 10.0,
+            "attempts": 2,
+            "identity": None,
+            "plain": False,
+        }
+        made["codec"] = "frames"
         self.assertEqual(self.client.made, made)
 
     def test_flags(self) -> None:
         """The flags reach the client; the timeout is that of the whole call."""
         short = ("-t", "0.5", "-r", "3", "-e", "6661", "-i", "me", "--plain", "a")
         long = ("--timeout=0.5", "--attempts=3", "--endpoint=6661", "--identity=me", "--plain", "a")
-        made = {"endpoint": ["6661"], "timeout": 0.5, "attempts": 3, "identity": b"me", "plain": True}
+        made: dict[str, object] = {
+            "endpoint": ["6661"],
+            "timeout": 0.5,
+            "attempts": 3,
+            "identity": b"me",
+            "plain": True,
+        }
+        made["codec"] = "frames"
         for argv in (short, long):
             self.run_(*argv)
             self.assertEqual(self.client.made, made)
@@ -177,7 +191,7 @@ class CommandTests(SynchronousTestCase):
         """With --json what is sent is JSON without blanks, and so is each line of the reply, readable."""
         self.assertEqual(self.run_("--json", '{"a": [1, 2]}', '"\u00e9"')[1], '{"a": [1, 2]}\n"\u00e9"\n'.encode())
         self.assertEqual(self.client.asked, [b'{"a":[1,2]}', b'"\\u00e9"'])
-        self.client.reply = b"AHOY"
+        self.client.reply = [b"AHOY"]
         status, out, err = self.run_("--json", "1")
         self.assertEqual((status, out, err.count("\n")), (14, b"", 1))
         self.assertIn("the reply is not JSON", err)
@@ -204,10 +218,10 @@ class CommandTests(SynchronousTestCase):
     def test_outage(self) -> None:
         """While a call waits for a connection that is told, a line for each change, on standard error."""
 
-        def call(*body: bytes, service: str = "") -> bytes:
+        def call(*body: bytes, service: str = "") -> list[bytes]:
             for kind in ("lost", "connected", "unreachable"):
                 self.client.outage(Outage(kind, "tcp://h:1", 1))
-            return b"reply"
+            return [b"reply"]
 
         self.client.call = call  # type: ignore[method-assign]
         lines = ("connection to tcp://h:1 lost, waiting", "connected to tcp://h:1", "waiting for tcp://h:1")
@@ -244,7 +258,7 @@ class CommandTests(SynchronousTestCase):
         status, out, err = self.run_("-n", "1000000", "a")
         self.assertEqual((status, out), (16, b""))
         self.assertIn("pirate-client: 0 of 1 replies in ", err)
-        self.assertTrue(err.endswith("pirate-client: gave up: the other 999999 would wait in vain as well\n"))
+        self.assertTrue(err.endswith("pirate-client: gave up: the remaining 999999 were not sent\n"))
         status, out, err = self.run_("-n", "1000000", "--json", "1")
         self.assertEqual((status, json.loads(out)["requests"], err), (16, 1, ""))
 
@@ -336,7 +350,7 @@ class CommandTests(SynchronousTestCase):
     def test_fullDisk(self) -> None:
         """Any other trouble with standard output is told."""
         status, _, err = self.run_("a", stdout=BrokenOutput(errno.ENOSPC))
-        self.assertEqual((status, err), (1, "pirate-client: standard output cannot be written: the disk is full\n"))
+        self.assertEqual((status, err), (1, "pirate-client: cannot write to standard output: the disk is full\n"))
 
     def test_partialWrites(self) -> None:
         """An output that takes a little at a time gets all of it."""

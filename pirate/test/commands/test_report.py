@@ -13,11 +13,10 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from pirate.client import errors
 from pirate.commands import report
-from pirate.commands.completion import script
+from pirate.commands.completion import completionScript
 from pirate.commands.exits import ExitStatus
 from pirate.commands.parser import SHELLS, newParser
-from pirate.commands.progress import Progress
-from pirate.commands.report import Report
+from pirate.commands.report import Progress, Report
 from pirate.wire.words import Code
 
 
@@ -64,9 +63,9 @@ class ReportTests(SynchronousTestCase):
         """It makes no sense to go on if nothing could be sent, or if nothing has ever been answered."""
         unsent, notLetIn = errors.Unavailable("nobody"), errors.Denied("no key")
         silent, cut = errors.Timeout("no reply"), errors.Unavailable("lost")
-        silent.tries = cut.tries = 1
+        silent.sent = cut.sent = 1
         refused = errors.failure(Code.DENIED, "")
-        refused.tries = 1
+        refused.sent = 1
         for error, first, later in (
             (unsent, True, True),
             (notLetIn, True, True),
@@ -87,7 +86,7 @@ class ReportTests(SynchronousTestCase):
         """What was left out because of that is in the summary for people."""
         report = Report(Random(7))
         report.add(0.1, errors.Unavailable("nobody answers"))
-        self.assertEqual(report.lines(1.0, 9)[-1], "gave up: the other 8 would wait in vain as well")
+        self.assertEqual(report.lines(1.0, 9)[-1], "gave up: the remaining 8 were not sent")
         self.assertIn("unavailable: 1", report.lines(1.0, 1)[-1])
 
     def test_sample(self) -> None:
@@ -138,7 +137,7 @@ class CompletionTests(SynchronousTestCase):
     def test_options(self) -> None:
         """Each script has every option that the parser has."""
         for shell in SHELLS:
-            text = script(newParser(), shell)
+            text = completionScript(newParser(), shell)
             for action in newParser()._actions:
                 for name in action.option_strings:
                     known = (
@@ -152,7 +151,7 @@ class CompletionTests(SynchronousTestCase):
         if not found:
             raise SkipTest("none of the shells is here")
         for shell in found:
-            text = script(newParser(), shell).encode()
+            text = completionScript(newParser(), shell).encode()
             done = subprocess.run([shell, "-n", "/dev/stdin"], input=text, capture_output=True, timeout=30)
             self.assertEqual((done.returncode, done.stderr), (0, b""), shell)
 
@@ -161,7 +160,7 @@ class CompletionTests(SynchronousTestCase):
         if not shutil.which("bash"):
             raise SkipTest("bash is not here")
         ask = 'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _pirate_client; echo "${COMPREPLY[*]}"'
-        text = script(newParser(), "bash") + ask
+        text = completionScript(newParser(), "bash") + ask
         for words, completed in (
             (("--conc",), "--concurrency"),
             (("--completion", "z"), "zsh"),
@@ -175,5 +174,5 @@ class CompletionTests(SynchronousTestCase):
     def test_oneLineEach(self) -> None:
         """No help text breaks out of its line of the script."""
         quoted = re.compile(r"complete -c pirate-client .* -d '(\\'|[^'])*'")
-        for line in script(newParser(), "fish").splitlines()[2:]:
+        for line in completionScript(newParser(), "fish").splitlines()[2:]:
             self.assertTrue(quoted.fullmatch(line), line)

@@ -101,7 +101,8 @@ class MapTests(ClientCase):
                 yield (b"x", b"%d" % number)
                 number += 1
 
-        client = self.client(self.broker(echo).endpoint)
+        client = Client(self.broker(echo).endpoint, codec="frames", timeout=PATIENCE)
+        self.addCleanup(client.close)
         replies = client.map(endless(), concurrency=2)
         self.assertEqual([next(replies) for _ in range(5)], [[b"x", b"%d" % number] for number in range(5)])
         self.assertLessEqual(len(taken), 10)
@@ -256,7 +257,8 @@ class FutureTests(ClientCase):
         executor = Executor(self.broker(picky).endpoint)
         held = executor.submit(b"held")
         self.assertRaises(TimeoutError, list, executor.map([b"held"], timeout=0.05))
-        self.assertEqual(list(executor.map([b"a", b"b"], [b"1", b"2"])), [[b"a", b"1"], [b"b", b"2"]])
+        with Executor(self.broker(picky).endpoint, codec="frames") as several:
+            self.assertEqual(list(several.map([b"a", b"b"], [b"1", b"2"])), [[b"a", b"1"], [b"b", b"2"]])
         executor.shutdown(wait=False)
         self.assertFalse(held.done())
         executor.shutdown(cancel_futures=True)

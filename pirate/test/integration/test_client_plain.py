@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from pirate.client import peers as routes
-from pirate.client.peer import Peer
+from pirate.client import Client, endpoints
+from pirate.client.endpoints import Peer
 from pirate.errors import ConfigurationError
 from pirate.test.support.scripted import PATIENCE, ClientCase, echo, inTurn, perl, silent
 from pirate.wire.words import Frames
@@ -24,7 +24,8 @@ class PlainTests(ClientCase):
 
     def test_frames(self) -> None:
         """Several frames go and come as several."""
-        self.assertEqual(self.client(self.broker(echo).endpoint, plain=True).call(b"x", b"", b"y"), [b"x", b"", b"y"])
+        with Client(self.broker(echo).endpoint, plain=True, codec="frames", timeout=PATIENCE) as client:
+            self.assertEqual(client.call(b"x", b"", b"y"), [b"x", b"", b"y"])
 
     def test_retry(self) -> None:
         """Each try has a socket of its own; a late reply to the first is not taken for the second's."""
@@ -46,12 +47,12 @@ class PlainTests(ClientCase):
         client = self.client(self.broker(inTurn(perl, silent, perl)).endpoint, plain=True)
         client.call(b"connected")
         error = self.timesOut(client, 0.2)
-        self.assertEqual((error.tries, error.request), (1, b""))
+        self.assertEqual((error.sent, error.request), (1, b""))
         self.assertEqual(client.call(b"y"), b"Y")
 
     def test_nobody(self) -> None:
         """Where nobody listens Timeout comes in time and tells that nothing was sent."""
-        self.assertEqual(self.timesOut(self.client(self.refused(), attempts=3, plain=True), 0.2).tries, 0)
+        self.assertEqual(self.timesOut(self.client(self.refused(), attempts=3, plain=True), 0.2).sent, 0)
 
     def test_nonsense(self) -> None:
         """What a REQ cannot read as a reply ends its connection, not the call: the next try is answered."""
@@ -67,7 +68,7 @@ class PlainTests(ClientCase):
 
     def test_quickReplies(self) -> None:
         """A REQ is not read beyond its one reply, however quickly the next comes."""
-        self.patch(routes, "MAX_LANES", 1)
+        self.patch(endpoints, "MAX_PLAIN_CONNECTIONS", 1)
         client = self.client(self.broker(echo).endpoint, plain=True)
         leader = client._leader
         received = leader.session.received

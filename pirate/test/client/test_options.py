@@ -1,4 +1,4 @@
-# -*- test-case-name: pirate.test.client.test_arguments -*-
+# -*- test-case-name: pirate.test.client.test_options -*-
 """What the client may be given, and what it says to the rest."""
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.client import arguments
-from pirate.client.options import ClientOptions, addresses
+from pirate.client import options
+from pirate.client.call import Call
+from pirate.client.codecs import toFrames
+from pirate.client.options import ClientOptions, resolve
 from pirate.errors import ConfigurationError
 from pirate.test.support.properties import steady
 
@@ -35,15 +37,15 @@ class EndpointTests(SynchronousTestCase):
 
     def test_short(self) -> None:
         """A bare port means the loopback interface, as it does in the server; a host needs no scheme."""
-        self.assertEqual(arguments.endpoint(6660), "tcp://127.0.0.1:6660")
-        self.assertEqual(arguments.endpoint("6660"), "tcp://127.0.0.1:6660")
-        self.assertEqual(arguments.endpoint("jobs.example:1"), "tcp://jobs.example:1")
-        self.assertEqual(arguments.endpoint("[::1]:65535"), "tcp://[::1]:65535")
+        self.assertEqual(options.parseEndpoint(6660), "tcp://127.0.0.1:6660")
+        self.assertEqual(options.parseEndpoint("6660"), "tcp://127.0.0.1:6660")
+        self.assertEqual(options.parseEndpoint("jobs.example:1"), "tcp://jobs.example:1")
+        self.assertEqual(options.parseEndpoint("[::1]:65535"), "tcp://[::1]:65535")
 
     def test_full(self) -> None:
         """What is a ZeroMQ endpoint already stays as it is."""
         for each in ("tcp://127.0.0.1:6660", "tcp://[::1]:6660", "ipc:///run/pirate/frontend"):
-            self.assertEqual(arguments.endpoint(each), each)
+            self.assertEqual(options.parseEndpoint(each), each)
 
     def test_refused(self) -> None:
         """Anything else is refused in one line that repeats it and says what would be right."""
@@ -64,7 +66,7 @@ class EndpointTests(SynchronousTestCase):
             "b\u00fccher:1",
         ]
         for each in wrong:
-            error = self.assertRaises(ConfigurationError, arguments.endpoint, each)
+            error = self.assertRaises(ConfigurationError, options.parseEndpoint, each)
             self.assertIn(repr(each), str(error))
             self.assertIn("tcp://host:port", str(error))
             self.assertNotIn("\n", str(error))
@@ -74,10 +76,10 @@ class EndpointTests(SynchronousTestCase):
     def test_total(self, value: str | int) -> None:
         """Any text or number gives an endpoint that gives itself again, or a ConfigurationError."""
         try:
-            found = arguments.endpoint(value)
+            found = options.parseEndpoint(value)
         except ConfigurationError:
             return
-        self.assertEqual(arguments.endpoint(found), found)
+        self.assertEqual(options.parseEndpoint(found), found)
 
 
 class ArgumentTests(SynchronousTestCase):
@@ -85,86 +87,85 @@ class ArgumentTests(SynchronousTestCase):
 
     def test_seconds(self) -> None:
         """A time limit is a finite number above 0: zero, infinity, NaN, text and truth values are refused."""
-        self.assertEqual(arguments.seconds(1), 1.0)
-        self.assertEqual(arguments.seconds(0.001), 0.001)
+        self.assertEqual(options.checkTimeout(1), 1.0)
+        self.assertEqual(options.checkTimeout(0.001), 0.001)
         wrong: list[Any] = [0, -1, float("inf"), float("nan"), True, "2", None, 1e10]
         for each in wrong:
-            self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, arguments.seconds, each)))
+            self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, options.checkTimeout, each)))
 
     def test_attempts(self) -> None:
         """There is at least one attempt, and the number is whole."""
-        self.assertEqual((arguments.attempts(1), arguments.attempts(1000)), (1, 1000))
+        self.assertEqual((options.checkAttempts(1), options.checkAttempts(1000)), (1, 1000))
         wrong: list[Any] = [-1, 0, 1001, 1.5, True, "2", None]
         for each in wrong:
-            self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, arguments.attempts, each)))
+            self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, options.checkAttempts, each)))
 
     def test_endpoints(self) -> None:
         """One endpoint, or several, each of them once; an empty list is refused, and what is no list of endpoints."""
-        self.assertEqual(arguments.endpoints(6660), ("tcp://127.0.0.1:6660",))
-        self.assertEqual(arguments.endpoints(["6660", 6660, "a:1"]), ("tcp://127.0.0.1:6660", "tcp://a:1"))
+        self.assertEqual(options.parseEndpoints(6660), ("tcp://127.0.0.1:6660",))
+        self.assertEqual(options.parseEndpoints(["6660", 6660, "a:1"]), ("tcp://127.0.0.1:6660", "tcp://a:1"))
         wrong: list[Any] = [[], None, b"6660", ["nowhere"], True]
         for each in wrong:
-            self.assertRaises(ConfigurationError, arguments.endpoints, each)
+            self.assertRaises(ConfigurationError, options.parseEndpoints, each)
 
     def test_isLocal(self) -> None:
         """The loopback interface and UNIX sockets are this machine's own."""
         for endpoint in ("tcp://127.0.0.1:1", "tcp://127.9.9.9:1", "tcp://[::1]:1", "tcp://localhost:1", "ipc:///x"):
-            self.assertTrue(arguments.isLocal(endpoint), endpoint)
+            self.assertTrue(options.isLocal(endpoint), endpoint)
         for endpoint in ("tcp://10.0.0.1:1", "tcp://127.0.0.1.example:1", "tcp://[2001:db8::1]:1", "tcp://127.x:1"):
-            self.assertFalse(arguments.isLocal(endpoint), endpoint)
+            self.assertFalse(options.isLocal(endpoint), endpoint)
 
-    def test_addresses(self) -> None:
+    def test_resolve(self) -> None:
         """A name with several addresses is several endpoints, IPv4 before IPv6; with one it is left as it is."""
 
         def found(*hosts: str) -> list[Any]:
             return [(AF_INET6 if ":" in host else AF_INET, SOCK_STREAM, 6, "", (host, 1)) for host in hosts]
 
         name = "tcp://jobs.example:1"
-        self.assertEqual(
-            addresses(name, found("10.0.0.1", "::1", "10.0.0.2")), ["tcp://10.0.0.1:1", "tcp://10.0.0.2:1"]
-        )
-        self.assertEqual(addresses(name, found("fd::1", "fd::2")), ["tcp://[fd::1]:1", "tcp://[fd::2]:1"])
+        self.assertEqual(resolve(name, found("10.0.0.1", "::1", "10.0.0.2")), ["tcp://10.0.0.1:1", "tcp://10.0.0.2:1"])
+        self.assertEqual(resolve(name, found("fd::1", "fd::2")), ["tcp://[fd::1]:1", "tcp://[fd::2]:1"])
         for several in ([], found("10.0.0.1"), found("10.0.0.1", "10.0.0.1")):
-            self.assertEqual(addresses(name, several), [name])
+            self.assertEqual(resolve(name, several), [name])
         for endpoint in ("tcp://10.0.0.1:1", "tcp://[::1]:1", "ipc:///x"):
-            self.assertEqual(addresses(endpoint), [endpoint])
+            self.assertEqual(resolve(endpoint), [endpoint])
 
     def test_identity(self) -> None:
         """An identity is what a ROUTER takes from a peer, with room for the number of a replaced socket."""
         for right in (None, b"x", b"x" * 240):
-            self.assertEqual(arguments.identity(right), right)
+            self.assertEqual(options.checkIdentity(right), right)
         wrong: list[Any] = [b"", b"\0x", b"x" * 241, "x"]
         for each in wrong:
-            self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, arguments.identity, each)))
+            self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, options.checkIdentity, each)))
 
     def test_service(self) -> None:
         """A service's name is text that the broker accepts."""
-        self.assertEqual(arguments.service("resize"), "resize")
+        self.assertEqual(options.checkService("resize"), "resize")
         wrong: list[Any] = ["x" * 256, b"resize", None]
         for each in wrong:
-            self.assertRaises(ConfigurationError, arguments.service, each)
+            self.assertRaises(ConfigurationError, options.checkService, each)
 
     def test_request(self) -> None:
         """The id of a request is 16 bytes."""
-        self.assertEqual(arguments.request(b"x" * 16), b"x" * 16)
+        self.assertEqual(options.checkRequestId(b"x" * 16), b"x" * 16)
         wrong: list[Any] = [b"", b"x" * 15, "x" * 16, None]
         for each in wrong:
-            self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, arguments.request, each)))
+            self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, options.checkRequestId, each)))
 
     def test_ownCodec(self) -> None:
         """What a codec of one's own gives is checked before it is sent."""
+        ends: list[Call] = []
         wrong: list[Any] = [["text"], [], b"frames", [b"x", None]]
         for frames in wrong:
-            options = ClientOptions(1, codec=Frames(frames))
-            self.assertRaises(TypeError, options.newCall, (1,))
-        self.assertEqual(ClientOptions(1, codec=Frames((b"a", bytearray(b"b")))).newCall((1,)).body, [b"a", b"b"])
+            self.assertRaises(TypeError, ClientOptions(1, Frames(frames)).newCall, (1,), ends.append)
+        right = ClientOptions(1, Frames((b"a", bytearray(b"b"))))
+        self.assertEqual(right.newCall((1,), ends.append).body, [b"a", b"b"])
 
     def test_body(self) -> None:
         """Frames are bytes; what could change before a retry is copied; text and lists are refused with the reason."""
         changing = bytearray(b"b")
-        frames = arguments.body((b"a", changing, memoryview(b"c")))
+        frames = toFrames((b"a", changing, memoryview(b"c")))
         changing[:] = b"X"
         self.assertEqual(frames, [b"a", b"b", b"c"])
         wrong: list[Any] = [(), ("a",), ([b"a"],), (None,)]
         for each in wrong:
-            self.assertRaises(TypeError, arguments.body, each)
+            self.assertRaises(TypeError, toFrames, each)
