@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pirate.client.executor import CallFuture
 
-_Future = TypeVar("_Future", bound="Future[Any]")
+Result = TypeVar("Result")
 
 
 class Client(Generic[Reply]):
@@ -256,7 +256,7 @@ class Client(Generic[Reply]):
         return Batch(leader, Window(self._options, payloads, *arguments))
 
     @staticmethod
-    def as_completed(futures: Iterable[_Future], timeout: float | None = None) -> Iterator[_Future]:
+    def as_completed(futures: Iterable[Future[Result]], timeout: float | None = None) -> Iterator[Future[Result]]:
         """
         Return an iterator of futures of :meth:`submit`, each as soon as it is done.
 
@@ -266,7 +266,7 @@ class Client(Generic[Reply]):
         """
         from concurrent.futures import as_completed
 
-        return as_completed(futures, timeout)  # type: ignore[return-value]
+        return as_completed(futures, timeout)
 
     def stream(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> Stream[Reply]:
         """
