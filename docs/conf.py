@@ -12,7 +12,7 @@ project = "pirate"
 version = release = pirate.__version__
 copyright = "the pirate authors"
 
-extensions = ["sphinx.ext.autodoc", "settingstable", "statediagram", "diagrams"]
+extensions = ["sphinx.ext.autodoc", "overloads", "settingstable", "statediagram", "diagrams"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"pirate {version}"
@@ -36,4 +36,6 @@ nitpick_ignore_regex = [
     ("py:.*", r"(twisted|zope|zmq|collections|concurrent|typing|types|enum|os|pathlib|_io)\..*"),
     ("py:.*", r"(Any|Callable|Deferred|Failure|Sequence|Mapping|TracebackType|SystemExit|Exception|int|IntEnum)"),
     ("py:.*", r"(Call)?Future"),
+    # Type variables.
+    ("py:class", r"(pirate\.client\..*\.)?(Item|Reply|Reply_co|Result)"),
 ]

@@ -5,17 +5,16 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
+_analyze = ModuleAnalyzer.analyze
 
-class OneSignature(ModuleAnalyzer):
-    """An analyzer that forgets overloads."""
 
-    def analyze(self) -> None:
-        """Analyze the source of a module."""
-        super().analyze()
-        self.overloads.clear()
+def withoutOverloads(analyzer: ModuleAnalyzer) -> None:
+    """Analyze the source of a module, and forget its overloads."""
+    _analyze(analyzer)
+    analyzer.overloads.clear()
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Have autodoc use the analyzer."""
-    ModuleAnalyzer.analyze = OneSignature.analyze
+    """Let autodoc use this analysis."""
+    ModuleAnalyzer.analyze = withoutOverloads
     return {"parallel_read_safe": True}

@@ -148,7 +148,7 @@ class Window:
 
 class Batch(Generic[Item]):
     """
-    An iterator of the replies of a batch, in threads; see :meth:`Client.map <pirate.client.blocking.Client.map>`.
+    An iterator of the replies of :meth:`~pirate.client.Client.map`.
 
     A batch that is no longer used cancels its calls.
     """
@@ -197,7 +197,7 @@ class Batch(Generic[Item]):
 
 class AsyncBatch(Generic[Item]):
     """
-    An asynchronous iterator of the replies of a batch, in an event loop.
+    An asynchronous iterator of the replies of :meth:`~pirate.client.AsyncClient.map`, in an event loop.
 
     A batch that is no longer used cancels its calls; :meth:`aclose` does so at once.
     """
