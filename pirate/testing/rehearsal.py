@@ -15,7 +15,8 @@ from pirate.client.errors import CallError, failure
 from pirate.wire.backend import Failure, Part, parseWorkerMessage, requestFrames
 from pirate.wire.frontend import parseServerReply
 from pirate.wire.words import CANCEL, Code, Frames
-from pirate.worker.app import prepare
+from pirate.worker import looprunner
+from pirate.worker.app import App, prepare
 from pirate.worker.asynciorunner import AsyncioLoop
 from pirate.worker.credit import Credit
 from pirate.worker.looprunner import LoopRunner
@@ -176,13 +177,13 @@ class OnLoop:
         self._ended: asyncio.Future[None] | None = None
         refuseInsideLoop()
         self._runner = asyncio.Runner()
-        self._tasks = LoopRunner(AsyncioLoop(self._runner.get_loop()), softTimeout, self)
+        loop = AsyncioLoop(self._runner.get_loop())
         try:
-            self._do(self._tasks.prepare, target)
+            self.app: App = self._do(looprunner.prepare, loop, target)
         except BaseException:
             self._runner.close()
             raise
-        self.app = self._tasks.app
+        self._tasks = LoopRunner(self.app, loop, self, softTimeout=softTimeout)
 
     def run(self, asked: Asked, cancelled: bool) -> None:
         """Run the app on a request."""
@@ -226,9 +227,9 @@ class OnLoop:
             self._tasks.inFlight.received([b"", CANCEL, asked.request.id])
         await ended
 
-    def _do(self, call: Callable[..., Any], *arguments: Any) -> None:
+    def _do(self, call: Callable[..., Any], *arguments: Any) -> Any:
         refuseInsideLoop()
-        self._runner.run(call(*arguments))
+        return self._runner.run(call(*arguments))
 
 
 def refuseInsideLoop() -> None:
@@ -253,9 +254,9 @@ class OnReactor:
         self._said = said
         self._failed = failed
         self._lost: Callable[[SystemExit], None] | None = None
-        self._deferreds = LoopRunner(ReactorLoop(reactor), softTimeout, self)
-        self._now(self._deferreds.prepare(target), "setup")
-        self.app = self._deferreds.app
+        loop = ReactorLoop(reactor)
+        self.app: App = self._now(looprunner.prepare(loop, target), "setup")
+        self._deferreds = LoopRunner(self.app, loop, self, softTimeout=softTimeout)
 
     def begin(self, asked: Asked, cancelled: bool) -> Deferred[bytes | list[bytes]]:
         """
@@ -316,7 +317,7 @@ class OnReactor:
     def finished(self) -> None:
         """Do nothing: there may be another call."""
 
-    def _now(self, coroutine: Any, name: str) -> None:
+    def _now(self, coroutine: Any, name: str) -> Any:
         done = self._Deferred.fromCoroutine(coroutine)
         results: list[Any] = []
         done.addBoth(results.append)
@@ -324,3 +325,4 @@ class OnReactor:
             raise RuntimeError(f"{name} must not have to wait in a harness with loop='twisted'")
         if results[0] is not None and hasattr(results[0], "raiseException"):
             results[0].raiseException()
+        return results[0]

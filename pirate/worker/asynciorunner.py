@@ -7,7 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from pirate.worker.looprunner import LoopWorker
+from pirate.worker.looprunner import serve
 
 if TYPE_CHECKING:
     import zmq
@@ -59,12 +59,12 @@ class AsyncioLoop:
         """Stop calling what :meth:`addReader` was given."""
         self._loop.remove_reader(self._descriptor)
 
-    def onTerm(self, call: Callable[[], None]) -> None:
+    def watchTerm(self, call: Callable[[], None]) -> None:
         """Call something, in a turn of the loop, when the process gets TERM."""
         self._loop.add_signal_handler(signal.SIGTERM, call)
 
-    def ignoreTerm(self) -> None:
-        """Stop calling what :meth:`onTerm` was given."""
+    def unwatchTerm(self) -> None:
+        """Stop calling what :meth:`watchTerm` was given."""
         self._loop.remove_signal_handler(signal.SIGTERM)
 
 
@@ -77,9 +77,9 @@ def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, softTimeou
     :param softTimeout: seconds after which a request is cancelled; 0 for never.
     :raise SystemExit: if the app has raised it.
     """
+
+    async def serveOnLoop() -> None:
+        await serve(target, AsyncioLoop(asyncio.get_running_loop()), socket, events, softTimeout=softTimeout)
+
     with asyncio.Runner() as runner:
-        runner.run(_serve(target, socket, events, softTimeout))
-
-
-async def _serve(target: Any, socket: zmq.Socket[bytes], events: AppEvents, softTimeout: float) -> None:
-    await LoopWorker(AsyncioLoop(asyncio.get_running_loop()), socket, events, softTimeout).serve(target)
+        runner.run(serveOnLoop())

@@ -143,8 +143,8 @@ class Loop(Protocol):
     def removeReader(self) -> None:
         """Stop calling what :meth:`addReader` was given."""
 
-    def onTerm(self, call: Callable[[], None]) -> None:
+    def watchTerm(self, call: Callable[[], None]) -> None:
         """Call something, in a turn of the loop, when the process gets TERM."""
 
-    def ignoreTerm(self) -> None:
-        """Stop calling what :meth:`onTerm` was given."""
+    def unwatchTerm(self) -> None:
+        """Stop calling what :meth:`watchTerm` was given.  The caller must set another handler at once."""

@@ -18,39 +18,46 @@ if TYPE_CHECKING:
 _Generator = type(_ for _ in ())
 
 
+async def resolve(loop: Loop, result: Any) -> Any:
+    """Return a result of an app, which is awaited first if it must be."""
+    return await result if isAwaitable(result, loop.awaitsDeferreds) else result
+
+
+async def prepare(loop: Loop, target: Any) -> App:
+    """
+    Make an app, and set it up.
+
+    :param target: a callable, or a class, of which one instance is made.
+    :raise TypeError: if it cannot be called.
+    """
+    app = App(target)
+    await resolve(loop, app.setup())
+    return app
+
+
 class LoopRunner:
     """
     A runner of an app whose results are awaited.
 
+    :param app: the app.
     :param loop: the loop.
-    :param softTimeout: seconds after which a request is cancelled; 0 for never.
     :param host: the worker around this.
-    :ivar app: the app, once it has been prepared.
+    :param softTimeout: seconds after which a request is cancelled; 0 for never.
     :ivar inFlight: the requests that are being executed.
     """
 
-    def __init__(self, loop: Loop, softTimeout: float, host: LoopHost) -> None:
+    def __init__(self, app: App, loop: Loop, host: LoopHost, *, softTimeout: float = 0.0) -> None:
+        self._app = app
         self._loop = loop
-        self._softTimeout = softTimeout
         self._host = host
+        self._softTimeout = softTimeout
         self._silent = False
-        self.app: App
         self.inFlight = InFlight(self)
-
-    async def prepare(self, target: Any) -> App:
-        """
-        Make the app and set it up.
-
-        :param target: a callable, or a class, of which one instance is made.
-        """
-        self.app = App(target)
-        await self._resolve(self.app.setup())
-        return self.app
 
     async def close(self) -> None:
         """Close the app.  Requests in flight get no reply any more."""
         self._silent = True
-        await self._resolve(self.app.close())
+        await resolve(self._loop, self._app.close())
 
     # --- InFlightHost
 
@@ -112,19 +119,15 @@ class LoopRunner:
 
     async def _run(self, request: RunningRequest) -> list[bytes]:
         """Run the app on a request, and return the frames of the reply."""
-        result = self.app.call(request.frames, request.isCancelled)
+        result = self._app.call(request.frames, request.isCancelled)
         if hasattr(type(result), "__anext__"):
             await self._sendAsyncParts(result, request)
             result = None
         elif type(result) is _Generator:
             result = await self._sendParts(result, request)
         else:
-            result = await self._resolve(result)
-        return [request.id, *self.app.reply(result)]
-
-    async def _resolve(self, result: Any) -> Any:
-        """Return a result, which is awaited first if it must be."""
-        return await result if isAwaitable(result, self._loop.awaitsDeferreds) else result
+            result = await resolve(self._loop, result)
+        return [request.id, *self._app.reply(result)]
 
     async def _sendAsyncParts(self, parts: Any, request: RunningRequest) -> None:
         """Send each value of an asynchronous generator as a part."""
@@ -157,7 +160,7 @@ class LoopRunner:
 
     async def _sendPart(self, part: Any, request: RunningRequest) -> None:
         """Send a part, and wait until it has been sent and other tasks have run."""
-        self.post([b"", request.id, PARTIAL, *self.app.reply(part)])
+        self.post([b"", request.id, PARTIAL, *self._app.reply(part)])
         drained = self._host.drained()
         await (self._loop.pause() if drained is None else drained)
 
@@ -166,42 +169,35 @@ class LoopWorker:
     """
     A worker on a loop: its socket and its runner, until it leaves.
 
+    :param app: the app.
     :param loop: the loop, which is running.
     :param socket: the worker's DEALER.
-    :param events: told about the app.
     :param softTimeout: seconds after which a request is cancelled; 0 for never.
     """
 
-    def __init__(self, loop: Loop, socket: zmq.Socket[bytes], events: AppEvents, softTimeout: float) -> None:
+    def __init__(self, app: App, loop: Loop, socket: zmq.Socket[bytes], *, softTimeout: float) -> None:
         self._loop = loop
-        self._events = events
         self._socket = LoopSocket(loop, DealerSocket(socket))
-        self._runner = LoopRunner(loop, softTimeout, self)
+        self._runner = LoopRunner(app, loop, self, softTimeout=softTimeout)
         self._left = loop.newWaiter()
         self._exit: SystemExit | None = None
 
-    async def serve(self, target: Any) -> None:
+    async def serve(self) -> None:
         """
-        Make the app ready, and execute requests until the worker is told to leave.
+        Execute requests until the worker is told to leave, and close the app.
 
-        :param target: the app, a callable or a class.
         :raise SystemExit: if the app has raised it.
         """
-        try:
-            app = await self._runner.prepare(target)
-        except BaseException as error:
-            self._events.appFailed(error)
-        self._events.appReady(app)
-        self._loop.onTerm(self._terminated)
+        self._loop.watchTerm(self._terminated)
         self._socket.start(self._runner.inFlight)
         try:
             await self._left
             if self._exit is not None:
                 raise self._exit
         finally:
-            # Otherwise the loop would restore the default when it is closed, and the next TERM could kill this process
-            # while it sends its last messages.
-            self._loop.ignoreTerm()
+            # A loop that still watches TERM restores the default when it is closed, and the next TERM would kill this
+            # process while it sends its last messages.
+            self._loop.unwatchTerm()
             leaveAtNextTerm()
             self._socket.close()
             await self._runner.close()
@@ -232,3 +228,22 @@ class LoopWorker:
         """Leave after the requests in flight; at a second TERM, at once."""
         leaveAtNextTerm()
         self._runner.inFlight.leave()
+
+
+async def serve(target: Any, loop: Loop, socket: zmq.Socket[bytes], events: AppEvents, *, softTimeout: float) -> None:
+    """
+    Make the app ready, and serve until the worker is told to leave.
+
+    :param target: the app, a callable or a class.
+    :param loop: the loop, which is running.
+    :param socket: the worker's DEALER.
+    :param events: told about the app.
+    :param softTimeout: seconds after which a request is cancelled; 0 for never.
+    :raise SystemExit: if the app has raised it.
+    """
+    try:
+        app = await prepare(loop, target)
+    except BaseException as error:
+        events.appFailed(error)
+    events.appReady(app)
+    await LoopWorker(app, loop, socket, softTimeout=softTimeout).serve()

@@ -20,8 +20,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pirate.worker.looprunner import LoopWorker
-from pirate.worker.startup import leaveAtNextTerm
+from pirate.worker.looprunner import serve
 
 if TYPE_CHECKING:
     import zmq
@@ -78,7 +77,7 @@ class ReactorLoop:
         if self._reader is not None:
             IReactorFDSet(self._reactor).removeReader(self._reader)
 
-    def onTerm(self, call: Callable[[], None]) -> None:
+    def watchTerm(self, call: Callable[[], None]) -> None:
         """
         Call something, in a turn of the reactor, when the process gets TERM.
 
@@ -87,9 +86,8 @@ class ReactorLoop:
         reactor = IReactorFromThreads(self._reactor)
         signal.signal(signal.SIGTERM, lambda number, frame: reactor.callFromThread(call))
 
-    def ignoreTerm(self) -> None:
-        """End the process at once when it gets TERM."""
-        leaveAtNextTerm()
+    def unwatchTerm(self) -> None:
+        """Do nothing: the caller's handler replaces this one."""
 
 
 @implementer(IReadDescriptor)
@@ -137,8 +135,8 @@ def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, softTimeou
     errors: list[BaseException] = []
 
     def begin() -> None:
-        worker = LoopWorker(ReactorLoop(loop), socket, events, softTimeout)
-        Deferred.fromCoroutine(worker.serve(target)).addBoth(end)
+        served = serve(target, ReactorLoop(loop), socket, events, softTimeout=softTimeout)
+        Deferred.fromCoroutine(served).addBoth(end)
 
     def end(result: object) -> None:
         if isinstance(result, Failure) and result.value is not None:

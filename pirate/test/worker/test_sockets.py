@@ -108,10 +108,10 @@ class ListLoop:
     def pause(self) -> Awaitable[None]:
         raise NotImplementedError
 
-    def onTerm(self, call: Callable[[], None]) -> None:
+    def watchTerm(self, call: Callable[[], None]) -> None:
         raise NotImplementedError
 
-    def ignoreTerm(self) -> None:
+    def unwatchTerm(self) -> None:
         raise NotImplementedError
 
 
