@@ -5,7 +5,7 @@ import sqlite3
 
 
 def join(*words):
-    """Any number of frames: as many arguments.  Text is sent as UTF-8."""
+    """Each frame is an argument.  Text is sent as UTF-8."""
     return " ".join(word.decode() for word in words)
 
 
@@ -15,7 +15,7 @@ def split(text):
 
 
 def check(payload):
-    """An exception: the client learns of it, and the worker lives on."""
+    """An exception: the client gets it, and the worker lives on."""
     if not payload.isdigit():
         raise ValueError("only digits, please")
 
@@ -32,7 +32,7 @@ class Ledger:
         return str(*self.database.execute("select count(*) from entry").fetchone())
 
     def close(self):
-        """Called when the worker leaves."""
+        """Called when the worker exits."""
         self.database.close()
 
 
@@ -42,8 +42,8 @@ def countDown(start):
         yield str(number)
 
 
-def whoAsks(payload, *, context):
-    """A keyword-only parameter of this name: what is known of the request."""
+def describe(payload, *, context):
+    """A keyword-only parameter of this name receives information about the request."""
     return json.dumps(
         {
             "pid": context.pid,

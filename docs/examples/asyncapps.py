@@ -1,4 +1,4 @@
-"""Apps that wait for others.  Try one: twistd -n pirate --app asyncapps.fetch --concurrency 100"""
+"""Apps that wait for other services.  Try one: twistd -n pirate --app asyncapps.fetch --concurrency 100"""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ class Steward:
         self.stock = asyncio.Queue()
 
     async def setup(self):
-        """Awaited before the worker says that it is ready."""
+        """Awaited before the worker reports that it is ready."""
         for number in range(3):
             await self.stock.put(f"barrel {number}")
 
@@ -37,17 +37,17 @@ class Steward:
         return f"{barrel} for {order.decode()}"
 
     async def close(self):
-        """Awaited when the worker leaves."""
+        """Awaited when the worker exits."""
         while not self.stock.empty():
             print("left over:", self.stock.get_nowait())
 
 
 async def tidy(seconds):
-    """Cancelled, by its caller or at the soft time limit, it may put things in order, and must then let go."""
+    """When it is cancelled, by its caller or at the soft time limit, it cleans up and re-raises."""
     try:
         await asyncio.sleep(float(seconds))
     except asyncio.CancelledError:
-        print("put away")
+        print("cleaned up")
         raise
     return "done"
 

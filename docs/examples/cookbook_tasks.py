@@ -1,4 +1,4 @@
-"""The app: what were tasks are functions, and a request names the one it wants."""
+"""The app: tasks are functions, and a request names one of them."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What was zerorpc.Client: methods by name, and remote errors as exceptions."""
+"""A replacement for zerorpc.Client: methods by name, and remote errors as exceptions."""
 
 import sys
 
@@ -6,7 +6,7 @@ from pirate.client import AppError, Client
 
 
 class Remote:
-    """Calls the tasks of a server as methods."""
+    """Call the tasks of a server as methods."""
 
     def __init__(self, *endpoint, timeout=30):
         self._client = Client(*endpoint, codec="json", timeout=timeout)

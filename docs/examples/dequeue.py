@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def sweep():
-    """Remove what lies in ./spool for more than an hour."""
+    """Remove files that have been in ./spool for more than an hour."""
     for each in Path("spool").glob("*"):
         if each.stat().st_mtime < time.time() - 3600:
             each.unlink()

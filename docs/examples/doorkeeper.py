@@ -4,7 +4,7 @@ from pirate.hooks import Hooks
 
 
 class Rules(Hooks):
-    """Only administrators may ask for the reports; nobody may send more than a kilobyte."""
+    """Only administrators may call the service "reports", and no request may exceed a kilobyte."""
 
     administrators = {"alice"}
 

@@ -1,4 +1,4 @@
-// A client that is told of errors: npm install zeromq && node native.js Ahoy!
+// A client that gets errors: npm install zeromq && node native.js Ahoy!
 const { Dealer } = require("zeromq");
 const { randomBytes } = require("crypto");
 

@@ -1,4 +1,4 @@
-"""A client that is told of errors: a native header, written and read by hand."""
+"""A client that gets errors: it writes and reads the native header by itself."""
 
 import json
 import os

@@ -10,7 +10,7 @@ from pirate.testing import AppHarness
 
 
 class AppTests(unittest.TestCase):
-    """What the apps of this folder answer."""
+    """The replies of the apps in this folder."""
 
     def test_reply(self):
         with AppHarness(shout) as harness:

@@ -7,7 +7,7 @@ from pirate.testing import serving
 
 
 class ServerTests(unittest.TestCase):
-    """The app, as a client on the network meets it."""
+    """The app, called by a client over the network."""
 
     def test_reply(self):
         server = self.enterContext(serving("shout.shout", workers=2))

@@ -8,7 +8,7 @@ asked = 0
 
 
 def resolve(name):
-    """It blocks, and so do nineteen others; what they share needs a lock."""
+    """Block, as nineteen other calls do at the same time; shared state needs a lock."""
     global asked
     with lock:
         asked += 1

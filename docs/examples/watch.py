@@ -6,12 +6,12 @@ from pirate.hooks import Hooks
 
 
 class Record(Hooks):
-    """Log where the server listens, and which workers came to a bad end."""
+    """Log where the server listens, and which workers ended unexpectedly."""
 
     _log = Logger()
 
     def serverStarted(self, server):
-        self._log.info("clients are welcome at {endpoint}", endpoint=server.endpoints.frontend[0])
+        self._log.info("clients can connect to {endpoint}", endpoint=server.endpoints.frontend[0])
 
     def childExited(self, server, pid, how):
         if not how.clean:

@@ -184,7 +184,7 @@ EXAMPLES: dict[str, tuple[Script, bytes, bytes]] = {
     "twisted": (echo, b"b'Ahoy!'\n", b""),
     "asyncio": (echo, b"b'Ahoy!'\n", b""),
     "stream": (answering([b"3"], [b"2"], [b"1"], [b""]), b"b'3'\nb'2'\nb'1'\n", b""),
-    "errors": (failing, b"the app says ValueError only digits, please\n", b""),
+    "errors": (failing, b"the app raised ValueError only digits, please\n", b""),
     "trace": (echo, b"b'Ahoy!'\n", b"ok 00- True\n"),
     "several": (echo, b"b'Ahoy!'\n", b""),
     "json": (echo, b"{'width': 100}\n", b""),

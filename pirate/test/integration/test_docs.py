@@ -184,7 +184,7 @@ class SecureTests(ExampleCase):
         self.change({"5000": "100"}, "curve_client.py")
         _, client, _, *rest = self.page("python curve_client.py tcp://127.0.0.1:6660 remote")
         status, printed, _ = self.told(sys.executable, client, server.frontend, *rest)
-        self.assertEqual(printed, ["no answer: is the key listed, and is the server there?"])
+        self.assertEqual(printed, ["no reply: is the key listed, and does the server run?"])
         server.out.until(r"\[pirate#warn\] peers refused: unknown-key \(1\); the last one from 127\.0\.0\.1$")
         remote.kill()
         os.rename(f"{self.folder}/workers/remote.key", f"{self.folder}/clients/remote.key")
@@ -404,7 +404,7 @@ class AppTests(ExampleCase):
     def test_context(self) -> None:
         """The context tells an app of its worker, its request, and its client."""
         self.copy("apps.py")
-        server = self.serve("--app=apps.whoAsks", "--workers=1")
+        server = self.serve("--app=apps.describe", "--workers=1")
         told = json.loads(ask(server.frontend, b"")[0])
         self.assertEqual(told.pop("pid"), server.workers()[0])
         self.assertEqual(len(told.pop("request")), 16)
@@ -423,10 +423,10 @@ class AppTests(ExampleCase):
         self.assertStops(server)
 
     def test_hooks(self) -> None:
-        """The hooks say where clients are welcome, and which worker was lost."""
+        """The hooks log where clients can connect, and which worker was lost."""
         self.copy("watch.py")
         server = self.serve("--hooks=watch.Record", "--workers=1")
-        server.out.until(f"clients are welcome at {re.escape(server.frontend)}$")
+        server.out.until(f"clients can connect to {re.escape(server.frontend)}$")
         victim = server.workers()[0]
         os.kill(victim, signal.SIGKILL)
         server.out.until(f"lost {victim}: signal SIGKILL; there are 0 others")
