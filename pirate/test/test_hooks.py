@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.test_hooks -*-
-"""What an application is told, and that it cannot break the server."""
+"""Tests of the hooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOOKS = [name for name in vars(Hooks) if not name.startswith("_") and name != "a
 
 
 class Told(Hooks):
-    """Keeps what it is told of children."""
+    """Hooks that record the events of children."""
 
     def __init__(self) -> None:
         self.counts: list[int] = []
@@ -38,7 +38,7 @@ class Told(Hooks):
 
 
 class Watching(Told):
-    """Follows the states of children, too."""
+    """Hooks that record the states of children too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Watching(Told):
 
 
 class Failing(Hooks):
-    """Raises in every hook."""
+    """Hooks that raise an exception in every method."""
 
     def __getattribute__(self, name: str) -> Any:
         if name not in HOOKS:
@@ -67,16 +67,16 @@ class Failing(Hooks):
 
 
 class ChildHookTests(TestBedCase):
-    """The hooks about children."""
+    """The hooks for children."""
 
     def test_spawning(self) -> None:
-        """How many are to come is told before they come, then the pid of each."""
+        """``spawning`` gets the number of workers, then ``childStarted`` the process id of each."""
         told = Told()
         self.serve(3, hooks=told)
         self.assertEqual((told.counts, told.started), ([3], self.pids()))
 
     def test_exited(self) -> None:
-        """Each end is told with its cause, and whether it was a clean one."""
+        """``childExited`` gets the cause of the end, and whether it was clean."""
         told = Told()
         server = self.serve(2, hooks=told)
         first, second = self.bed.workers
@@ -89,7 +89,7 @@ class ChildHookTests(TestBedCase):
         self.assertEqual(told.exited[1], (second.process.pid, ChildExit("exit code 0", clean=True)))
 
     def test_idle(self) -> None:
-        """Whatever the traffic, the hook for idle moments is called every check-for-waiting seconds."""
+        """``idle`` is called every check-for-waiting seconds, with and without traffic."""
         told = Told()
         self.serve(1, hooks=told)
         self.settle(30)
@@ -99,7 +99,7 @@ class ChildHookTests(TestBedCase):
         self.assertEqual(told.idles - before, 10)
 
     def test_commands(self) -> None:
-        """A hook may give the server commands."""
+        """A hook may call the methods of the server."""
 
         class Grower(Hooks):
             def serverStarted(self, server: JobServer) -> None:
@@ -111,7 +111,7 @@ class ChildHookTests(TestBedCase):
 
 
 class StatusTests(TestBedCase):
-    """The hook for each change of a worker's state."""
+    """The hook for the changes of a worker's state."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -119,11 +119,11 @@ class StatusTests(TestBedCase):
         self.hooks = Watching()
 
     def names(self, pid: int) -> list[str]:
-        """The states that one worker went through."""
+        """Return the states of one worker in their order."""
         return [after.value for each, _, after in self.hooks.steps if each == pid]
 
     def steps(self) -> None:
-        """Each worker's steps join on to each other, and are all in the table."""
+        """The changes of each worker are contiguous, and the table has them all."""
         states: dict[int, ChildState] = {}
         for pid, before, after in self.hooks.steps:
             if after is not ChildState.GONE:
@@ -132,7 +132,7 @@ class StatusTests(TestBedCase):
             states[pid] = after
 
     def test_request(self) -> None:
-        """A request makes its worker busy and then idle again."""
+        """A request makes its worker busy, and its reply idle again."""
         self.serve(1, hooks=self.hooks)
         [worker] = self.bed.workers
         self.bed.ask(b"c", b"x")
@@ -142,7 +142,7 @@ class StatusTests(TestBedCase):
         self.steps()
 
     def test_severalInHand(self) -> None:
-        """A worker that holds several requests is busy until the last is answered."""
+        """A worker with several requests is busy until its last reply."""
         self.serve(1, hooks=self.hooks)
         [worker] = self.bed.workers
         worker.announce(credit=2)
@@ -157,7 +157,7 @@ class StatusTests(TestBedCase):
         self.steps()
 
     def test_recycled(self) -> None:
-        """A worker that gets its last request is busy, then leaving, and never idle again."""
+        """A worker with its last request is busy, then retiring, and never idle again."""
         limits = PoolLimits(minServers=1, maxServers=1, maxRequests=1, maxRequestsJitter=0)
         self.serve(hooks=self.hooks, limits=limits)
         [worker] = self.bed.workers
@@ -168,7 +168,7 @@ class StatusTests(TestBedCase):
         self.steps()
 
     def test_reloadedWhileBusy(self) -> None:
-        """So is one that is retired while it is busy."""
+        """A worker that is retired while it is busy is never idle again."""
         server = self.serve(1, hooks=self.hooks)
         [worker] = self.bed.workers
         self.bed.ask(b"c", b"x")
@@ -180,7 +180,7 @@ class StatusTests(TestBedCase):
         self.steps()
 
     def test_earlyRequest(self) -> None:
-        """A worker that finds a request waiting is idle for a moment before it is busy."""
+        """A worker that gets a waiting request at once is idle before it is busy."""
         self.bed.announcing = False
         self.serve(1, hooks=self.hooks)
         self.bed.ask(b"c", b"x")
@@ -190,7 +190,7 @@ class StatusTests(TestBedCase):
         self.steps()
 
     def test_death(self) -> None:
-        """Nothing is told of a worker after its end."""
+        """No change is reported after the end of a worker."""
         self.serve(2, hooks=self.hooks)
         self.bed.ask(b"c", b"x")
         dead = self.busy()
@@ -202,10 +202,10 @@ class StatusTests(TestBedCase):
 
 
 class FailingTests(TestBedCase):
-    """Hooks that raise."""
+    """Hooks that raise an exception."""
 
     def test_harmless(self) -> None:
-        """An exception in any hook is logged with its name, and the server does all that it would have done."""
+        """An exception in a hook is logged with the name of the hook, and the server continues."""
         server = self.serve(2, hooks=Failing())
         self.assertEqual(self.bed.ask(b"c", b"x"), [[b"", b"x"]])
         self.bed.workers[0].process.ends(signal="KILL")

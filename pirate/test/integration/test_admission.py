@@ -1,7 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_admission -*-
-"""
-Who may call, and who may work: pyzmq's own tests of authentication, on a server, over TCP, IPv6 and UNIX sockets.
-"""
+"""Tests of access control over TCP, IPv6 and UNIX sockets, after pyzmq's own tests of authentication."""
 
 from __future__ import annotations
 
@@ -36,14 +34,14 @@ PLAIN = {"plain_username": b"admin", "plain_password": b"admin"}
 
 class AdmissionCase(ServerCase):
     """
-    A folder with key pairs.
+    A test case with key pairs.
 
-    :ivar keys: the folder.
-    :ivar clients: the folder with the public keys of those who may call: Alice's.
+    :ivar keys: the folder with all key pairs.
+    :ivar clients: the folder with the public keys of the clients that are admitted: Alice's.
     """
 
     def setUp(self) -> None:
-        """Make them."""
+        """Make the keys."""
         super().setUp()
         self.keys = Path(self.folder)
         self.clients = self.keys / "clients"
@@ -53,24 +51,24 @@ class AdmissionCase(ServerCase):
         self.admit("alice")
 
     def admit(self, name: str) -> None:
-        """Let somebody call from now on."""
+        """Admit a client from now on."""
         (self.keys / f"{name}.key").rename(self.clients / f"{name}.key")
 
-    async def guarded(self, app: str = "upper", **given: Any) -> JobServer:
-        """A server that asks for keys."""
+    async def serveSecured(self, app: str = "upper", **given: Any) -> JobServer:
+        """Start a server that requires keys."""
         curve = {"curveSecret": str(self.keys / "server.key_secret"), "curveClients": str(self.clients)}
         return await self.serve(app, **{**curve, **given})
 
     def everywhere(self) -> tuple[str, ...]:
-        """Endpoints over TCP, IPv6 and a UNIX socket."""
+        """Return endpoints over TCP, IPv6 and a UNIX socket."""
         return ("tcp://127.0.0.1:*", "tcp://[::1]:*", f"ipc://{self.folder}/frontend")
 
     async def knock(self, server: JobServer, **options: Any) -> list[bool]:
-        """Whether a client is admitted and answered, at each of a server's endpoints."""
+        """Return whether a client gets a reply, for each endpoint of a server."""
         return [await deferToThread(knock, each, **options) for each in server.endpoints.frontend]
 
     def visit(self, endpoint: str, **options: Any) -> Deferred[Visitor]:
-        """A visitor, who is gone when the test ends."""
+        """Return a visitor that is closed when the test ends."""
 
         def come() -> Visitor:
             visitor = Visitor(endpoint, **options)
@@ -81,11 +79,11 @@ class AdmissionCase(ServerCase):
 
 
 class KeyTests(AdmissionCase):
-    """A server that asks for keys."""
+    """A server that requires keys."""
 
     async def test_matrix(self) -> None:
-        """Only a listed key opens, and only to those who know the server's; everywhere, and while others are served."""
-        server = await self.guarded(frontend=self.everywhere())
+        """Only a client with a listed key and the server's key is admitted, at each endpoint, while others are served."""
+        server = await self.serveSecured(frontend=self.everywhere())
         alice, bob = keysOf(self.keys, "alice"), keysOf(self.keys, "bob")
         friend = await self.visit(server.endpoints.frontend[0], **alice)
         for options, admitted in (
@@ -101,22 +99,22 @@ class KeyTests(AdmissionCase):
         self.assertEqual(server.stats()["dropped"], {})
 
     async def test_user(self) -> None:
-        """The app is told the name of the key's holder; where any key opens, the key itself."""
+        """The app gets the user of the key; if any key is admitted, the user is the key."""
         for clients, user in ((str(self.clients), b"alice"), ("*", loadPublic(self.clients / "alice.key"))):
-            server = await self.guarded("caller", curveClients=clients)
+            server = await self.serveSecured("caller", curveClients=clients)
             alice = await self.visit(server.endpoints.frontend[0], **keysOf(self.keys, "alice"))
             self.assertEqual(await deferToThread(alice.ask, b"x"), [user])
 
     async def test_any(self) -> None:
-        """With a star any key opens, but it takes a key."""
-        server = await self.guarded(curveClients="*")
+        """With ``*`` any key is admitted, but not a client without a key."""
+        server = await self.serveSecured(curveClients="*")
         self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [True])
         self.assertEqual(await self.knock(server), [False])
 
     async def test_runTime(self) -> None:
-        """A key that is added opens, one that is removed does not any more, everywhere, and nobody need say so."""
+        """An added key is admitted and a removed key refused at every endpoint, without a reload."""
         self.patch(pirate.auth.keyring, "CHECK_INTERVAL", 0)
-        server = await self.guarded(frontend=self.everywhere())
+        server = await self.serveSecured(frontend=self.everywhere())
         bob = keysOf(self.keys, "bob")
         self.assertEqual(await self.knock(server, **bob), [False] * 3)
         self.admit("bob")
@@ -126,8 +124,8 @@ class KeyTests(AdmissionCase):
         self.assertEqual(await self.knock(server, **bob), [True] * 3)
 
     async def test_reload(self) -> None:
-        """A reload reads the keys anew; if they cannot be read the old ones stay, and the workers are replaced."""
-        server = await self.guarded()
+        """A reload reads the keys again; if that fails, the old keys stay, and the workers are still replaced."""
+        server = await self.serveSecured()
         self.admit("bob")
         await server.reload()
         self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [True])
@@ -138,9 +136,9 @@ class KeyTests(AdmissionCase):
         self.assertTrue(set(server.workers) - set(workers))
         self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [True])
 
-    async def test_unanswerable(self) -> None:
-        """A question that cannot be answered is a no, and the next one is answered."""
-        server = await self.guarded()
+    async def test_zapError(self) -> None:
+        """If a ZAP request fails with an exception, the peer is refused, and the next request is processed."""
+        server = await self.serveSecured()
 
         def fail(key: bytes) -> str:
             raise ZeroDivisionError
@@ -152,8 +150,8 @@ class KeyTests(AdmissionCase):
         self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [True])
 
     async def test_revoked(self) -> None:
-        """Who is connected when their key is removed is not served any more; with a key again, they are."""
-        server = await self.guarded()
+        """A connected client whose key is removed gets ``denied``; after its key is back it gets replies again."""
+        server = await self.serveSecured()
         alice = await self.visit(server.endpoints.frontend[0], **keysOf(self.keys, "alice"))
         self.assertEqual(await deferToThread(alice.ask, b"in"), [b"IN"])
         (self.clients / "alice.key").rename(self.keys / "alice.key")
@@ -172,32 +170,32 @@ class KeyTests(AdmissionCase):
 
 
 class AddressTests(AdmissionCase):
-    """A server that asks where one comes from."""
+    """A server with address rules."""
 
     async def test_deny(self) -> None:
-        """Who is denied does not get in; everybody else does, with no key and nothing else to show."""
+        """A denied address is refused; all others are admitted without keys."""
         server = await self.serve("upper", frontend=self.everywhere(), deny=("127.0.0.1",))
         self.assertEqual(await self.knock(server), [False, True, True])
         self.assertEqual(await self.knock(server, **PLAIN), [False] * 3)
         self.assertEqual(server.stats()["refused"], {"address-denied": 1})
 
     async def test_allow(self) -> None:
-        """If some are allowed, all others are refused; a UNIX socket has no address, but a mode."""
+        """With an allowed network all other addresses are refused, but not a UNIX socket."""
         server = await self.serve("upper", frontend=self.everywhere(), allow=("127.0.0.0/8",), deny=("127.0.0.2",))
         self.assertEqual(await self.knock(server), [True, False, True])
         self.assertEqual(server.stats()["refused"], {"address-not-allowed": 1})
 
     async def test_crowd(self) -> None:
-        """Of many who come at once, more than are asked in one turn of the reactor, nobody is forgotten."""
+        """More simultaneous clients than ZAP requests in one turn are all admitted."""
         self.patch(pirate.transport.zap, "MAX_REQUESTS", 1)
         server = await self.serve("upper", allow=("127.0.0.0/8",))
         await deferToThread(self.comeTogether, server.endpoints.frontend[0], 100)
         self.assertEqual(server.stats()["refused"], {})
-        # One whose question was forgotten comes again after the time for handshakes.
+        # A client whose ZAP request was lost would connect again after the handshake timeout.
         self.assertEqual(server.stats()["connections"]["frontend"]["accepted"], 100)
 
     def comeTogether(self, endpoint: str, count: int) -> None:
-        """So many clients connect at once, and each waits for its answer."""
+        """Connect many clients at once, and wait for the reply of each."""
         with contextWithoutLinger() as context:
             clients = [context.socket(zmq.REQ) for _ in range(count)]
             for client in clients:
@@ -209,12 +207,12 @@ class AddressTests(AdmissionCase):
                 client.close()
 
     async def test_both(self) -> None:
-        """A good key does not help at a denied address."""
-        server = await self.guarded(frontend=self.everywhere(), deny=("::1",))
+        """A listed key does not admit a client from a denied address."""
+        server = await self.serveSecured(frontend=self.everywhere(), deny=("::1",))
         self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [True, False, True])
 
     async def test_claims(self) -> None:
-        """What a peer says of itself in the handshake is not believed, whether or not there is anything to ask."""
+        """The metadata that a peer sends in its handshake does not become its user or its address."""
         asked: list[RequestContext] = []
 
         class Doorkeeper(Hooks):
@@ -232,18 +230,18 @@ class AddressTests(AdmissionCase):
             self.assertEqual(asked.pop(), RequestContext("127.0.0.1", None, "", 1))
 
     async def test_plainServer(self) -> None:
-        """A server that asks nothing admits those who say nothing."""
+        """A server without rules admits clients without credentials."""
         server = await self.serve("upper", frontend=self.everywhere())
         self.assertEqual(await self.knock(server), [True] * 3)
         self.assertEqual(await self.knock(server, **PLAIN), [False] * 3)
 
 
 class WorkerTests(AdmissionCase):
-    """The workers' side of a server that asks for keys."""
+    """The backend of a server that requires keys."""
 
-    async def test_nobodyElse(self) -> None:
-        """A client's key, or none, opens the clients' door only; the children's are not to be seen from outside."""
-        server = await self.guarded(backend=("tcp://127.0.0.1:*", "tcp://[::1]:*"))
+    async def test_clientKey(self) -> None:
+        """A client's key is refused at the backend, and the keys of children are not visible from outside."""
+        server = await self.serveSecured(backend=("tcp://127.0.0.1:*", "tcp://[::1]:*"))
         for endpoint in server.endpoints.backend:
             for options in (keysOf(self.keys, "alice"), {}, PLAIN):
                 visitor = await self.visit(endpoint, **options)
@@ -255,10 +253,10 @@ class WorkerTests(AdmissionCase):
                 self.assertNotIn(shown, Path(f"/proc/{pid}/{name}").read_bytes())
 
     async def test_external(self) -> None:
-        """An external worker needs a key that is listed for workers; with it, it works."""
+        """An external worker needs a key that is listed for workers."""
         workers = self.keys / "workers"
         workers.write_text((self.keys / "bob.key").read_text())
-        server = await self.guarded(workers=0, externalWorkers=True, curveWorkers=str(workers))
+        server = await self.serveSecured(workers=0, externalWorkers=True, curveWorkers=str(workers))
         stranger = await self.visit(server.endpoints.backend[0], **keysOf(self.keys, "alice"))
         self.assertFalse(stranger.admitted)
         worker = PlainWorker(server, b"remote", upper, options=keysOf(self.keys, "bob"))
@@ -267,21 +265,21 @@ class WorkerTests(AdmissionCase):
         self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [False])
 
     async def test_socket(self) -> None:
-        """On a UNIX socket of their own our workers need no keys, while clients do."""
-        server = await self.guarded(backend=f"ipc://{self.folder}/backend")
+        """Children on a UNIX socket need no keys; clients do."""
+        server = await self.serveSecured(backend=f"ipc://{self.folder}/backend")
         self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [True])
         self.assertEqual(await self.knock(server), [False])
         self.assertEqual(os.stat(f"{self.folder}/backend").st_mode & 0o777, 0o700)
 
 
 class RogueTests(AdmissionCase):
-    """Somebody who reaches the backend without keys, and knows all that a child knows."""
+    """An attacker that reaches a backend without keys, and knows what a child knows."""
 
     def children(self, then: Callable[[ChildProcess], None] = lambda child: None) -> list[ChildProcess]:
         """
-        The children of servers in this test.
+        Return the list of the children that this test starts from now on.
 
-        :param then: called with each that has just been started.
+        :param then: called with each child that has just been started.
         """
         children: list[ChildProcess] = []
         spawn = ChildProcess.spawn
@@ -295,14 +293,14 @@ class RogueTests(AdmissionCase):
         return children
 
     def claim(self, server: JobServer, child: ChildProcess) -> Visitor:
-        """Somebody takes a child's routing id."""
+        """Return an attacker that connects under the routing id of a child."""
         rogue = Visitor(server.endpoints.backend[0], identity=child.identity)
         self.addCleanup(rogue.close)
         self.assertTrue(rogue.admitted)
         return rogue
 
     async def test_after(self) -> None:
-        """Whoever takes the routing id of a child that is there is not heard and hears nothing; nobody is disturbed."""
+        """An attacker with the routing id of a connected child is ignored, and the child is not disturbed."""
         children = self.children()
         server = await self.serve("pid", externalWorkers=True)
         [child] = children
@@ -319,7 +317,7 @@ class RogueTests(AdmissionCase):
             self.assertFalse([each for each in (child.token.encode(), child.identity) if each in shown])
 
     async def test_dead(self) -> None:
-        """With the name and the token of a child that has ended nobody is anything."""
+        """The routing id and the token of a child that has ended are refused."""
         children = self.children()
         server = await self.serve("pid")
         os.kill(children[0].pid, signal.SIGKILL)
@@ -334,8 +332,8 @@ class RogueTests(AdmissionCase):
 
     async def test_before(self) -> None:
         """
-        Whoever takes it before the child does gets no work, even where external workers are welcome; the child that
-        cannot be heard is replaced by one of another name.
+        An attacker that takes the routing id before the child connects gets no request, even if external workers are
+        admitted; the child, which cannot connect, is replaced.
         """
         rogues: list[Visitor] = []
 
@@ -354,8 +352,8 @@ class RogueTests(AdmissionCase):
         self.assertFalse(rogues[0].socket.poll(0))
         self.assertEqual(server.stats()["dropped"], {"wrong-token": 1})
 
-    async def test_anothersAnswer(self) -> None:
-        """A worker that is let in cannot answer what another one holds, though it can guess the number."""
+    async def test_forgedReply(self) -> None:
+        """An admitted worker cannot reply to another worker's request, although it can guess the id."""
         server = await self.serve(workers=0, externalWorkers=True)
         workers, asked = [], []
         for name in (b"rogue", b"honest"):
@@ -374,7 +372,7 @@ class RogueTests(AdmissionCase):
         self.assertEqual((await asked[1], server.stats()["late"]), ([b"right"], 1))
 
     async def test_anotherProcess(self) -> None:
-        """On a UNIX socket not even the token helps, for ZeroMQ tells which process it is that shows it."""
+        """On a UNIX socket a stolen token is refused, because ZeroMQ reports the process of the peer."""
         rogues: list[Visitor] = []
 
         def take(child: ChildProcess) -> None:

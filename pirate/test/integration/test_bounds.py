@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_bounds -*-
-"""What is more than may be, over real sockets."""
+"""Tests of the limits of peers over real sockets."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from pirate.testing.zmtp import RawPeer, frame, message
 from pirate.transport.discard import discardRest
 from pirate.transport.sockets import SocketTransport
 
-#: KiB, as a setting.
+#: One KiB in MiB, the unit of the settings.
 KIB = 1 / 1024
 
 
-class BoundsTests(ServerCase):
-    """A server with narrow bounds."""
+class LimitsTests(ServerCase):
+    """A server with low limits."""
 
     async def serveWithin(self, app: str = "several", **peerLimits: Any) -> JobServer:
-        """A server with one worker."""
+        """Start a server with one worker."""
         return await self.serve(app, peerLimits=PeerLimits(**peerLimits), checkForWaiting=0.02)
 
     async def raw(self, server: JobServer, side: str = "frontend") -> RawPeer:
-        """A peer that has shaken hands."""
+        """Return a raw peer after its handshake."""
         peer = RawPeer(getattr(server.endpoints, side)[0])
         self.addCleanup(peer.close)
         self.assertTrue(await deferToThread(peer.handshake))
         return peer
 
     async def native(self, server: JobServer, *body: bytes) -> tuple[dict[str, Any], list[bytes]]:
-        """What a native client is answered."""
+        """Return the reply to a native client."""
         answer: tuple[dict[str, Any], list[bytes]]
         answer = await deferToThread(askNative, server.endpoints.frontend[0], *body)
         return answer
 
     async def test_frames(self) -> None:
-        """A message with as many frames as may be is answered; with one more its native client is told ``denied``."""
+        """A message with the most frames gets a reply; with one more, a native client gets ``denied``."""
         server = await self.serveWithin(maxMessageFrames=8)
         self.assertEqual((await self.native(server, *[b"x"] * 6))[1][-1], b"6")
         told, _ = await self.native(server, *[b"x"] * 7)
@@ -53,7 +53,7 @@ class BoundsTests(ServerCase):
         self.assertEqual(server.stats()["dropped"], {"too-many-frames": 1})
 
     async def test_total(self) -> None:
-        """The same for bytes, over all frames."""
+        """A message of the greatest total size gets a reply; a larger one gets ``denied``."""
         server = await self.serveWithin(maxMessageTotal=16 * KIB)
         self.assertEqual((await self.native(server, bytes(8000), bytes(8000)))[1][-1], b"2")
         told, _ = await self.native(server, bytes(8000), bytes(8000), bytes(1000))
@@ -61,14 +61,14 @@ class BoundsTests(ServerCase):
         self.assertEqual(server.stats()["dropped"], {"too-large": 1})
 
     async def test_rest(self) -> None:
-        """Of a message that is refused nothing is left over: the connection's next message is read from its start."""
+        """After a rejected message, the next message of the connection is read from its first frame."""
         server = await self.serveWithin(maxMessageFrames=8)
         peer = await self.raw(server)
         peer.send(message(b"", *[b"x"] * 100) + message(b"", b"a", b"b"))
         self.assertEqual(await deferToThread(peer.receive), [b"", b"a", b"b", b"2"])
 
     async def test_flood(self) -> None:
-        """A message that goes on and on has its connection closed; others are served, and it is dropped in one turn."""
+        """The connection of an endless message is closed, its frames are dropped in one turn, and others are served."""
         server = await self.serveWithin(maxMessageFrames=8)
         results: list[bool] = []
 
@@ -87,7 +87,7 @@ class BoundsTests(ServerCase):
         self.assertEqual(results, [True, True])
 
     async def test_name(self) -> None:
-        """What a peer calls itself in its handshake is not taken for its user id, which only ZAP gives."""
+        """The user id in a peer's handshake is ignored: only ZAP sets it."""
         server = await self.serveWithin("caller")
         peer = RawPeer(server.endpoints.frontend[0])
         self.addCleanup(peer.close)
@@ -96,14 +96,14 @@ class BoundsTests(ServerCase):
         self.assertEqual(await deferToThread(peer.receive), [b"", b"None"])
 
     async def test_extremes(self) -> None:
-        """The least that may be is enough for a worker to come, and the most is not too much for ZeroMQ."""
+        """The lowest limits let a worker connect, and ZeroMQ accepts the highest."""
         most = dict.fromkeys(("maxMessageSize", "maxMessageTotal", "handshakeTimeout", "heartbeat"), 1e6)
         for peerLimits in ({"maxMessageSize": KIB}, most):
             server = await self.serveWithin("several", **peerLimits)
             self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
 
     async def test_frameSize(self) -> None:
-        """A frame of more than twice the size that may be closes its connection at once, on both sockets."""
+        """A frame of more than twice the limit closes its connection at once, on both sockets."""
         server = await self.serveWithin(maxMessageSize=16 * KIB)
         for side in ("frontend", "backend"):
             peer = await self.raw(server, side)
@@ -112,7 +112,7 @@ class BoundsTests(ServerCase):
         self.assertEqual(await self.ask(server, bytes(16384)), [bytes(16384), b"1"])
 
     async def test_frameSizeTold(self) -> None:
-        """A frame that is somewhat too large is counted by name, and a native client is told ``denied``, and why."""
+        """A frame slightly above the limit is counted, and a native client gets ``denied`` with the reason."""
         for size in (2, 16):
             server = await self.serveWithin(maxMessageSize=size * KIB)
             told, _ = await self.native(server, bytes(size * 1024 + 1), b"more")
@@ -122,7 +122,7 @@ class BoundsTests(ServerCase):
             self.assertEqual(server.stats()["dropped"], {"frame-too-large": 1})
 
     async def test_answers(self) -> None:
-        """An answer that the broker would not take is the app's error, told at once; the worker goes on."""
+        """A reply above the limits becomes an app error at once, and the worker continues."""
         server = await self.serveWithin("many", maxMessageSize=16 * KIB, maxMessageTotal=32 * KIB, maxMessageFrames=8)
         for count, size, words in ((1, 20_000, "max-message-size"), (9, 1, "frames"), (3, 12_000, "max-message-total")):
             told, _ = await self.native(server, b"%d" % count, b"%d" % size)
@@ -132,7 +132,7 @@ class BoundsTests(ServerCase):
         self.assertEqual(server.stats()["exits"], {})
 
     async def test_connections(self) -> None:
-        """One connection more than may be is closed at once; when another has gone, there is room."""
+        """A surplus connection is closed at once; after another one has ended, a new one is accepted."""
         server = await self.serveWithin(maxConnections=3)
         peers = [await self.raw(server) for _ in range(3)]
         excess = RawPeer(server.endpoints.frontend[0])
@@ -146,26 +146,26 @@ class BoundsTests(ServerCase):
         self.assertEqual(await self.ask(server, b"y"), [b"y", b"1"])
 
     async def test_ownPlaces(self) -> None:
-        """While strangers hold every place of the backend, and come again, a killed worker is replaced and serves."""
+        """While unknown peers fill the backend and reconnect, a killed worker is replaced and serves."""
         server = await self.serveWithin(maxConnections=3)
         strangers = [await self.raw(server, "backend") for _ in range(6)]
         [pid] = server.workers
         os.kill(pid, signal.SIGKILL)
         await self.until(lambda: list(server.workers.values()) == ["waiting"] and pid not in server.workers)
         self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
-        # Those that have been there longest without a word have made room.
+        # The unknown peers that have been connected longest have been closed.
         await self.assertCut(strangers[:3], strangers[3:])
         self.assertEqual(server.stats()["connections"]["backend"]["refused"], 3)
 
     async def assertCut(self, cut: list[RawPeer], left: list[RawPeer]) -> None:
-        """Some connections are closed by the server, and others are not."""
+        """Check which connections the server closes."""
         for each in cut:
             self.assertTrue(await deferToThread(each.awaitEnd, 30))
         for each in left:
             self.assertFalse(await deferToThread(each.awaitEnd, 0.01))
 
     async def test_ownPlacesOverTcp(self) -> None:
-        """Where workers come over TCP they are strangers too, until they have said who they are; then they stay."""
+        """A worker over TCP is an unknown peer until it announces itself; then its connection stays."""
         self.patch(SocketTransport, "bindForOwnWorkers", lambda transport: None)
         strangers: list[RawPeer] = []
         server = self.server("several", peerLimits=PeerLimits(maxConnections=3), checkForWaiting=0.02)
@@ -178,7 +178,7 @@ class BoundsTests(ServerCase):
         await self.assertCut(strangers[:6], strangers[6:])
 
     async def test_cutOff(self) -> None:
-        """What a worker holds whose connection is cut off is answered by another at once, and it is replaced."""
+        """After the connection of a worker is closed, another one takes its request at once, and it is replaced."""
         server = await self.serve("perform", 2)
         asked = self.ask(server, b"meet", self.gate.path)
         first = await deferToThread(self.gate.next)
@@ -193,7 +193,7 @@ class BoundsTests(ServerCase):
         await self.until(lambda: list(server.workers.values()) == ["waiting"] * 2)
 
     async def test_handshake(self) -> None:
-        """A peer that says nothing is not waited for any longer than it may take."""
+        """A silent peer is closed after the handshake timeout."""
         server = await self.serveWithin(handshakeTimeout=0.05)
         peer = RawPeer(server.endpoints.frontend[0])
         self.addCleanup(peer.close)
@@ -202,7 +202,7 @@ class BoundsTests(ServerCase):
         self.assertEqual(server.stats()["connections"]["frontend"]["handshake-failed"], 1)
 
     async def test_noHeartbeat(self) -> None:
-        """A peer that knows ZMTP 3.0 and no command but READY is sent none, and its connection is kept by TCP."""
+        """A peer that knows only ZMTP 3.0 gets no command but READY; TCP keepalive watches its connection."""
         server = await self.serveWithin()
         silent = RawPeer(server.endpoints.frontend[0])
         self.addCleanup(silent.close)
@@ -210,7 +210,7 @@ class BoundsTests(ServerCase):
         assert server._runningServer is not None
         transport: Any = server._runningServer._transport
         for each in (transport._frontend.socket, transport._backend.socket):
-            # With no interval there is none that the peer could be idle for longer than.
+            # Without an interval, no silence of the peer is too long.
             self.assertEqual(each.get(zmq.HEARTBEAT_IVL), 0)
             options = (zmq.TCP_KEEPALIVE, zmq.TCP_KEEPALIVE_IDLE, zmq.TCP_KEEPALIVE_INTVL, zmq.TCP_KEEPALIVE_CNT)
             self.assertEqual([each.get(option) for option in (*options, zmq.TCP_MAXRT)], [1, 60, 10, 3, 60_000])
@@ -219,9 +219,9 @@ class BoundsTests(ServerCase):
 
     async def test_heartbeat(self) -> None:
         """
-        With heartbeats a client that gives no sign of life is dropped, one that only says nothing is not.
+        With heartbeats a client that does not respond to them is dropped, but not an idle one.
 
-        The one that is dropped was sent a command that ZMTP 3.0 does not have.
+        The one that is dropped gets a command that ZMTP 3.0 does not have.
         """
         server = await self.serveWithin(heartbeat=0.5)
         silent = await self.raw(server)
@@ -234,7 +234,7 @@ class BoundsTests(ServerCase):
         self.assertEqual(server.stats()["connections"]["frontend"]["accepted"], 2)
 
     async def test_rate(self) -> None:
-        """A client beyond its rate is told ``busy``; another connection has a rate of its own."""
+        """A client beyond its rate gets ``busy``; another connection has its own rate."""
         server = await self.serveWithin(rate=0.01, burst=1)
         peer = await self.raw(server)
         for number in (b"1", b"2"):
@@ -246,7 +246,7 @@ class BoundsTests(ServerCase):
         self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
 
     async def test_vanished(self) -> None:
-        """The request of a client that has gone is not run, though nobody else sends anything."""
+        """The request of a client that has disconnected is not run, even without other traffic."""
         server = await self.serveWithin("perform")
         busy = self.ask(server, b"meet", self.gate.path)
         guest = await deferToThread(self.gate.next)

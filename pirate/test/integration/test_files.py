@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_files -*-
-"""A server that may have few files open, and strangers who would take them all."""
+"""Tests of a server with a low limit of open files, and with many unknown peers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pirate.test.support.program import script
 from pirate.test.support.servers import APPS, ProgramCase
 from pirate.testing.zmtp import RawPeer
 
-#: Files that the server may have open, and strangers on each socket.
+#: The limit of open files, and the number of unknown peers at each socket.
 FILES, STRANGERS = 100, 100
-#: Seconds that a peer has for its handshake: so long those strangers stay that the server does not close before.
+#: The handshake timeout in seconds, after which the server closes the unknown peers that it has not refused.
 HANDSHAKE = 1.5
-#: The share of a processor that a server may use which has nothing to do.
+#: The share of a processor that the server may use meanwhile.
 SHARE = 0.5
 
 
 class FilesTests(ProgramCase):
-    """What strangers cannot keep a server from."""
+    """Unknown peers that exhaust the connections."""
 
     def test_strangers(self) -> None:
-        """While strangers hold all places, a killed worker is replaced, its client served, and no processor burnt."""
+        """While unknown peers hold all connections, a killed worker is replaced, and the processor stays idle."""
         command = (*script("twistd"), "-n", "--pidfile=", "pirate", f"--app={APPS}.pid", "--frontend=*", "--backend=*")
         options = ("--workers=1", f"--handshake-timeout={HANDSHAKE}")
         server = self.launch("sh", "-c", f'ulimit -n {FILES}; exec "$@"', "sh", *command, *options)
@@ -51,6 +51,6 @@ class FilesTests(ProgramCase):
 
 
 def cpuSeconds(pid: int) -> float:
-    """Return how much time of a processor a process has used."""
+    """Return the processor time that a process has used, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_privileges -*-
-"""Servers that are started as root, and go on as somebody else."""
+"""Tests of servers that start as root and change the user."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from pirate.test.support.program import ROOT, Program
 from pirate.test.support.servers import APPS, ProgramCase
 from pirate.test.support.visitor import keysOf, knock
 
-#: The user and group that nothing belongs to.
+#: The id of the user and group that own no files.
 NOBODY = 65534
-#: What the server stands on.
+#: The distributions that the server needs.
 NEEDED = ("twisted", "pyzmq", "txzmq")
 
 
 def nobodyRuns(python: str, path: str, home: Path) -> bool:
-    """Whether the user nobody can run a Python, and finds on a path what it needs, and this package in its home."""
+    """Return whether the user nobody can run a Python and import this package, and what it needs, from a path."""
     try:
         ran = subprocess.run(
             [python, "-PS", "-c", "import pirate, twisted, txzmq, zmq; print(pirate.__file__)"],
@@ -47,7 +47,7 @@ def nobodyRuns(python: str, path: str, home: Path) -> bool:
 
 
 def needed(name: str, known: set[str]) -> Iterator[str]:
-    """A distribution and those that it needs, as far as they are here and not known yet."""
+    """Yield a distribution and its installed dependencies that are not known yet."""
     try:
         requirements = distribution(name).requires or []
     except PackageNotFoundError:
@@ -61,20 +61,20 @@ def needed(name: str, known: set[str]) -> Iterator[str]:
 
 
 def place(source: str, target: str) -> None:
-    """Put a file where everybody may read it, by a link if everybody may read the file itself."""
+    """Copy a file to where every user can read it; link it if every user can read the file itself."""
     try:
         if stat.S_IMODE(os.stat(source).st_mode) & 0o555 == 0o444:
             os.link(source, target)
             return
     except OSError:
-        # It is on another file system, or links are not allowed there.
+        # The target is on another file system, or links are not permitted there.
         pass
     shutil.copy2(source, target)
     os.chmod(target, 0o755)
 
 
 def placeEverything(folder: Path) -> None:
-    """Put this package and all that it needs where everybody may read it."""
+    """Copy this package and all that it needs to where every user can read it."""
     known: set[str] = set()
     sources = {Path("twisted", "plugins", "pirate_plugin.py"): ROOT / "twisted" / "plugins" / "pirate_plugin.py"}
     for name in (each for top in NEEDED for each in needed(top, known)):
@@ -93,10 +93,10 @@ def placeEverything(folder: Path) -> None:
 
 def pythonForNobody(folder: Path) -> tuple[str, str]:
     """
-    A Python that the user nobody can run.
+    Find a Python that the user nobody can run.
 
-    :param folder: where this package and what it needs are put, if they are out of reach, say in root's home.
-    :return: the Python, and its path.
+    :param folder: the folder for copies of this package and what it needs, if the user cannot read the originals.
+    :return: the interpreter and its path for imports.
     """
     pythons = (sys.executable, f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}")
     path = os.pathsep.join(filter(None, sys.path))
@@ -111,7 +111,7 @@ def pythonForNobody(folder: Path) -> tuple[str, str]:
 
 
 def owners(pid: int) -> set[tuple[int, int]]:
-    """The user and group ids, real, effective and saved, of a process and all its threads, with the groups beside."""
+    """Return the user and group ids, including the supplementary groups, of all threads of a process, as pairs."""
     found: set[tuple[int, int]] = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
         lines = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines())
@@ -122,18 +122,18 @@ def owners(pid: int) -> set[tuple[int, int]]:
 
 
 class PrivilegesTests(ProgramCase):
-    """``twistd --uid`` and ``--chroot``."""
+    """The options ``--uid`` and ``--chroot`` of twistd."""
 
     def setUp(self) -> None:
         super().setUp()
         if os.geteuid() != 0:
-            raise SkipTest("only root can become somebody else")
+            raise SkipTest("only root can change the user")
         os.chmod(self.folder, 0o755)
         self.python, self.path = pythonForNobody(Path(self.folder, "packages"))
 
     def start(self, *arguments: str, options: tuple[str, ...] = ("--uid=nobody",)) -> Program:
-        """A server with one worker."""
-        # Without the packages of that Python itself, which may be others than those of this one.
+        """Start a server with one worker."""
+        # -S hides the packages of that Python, which may differ from those of this one.
         twistd = [
             self.python,
             "-S",
@@ -153,8 +153,8 @@ class PrivilegesTests(ProgramCase):
 
     def test_uid(self) -> None:
         """
-        The sockets are bound as root, on a privileged port and in a directory of root's; the server, with all its
-        threads, and its workers are the new user's and reach each other through UNIX sockets that are nobody else's.
+        The sockets are bound as root, on a privileged port and in a directory of root.  All threads of the server, its
+        workers and its UNIX sockets then belong to the new user.
         """
         frontend = f"ipc://{self.folder}/frontend"
         server = self.start("--frontend=127.0.0.1:655", f"--frontend={frontend}", f"--backend=ipc://{self.folder}/b")
@@ -167,7 +167,7 @@ class PrivilegesTests(ProgramCase):
             status = os.stat(f"{self.folder}/{name}")
             self.assertEqual((status.st_uid, stat.S_IMODE(status.st_mode)), (NOBODY, 0o700))
         self.assertEqual(server.stop(), 0)
-        # The new user may not remove them from root's directory; the next start replaces them.
+        # The new user cannot remove them from root's directory; the next start replaces them.
         self.assertTrue(os.path.exists(f"{self.folder}/b"))
         again = self.start("--frontend=*", f"--backend=ipc://{self.folder}/b").ready()
         self.assertEqual(ask(again.frontend, b"x"), [b"X"])
@@ -175,8 +175,8 @@ class PrivilegesTests(ProgramCase):
 
     def test_keys(self) -> None:
         """
-        Keys that only root may read are read before; what is out of the new user's reach stays as it is, at a reload
-        too, the log says so, and new workers are let in; what is within reach is read anew.
+        Keys that only root can read are read before the change of the user.  A reload keeps and logs the keys that the
+        new user cannot read, and reads the others again.
         """
         keys = Path(self.folder, "keys")
         clients = keys / "clients"
@@ -206,7 +206,7 @@ class PrivilegesTests(ProgramCase):
         self.assertEqual(server.stop(), 0)
 
     def test_chroot(self) -> None:
-        """A root directory without a Python for the workers is refused in one line, before anything is bound."""
+        """A root directory without a Python is refused with one line, before a socket is bound."""
         server = self.start("--frontend=*", options=(f"--chroot={self.folder}",))
         self.assertEqual(server.wait(), 1)
         lines = [line for line in server.out.all() + server.err.all() if "pirate: " in line]

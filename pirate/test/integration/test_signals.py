@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_signals -*-
-"""Signals to a server that has a process to itself."""
+"""Tests of signals to the process of a server."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pirate.test.support.servers import APPS, ProgramCase
 
 
 class SignalsTests(ProgramCase):
-    """The commands that a server takes by signal."""
+    """Signals that are commands."""
 
     def test_moreAndFewer(self) -> None:
-        """TTIN and TTOU act at once, without traffic; below 0 of min and 1 of max they do nothing, and it serves on."""
+        """TTIN and TTOU act at once, without traffic; TTOU stops at limits of 0 and 1, and the server keeps serving."""
         server = self.twistd("pid", "--workers=1", "--log-level=3").ready()
         server.signal(signal.SIGTTIN)
         server.out.until("is ready", 2)
@@ -31,7 +31,7 @@ class SignalsTests(ProgramCase):
         self.assertEqual(server.workers(), [])
         for _ in range(2):
             server.signal(signal.SIGTTOU)
-        # With nobody there, who asks makes somebody come; the limit is 1, whatever TTOU said.
+        # Without workers, a request starts one; max-servers has stayed 1.
         replies = [self.asking(server.frontend, b"") for _ in range(3)]
         self.assertEqual(len({each.result()[0] for each in replies}), 1)
         server.signal(signal.SIGTTIN)
@@ -40,7 +40,7 @@ class SignalsTests(ProgramCase):
         self.assertStops(server)
 
     def test_reload(self) -> None:
-        """HUP brings changed code into service, of an app in the directory in which the server was started."""
+        """HUP loads changed code of an app in the working directory."""
         code = Path(self.folder, "code.py")
         code.write_text("def app(payload):\n    return b'old'\n")
         server = self.launch(
@@ -59,7 +59,7 @@ class SignalsTests(ProgramCase):
         self.assertEqual(server.stop(), 0)
 
     def test_unborn(self) -> None:
-        """What a terminal sends to all does nothing to a worker either, however young it is."""
+        """The signals that a terminal sends to all processes have no effect on a worker, even during its start."""
         server = self.twistd("pid", "--workers=1", "--log-level=3")
         pid = int(server.out.until(r"worker (\d+) was started")[0][1])
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
@@ -69,7 +69,7 @@ class SignalsTests(ProgramCase):
         self.assertStops(server)
 
     def test_early(self) -> None:
-        """Ctrl-C before the reactor runs leaves neither a process, nor a socket, nor a pid file."""
+        """Ctrl-C before the reactor runs leaves no process, socket file or pid file behind."""
         code = (
             "import os, signal\nfrom pirate.hooks import Hooks\n"
             "class Mine(Hooks):\n    def serverStarting(self, server):\n        os.kill(os.getpid(), signal.SIGINT)\n"
@@ -83,7 +83,7 @@ class SignalsTests(ProgramCase):
         self.assertEqual(left, ["log", "own.py"])
 
     def test_terminal(self) -> None:
-        """HUP reloads as long as the server's terminal is there; the one that comes when it is closed stops it."""
+        """HUP reloads while the terminal is open; the HUP from closing the terminal stops the server."""
         pid, terminal = pty.fork()
         if not pid:
             command = [*script("twistd"), "-n", "--pidfile=", "pirate", "--frontend=*", "--backend=*", "--workers=1"]
@@ -106,14 +106,14 @@ class SignalsTests(ProgramCase):
         self.assertEqual(status, 0)
 
     def awaitWords(self, terminal: int, words: bytes) -> None:
-        """Read what is written to a terminal until certain words appear."""
+        """Read the output of a terminal until a text appears."""
         said = b""
         while words not in said:
             self.assertTrue(select([terminal], [], [], PATIENCE)[0], said)
             said += os.read(terminal, 4096)
 
     def test_others(self) -> None:
-        """USR1 stays twistd's, which rotates the log; CHLD and PIPE do nothing."""
+        """USR1 makes twistd rotate its log; CHLD and PIPE have no effect."""
         frontend = f"ipc://{self.folder}/f"
         server = self.twistd(
             *("pid", f"--frontend={frontend}", "--backend=*", "--workers=1"),

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_twistd -*-
-"""The server as its users start it."""
+"""Tests of the ways to start a server."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pirate.test.support.servers import APPS, ProgramCase, executions
 
 
 class StartTests(ProgramCase):
-    """Every way to start it ends with the same server."""
+    """Servers that start."""
 
     def test_twistd(self) -> None:
-        """``twistd -n`` answers 10 000 requests of 50 concurrent clients rightly, with all of its five workers."""
+        """``twistd -n`` replies to 10,000 requests of 50 concurrent clients, with all of its five workers."""
         server = self.twistd("record", "--workers=5", "--max-requests=0").ready()
         workers = server.workers()
         self.assertEqual(len(workers), 5)
@@ -36,7 +36,7 @@ class StartTests(ProgramCase):
         self.assertStops(server)
 
     def test_reactors(self) -> None:
-        """It runs on every reactor."""
+        """The server runs on every reactor."""
         names = ("asyncio", "poll", "select")
         servers = [
             self.twistd("upper", "--workers=1", options=("-n", "--pidfile=", f"--reactor={name}")) for name in names
@@ -49,7 +49,7 @@ class StartTests(ProgramCase):
             self.assertUntroubled(server)
 
     def test_twist(self) -> None:
-        """``twist`` and ``python -m twisted`` run it, too."""
+        """``twist`` and ``python -m twisted`` run the server too."""
         arguments = ("--log-format=text", "pirate", "--frontend=*", "--backend=*", f"--app={APPS}.upper", "--workers=1")
         commands = (script("twist"), [sys.executable, "-m", "twisted"])
         servers = [self.launch(*command, *arguments) for command in commands]
@@ -60,7 +60,7 @@ class StartTests(ProgramCase):
             self.assertUntroubled(server)
 
     def test_daemon(self) -> None:
-        """A daemon is ready when twistd returns; it answers, and stops on TERM, when all that it had is gone."""
+        """A daemon is ready when twistd returns; after TERM its processes and files are gone."""
         frontend, backend = (f"ipc://{self.folder}/{name}" for name in ("f", "b"))
         launcher = self.twistd("upper", f"--frontend={frontend}", f"--backend={backend}", "--workers=2", options=())
         self.assertEqual(launcher.wait(), 0)
@@ -75,7 +75,7 @@ class StartTests(ProgramCase):
         self.assertNotRegex(Path(self.folder, "twistd.log").read_text(), "Traceback|stderr")
 
     def test_titles(self) -> None:
-        """Where setproctitle is installed, ``ps`` shows the broker and the workers by their ports."""
+        """With setproctitle, the titles of the processes have the ports."""
         try:
             import setproctitle  # noqa: F401
         except ImportError:
@@ -87,7 +87,7 @@ class StartTests(ProgramCase):
         self.assertStops(server)
 
     def test_hooks(self) -> None:
-        """Hooks that are named on the command line are called; a faulty one is logged, and breaks nothing."""
+        """The hooks on the command line are called; an exception in one is logged, and the server continues."""
         server = self.twistd("upper", "--workers=1", f"--hooks={APPS}.Diary").ready()
         self.assertEqual(ask(server.frontend, b"x"), [b"X"])
         self.assertEqual(server.stop(), 0)
@@ -95,7 +95,7 @@ class StartTests(ProgramCase):
         self.assertEqual(len(server.out.matches("ValueError: a faulty hook")), 1)
 
     def test_idle(self) -> None:
-        """An idle server uses no processor time, and neither do its five workers; not even with clients connected."""
+        """An idle server and its five workers use no processor time, even with clients connected."""
         server = self.twistd("upper", "--workers=5").ready()
         for client in [self.native(server.frontend) for _ in range(5)]:
             client.receive(client.send(b"x"))
@@ -108,14 +108,14 @@ class StartTests(ProgramCase):
 
 
 class RefusalTests(ProgramCase):
-    """What cannot work ends at once, in one line, with a status that says so, and leaves nobody behind."""
+    """Servers that cannot start, each with one line, status 1, and no process left."""
 
     def assertRefused(self, commands: list[list[str]], pattern: str, within: float = PATIENCE) -> list[Program]:
-        """Each command fails, with exactly one line that says why, in time."""
+        """Check that each command fails in time, with exactly one line that gives the reason."""
         started = monotonic()
         programs = [self.launch(*command) for command in commands]
         self.assertNotIn(0, [program.wait() for program in programs])
-        # A daemon ends after it has told the process that started it.
+        # A daemon ends shortly after it has reported to its launcher.
         self.assertEqual(remaining(processesIn(self.folder), within), [])
         self.assertLess(monotonic() - started, within)
         for program in programs:
@@ -127,7 +127,7 @@ class RefusalTests(ProgramCase):
         return programs
 
     def commands(self, *arguments: str) -> list[list[str]]:
-        """The same server in every way to start it."""
+        """Return the same server in every way to start it."""
         return [
             [*script("twistd"), "-n", "--pidfile=", "pirate", *arguments],
             [*script("twistd"), "pirate", *arguments],
@@ -135,7 +135,7 @@ class RefusalTests(ProgramCase):
         ]
 
     def test_portInUse(self) -> None:
-        """A port in use; a daemon says so on the terminal from which it was started."""
+        """A port in use is reported; by a daemon on the terminal from which it was started."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             commands = self.commands(f"--frontend={port}", "--backend=*", "--workers=3")
@@ -143,7 +143,7 @@ class RefusalTests(ProgramCase):
         self.assertFalse(os.path.exists(os.path.join(self.folder, "twistd.pid")))
 
     def test_unknownApp(self) -> None:
-        """An app that cannot be imported; the cause is told once, nothing else is, and a daemon tells its terminal."""
+        """An app that cannot be imported is reported once, by a daemon on the terminal."""
         commands = self.commands("--frontend=*", "--backend=*", "--workers=5", "--app=no.such.app")
         programs = self.assertRefused(commands, "^pirate: cannot load 'no.such.app': there is no module 'no'$")
         for program in programs:
@@ -154,13 +154,13 @@ class RefusalTests(ProgramCase):
         self.assertFalse(os.path.exists(os.path.join(self.folder, "twistd.pid")))
 
     def test_brokenApp(self) -> None:
-        """An app whose module is faulty: the line of the fault is named."""
+        """For an error in the module of the app, the message names the line."""
         Path(self.folder, "faulty.py").write_text("import os\n\nos.nonsense\n")
         command = self.commands("--frontend=*", "--backend=*", "--workers=2", "--app=faulty.app")[:1]
         self.assertRefused(command, r"'faulty.app': AttributeError: .*nonsense.* \(.*faulty.py, line 3\)$")
 
     def test_surroundings(self) -> None:
-        """What twistd itself would stumble over, with a traceback, is one line and nothing else."""
+        """An option of twistd that cannot work is reported in one line, in place of a traceback."""
         twistd, arguments = script("twistd"), ("pirate", "--frontend=*", "--backend=*")
         for options, pattern in (
             (("-n", "--pidfile=no/x"), f"pidfile is no/x: {self.folder}/no: No such file or directory"),
@@ -172,7 +172,7 @@ class RefusalTests(ProgramCase):
         self.assertEqual(os.listdir(self.folder), [])
 
     def test_settings(self) -> None:
-        """Nonsense is refused before anything is bound."""
+        """Invalid settings are refused before a socket is bound."""
         path = f"{self.folder}/f"
         command = self.commands(f"--frontend=ipc://{path}", "--min-servers=5", "--max-servers=2")[:1]
         self.assertRefused(command, r"min-servers \(5\) must not exceed max-servers \(2\)")
