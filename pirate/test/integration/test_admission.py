@@ -82,7 +82,7 @@ class KeyTests(AdmissionCase):
     """A server that requires keys."""
 
     async def test_matrix(self) -> None:
-        """Only a client with a listed key and the server's key is admitted, at each endpoint, while others are served."""
+        """A client needs a listed key and the server's key, at each endpoint; others are served meanwhile."""
         server = await self.serveSecured(frontend=self.everywhere())
         alice, bob = keysOf(self.keys, "alice"), keysOf(self.keys, "bob")
         friend = await self.visit(server.endpoints.frontend[0], **alice)
