@@ -1,62 +1,75 @@
-"""The clients whose requests wait: if one goes away, or a plain one gives up, its request need not be run."""
+"""The clients whose requests wait for a worker: a request need not run if its client disconnects or sends another."""
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from typing import Protocol
 
 from pirate.broker.interfaces import Sender
 from pirate.broker.request import NativeRequest, Request, State
 
-#: Requests of one client that has gone which are withdrawn at once, at most; and notes of its requests that are kept at
-#: least before those that do not wait any more are looked for.
-FEW = 8
-#: Of those with more, requests which are withdrawn at a time; each takes about a microsecond.
-MOST = 500
-#: Names of clients that have gone which are known, at most, each with its connection.
-NAMES = 1000
-#: Names that ZeroMQ makes are this byte and a number that goes up, and round.
-_MADE, _MADE_LENGTH = 0, 5
-_HALF = 1 << 31
+#: The least number of a client's requests at which those that no longer wait are forgotten.
+PRUNE_MIN = 8
+#: Requests of a disconnected client that are withdrawn at once; of more, all are withdrawn in batches.
+WITHDRAW_AT_ONCE = 8
+#: Requests in a batch; withdrawing one takes about a microsecond.
+BATCH = 500
+#: Disconnected clients that are remembered, each with its connection.
+MAX_DEPARTED = 1000
+#: A routing id that ZeroMQ generates is this byte and a number that increases, modulo 2^32.
+_GENERATED, _GENERATED_LENGTH = 0, 5
+_HALF_RANGE = 1 << 31
+
+
+class RequestOwner(Protocol):
+    """The broker, as far as waiting clients use it."""
+
+    def withdraw(self, request: Request) -> None:
+        """Remove a request that no client waits for, if no worker has it."""
 
 
 class _Client:
     """
-    A client.
+    A client with requests that wait.
 
-    :ivar requests: those that it waits for, by the broker's id, and perhaps some that do not wait any more.
-    :ivar most: how many there may be before the latter are looked for.
+    :ivar routingId: the routing id of the client.
+    :ivar connection: the number of its connection.
+    :ivar oneByOne: whether it is a REQ socket, which waits for one reply at a time.
+    :ivar requests: its requests that wait, by the broker's id, and perhaps some that no longer do.
+    :ivar pruneAt: the number of requests at which the latter are forgotten.
     """
 
-    __slots__ = ("connection", "most", "name", "oneByOne", "requests")
+    __slots__ = ("connection", "oneByOne", "pruneAt", "requests", "routingId")
 
-    def __init__(self, name: bytes, connection: int, oneByOne: bool) -> None:
-        self.name = name
+    def __init__(self, routingId: bytes, connection: int, oneByOne: bool) -> None:
+        self.routingId = routingId
         self.connection = connection
         self.oneByOne = oneByOne
         self.requests: dict[bytes, Request] = {}
-        self.most = FEW
+        self.pruneAt = PRUNE_MIN
 
 
-class Waiting:
+class WaitingClients:
     """
-    Who waits, by connection and by routing id.
+    The clients whose requests wait for a worker, by connection and by routing id.
 
-    A name that ZeroMQ made, whose first byte is 0, belongs to one connection only, so such a client is asked once where
-    it comes from; one that names itself may come back by another connection, and is asked each time.
+    A routing id that ZeroMQ generated belongs to one connection only, so the connection of such a client is looked up
+    once.  A client that sets its own routing id may come back on another connection, so its connection is looked up for
+    each request.
 
-    A native request may be waited for by several clients, if it was sent again: it is withdrawn when the last has gone.
+    Several clients may wait for a native request that was sent again.  It is withdrawn when the last has disconnected.
 
-    :param withdraw: called with a request that nobody waits for any more.
-    :ivar departed: clients that have gone, each with its connection, which is another's by now perhaps.
-    :ivar heldBack: the connections of clients from which more has come than their share of the backlog.
-    :ivar orphans: requests of clients that have gone which are to be withdrawn.
+    :param broker: withdraws requests.
+    :ivar departed: the connections of clients that have disconnected, by routing id; another client may have the number
+        by now.
+    :ivar heldBack: the connections of clients whose requests exceed their share of the backlog.
+    :ivar orphans: requests of disconnected clients that are yet to be withdrawn.
     """
 
-    def __init__(self, withdraw: Callable[[Request], None]) -> None:
-        self._withdraw = withdraw
+    def __init__(self, broker: RequestOwner) -> None:
+        self._broker = broker
         self._byConnection: dict[int, _Client] = {}
-        self._byName: dict[bytes, _Client] = {}
+        self._byRoutingId: dict[bytes, _Client] = {}
         self.departed: OrderedDict[bytes, int] = OrderedDict()
         self.heldBack: set[int] = set()
         self._hungUp: dict[int, bytes] = {}
@@ -65,57 +78,58 @@ class Waiting:
     def __len__(self) -> int:
         return sum(len(client.requests) for client in self._byConnection.values())
 
-    def add(self, request: Request, sender: Sender, name: bytes | None = None) -> bool:
+    def add(self, request: Request, sender: Sender, routingId: bytes | None = None) -> bool:
         """
-        A request has begun to wait.  An older plain one of the same REQ socket is not waited for any more.
+        Note that a request waits, and withdraw an older one of the same REQ socket.
 
-        :param name: the routing id of a client that has sent it again; ``None``: it is the first.
-        :return: false if the client has gone already, and its message was among those that had not been read.
+        :param sender: the sender of the request.
+        :param routingId: the routing id of a client that has sent the request again; ``None`` for the first.
+        :return: ``False`` if the client has disconnected, so that the request need not run.
         """
-        if name is None:
-            name = request.route[0]
-        client = self._byName.get(name)
-        if client is None or name[0] != _MADE:
+        if routingId is None:
+            routingId = request.route[0]
+        client = self._byRoutingId.get(routingId)
+        if client is None or routingId[0] != _GENERATED:
             connection = sender.connection()
-            # To ask for it may have told of some that are gone.
-            if self._isStale(name, connection) if connection is not None else sender.isGone():
+            # Looking the connection up may have reported that some are closed.
+            if self._isReused(routingId, connection) if connection is not None else sender.isGone():
                 return False
-            client = None if connection is None else self._meet(name, connection, sender)
+            client = None if connection is None else self._clientOn(connection, routingId, sender)
             if client is None:
                 return True
         requests = client.requests
         if client.oneByOne:
-            self._giveUp(client)
-        elif len(requests) >= client.most:
+            self._withdrawAll(client)
+        elif len(requests) >= client.pruneAt:
             client.requests = requests = {key: each for key, each in requests.items() if each.state is State.QUEUED}
-            client.most = max(2 * len(requests), FEW)
+            client.pruneAt = max(2 * len(requests), PRUNE_MIN)
         requests[request.id] = request
         if request.share is not None and request.share.over:
             self.heldBack.add(client.connection)
         return True
 
-    def gone(self, connection: int) -> None:
-        """A connection has been closed.  If much waits that came by it, that is for :meth:`withdraw`."""
-        name = self._hungUp.pop(connection, None)
-        if name is not None and name[0] != _MADE:
-            # It may come back under its name.
-            self.departed.pop(name, None)
+    def disconnected(self, connection: int) -> None:
+        """Withdraw the requests of the client on a connection that is closed; many of them become orphans."""
+        routingId = self._hungUp.pop(connection, None)
+        if routingId is not None and routingId[0] != _GENERATED:
+            # The client may come back under its routing id.
+            self.departed.pop(routingId, None)
         client = self._byConnection.pop(connection, None)
         if client is not None:
-            self._leave(client)
+            self._remove(client)
 
     def hungUp(self, connection: int) -> None:
-        """A client has closed its connection, although what it has sent before has not all been read."""
+        """Withdraw the requests of a client that has closed its connection while messages of it are still unread."""
         client = self._byConnection.pop(connection, None)
         if client is not None:
-            self._hungUp[connection] = client.name
-            self.departed[client.name] = connection
-            self._leave(client)
+            self._hungUp[connection] = client.routingId
+            self.departed[client.routingId] = connection
+            self._remove(client)
 
-    def hasDeparted(self, name: bytes, sender: Sender) -> bool:
-        """Whether a message that has just been read is one of a client in ``departed``."""
+    def hasDeparted(self, routingId: bytes, sender: Sender) -> bool:
+        """Return whether the sender of a message is the client that has disconnected with this routing id."""
         connection = sender.connection()
-        return self.departed.get(name) == connection if connection is not None else sender.isGone()
+        return self.departed.get(routingId) == connection if connection is not None else sender.isGone()
 
     def takeHeldBack(self) -> set[int]:
         """Return the connections of clients that are held back, and forget them."""
@@ -123,62 +137,64 @@ class Waiting:
         self.heldBack.clear()
         return heldBack
 
-    def withdraw(self) -> None:
-        """Withdraw some of the orphans, the oldest first."""
+    def withdrawOrphans(self) -> None:
+        """Withdraw a batch of the orphans, the oldest first."""
         orphans = self.orphans
-        for _ in range(min(len(orphans), MOST)):
-            self._drop(orphans.popleft())
+        for _ in range(min(len(orphans), BATCH)):
+            self._withdraw(orphans.popleft())
 
-    def _leave(self, client: _Client) -> None:
+    def _remove(self, client: _Client) -> None:
         self.heldBack.discard(client.connection)
-        if self._byName.get(client.name) is client:
-            del self._byName[client.name]
-        if client.name[0] == _MADE:
-            self.departed[client.name] = client.connection
-            if len(self.departed) > NAMES:
+        if self._byRoutingId.get(client.routingId) is client:
+            del self._byRoutingId[client.routingId]
+        if client.routingId[0] == _GENERATED:
+            self.departed[client.routingId] = client.connection
+            if len(self.departed) > MAX_DEPARTED:
                 self.departed.popitem(last=False)
-        if len(client.requests) > FEW:
+        if len(client.requests) > WITHDRAW_AT_ONCE:
             self.orphans.extend(client.requests.values())
         else:
-            self._giveUp(client)
+            self._withdrawAll(client)
 
-    def _isStale(self, name: bytes, connection: int) -> bool:
-        """Whether a connection's number has passed on to a client that came after this one."""
-        if self.departed.get(name) == connection:
+    def _isReused(self, routingId: bytes, connection: int) -> bool:
+        """Return whether the number of a client's connection is by now that of a later client."""
+        if self.departed.get(routingId) == connection:
             return True
         holder = self._byConnection.get(connection)
-        return holder is not None and _isOlder(name, holder.name)
+        return holder is not None and _isOlder(routingId, holder.routingId)
 
-    def _meet(self, name: bytes, connection: int, sender: Sender) -> _Client:
-        """Return the client of this name, as it has come by this connection."""
-        client = self._byName.get(name)
+    def _clientOn(self, connection: int, routingId: bytes, sender: Sender) -> _Client:
+        """Return the client with a routing id on a connection, which may be new."""
+        client = self._byRoutingId.get(routingId)
         if client is None or client.connection != connection:
             holder = self._byConnection.get(connection)
-            if holder is not None and _isOlder(holder.name, name):
-                # It has gone before it was known: its number is this one's now.
-                self.gone(connection)
-            before, client = client, _Client(name, connection, sender.asksOneByOne())
+            if holder is not None and _isOlder(holder.routingId, routingId):
+                # That client has disconnected, unnoticed: the number has passed on to this one.
+                self.disconnected(connection)
+            before, client = client, _Client(routingId, connection, sender.asksOneByOne())
             if before is not None and client.oneByOne:
-                self._giveUp(before)
-            self._byName[name] = self._byConnection[connection] = client
+                self._withdrawAll(before)
+            self._byRoutingId[routingId] = self._byConnection[connection] = client
         return client
 
-    def _giveUp(self, client: _Client) -> None:
+    def _withdrawAll(self, client: _Client) -> None:
         for request in client.requests.values():
-            self._drop(request)
+            self._withdraw(request)
         client.requests.clear()
 
-    def _drop(self, request: Request) -> None:
-        """Withdraw a request, unless it is a native one which another client waits for that is there."""
+    def _withdraw(self, request: Request) -> None:
+        """Withdraw a request, unless it is a native one for which a connected client waits."""
         if isinstance(request, NativeRequest):
-            byName = self._byName
-            if request.route[0] in byName or any(each.route[0] in byName for each in request.joined):
+            connected = self._byRoutingId
+            if request.route[0] in connected or any(each.route[0] in connected for each in request.joined):
                 return
-        self._withdraw(request)
+        self._broker.withdraw(request)
 
 
-def _isOlder(name: bytes, other: bytes) -> bool:
-    """Whether ZeroMQ has made one name before another; false if it has not made both."""
-    if name == other or not len(name) == len(other) == _MADE_LENGTH or name[0] != _MADE or other[0] != _MADE:
+def _isOlder(routingId: bytes, other: bytes) -> bool:
+    """Return whether ZeroMQ generated a routing id before another; ``False`` if it did not generate both."""
+    if routingId == other or not len(routingId) == len(other) == _GENERATED_LENGTH:
         return False
-    return (int.from_bytes(other[1:], "big") - int.from_bytes(name[1:], "big")) % (1 << 32) < _HALF
+    if routingId[0] != _GENERATED or other[0] != _GENERATED:
+        return False
+    return (int.from_bytes(other[1:], "big") - int.from_bytes(routingId[1:], "big")) % (1 << 32) < _HALF_RANGE

@@ -14,7 +14,7 @@ from pirate.broker.quota import RequestFilter
 from pirate.broker.request import NativeRequest, Request, State, readRequest
 from pirate.pool.pool import Mode, Pool
 from pirate.server.logs import AppErrorLog, RateLimitedLog, ServerLog
-from pirate.server.pending import Waiting
+from pirate.server.pending import WaitingClients
 from pirate.server.supervisor import Supervisor
 from pirate.wire.backend import Failure, Part, Status, parseWorkerMessage
 from pirate.wire.foreign import FOREIGN, MAJORDOMO, recognize
@@ -102,7 +102,7 @@ class BrokerProtocol:
         self._timer: IDelayedCall | None = None
         self._due = float("inf")
         self._patience = float("-inf")
-        self.waiting = Waiting(broker.withdraw)
+        self.waiting = WaitingClients(broker)
         self._errors = AppErrorLog(clock, log)
         self._atFrontend = RateLimitedLog(clock, log, "messages dropped at the frontend")
         self._atBackend = RateLimitedLog(clock, log, "messages dropped at the backend")
@@ -144,7 +144,7 @@ class BrokerProtocol:
             # What came while this process stood still is read before any worker counts as late.
             due = self._patience
         if self.waiting.orphans:
-            self.waiting.withdraw()
+            self.waiting.withdrawOrphans()
             due = deadlines.now
         idle = len(dispatcher.workers) - dispatcher.busy
         if self._queues.waiting or idle < pool.limits.minSpareServers or pool.mode is not Mode.RUNNING:
@@ -259,7 +259,7 @@ class BrokerProtocol:
 
     def clientDisconnected(self, connection: int) -> None:
         """Withdraw the requests of a client whose connection is closed."""
-        self.waiting.gone(connection)
+        self.waiting.disconnected(connection)
         if self._filter is not None:
             self._filter.gone(connection)
         # The server may have nothing to do any more, or many requests to withdraw.

@@ -11,7 +11,7 @@ from twisted.logger import capturedLogs
 import pirate
 from pirate.broker.request import Request
 from pirate.server.logs import MAX_KINDS, MAX_PER_KIND, AppErrorLog, ServerLog
-from pirate.server.pending import MOST
+from pirate.server.pending import BATCH
 from pirate.settings.limits import PeerLimits, PoolLimits
 from pirate.test.support.testbed import KEY, ProtocolCase
 from pirate.wire.frontend import header, parseHeader
@@ -99,7 +99,7 @@ class ClientTests(ProtocolCase):
     def test_vanishedWithMany(self) -> None:
         """One that goes away while much of it waits holds nobody up: that is withdrawn over some turns."""
         self.bed.ask(b"a", b"first")
-        for _ in range(3 * MOST):
+        for _ in range(3 * BATCH):
             self.frontend.receive(b"b", b"", b"x")
         self.settle()
         transport = self.bed.transports[0]
@@ -108,7 +108,7 @@ class ClientTests(ProtocolCase):
         self.settle()
         self.assertGreaterEqual(transport.turns - turns, 3)
         self.assertEqual(
-            (waiting, self.server.stats()["backlog"], self.server.stats()["withdrawn"]), (3 * MOST, 0, 3 * MOST)
+            (waiting, self.server.stats()["backlog"], self.server.stats()["withdrawn"]), (3 * BATCH, 0, 3 * BATCH)
         )
 
     def test_superseded(self) -> None:
