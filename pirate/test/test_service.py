@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.test_service -*-
-"""The server's life as its embedder sees it, on a stage: starting, commands, stopping."""
+"""The life of a server on a test bed: starting, commands, stopping."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class StartTests(TestBedCase):
         self.assertEqual([worker.job.app for worker in self.bed.workers], ["pirate.echo:echo"])
 
     def test_order(self) -> None:
-        """The sockets are bound at once, by the privileged; no child is spawned before the reactor runs."""
+        """The privileged start binds the sockets; no child is spawned before the reactor runs."""
         server = self.make()
         server.privilegedStartService()
         self.assertEqual(server.endpoints.frontend, ("tcp://127.0.0.1:6660",))
@@ -56,7 +56,7 @@ class StartTests(TestBedCase):
         self.assertIs(server.state, ServerState.RUNNING)
 
     def test_earlyRequest(self) -> None:
-        """A request that comes before any worker is ready is answered once one is."""
+        """A request that arrives before any worker is ready gets its reply once one is."""
         self.bed.announcing = False
         self.serve()
         self.assertEqual(self.bed.ask(b"c", b"early"), [])
@@ -65,7 +65,7 @@ class StartTests(TestBedCase):
         self.assertEqual(self.bed.transports[0].frontend.sentTo(b"c"), [[b"", b"early"]])
 
     def test_bindFails(self) -> None:
-        """After a bind that failed there is no child, nothing is bound, and it can be tried again."""
+        """After a failed bind there is no child, nothing is bound, and the start can be repeated."""
         self.bed.refusals["tcp://127.0.0.1:6661"] = "Address already in use"
         server = self.make()
         error = self.assertRaises(BindError, server.startService)
@@ -81,7 +81,7 @@ class StartTests(TestBedCase):
         self.assertIs(server.state, ServerState.RUNNING)
 
     def test_endpoints(self) -> None:
-        """The ports that were free are reported while they are bound, and logged."""
+        """The bound ports are reported while they are bound, and logged."""
         server = self.serve(frontend=["*", "ipc:///tmp/f"], backend="*")
         tcp, ipc = server.endpoints.frontend
         self.assertRegex(tcp, r"^tcp://127\.0\.0\.1:[0-9]+$")
@@ -92,7 +92,7 @@ class StartTests(TestBedCase):
         self.assertEqual((server.endpoints.frontend, server.endpoints.backend), ((), ()))
 
     def test_whenReady(self) -> None:
-        """Ready is when min-servers workers are; whoever asks later is told at once."""
+        """A server is ready when min-servers workers are; a later call of whenReady fires at once."""
         self.bed.announcing = False
         server = self.make()
         early = server.whenReady()
@@ -108,12 +108,12 @@ class StartTests(TestBedCase):
         self.successResultOf(server.whenReady())
 
     def test_noWorkers(self) -> None:
-        """A server that keeps no workers is ready as it is."""
+        """A server that keeps no workers is ready at once."""
         self.successResultOf(self.serve(0).whenReady())
         self.assertEqual(self.reactor.processes, [])
 
     def test_stoppedBeforeReady(self) -> None:
-        """Whoever waits for a server that is stopped meanwhile is told so, and so are its workers."""
+        """A server that is stopped before it is ready fails the Deferred of whenReady, and stops its workers."""
         self.bed.announcing = False
         server = self.serve()
         ready = server.whenReady()
@@ -122,7 +122,7 @@ class StartTests(TestBedCase):
         self.assertEqual(self.bed.living(), [])
 
     def test_hopeless(self) -> None:
-        """If the app cannot be loaded at first, the start fails with the worker's own words; nobody is left."""
+        """If the app cannot be loaded, the start fails with the worker's own words, and no worker is left."""
         self.bed.announcing = False
         server = self.serve(3)
         ready = server.whenReady()
@@ -139,7 +139,7 @@ class StartTests(TestBedCase):
         self.assertTrue(any("there is no module 'mod'" in line for line in self.log()))
 
     def test_hopelessLater(self) -> None:
-        """A server that began without workers gives up as well when the first that is needed cannot load the app."""
+        """A server that starts workers on demand gives up when the first cannot load the app."""
         self.bed.announcing = False
         reasons: list[str] = []
         server = self.serve(limits=PoolLimits(minServers=0, maxServers=2), startFailed=reasons.append)
@@ -151,7 +151,7 @@ class StartTests(TestBedCase):
         self.assertIs(server.state, ServerState.STOPPED)
 
     def test_memory(self) -> None:
-        """A limit to memory is refused where memory cannot be measured, at the start and later; nothing is bound."""
+        """A memory limit is refused where memory cannot be measured, at the start and later."""
         self.patch(pirate.server.procfs, "residentMemory", lambda pid: 0.0)
         server = self.make(limits=PoolLimits(maxMemory=100))
         error = self.assertRaises(ConfigurationError, server.privilegedStartService)
@@ -163,7 +163,7 @@ class StartTests(TestBedCase):
         self.assertEqual(server.limits.maxMemory, 0)
 
     def test_setWorkers(self) -> None:
-        """The number of workers, the dequeue callable and the log's level can be changed while the server runs."""
+        """The number of workers, the dequeue callable and the log level can be changed while the server runs."""
         server = self.serve(2)
         server.setLimits(workers=4)
         self.settle()
@@ -178,7 +178,7 @@ class StartTests(TestBedCase):
         self.assertEqual(server.limits.minServers, 4)
 
     def test_noProcesses(self) -> None:
-        """If the system refuses to start processes, the server gives up after a few tries, and says why."""
+        """If the system refuses to start processes, the server gives up after a few attempts, and says why."""
         self.reactor.refusal = OSError(11, "Resource temporarily unavailable")
         server = self.serve()
         ready = server.whenReady()
@@ -188,7 +188,7 @@ class StartTests(TestBedCase):
         self.assertIs(server.state, ServerState.STOPPED)
 
     def test_crashesAtFirst(self) -> None:
-        """Workers that crash before they are ready are tried again, but not for ever."""
+        """Workers that crash before they are ready are started again, but not for ever."""
         self.bed.announcing = False
         server = self.serve(1)
         ready = server.whenReady()
@@ -201,17 +201,17 @@ class StartTests(TestBedCase):
         self.assertEqual(len(self.bed.workers), 3)
 
     def stop(self, server: JobServer) -> None:
-        """Stop a server that has nothing to do."""
+        """Stop a server that is idle."""
         stopped = server.stopService()
         self.settle()
         self.successResultOf(stopped)
 
 
 class CommandTests(TestBedCase):
-    """What can be changed while it runs."""
+    """Commands to a running server."""
 
     def test_setLimits(self) -> None:
-        """More servers are started at once, fewer retired at once; and the limits say what holds."""
+        """Higher limits start workers at once, lower ones retire them, and the limits are reported."""
         server = self.serve()
         server.setLimits(minServers=4, maxServers=4)
         self.settle()
@@ -221,7 +221,7 @@ class CommandTests(TestBedCase):
         self.assertEqual((len(server.workers), server.limits.maxServers), (1, 1))
 
     def test_contradiction(self) -> None:
-        """A change that contradicts what holds is refused by name, and nothing is changed."""
+        """Limits that contradict each other are refused by name, and nothing is changed."""
         server = self.serve()
         before = server.limits
         error = self.assertRaises(ConfigurationError, server.setLimits, minServers=9)
@@ -231,7 +231,7 @@ class CommandTests(TestBedCase):
         self.assertEqual((server.limits, len(server.workers)), (before, 2))
 
     def test_keptLimits(self) -> None:
-        """Limits that are set before the start, or between two, hold for the next."""
+        """Limits that are set before the start, or between two, apply to the next."""
         server = self.make()
         server.setLimits(minServers=1)
         server.startService()
@@ -240,7 +240,7 @@ class CommandTests(TestBedCase):
         self.assertEqual(len(server.workers), 1)
 
     def test_growAndShrink(self) -> None:
-        """One worker more, or fewer, at once; the limits move along."""
+        """One worker more, or fewer, at once; the limits follow."""
         server = self.serve()
         server.grow()
         self.settle()
@@ -252,7 +252,7 @@ class CommandTests(TestBedCase):
         self.assertNotIn(oldest, server.workers)
 
     def test_smallest(self) -> None:
-        """There is no way below no worker at least and one at most."""
+        """The limits do not fall below 0 and 1."""
         server = self.serve(1)
         for _ in range(3):
             server.shrink()
@@ -260,7 +260,7 @@ class CommandTests(TestBedCase):
         self.assertEqual((server.limits.minServers, server.limits.maxServers), (0, 1))
 
     def test_reload(self) -> None:
-        """A reload replaces every worker, and no old one leaves before a new one is ready."""
+        """A reload replaces every worker, and retires no old one before a new one is ready."""
         server = self.serve()
         old = self.pids()
         self.bed.announcing = False
@@ -277,7 +277,7 @@ class CommandTests(TestBedCase):
         self.assertEqual(set(self.pids()) & set(old), set())
 
     def test_reloadFails(self) -> None:
-        """If a new worker cannot start, the reload fails with its words, the old ones stay, and go on serving."""
+        """If a new worker cannot start, the reload fails with its words, and the old ones go on serving."""
         server = self.serve()
         old = self.pids()
         self.bed.announcing = False
@@ -291,7 +291,7 @@ class CommandTests(TestBedCase):
         self.assertEqual(self.bed.ask(b"c", b"x"), [[b"", b"x"]])
 
     def test_reloadTwice(self) -> None:
-        """A second reload during a first one is done as well, and both are told."""
+        """A second reload during a first one is carried out, and both Deferreds fire."""
         server = self.serve(1)
         self.bed.announcing = False
         both = [server.reload(), server.reload()]
@@ -303,7 +303,7 @@ class CommandTests(TestBedCase):
             self.successResultOf(done)
 
     def test_reloadStopped(self) -> None:
-        """A reload that is overtaken by a stop has failed."""
+        """A reload fails when the server stops."""
         server = self.serve()
         self.bed.announcing = False
         done = server.reload()
@@ -311,7 +311,7 @@ class CommandTests(TestBedCase):
         self.failureResultOf(done, ReloadError)
 
     def test_stoppedServer(self) -> None:
-        """A server that is not there, or is on its way out, takes no commands."""
+        """A server that is stopped or stopping accepts no commands."""
         server = self.make()
         for command in (server.grow, server.shrink, server.reload):
             self.assertRaises(StopError, command)
@@ -326,7 +326,7 @@ class CommandTests(TestBedCase):
 
 
 class Witness(Hooks):
-    """Writes down every hook and the state in which the server was."""
+    """Hooks that record each call and the state of the server."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, ServerState]] = []
@@ -341,7 +341,7 @@ class StateTests(TestBedCase):
     """The states of a server follow their table."""
 
     def test_hooksInOrder(self) -> None:
-        """The hooks tell a server's life in its order, each in the state that its name says."""
+        """The hooks are called in order, each in the state that its name says."""
         witness = Witness()
         server = self.serve(1, hooks=witness)
         server.stopService()
@@ -361,7 +361,7 @@ class StateTests(TestBedCase):
         )
 
     def test_transitions(self) -> None:
-        """Every step that a server takes is in the table, and every state can be reached."""
+        """Every transition that a server makes is in the table, and every state can be reached."""
         witness = Witness()
         states = [ServerState.STOPPED]
         server = self.serve(1, hooks=witness)

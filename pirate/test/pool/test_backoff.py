@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.pool.test_backoff -*-
-"""How long the next start waits."""
+"""The delay before the next start."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pirate.pool.child import Child, ChildKind
 
 
 def makeChild(spawnedAt: float, ready: float | None = None) -> Child:
-    """A worker of a certain age."""
+    """Return a worker of a certain age."""
     child = Child(1, ChildKind.WORKER, -1, 0, spawnedAt, spawnedAt + 30)
     child.readyAt = ready
     return child
 
 
 class Middle(Random):
-    """Jitter of nothing."""
+    """A source of no jitter."""
 
     def uniform(self, a: float, b: float) -> float:
-        """The middle."""
+        """Return the middle."""
         return (a + b) / 2
 
 
 class BackoffTests(SynchronousTestCase):
-    """Rounds of failures and what follows from them."""
+    """Rounds of failures, and the delays that follow."""
 
     def test_atFirst(self) -> None:
-        """Nothing waits before anything has failed."""
+        """Nothing is delayed before the first failure."""
         backoff = Backoff(Middle())
         self.assertEqual(backoff.failures, 0)
         self.assertLess(backoff.until, 0)
@@ -47,7 +47,7 @@ class BackoffTests(SynchronousTestCase):
         self.assertEqual([round(delay, 6) for delay in delays], sorted(round(delay, 6) for delay in delays))
 
     def test_forHours(self) -> None:
-        """Thousands of rounds later it still is the longest, and still an answer."""
+        """After thousands of rounds the delay is still the longest."""
         backoff, now = Backoff(Middle()), 0.0
         for _ in range(5000):
             backoff.startFailed(makeChild(now), now)
@@ -56,7 +56,7 @@ class BackoffTests(SynchronousTestCase):
         self.assertEqual(backoff.failures, 5000)
 
     def test_jitter(self) -> None:
-        """A quarter either way, so that servers that failed together do not try again together."""
+        """The jitter is a quarter either way, so that servers which failed together do not try again together."""
         delays = []
         for seed in range(200):
             backoff = Backoff(Random(seed))
@@ -75,14 +75,14 @@ class BackoffTests(SynchronousTestCase):
         self.assertEqual(backoff.failures, 2)
 
     def test_oneMoment(self) -> None:
-        """So do those that fail in the moment in which they were started, as when the system has no process left."""
+        """Children that fail at the moment of their start, as when the system has no process left, count once."""
         backoff = Backoff(Middle())
         for _ in range(5):
             backoff.startFailed(makeChild(7.0), 7.0)
         self.assertEqual(backoff.failures, 1)
 
     def test_success(self) -> None:
-        """A child that became ready after the last failure and has lived for a second ends it."""
+        """The failures are forgotten when a child that started since has been ready for a second."""
         backoff = Backoff(Middle())
         backoff.startFailed(makeChild(0.0), 1.0)
         child = makeChild(1.1, ready=2.0)
@@ -94,14 +94,14 @@ class BackoffTests(SynchronousTestCase):
         self.assertEqual(round(backoff.until - 4.0, 6), FIRST_DELAY)
 
     def test_noSuccess(self) -> None:
-        """One that was started before the failures began, or has never been ready, proves nothing about the next."""
+        """A child that started before the failures, or was never ready, does not end them."""
         backoff = Backoff(Middle())
         backoff.startFailed(makeChild(0.0), 5.0)
         backoff.forgetIfStable([makeChild(-0.1, ready=1.0), makeChild(5.0)], 100.0)
         self.assertEqual(backoff.failures, 1)
 
     def test_siblings(self) -> None:
-        """While some of a round succeed the failures are forgotten, though others of it fail later; once lived."""
+        """The failures are forgotten when one child of a failed round is stable, and counted again if another fails."""
         backoff = Backoff(Middle())
         backoff.startFailed(makeChild(1.0), 1.5)
         backoff.startFailed(makeChild(2.0), 2.5)
@@ -112,19 +112,19 @@ class BackoffTests(SynchronousTestCase):
         self.assertEqual(backoff.failures, 1)
 
     def test_killed(self) -> None:
-        """Children that something outside kills while they start are no failures."""
+        """Children that are killed from outside while they start are no failures."""
         backoff = Backoff(Middle())
         for now in range(1, MAX_KILLED_ROUNDS):
             self.assertFalse(backoff.startKilled(makeChild(now), now + 0.5))
         self.assertEqual((backoff.failures, backoff.until, backoff.cautious), (0, float("-inf"), False))
 
     def test_killedTogether(self) -> None:
-        """Those of one round count once."""
+        """Kills of one round count once."""
         backoff = Backoff(Middle())
         self.assertEqual([backoff.startKilled(makeChild(1.0), 2.0 + number / 10) for number in range(9)], [False] * 9)
 
     def test_alwaysKilled(self) -> None:
-        """If all are killed, round after round, the next start waits a little, up to a second: there is no storm."""
+        """If every round is killed, starts are delayed by up to a second."""
         backoff, now, delays = Backoff(Middle()), 1.0, []
         for _ in range(MAX_KILLED_ROUNDS + 8):
             backoff.startKilled(makeChild(now), now + 0.1)
@@ -135,7 +135,7 @@ class BackoffTests(SynchronousTestCase):
         self.assertTrue(backoff.cautious)
 
     def test_readyBetweenKills(self) -> None:
-        """One that becomes ready in between proves that it can be done."""
+        """A child that becomes ready between the kills ends their count."""
         backoff = Backoff(Middle())
         for now in range(1, 50):
             self.assertFalse(backoff.startKilled(makeChild(now), now + 0.5))

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.pool.test_child -*-
-"""The life of a child, and the words about its end."""
+"""The states of a child, and the description of its end."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ STARTING, WAITING, PROCESSING, DEQUEUE, RETIRING, GONE = ChildState
 
 
 def makeChild(state: ChildState = STARTING) -> Child:
-    """A child in some state."""
+    """Return a child in some state."""
     child = Child(1, ChildKind.WORKER, 100, 0, 5.0, 35.0)
     child.state = state
     return child
 
 
 class LifeTests(SynchronousTestCase):
-    """Which states may follow which."""
+    """The transitions between states."""
 
     def test_born(self) -> None:
-        """A child begins by starting, is not ready, and is to be killed if it does not become so."""
+        """A new child is starting, is not ready, and is killed at its start deadline."""
         child = makeChild()
         self.assertEqual((child.state, child.readyAt, child.signalAt, child.signals), (STARTING, None, 35.0, ("KILL",)))
 
     def test_lives(self) -> None:
-        """The lives that a child may have."""
+        """A child can pass through these sequences of states."""
         for life in (
             (WAITING, PROCESSING, WAITING, RETIRING, GONE),
             (WAITING, PROCESSING, RETIRING, GONE),
@@ -45,7 +45,7 @@ class LifeTests(SynchronousTestCase):
                 self.assertIs(child.state, state)
 
     def test_table(self) -> None:
-        """Every other step is refused, and leaves the child where it is."""
+        """Every other transition is refused, and changes nothing."""
         for before, after in product(ChildState, ChildState):
             if after not in CHILD_TRANSITIONS[before]:
                 child = makeChild(before)
@@ -54,23 +54,23 @@ class LifeTests(SynchronousTestCase):
                 self.assertIs(child.state, before)
 
     def test_oneWay(self) -> None:
-        """Nothing follows the end, nobody is born twice, and who is leaving does not come back."""
+        """A gone child stays gone, a retiring one does not return, and none starts twice."""
         self.assertEqual(CHILD_TRANSITIONS[GONE], frozenset())
         self.assertEqual(CHILD_TRANSITIONS[RETIRING], {GONE})
         self.assertTrue(all(STARTING not in after for after in CHILD_TRANSITIONS.values()))
 
     def test_everybodyMayDie(self) -> None:
-        """Whatever it is doing, a child may be gone the next moment."""
+        """A child may be gone after any other state."""
         self.assertTrue(all(GONE in CHILD_TRANSITIONS[state] for state in ChildState if state is not GONE))
 
 
 class ExitTests(SynchronousTestCase):
-    """How a child ended, in words."""
+    """The description of a child's end."""
 
     def test_cause(self) -> None:
-        """Without words of its own, the cause."""
+        """Without a message, the cause describes the end."""
         self.assertEqual(str(ChildExit("signal SIGKILL")), "signal SIGKILL")
 
     def test_words(self) -> None:
-        """What it said about it itself says more."""
+        """The message of the child takes precedence."""
         self.assertEqual(str(ChildExit("exit code 4", "cannot load 'mod.fn'")), "cannot load 'mod.fn'")

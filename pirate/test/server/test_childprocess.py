@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.server.test_childprocess -*-
-"""A worker process as its parent sees it: its end, and its command line."""
+"""The process of a child: its start, its proof of identity, and its end."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from pirate.wire.words import DEQUEUE, WAITING
 
 
 class ChildProcessCase(SynchronousTestCase):
-    """A process that has been spawned on a fake reactor, with its job."""
+    """A child that has been spawned on a fake reactor."""
 
     def setUp(self) -> None:
         self.events = self.enterContext(capturedLogs())
         self.anew()
 
     def anew(self) -> None:
-        """Begin with a new one."""
+        """Spawn a child on a new reactor."""
         self.reactor = ProcessReactor()
         self.supervisor = RecordingSupervisor()
         self.exits, self.ended = self.supervisor.exits, self.supervisor.ended
@@ -41,7 +41,7 @@ class ChildProcessCase(SynchronousTestCase):
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        """What it has written, as far as it was logged, each line with its stream."""
+        """Return the logged lines, each with its stream."""
         return [(event["line"], event["stream"]) for event in self.events if "line" in event]
 
     def spawn(self) -> None:
@@ -51,10 +51,10 @@ class ChildProcessCase(SynchronousTestCase):
 
 
 class EndTests(ChildProcessCase):
-    """How and when the end of a worker is told."""
+    """How and when the end of a child is reported."""
 
     def test_ready(self) -> None:
-        """The exit of a ready worker is told at once, while a child of its own still holds its streams."""
+        """The end of a ready child is reported at once, even if a process of its own still holds its streams."""
         self.child.becameReady()
         self.process.exits(signal="KILL")
         self.assertEqual(self.exits, [ChildExit("signal SIGKILL", killed=True)])
@@ -62,7 +62,7 @@ class EndTests(ChildProcessCase):
         self.assertEqual(len(self.exits), 1)
 
     def test_notReady(self) -> None:
-        """One that was never ready is told of when all is read that it wrote, so that its reason is known."""
+        """The end of a child that was never ready is reported when all that it wrote has been read."""
         self.process.exits(4)
         self.assertEqual(self.exits, [])
         self.process.says(f"{LAST_WORDS}there is no module 'x'\n".encode(), 2)
@@ -70,7 +70,7 @@ class EndTests(ChildProcessCase):
         self.assertEqual(self.exits, [ChildExit("exit code 4", message="there is no module 'x'", fatal=True)])
 
     def test_grandchild(self) -> None:
-        """Whoever inherited the streams can keep them open for a second and no longer."""
+        """A process that inherited the streams can keep them open for a second and no longer."""
         self.process.exits(1)
         self.reactor.advance(STREAMS_GRACE - 0.01)
         self.assertEqual((self.exits, self.ended), ([], []))
@@ -81,13 +81,13 @@ class EndTests(ChildProcessCase):
         self.assertEqual(self.ended, [self.child])
 
     def test_noTimerLeft(self) -> None:
-        """After a common end there is nothing left to happen."""
+        """After a normal end no timer is left."""
         self.process.ends()
         self.assertEqual(self.ended, [self.child])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_lastWords(self) -> None:
-        """The reason why it could not start is taken out of what it wrote; the rest is told as it is."""
+        """The reason why a child could not start is taken out of its output; the rest is logged."""
         self.process.says(b"Traceback\n" + f"{LAST_WORDS}no good\n".encode(), 2)
         self.process.says(f"{LAST_WORDS}only on stderr\n".encode(), 1)
         self.process.ends(3)
@@ -100,37 +100,37 @@ class EndTests(ChildProcessCase):
         self.assertEqual(self.exits, [ChildExit("exit code 0", clean=True)])
 
     def test_hopeless(self) -> None:
-        """Only the exit code for an app that cannot be loaded says that another worker would fare the same."""
+        """Only the exit code of an app that cannot be loaded is fatal."""
         for code, hopeless in ((1, False), (3, False), (4, True)):
             self.anew()
             self.process.ends(code)
             self.assertEqual([exit.fatal for exit in self.exits], [hopeless])
 
     def test_signalNames(self) -> None:
-        """A death by signal is named as the system's manual names it."""
+        """A death by signal is described by the name of the signal."""
         for name in ("SEGV", "TERM", "ABRT"):
             self.anew()
             self.process.ends(signal=name)
             self.assertEqual(str(self.exits[0]), f"signal SIG{name}")
 
     def test_signalTooLate(self) -> None:
-        """A signal to a process that has ended already does no harm."""
+        """A signal to a process that has ended does nothing."""
         self.process.exits()
         self.child.signal("TERM")
         self.assertEqual(self.process.signals, [])
 
 
 class SpawnTests(ChildProcessCase):
-    """How a worker is started."""
+    """How a child is started."""
 
     def test_commandLine(self) -> None:
-        """It is this very Python, with pipes to all three standard streams, and its pid is known."""
+        """The child is this Python, with pipes to all three standard streams, and its pid is known."""
         self.assertEqual(self.process.arguments, [sys.executable, "-P", "-m", "pirate.worker"])
         self.assertEqual(self.process.descriptors, {0: "w", 1: "r", 2: "r"})
         self.assertEqual(self.child.pid, self.process.pid)
 
     def test_terminal(self) -> None:
-        """It is born with the signals blocked that a terminal sends to all; in this process they are not."""
+        """The child starts with the signals of a terminal blocked; in this process they are not."""
         blocked: list[set[Any]] = []
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         self.reactor.spawned = lambda process: blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
@@ -139,25 +139,25 @@ class SpawnTests(ChildProcessCase):
         self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, []), before)
 
     def test_environment(self) -> None:
-        """It gets our environment, with this very package first on its import path."""
+        """The child gets this environment, with this package first on its import path."""
         self.patch(os, "environ", {"HOME": "/home/x", "PYTHONPATH": "/a:/b"})
         self.spawn()
         home = str(Path(pirate.__file__).resolve().parent.parent)
         self.assertEqual(self.process.environment, {"HOME": "/home/x", "PYTHONPATH": f"{home}:/a:/b"})
 
     def test_job(self) -> None:
-        """Its job is all that is written to its standard input."""
+        """The job is all that is written to the standard input."""
         job = Job.decode(self.process.stdin)
         self.assertEqual((job.identity, len(job.token)), (self.child.identity.decode(), 32))
         self.assertEqual(job, JOB.forChild(self.child.identity, job.token, {}, dequeue=False))
 
     def test_refused(self) -> None:
-        """When the system refuses to start a process, the caller learns it."""
+        """The caller is told when the system refuses to start a process."""
         self.reactor.refusal = OSError(11, "Resource temporarily unavailable")
         self.assertRaises(OSError, self.spawn)
 
     def test_importPath(self) -> None:
-        """A worker finds modules where we do: the working directory first, everything absolute, nothing twice."""
+        """The import path begins with the working directory, and holds absolute paths, each once."""
         here = os.getcwd()
         self.patch(sys, "path", ["", ".", "/usr", here])
         self.assertEqual(importPath(), [here, "/usr"])

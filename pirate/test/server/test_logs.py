@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.server.test_logs -*-
-"""Net::Server's log levels on Twisted's logger, and the brake for what happens often."""
+"""The log levels, the limits of frequent events, and the escaping of texts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LEVELS = (LogLevel.critical, LogLevel.error, LogLevel.warn, LogLevel.info, LogLe
 
 
 class LevelTests(SynchronousTestCase):
-    """What is shown at which log-level."""
+    """What is logged at which log-level."""
 
     def shown(self, level: int) -> list[str]:
-        """Of one event of each kind, those that are shown."""
+        """Return the names of the events that are logged, of one event of each level."""
         log = ServerLog(level)
         with capturedLogs() as events:
             for each in LEVELS:
@@ -26,7 +26,7 @@ class LevelTests(SynchronousTestCase):
         return [formatEvent(event) for event in events]
 
     def test_levels(self) -> None:
-        """0 shows errors, 1 warnings, 2 notices, 3 what happens to single workers, 4 all; each what the lower show."""
+        """Level 0 logs errors, 1 warnings, 2 notices, 3 events of single workers, 4 everything."""
         errors = ["critical", "error"]
         self.assertEqual(self.shown(0), [*errors, "urgent"])
         self.assertEqual(self.shown(1), [*errors, "warn", "urgent"])
@@ -35,7 +35,7 @@ class LevelTests(SynchronousTestCase):
         self.assertEqual(self.shown(4), [*errors, "warn", "info", "debug", "detail", "urgent"])
 
     def test_failure(self) -> None:
-        """A failure is shown at every level."""
+        """A failure is logged at every level."""
         log = ServerLog(0)
         try:
             raise ValueError("no")
@@ -44,7 +44,7 @@ class LevelTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_independent(self) -> None:
-        """Two servers in one process each have a level of their own."""
+        """Each of two servers in one process has a level of its own."""
         quiet, loud = ServerLog(0), ServerLog(4)
         with capturedLogs() as events:
             quiet.info("quiet")
@@ -52,14 +52,14 @@ class LevelTests(SynchronousTestCase):
         self.assertEqual([formatEvent(event) for event in events], ["loud"])
 
     def test_namespace(self) -> None:
-        """Events can be told by their namespace."""
+        """The events have a namespace."""
         with capturedLogs() as events:
             ServerLog(2).info("x")
         self.assertEqual(events[0]["log_namespace"], "pirate")
 
 
 class DroppedTests(SynchronousTestCase):
-    """What may happen a thousand times a second is counted, and logged once."""
+    """Events that can happen a thousand times a second are counted, and logged once."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -67,17 +67,17 @@ class DroppedTests(SynchronousTestCase):
         self.events = self.enterContext(capturedLogs())
 
     def lines(self) -> list[str]:
-        """What was logged."""
+        """Return the logged lines."""
         return [formatEvent(event) for event in self.events]
 
     def test_first(self) -> None:
-        """The first is logged at once, as a warning, with its reason."""
+        """The first event is logged at once, as a warning, with its reason."""
         self.dropped.count("bad-info")
         self.assertEqual(self.lines(), ["messages dropped: bad-info (1)"])
         self.assertIs(self.events[0]["log_level"], LogLevel.warn)
 
     def test_many(self) -> None:
-        """A flood is counted in full and logged once; the rest of it is told when the second is over, without more."""
+        """A flood is counted in full and logged once; the rest is logged when the second is over."""
         for number in range(1000):
             self.dropped.count("bad-info", f"the last one from {number}")
         self.clock.advance(0.9)
@@ -92,7 +92,7 @@ class DroppedTests(SynchronousTestCase):
         self.assertEqual(self.lines()[2:], ["messages dropped: bad-info (1)"])
 
     def test_timer(self) -> None:
-        """There is a timer only while something has not been told."""
+        """There is a timer only while an event has not been logged."""
         self.dropped.count("x")
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.dropped.count("x")
@@ -102,7 +102,7 @@ class DroppedTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stop(self) -> None:
-        """At the end all is told that was not yet, at once, and no timer is left."""
+        """Stopping logs what has not been logged, and leaves no timer."""
         self.dropped.stop()
         self.dropped.count("x")
         self.dropped.count("y")
@@ -114,7 +114,7 @@ class DroppedTests(SynchronousTestCase):
         self.assertEqual(len(self.lines()), 2)
 
     def test_notTwice(self) -> None:
-        """What was told is not told again."""
+        """No event is logged twice."""
         for _ in range(3):
             self.dropped.count("x")
             self.clock.advance(1)
@@ -122,16 +122,16 @@ class DroppedTests(SynchronousTestCase):
 
 
 class EscapingTests(SynchronousTestCase):
-    """What comes from outside makes no line of its own, and does nothing to a terminal."""
+    """Texts from outside begin no line of their own, and do nothing to a terminal."""
 
     def test_escaped(self) -> None:
-        """Line ends, terminal escapes, and what turns text around are shown, not done; all other text is as it was."""
+        """Line ends, terminal escapes and direction marks are escaped; all other text is kept."""
         self.assertEqual(escaped("a\nb\r\x1b[2J\x00\x9b\u202e\u2028"), r"a\nb\r\x1b[2J\x00\x9b\u202e\u2028")
         for text in ("plain {braces}", "déjà vu \u2713 日本", "tab\tstays", ""):
             self.assertEqual(escaped(text), text)
 
     def test_events(self) -> None:
-        """That holds for every text in an event, but not for the format, which is our own."""
+        """Every text of an event is escaped, but not its format."""
         with capturedLogs() as events:
             ServerLog(2).warn("worker {pid}:\n{line}", pid=7, line="x\n2026-01-01 [-] forged\x1b]0;title\x07")
             ServerLog(2).warn("kept: {error}", error=ValueError("x\ny"))

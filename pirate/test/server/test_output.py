@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.server.test_output -*-
-"""What workers write: line by line, within limits that hold whatever they write, and counted beyond."""
+"""The log of what workers write: line by line, and counted beyond the limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pirate.testing import FakeProcess, ProcessReactor
 
 
 class OutputCase(SynchronousTestCase):
-    """Workers on a fake reactor, and what is logged of them."""
+    """Workers on a fake reactor, and the log of their output."""
 
     def setUp(self) -> None:
         self.reactor = ProcessReactor()
@@ -40,20 +40,20 @@ class OutputCase(SynchronousTestCase):
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        """The lines that were logged, each with its stream."""
+        """Return the logged lines, each with its stream."""
         return [(event["line"], event["stream"]) for event in self.events if "line" in event]
 
     @property
     def folded(self) -> list[str]:
-        """What was logged of lines that were not."""
+        """Return the logged counts of skipped lines."""
         return [formatEvent(event) for event in self.events if "line" not in event]
 
 
 class LineTests(OutputCase):
-    """What a worker writes arrives line by line."""
+    """The output of a worker is logged line by line."""
 
     def test_lines(self) -> None:
-        """Each line is told once it is whole, with the name of its stream and without its end."""
+        """Each line is logged when it is complete, with the name of its stream and without its end."""
         self.process.says(b"one\ntwo\r\nthr")
         self.process.says(b"error\n", 2)
         self.assertEqual(self.lines, [("one", "stdout"), ("two", "stdout"), ("error", "stderr")])
@@ -62,7 +62,7 @@ class LineTests(OutputCase):
         self.assertEqual(formatEvent(self.events[0]), f"worker {self.process.pid} stdout: one")
 
     def test_mixed(self) -> None:
-        """Half a line on one stream does not run into the other's."""
+        """Half a line on one stream does not mix with the other stream."""
         self.process.says(b"out", 1)
         self.process.says(b"err", 2)
         self.process.says(b"put\n", 1)
@@ -70,14 +70,14 @@ class LineTests(OutputCase):
         self.assertEqual(self.lines, [("output", "stdout"), ("error", "stderr")])
 
     def test_noEnd(self) -> None:
-        """A last line without an end is told when the stream closes; one that is whole is not told twice."""
+        """A last line without an end is logged when the stream closes, and a complete one is not logged twice."""
         self.process.says(b"whole\nhalf")
         self.process.says(b"whole\n", 2)
         self.process.ends()
         self.assertEqual(self.lines, [("whole", "stdout"), ("whole", "stderr"), ("half", "stdout")])
 
     def test_long(self) -> None:
-        """A line without end does not grow in memory: it is told in pieces, and nothing is made up."""
+        """A line without an end is logged in pieces, so that it does not grow in memory."""
         piece = b"x" * 1000
         for _ in range(60):
             self.process.says(piece)
@@ -89,18 +89,18 @@ class LineTests(OutputCase):
         self.assertLessEqual(max(len(line) for line, _ in pieces), MAX_LINE_LENGTH + len(piece))
 
     def test_notText(self) -> None:
-        """Bytes that are no UTF-8 are shown as escapes, and what is around them is kept."""
+        """Bytes that are not UTF-8 are shown as escapes."""
         self.process.says("gr\u00fc\u00df ".encode() + b"\xff\xfe!\n")
         self.assertEqual(self.lines, [("gr\u00fc\u00df \\xff\\xfe!", "stdout")])
 
     def test_empty(self) -> None:
-        """An empty line is a line; nothing is none."""
+        """An empty line is logged; no line is not."""
         self.process.says(b"\n")
         self.process.ends()
         self.assertEqual(self.lines, [("", "stdout")])
 
     def test_level(self) -> None:
-        """Standard error is shown from level 1 on, standard output from 2; what is not shown is not even split."""
+        """Standard error is logged from level 1, standard output from 2; what is not logged is not split."""
         for level, shown in ((0, []), (1, ["stderr"]), (2, ["stdout", "stderr"])):
             self.level = level
             seen = len(self.events)
@@ -113,10 +113,10 @@ class LineTests(OutputCase):
 
 
 class LimitTests(OutputCase):
-    """However much it writes, little is logged, and the rest is counted."""
+    """However much a worker writes, little is logged and the rest is counted."""
 
     def test_lines(self) -> None:
-        """So many lines a second are logged, those beyond are counted, and the count is told when it is over."""
+        """The lines logged in a second are limited, and the number of the others is logged when it is over."""
         self.process.says(b"x\n" * 5000)
         self.assertEqual((len(self.lines), self.folded), (MAX_LINES, []))
         self.process.says(b"y\n")
@@ -128,7 +128,7 @@ class LimitTests(OutputCase):
         self.assertEqual(self.lines[-1], ("z", "stdout"))
 
     def test_bytes(self) -> None:
-        """So many bytes are."""
+        """The bytes logged in a second are limited."""
         for _ in range(10):
             self.process.says(b"x" * 10_000 + b"\n")
         self.assertEqual(len(self.lines), MAX_LINE_BYTES // 10_000)
@@ -137,7 +137,7 @@ class LimitTests(OutputCase):
         self.assertIn("more lines (20", self.folded[0])
 
     def test_all(self) -> None:
-        """Many workers together write no more at a time than a few do."""
+        """The lines of all workers together are limited."""
         for _ in range(20):
             self.spawn()[1].says(b"x\n" * 1000)
         self.assertEqual(len(self.lines), MAX_TOTAL_LINES)
@@ -145,19 +145,19 @@ class LimitTests(OutputCase):
         self.assertEqual(len(self.folded), 20)
 
     def test_end(self) -> None:
-        """When the worker ends before the second is over, the count is told, and no timer is left."""
+        """The count is logged when the worker ends before the second is over, and no timer is left."""
         self.process.says(b"x\n" * 1000)
         self.process.ends()
         self.assertEqual(len(self.folded), 1)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_quiet(self) -> None:
-        """There is no timer for one that writes no more than may be."""
+        """There is no timer for a worker that stays within the limits."""
         self.process.says(b"x\n" * MAX_LINES)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_lastWords(self) -> None:
-        """Why a worker could not start is found in any flood, and at any level."""
+        """The reason why a worker could not start is found in any flood, at any level."""
         words = f"{LAST_WORDS}no good\n".encode()
         for level in (0, 2):
             self.level = level
@@ -170,10 +170,10 @@ class LimitTests(OutputCase):
 
 
 class PauseTests(OutputCase):
-    """A worker that writes faster than it is read has to wait."""
+    """Reading from a worker that writes too fast pauses."""
 
     def test_bytes(self) -> None:
-        """After so many bytes in a second it is not read before the next."""
+        """Reading pauses after a number of bytes until the second is over."""
         for _ in range(MAX_READ_BYTES // 8192 - 1):
             self.process.says(b"x\n" * 4096)
         self.assertFalse(self.process.paused)
@@ -185,7 +185,7 @@ class PauseTests(OutputCase):
         self.assertFalse(self.process.paused)
 
     def test_reads(self) -> None:
-        """So it is after so many pieces, however small, and at a level that shows nothing of it."""
+        """Reading pauses after a number of reads, even at a level that logs nothing."""
         self.level = 0
         for _ in range(MAX_READS):
             self.process.says(b"x")
@@ -194,19 +194,19 @@ class PauseTests(OutputCase):
         self.assertFalse(self.process.paused)
 
     def pause(self) -> None:
-        """Let it write too much."""
+        """Let the worker write more than the limit."""
         for _ in range(MAX_READS):
             self.process.says(b"x\n")
         self.assertTrue(self.process.paused)
 
     def test_signal(self) -> None:
-        """One that is sent a signal is read on: it may have something to say before it ends."""
+        """Reading resumes when the worker is sent a signal: it may write before it ends."""
         self.pause()
         self.worker.signal("TERM")
         self.assertFalse(self.process.paused)
 
     def test_ends(self) -> None:
-        """The end of one that is not being read is noticed at once, and its last words are read."""
+        """The end of a worker whose reading is paused is noticed at once, and its last words are read."""
         self.pause()
         self.process.says(f"{LAST_WORDS}no good\n".encode(), 2)
         self.process.exits(4)
@@ -215,7 +215,7 @@ class PauseTests(OutputCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_afterwards(self) -> None:
-        """What has inherited the streams of one that has ended is not waited for."""
+        """A process that inherited the streams of an ended worker does not delay its end."""
         self.process.exits(1)
         self.pauseless()
         self.reactor.advance(1)
@@ -223,7 +223,7 @@ class PauseTests(OutputCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def pauseless(self) -> None:
-        """It writes too much, and is read on."""
+        """Let the worker exceed the limit, and check that it is read again."""
         for _ in range(2 * MAX_READS):
             self.process.says(b"x\n")
         self.assertFalse(self.process.paused)

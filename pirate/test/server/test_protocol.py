@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.server.test_protocol -*-
-"""Messages of all kinds and the server's answer to each, on a stage."""
+"""Messages of every kind, and what the server does with them, on a test bed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pirate.wire.words import ERROR, EXITING, HEARTBEAT, MAX_JSON, PARTIAL, PROC
 
 
 class ClientTests(ProtocolCase):
-    """What clients may send."""
+    """Messages of clients."""
 
     def test_envelope(self) -> None:
-        """An envelope of any frames comes back in front of the reply, in order; the body is passed on whole."""
+        """An envelope of any frames comes back in front of the reply, in order, and the body is passed on whole."""
         envelope = (b"hop", b"\x00\x00\x00\x01")
         self.frontend.receive(b"c", *envelope, b"", b"a", b"", b"b")
         self.settle()
@@ -42,7 +42,7 @@ class ClientTests(ProtocolCase):
             self.assertEqual(self.frontend.sentTo(client), [[b"", b"x"]])
 
     def test_malformed(self) -> None:
-        """What means nothing is dropped and counted by reason; nobody is answered, nothing breaks."""
+        """A malformed message is dropped and counted by reason, without a reply."""
         for frames in ([], [b"x"], [b"x"] * 40, [b"e", b""]):
             self.frontend.receive(b"c", *frames)
         self.settle()
@@ -50,20 +50,20 @@ class ClientTests(ProtocolCase):
         self.assertEqual((self.frontend.sent, self.server.stats()["received"]), ([], 0))
 
     def test_greeting(self) -> None:
-        """A greeting, which a socket with PROBE_ROUTER sends, is not malformed and is not answered."""
+        """A greeting, which a socket with PROBE_ROUTER sends, is not malformed and gets no reply."""
         self.frontend.receive(b"c", b"")
         self.backend.receive(b"w", b"")
         self.settle()
         self.assertEqual((self.dropped(), self.frontend.sent), ({}, []))
 
     def test_badHeader(self) -> None:
-        """A native client whose header is not understood is told so."""
+        """A native client whose header is malformed gets an error."""
         self.native({"timeout_ms": "soon"})
         self.assertEqual((self.told()["status"], self.told()["code"]), ("error", "malformed"))
         self.assertEqual(self.dropped(), {"bad-header": 1})
 
     def test_ping(self) -> None:
-        """A ping is answered by the server itself, also while all workers are busy."""
+        """The server itself replies to a ping, even while all workers are busy."""
         self.native({"command": "ping"})
         first = self.told()
         self.assertEqual((first["server"], first["version"]), ("pirate", pirate.__version__))
@@ -75,20 +75,20 @@ class ClientTests(ProtocolCase):
         self.assertEqual([self.told()[name] for name in names], ["ready", 1, 1, 0, 0, 2])
 
     def test_cancelUnknown(self) -> None:
-        """Who cancels a request that is not there is told so; that is no request."""
+        """A cancel of an unknown request gets an error, and is not counted as a request."""
         self.native({"command": "cancel"})
         self.assertEqual(self.told()["code"], "cancelled")
         self.assertEqual(self.server.stats()["received"], 0)
 
     def test_cancel(self) -> None:
-        """A request that waits is not run once it is cancelled."""
+        """A waiting request that is cancelled is not run."""
         self.native({})
         self.native({"command": "cancel"})
         self.assertEqual(self.told()["code"], "cancelled")
         self.assertEqual(self.server.stats()["failed"], {"cancelled": 1})
 
     def test_vanished(self) -> None:
-        """The request of a plain client that goes away while it waits is not run."""
+        """The waiting request of a plain client that disconnects is not run."""
         self.bed.ask(b"a", b"first")
         self.bed.ask(b"b", b"second")
         self.bed.transports[0].vanish(b"b")
@@ -97,7 +97,7 @@ class ClientTests(ProtocolCase):
         self.assertEqual((self.server.stats()["withdrawn"], self.server.stats()["backlog"]), (1, 0))
 
     def test_vanishedWithMany(self) -> None:
-        """One that goes away while much of it waits holds nobody up: that is withdrawn over some turns."""
+        """Many waiting requests of a client that disconnects are withdrawn over several turns."""
         self.bed.ask(b"a", b"first")
         for _ in range(3 * BATCH):
             self.frontend.receive(b"b", b"", b"x")
@@ -112,7 +112,7 @@ class ClientTests(ProtocolCase):
         )
 
     def test_superseded(self) -> None:
-        """A REQ socket that asks again while its request waits does not want the first any more."""
+        """A new request of a REQ socket replaces its waiting one."""
         self.bed.transports[0].req = True
         self.bed.ask(b"a", b"first")
         self.bed.ask(b"b", b"second")
@@ -120,13 +120,13 @@ class ClientTests(ProtocolCase):
         self.assertEqual((self.server.stats()["withdrawn"], self.server.stats()["backlog"]), (1, 1))
 
     def test_unknownService(self) -> None:
-        """A service that nobody serves is refused by name; a plain request of the unnamed one is not."""
+        """A request for a service that no worker offers is refused by name; a plain request is served."""
         self.native({"service": "translate"})
         self.assertEqual(self.told()["code"], "unknown-service")
         self.assertIn("translate", self.told()["message"])
 
     def test_native(self) -> None:
-        """A native request is answered under its own id."""
+        """A native request gets a reply under its own id."""
         self.native({"timeout_ms": 1000})
         self.busy().answer(b"answer")
         self.settle()
@@ -134,19 +134,19 @@ class ClientTests(ProtocolCase):
 
 
 class PingTests(ProtocolCase):
-    """What a ping tells of the server's state."""
+    """The reply to a ping."""
 
     def begin(self, workers: int = 1, **given: Any) -> None:
-        """Leave that to each test."""
+        """Leave the start of a server to each test."""
 
     def state(self) -> str:
-        """What a ping is told now."""
+        """Return what a ping is told now."""
         self.native({"command": "ping"})
         told: str = self.told()["state"]
         return told
 
     def test_life(self) -> None:
-        """A server is starting until its workers are ready, then ready, and stopping when it has been asked to stop."""
+        """A server is starting until its workers are ready, then ready, and stopping once it has been asked to stop."""
         self.bed.announcing = False
         super().begin(2)
         self.bed.workers[0].announce()
@@ -160,7 +160,7 @@ class PingTests(ProtocolCase):
         self.assertEqual(self.state(), "stopping")
 
     def test_crashLoop(self) -> None:
-        """Where every worker dies soon after it was ready there are none, until one has lasted for a second."""
+        """A server whose workers die soon after they are ready has no workers until one has lasted for a second."""
         super().begin(1)
         self.settle(10)
         self.bed.living()[0].process.ends(1)
@@ -178,7 +178,7 @@ class PingTests(ProtocolCase):
         self.assertEqual((self.state(), self.told()["workers"]), ("ready", 1))
 
     def test_onDemand(self) -> None:
-        """A server that keeps no worker, but starts one for a request, is ready; one that may not is not."""
+        """A server that starts workers on demand is ready; one that may not have any is not."""
         super().begin(0, limits=PoolLimits(minServers=0, maxServers=2, minSpareServers=0))
         self.assertEqual((self.state(), self.told()["workers"]), ("ready", 0))
         self.setUp()
@@ -186,7 +186,7 @@ class PingTests(ProtocolCase):
         self.assertEqual(self.state(), "no-workers")
 
     def test_externalWorkers(self) -> None:
-        """Workers that are not the server's own make it ready, too."""
+        """External workers make a server ready too."""
         super().begin(0, externalWorkers=True)
         self.backend.connect(b"w")
         self.backend.receive(b"w", b"", WAITING)
@@ -194,7 +194,7 @@ class PingTests(ProtocolCase):
         self.assertEqual((self.state(), self.told()["workers"]), ("ready", 1))
 
     def test_limits(self) -> None:
-        """A ping tells how large a message may be."""
+        """A ping tells the limits of a message."""
         super().begin(1, peerLimits=PeerLimits(maxMessageSize=0.5, maxMessageTotal=2, maxMessageFrames=9))
         self.state()
         told = [self.told()[f"max_message_{name}"] for name in ("size", "total", "frames")]
@@ -202,10 +202,10 @@ class PingTests(ProtocolCase):
 
 
 class WorkerTests(ProtocolCase):
-    """What workers may send."""
+    """Messages of workers."""
 
     def test_appError(self) -> None:
-        """An app's exception reaches a native client with type and text; the worker goes on."""
+        """An exception of the app reaches a native client with its type and text, and the worker goes on."""
         self.native({})
         self.busy().fail("ValueError: no \u2603".encode())
         self.settle()
@@ -213,7 +213,7 @@ class WorkerTests(ProtocolCase):
         self.assertEqual(self.server.stats()["workers"], {"waiting": 1})
 
     def test_plainAppError(self) -> None:
-        """A plain client gets nothing by default, and a JSON object with error-reply."""
+        """A plain client gets no error by default, and a JSON object with error-reply."""
         self.bed.ask(b"c", b"x")
         self.busy().fail(b"ValueError: no")
         self.settle()
@@ -227,7 +227,7 @@ class WorkerTests(ProtocolCase):
         self.assertIn(b'"message":"ValueError: no"', body)
 
     def test_errorCodes(self) -> None:
-        """A code that is no known one, or no text at all, is an error of the app."""
+        """An unknown code, or one that is no text, is taken for an error of the app."""
         for code in (b"nonsense", b"\xff"):
             key = code.ljust(16)
             self.native({}, key=key)
@@ -238,7 +238,7 @@ class WorkerTests(ProtocolCase):
             self.assertEqual((told["code"], told["message"]), ("app-error", "\ufffd!"))
 
     def test_spoofed(self) -> None:
-        """A reply from somebody who does not hold the request is dropped; the holder's still counts."""
+        """A reply from a worker that does not hold the request is dropped, and the holder's counts."""
         self.bed.ask(b"c", b"x")
         worker = self.busy()
         request = worker.held[0][0]
@@ -251,7 +251,7 @@ class WorkerTests(ProtocolCase):
         self.assertEqual(self.frontend.sentTo(b"c"), [[b"", b"right"]])
 
     def test_twice(self) -> None:
-        """Only the first answer to a request reaches its client."""
+        """Only the first reply to a request reaches its client."""
         self.bed.ask(b"c", b"x")
         worker = self.busy()
         request = worker.held[0][0]
@@ -261,7 +261,7 @@ class WorkerTests(ProtocolCase):
         self.assertEqual(self.frontend.sent, [[b"c", b"", b"first"]])
 
     def test_malformed(self) -> None:
-        """What means nothing on the backend is dropped and counted by reason."""
+        """A malformed message on the backend is dropped and counted by reason."""
         worker = self.bed.workers[0]
         for frames in ([b"dance"], [WAITING, b"no json"], [b"id", b"what", b"ever"]):
             worker.say(*frames)
@@ -270,7 +270,7 @@ class WorkerTests(ProtocolCase):
         self.assertEqual(self.dropped(), {"unknown-word": 1, "bad-info": 1, "unknown-reply": 1, "no-delimiter": 1})
 
     def test_part(self) -> None:
-        """A plain client gets the parts of an answer together with the last one."""
+        """A plain client gets the parts of a reply together with the last one."""
         self.bed.ask(b"c", b"x")
         worker = self.busy()
         worker.say(worker.held[0][0], PARTIAL, b"half")
@@ -279,7 +279,7 @@ class WorkerTests(ProtocolCase):
         self.assertEqual(self.frontend.sentTo(b"c"), [[b"", b"half", b"whole"]])
 
     def test_credit(self) -> None:
-        """A worker that raises its credit is given more at a time."""
+        """A worker that raises its credit is given more requests at a time."""
         for client in (b"a", b"b", b"c"):
             self.bed.ask(client, b"x")
         worker = self.busy()
@@ -289,7 +289,7 @@ class WorkerTests(ProtocolCase):
         self.assertEqual(len(worker.held), 2)
 
     def test_logged(self) -> None:
-        """Of dropped messages the log tells once a second, not once a message."""
+        """Dropped messages are logged once a second."""
         for _ in range(1000):
             self.frontend.receive(b"c", b"junk")
         self.settle()
@@ -298,20 +298,20 @@ class WorkerTests(ProtocolCase):
 
 
 class ErrorTests(ProtocolCase):
-    """What the log says of errors of the app."""
+    """The log of the errors of the app."""
 
     def failed(self, client: bytes = b"c", text: bytes = b"ValueError: no", *trail: bytes) -> None:
-        """A plain client's request fails."""
+        """Let the request of a plain client fail."""
         self.bed.ask(client, b"x")
         self.busy().fail(text, *trail)
         self.settle()
 
     def errors(self) -> list[str]:
-        """The lines about them."""
+        """Return the lines about app errors."""
         return [line for line in self.log() if line.startswith("app error")]
 
     def test_event(self) -> None:
-        """One event has all: the error, where, the request, the service, the client, also at log-level 0."""
+        """An event holds the error, its place, the request, the service and the client, even at log-level 0."""
         self.begin(logLevel=0)
         self.native({})
         request = self.busy().held[0][0].hex()
@@ -324,7 +324,7 @@ class ErrorTests(ProtocolCase):
         self.assertEqual(self.log()[-1:], [told])
 
     def test_client(self) -> None:
-        """A client is known by who it is and by its address, as far as these are known."""
+        """A client is named by its user and its address, as far as they are known."""
         self.bed.transports[-1].users[b"c"] = "alice"
         self.failed()
         self.assertTrue(self.errors()[0].endswith("client alice"), self.errors())
@@ -333,7 +333,7 @@ class ErrorTests(ProtocolCase):
         self.assertTrue(self.errors()[1].endswith(", service 'sums', client 192.0.2.7"), self.errors())
 
     def test_many(self) -> None:
-        """Of one type at one place a few are logged in a second, and how many more there were; others do not suffer."""
+        """A few errors of one type at one place are logged in a second, then their count; other errors are logged."""
         for _ in range(100):
             self.failed(b"c", b"ValueError: no", b"/app.py:3 in app, from /app.py:9 in main")
         self.failed(b"c", b"ValueError: no", b"/app.py:4 in app")
@@ -348,7 +348,7 @@ class ErrorTests(ProtocolCase):
         self.assertEqual(len(self.errors()), MAX_PER_KIND + 4)
 
     def test_kinds(self) -> None:
-        """Types and places without number, of a worker that makes them up, are counted together."""
+        """The errors of a worker that makes up types and places without end are counted together."""
         for number in range(MAX_KINDS + 100):
             self.failed(b"c", b"E%d: no" % number)
         self.assertEqual(len(self.errors()), MAX_KINDS + MAX_PER_KIND)
@@ -357,7 +357,7 @@ class ErrorTests(ProtocolCase):
         self.assertEqual(self.errors()[-1], told)
 
     def test_stop(self) -> None:
-        """What was counted is told when the server stops, and nothing is left to happen."""
+        """The counts are logged when the server stops, and no timer is left."""
         for _ in range(MAX_PER_KIND + 1):
             self.failed()
         self.server.stopService()
@@ -366,7 +366,7 @@ class ErrorTests(ProtocolCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_notTheApp(self) -> None:
-        """What was cancelled is no error of the app; nor is an answer that nobody waits for."""
+        """A cancelled request is no error of the app; nor is a reply that no client waits for."""
         self.native({})
         worker = self.busy()
         request = worker.held.pop()[0]
@@ -376,7 +376,7 @@ class ErrorTests(ProtocolCase):
         self.assertEqual(self.errors(), [])
 
     def test_large(self) -> None:
-        """However much text a worker sends, what is told of it is short, and a client can read it."""
+        """The error text of a worker is cut, so that a client can read it."""
         self.native({})
         self.busy().fail(b"E: " + b"\0" * 100_000, b"x" * 100_000)
         self.settle()
@@ -386,39 +386,39 @@ class ErrorTests(ProtocolCase):
 
 
 class ForeignTests(ProtocolCase):
-    """Those who have come to the wrong place, or speak something else, are named in the log."""
+    """Peers that use the wrong socket, or another protocol, are named in the log."""
 
     def setUp(self) -> None:
         super().setUp()
         self.transport = self.bed.transports[-1]
 
     def line(self) -> str:
-        """The one line about what was dropped."""
+        """Return the one line about dropped messages."""
         self.settle()
         [line] = [line for line in self.log() if line.startswith("messages")]
         return line
 
     def assertDropped(self, socket: str, reason: str, who: str) -> None:
-        """One message was dropped for a reason, and the log says who has sent it."""
+        """Check that one message was dropped for a reason, and that the log names its sender."""
         self.assertEqual(
             self.line(), f"messages dropped at the {socket}: {reason} (1); the last one from 127.0.0.1{who}"
         )
         self.assertEqual(self.dropped(), {reason: 1})
 
     def test_address(self) -> None:
-        """The log names the socket, and the address of the last one."""
+        """The log names the socket, and the address of the last sender."""
         self.frontend.receive(b"c", b"x")
         self.settle()
         self.assertDropped("frontend", "no-delimiter", "")
 
     def test_backend(self) -> None:
-        """Of a worker, too."""
+        """The log names the sender of a dropped message of a worker, too."""
         self.backend.receive(b"w", b"", b"dance")
         self.settle()
         self.assertDropped("backend", "unknown-word", "")
 
     def test_workers(self) -> None:
-        """Workers of the guide's other patterns, by each of their messages."""
+        """Each message of the workers of the guide's other patterns is recognized."""
         unknown = "; this server does not speak that protocol"
         for reason, who, *frames in (
             ("majordomo-worker", "a Majordomo worker", b"", b"MDPW01", b"\x01", b"echo"),
@@ -435,21 +435,21 @@ class ForeignTests(ProtocolCase):
             self.assertDropped("backend", reason, f": {who} is calling the backend{unknown}")
 
     def tearDownServer(self) -> None:
-        """Begin with a new server, and an empty log."""
+        """Begin with a new server and an empty log."""
         self.server.stopService()
         self.settle(1)
         self.events = self.enterContext(capturedLogs())
         self.begin()
 
     def test_hashmapClient(self) -> None:
-        """A client that asks for a snapshot of a map."""
+        """A client that asks for the snapshot of a hashmap is recognized."""
         self.frontend.receive(b"c", b"ICANHAZ?", b"")
         self.settle()
         who = "a client of the Clustered Hashmap Protocol is calling the frontend"
         self.assertDropped("frontend", "hashmap-client", f": {who}; this server does not speak that protocol")
 
     def test_majordomoClient(self) -> None:
-        """The log names a Majordomo client; its frames are a body like any other, which the app gets."""
+        """The log names a Majordomo client, and the app gets its frames as the body."""
         self.bed.ask(b"c", b"MDPC01", b"echo", b"x")
         self.assertEqual(self.busy().held[0][2:], [b"MDPC01", b"echo", b"x"])
         self.assertEqual(
@@ -463,7 +463,7 @@ class ForeignTests(ProtocolCase):
     CLIENT = ": a client is calling the backend, where workers connect; clients call the frontend"
 
     def test_nativeClient(self) -> None:
-        """A native client that calls the backend is told so."""
+        """A native client that calls the backend gets an error that says so."""
         self.backend.receive(b"n", header(KEY, {}), b"", b"x")
         self.settle()
         [[frame, delimiter, body]] = self.backend.sentTo(b"n")
@@ -474,7 +474,7 @@ class ForeignTests(ProtocolCase):
         self.assertDropped("backend", "client-at-backend", self.CLIENT)
 
     def test_req(self) -> None:
-        """So is, in the log, a REQ socket, whatever it sends that no worker would."""
+        """A REQ socket that calls the backend is named in the log."""
         self.transport.req = True
         for frames in ([b"", b"hello"], [b"", b"a", b"b", b"c"], [b"\0\0\0\1", b"", b"x"]):
             self.backend.receive(b"c", *frames)
@@ -485,15 +485,15 @@ class ForeignTests(ProtocolCase):
 
 
 class ExternalTests(ProtocolCase):
-    """Workers that are not ours."""
+    """Workers that are not the server's children."""
 
     def ten(self, *frames: bytes) -> None:
-        """The guide's ten-line worker says something."""
+        """Send a message of the guide's ten-line worker."""
         self.backend.receive(b"child_1", b"", *frames)
         self.settle()
 
     def test_shut(self) -> None:
-        """Without external-workers nobody else is admitted, whatever it says; each try is counted."""
+        """Without external-workers no other worker is admitted, and each attempt is counted."""
         self.begin(0)
         for word in (WAITING, PROCESSING, EXITING, HEARTBEAT):
             self.ten(word)
@@ -501,7 +501,7 @@ class ExternalTests(ProtocolCase):
         self.assertEqual((self.backend.sent, self.dropped()), ([], {"unknown-worker": 4}))
 
     def test_tenLines(self) -> None:
-        """With it a worker without token or info serves: waiting, processing, reply, waiting."""
+        """With external-workers, a worker without token or info serves: waiting, processing, reply, waiting."""
         self.begin(0, externalWorkers=True)
         self.ten(WAITING)
         for client in (b"a", b"b"):
@@ -516,7 +516,7 @@ class ExternalTests(ProtocolCase):
         self.assertEqual(len(self.backend.sent), 2)
 
     def test_leaves(self) -> None:
-        """One that says that it is leaving gets no more, and what it held goes to another."""
+        """A worker that says that it leaves is given no more, and its request goes to another."""
         self.begin(1, externalWorkers=True)
         ours = self.bed.living()[-1]
         self.bed.ask(b"a", b"busy")
@@ -531,7 +531,7 @@ class ExternalTests(ProtocolCase):
 
 
 class HostileTests(ProtocolCase):
-    """Names from the wire, and messages of which there is too much."""
+    """Texts from the wire, and messages that exceed a limit."""
 
     NAME = "x\n2026-01-01T00:00:00+0000 [-] forged\r\x1b[2J\x1b]0;owned\x07\u202e"
 
@@ -562,7 +562,7 @@ class HostileTests(ProtocolCase):
         self.assertEqual([each for each in counters if not re.fullmatch("[a-z-]+", each)], [])
 
     def test_tooMuch(self) -> None:
-        """A native client is told what it has too much of; a plain one is not; both are counted by reason."""
+        """A native client is told which limit its message exceeds, a plain one is not; both are counted by reason."""
         self.frontend.connect(b"n")
         events = self.bed.transports[-1].events
         events.clientMessageRejected([b"n", header(KEY, {}), b"", b"x", b"y"], "too-many-frames")
@@ -574,7 +574,7 @@ class HostileTests(ProtocolCase):
         self.assertEqual(self.dropped(), {"too-many-frames": 1, "too-large": 2})
 
     def test_tooMuchAnswer(self) -> None:
-        """An answer that is too much ends its request with an error; so it is not waited for."""
+        """A reply that exceeds a limit ends its request with an error."""
         self.native({})
         worker = self.busy()
         events = self.bed.transports[-1].events

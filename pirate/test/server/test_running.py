@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.server.test_running -*-
-"""One run of a server, on a stage: what it accepts, what it tells its workers, how it ends."""
+"""A running server on a test bed: what it accepts, what it tells its workers, how it ends."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ KEY = bytes(16)
 
 
 class StopTests(TestBedCase):
-    """From running to stopped, with and without work in hand."""
+    """From running to stopped, with and without requests."""
 
     def test_idle(self) -> None:
-        """An idle server stops at once, by retiring its workers, not by signals."""
+        """An idle server stops at once, and retires its workers without signals."""
         server = self.serve()
         stopped = server.stopService()
         self.settle()
@@ -29,8 +29,8 @@ class StopTests(TestBedCase):
         self.assertEqual([worker.process.signals for worker in self.bed.workers], [[], []])
         self.assertTrue(self.bed.transports[0].closed)
 
-    def test_inHand(self) -> None:
-        """What was accepted is answered, whether it was in a worker's hand or waited."""
+    def test_inFlight(self) -> None:
+        """Accepted requests get their replies, whether they are in flight or wait."""
         self.bed.answering = False
         server = self.serve(1)
         self.bed.ask(b"c", b"held")
@@ -46,7 +46,7 @@ class StopTests(TestBedCase):
         self.assertEqual(frontend.sent, [[b"c", b"", b"held"], [b"d", b"", b"waiting"]])
 
     def test_lastCall(self) -> None:
-        """What clients had sent before the stop is accepted; what they send later is not."""
+        """What clients sent before the stop is accepted; what they send later is not."""
         self.bed.answering = False
         server = self.serve(1)
         frontend = self.bed.transports[0].frontend
@@ -59,7 +59,7 @@ class StopTests(TestBedCase):
         self.assertEqual(frontend.sent, [[b"c", b"", b"in time"]])
 
     def test_deadline(self) -> None:
-        """After stop-timeout what is not answered is cut off, with a word in the log, and the workers with it."""
+        """After stop-timeout the remaining requests are given up and logged, and the workers are stopped."""
         self.bed.answering = False
         limits = PoolLimits(minServers=1, maxServers=1, stopTimeout=3.0)
         server = self.serve(limits=limits)
@@ -78,7 +78,7 @@ class StopTests(TestBedCase):
         self.assertEqual(worker.process.signals[-1], "KILL")
 
     def test_noDeadline(self) -> None:
-        """Without a deadline it waits for its work as long as that takes."""
+        """Without a deadline the server waits for its requests as long as they take."""
         self.bed.answering = False
         server = self.serve(1)
         self.bed.ask(b"c", b"x")
@@ -91,7 +91,7 @@ class StopTests(TestBedCase):
         self.successResultOf(stopped)
 
     def test_abort(self) -> None:
-        """An abort kills the workers at once, busy or not, also while the server is stopping already."""
+        """An abort kills the workers at once, busy or not, even if the server is stopping already."""
         self.bed.answering = False
         server = self.serve()
         self.bed.ask(b"c", b"x")
@@ -104,7 +104,7 @@ class StopTests(TestBedCase):
         self.assertIn("stopped with 1 requests in flight and 0 waiting, unanswered", self.log())
 
     def test_stopped(self) -> None:
-        """To stop what does not run, or twice, or at once after the start, is no error."""
+        """Stopping a server twice, or one that does not run, or one that has just started, is no error."""
         server = self.make()
         self.successResultOf(server.stopService())
         self.successResultOf(server.abort())
@@ -118,7 +118,7 @@ class StopTests(TestBedCase):
         self.assertEqual(self.reactor.processes, [])
 
     def test_externalWork(self) -> None:
-        """A server without workers of its own also waits for what others hold for it."""
+        """A server without workers of its own waits for the requests that external workers hold."""
         server = self.serve(0, externalWorkers=True)
         backend = self.bed.transports[0].backend
         backend.receive(b"child_1", b"", b"waiting")
@@ -133,7 +133,7 @@ class StopTests(TestBedCase):
         self.assertEqual(self.bed.transports[0].frontend.sentTo(b"c"), [[b"", b"done"]])
 
     def test_startAgain(self) -> None:
-        """A server that has been stopped can be started again, any number of times, with nothing left over."""
+        """A server that has stopped can be started again, any number of times, with nothing left over."""
         server = self.make()
         self.reactor.run()
         for run in range(3):
@@ -162,7 +162,7 @@ class StopTests(TestBedCase):
 
 
 class DemandTests(TestBedCase):
-    """Requests that find nobody idle."""
+    """Requests that find no worker idle."""
 
     def test_scaleUp(self) -> None:
         """A backlog starts more workers, in growing batches, up to max-servers."""
@@ -178,7 +178,7 @@ class DemandTests(TestBedCase):
         self.assertEqual((counts[-1], server.stats()["in_flight"], server.stats()["backlog"]), (8, 8, 12))
 
     def test_leastRecentlyUsed(self) -> None:
-        """Requests go round: each worker gets its turn before one has a second."""
+        """Each worker gets a request before any gets a second."""
         self.serve(3)
         for number in range(6):
             self.bed.ask(b"c", b"%d" % number)
@@ -189,9 +189,9 @@ class DemandTests(TestBedCase):
 
     def test_full(self) -> None:
         """
-        With too much waiting the frontend is looked at once in a hundredth of a second, and nothing is lost.
+        While the backlog is full, the frontend is peeked at once in a hundredth of a second, and nothing is lost.
 
-        One client fills no more than half of the backlog.  What it has sent beyond that is read when there is room.
+        One client fills no more than half of the backlog.  Its further messages are read when there is room.
         """
         self.bed.answering = False
         server = self.serve(limits=PoolLimits(minServers=1, maxServers=1, maxRequests=0))
@@ -211,7 +211,7 @@ class DemandTests(TestBedCase):
         self.assertEqual([int(frames[2]) for frames in frontend.sent], list(range(10_200)))
 
     def test_clientGone(self) -> None:
-        """A reply whose client has gone is counted, and disturbs nobody."""
+        """A reply whose client has gone is counted, and disturbs no other client."""
         self.bed.answering = False
         server = self.serve(1)
         self.bed.ask(b"c", b"x")
@@ -222,10 +222,10 @@ class DemandTests(TestBedCase):
 
 
 class TimeTests(TestBedCase):
-    """What is done when its time has come."""
+    """What is done when a deadline passes."""
 
     def test_stoodStill(self) -> None:
-        """When the server itself stood still, an answer that came meanwhile counts, and its worker lives."""
+        """When the server itself stood still, a reply that came meanwhile counts, and its worker lives."""
         self.bed.answering = False
         server = self.serve(1, policy=RequestPolicy(jobTimeout=5))
         self.bed.ask(b"c", b"x")
@@ -236,7 +236,7 @@ class TimeTests(TestBedCase):
         self.assertEqual((self.bed.workers[0].process.signals, server.stats()["failed"]), ([], {}))
 
     def test_wasStopped(self) -> None:
-        """If all of its process was stopped, what came meanwhile has a moment to be fetched, and no more than that."""
+        """If the whole process was stopped, it reads for a moment, and no longer, before any worker counts as late."""
         self.bed.answering = False
         server = self.serve(2, policy=RequestPolicy(jobTimeout=5))
         self.bed.ask(b"a", b"x")
@@ -253,7 +253,7 @@ class TimeTests(TestBedCase):
         self.assertEqual(server.stats()["failed"], {"timeout": 1})
 
     def test_manyExpire(self) -> None:
-        """If the time of very many is over at once, they are told so over some turns, and all of them are."""
+        """If very many requests expire at once, all of their clients are told, over several turns."""
         self.bed.answering = False
         server = self.serve(1, policy=RequestPolicy(requestTimeout=5))
         self.bed.ask(b"a", b"x")
@@ -267,7 +267,7 @@ class TimeTests(TestBedCase):
         self.assertEqual((len(frontend.sentTo(b"c")), server.stats()["backlog"]), (2 * MAX_EXPIRED + 1, 0))
 
     def test_manyExpireBeforeAFreeWorker(self) -> None:
-        """A worker that is free then gets the first whose time is not over, whatever waits before that."""
+        """A free worker gets the first request that has not expired."""
         self.bed.answering = False
         server = self.serve(1)
         self.bed.ask(b"a", b"x")
@@ -296,10 +296,10 @@ class TimeTests(TestBedCase):
 
 
 class TellingTests(TestBedCase):
-    """What workers are told, and what is told about the run."""
+    """What workers are told, and what the server tells of itself."""
 
     def job(self, **given: Any) -> Job:
-        """The job of a worker of a server with these settings."""
+        """Return the job of a worker of a server with some settings."""
         self.serve(1, **given)
         return self.bed.workers[-1].job
 
@@ -318,24 +318,24 @@ class TellingTests(TestBedCase):
         self.assertEqual((len({job.token for job in jobs}), len({job.identity for job in jobs})), (5, 5))
 
     def test_environment(self) -> None:
-        """A worker is told its parent, and the parent's ``PYTHONPATH`` for its own children."""
+        """A worker is told its parent, and the ``PYTHONPATH`` for its own children."""
         for environment, expected in (({"PYTHONPATH": "/a"}, "/a"), ({}, None)):
             self.patch(os, "environ", environment)
             job = self.job(frontend="*", backend="*")
             self.assertEqual((job.parent, job.pythonPath), (os.getpid(), expected))
 
     def test_ipcBackend(self) -> None:
-        """Where there is a choice, workers connect through a UNIX socket."""
+        """Workers connect through a UNIX socket if there is one."""
         job = self.job(backend=["*", "ipc:///tmp/b"])
         self.assertEqual(job.backend, "ipc:///tmp/b")
 
     def test_traceback(self) -> None:
-        """The traceback of an app that cannot be loaded is for those who debug."""
+        """The traceback of an app that cannot be loaded is written at the log level for debugging."""
         self.assertFalse(self.job(frontend="*", backend="*").showTraceback)
         self.assertTrue(self.job(frontend="*", backend="*", logLevel=4).showTraceback)
 
     def test_context(self) -> None:
-        """An app that wants to know more gets the client's address and the attempt; others get plain requests."""
+        """An app that wants the context gets the client's address and the attempt; others get plain requests."""
         self.bed.announcing = self.bed.answering = False
         self.serve(1)
         [worker] = self.bed.workers
@@ -367,7 +367,7 @@ class TellingTests(TestBedCase):
         self.assertEqual((before["dropped"], before["exits"]), ({}, {}))
 
     def test_givenUp(self) -> None:
-        """A request that kills every worker is given up, counted, and logged with the fate of its client."""
+        """A request that kills every worker is given up, counted, and logged with what its client was told."""
         for options, untold in (({}, 1), ({"errorReply": True}, 0)):
             self.setUp()
             self.bed.answering = False
@@ -383,7 +383,7 @@ class TellingTests(TestBedCase):
             self.assertEqual(len(self.bed.transports[0].frontend.sent), int("errorReply" in options))
 
     def test_stopping(self) -> None:
-        """A native client that asks a server which is stopping is told so at once."""
+        """A native client that sends a request to a stopping server gets an error at once."""
         self.bed.answering = False
         server = self.serve(1)
         self.bed.ask(b"c", b"x")

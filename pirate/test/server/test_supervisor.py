@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.server.test_supervisor -*-
-"""The children of a server, on a stage: how they come, what becomes of what they held, how they go."""
+"""The supervisor on a test bed: how children start, who gets their requests, how they end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DeathTests(TestBedCase):
     """Workers that end without having been asked to."""
 
     def test_replaced(self) -> None:
-        """Dead workers are replaced at once, all of them, without any traffic; and counted by cause."""
+        """Dead workers are replaced at once, without any traffic, and counted by cause."""
         server = self.serve(3)
         self.settle(5)
         for worker in self.bed.living():
@@ -34,7 +34,7 @@ class DeathTests(TestBedCase):
         self.assertEqual(stats["exits"], {"signal SIGKILL": 3})
 
     def test_logged(self) -> None:
-        """A death is logged as a warning, with its cause and what the worker was doing."""
+        """A death is logged as a warning, with its cause and the state of the worker."""
         self.bed.answering = False
         self.serve(1)
         self.bed.ask(b"c", b"x")
@@ -45,7 +45,7 @@ class DeathTests(TestBedCase):
         self.assertIs(event["log_level"], LogLevel.warn)
 
     def test_moved(self) -> None:
-        """What a dead worker held goes to another one within milliseconds, and its client gets one answer."""
+        """The request of a dead worker goes to another within milliseconds, and its client gets one reply."""
         self.bed.answering = False
         server = self.serve(2)
         self.bed.ask(b"c", b"x")
@@ -57,7 +57,7 @@ class DeathTests(TestBedCase):
         self.assertEqual((server.stats()["redispatched"], server.stats()["replied"]), (1, 1))
 
     def test_lastAnswer(self) -> None:
-        """An answer that was on its way when its worker died counts; nobody does the work again."""
+        """A reply that was on its way when its worker died counts, and the request is not run again."""
         self.bed.answering = False
         server = self.serve(2)
         self.bed.ask(b"c", b"x")
@@ -69,7 +69,7 @@ class DeathTests(TestBedCase):
         self.assertEqual((server.stats()["redispatched"], server.stats()["in_flight"]), (0, 0))
 
     def test_lateAnswer(self) -> None:
-        """An answer that comes after the request was moved counts as well, and the second one is dropped."""
+        """A reply that arrives after the request was moved counts, and the second one is dropped."""
         self.bed.answering = False
         server = self.serve(2)
         self.bed.ask(b"c", b"x")
@@ -88,8 +88,8 @@ class DeathTests(TestBedCase):
         self.settle()
         self.assertEqual(self.bed.transports[0].frontend.sentTo(b"d"), [[b"", b"y"]])
 
-    def test_nobodyElse(self) -> None:
-        """With no other worker there, the request waits for the replacement."""
+    def test_noOther(self) -> None:
+        """Without another worker, the request waits for the successor."""
         self.bed.answering = False
         self.serve(1)
         self.bed.ask(b"c", b"x")
@@ -100,14 +100,14 @@ class DeathTests(TestBedCase):
         self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
 
     def test_exitsByItself(self) -> None:
-        """A worker that ends with exit code 0 without having been asked to is replaced like any other."""
+        """A worker that exits with code 0 without having been asked to is replaced like any other."""
         server = self.serve(1)
         self.bed.workers[0].process.ends()
         self.settle(1, steps=10)
         self.assertEqual(server.stats()["workers"], {"waiting": 1})
 
     def test_unreachable(self) -> None:
-        """A worker that takes no messages any more is killed, a moment later; what it was to get goes to another."""
+        """A worker that accepts no messages is killed a moment later, and its request goes to another."""
         self.serve(2)
         self.settle(5)
         broken = self.bed.workers[0]
@@ -120,8 +120,9 @@ class DeathTests(TestBedCase):
 
     def test_connectionClosed(self) -> None:
         """
-        When a worker ends by itself, its connection is closed before its process is gone: what it holds is moved at
-        once, and its own end counts.
+        A worker that ends by itself closes its connection before its process is gone.
+
+        Its request is moved at once, and the worker is not stopped by a signal.
         """
         self.bed.answering = False
         server = self.serve(2)
@@ -141,7 +142,7 @@ class DeathTests(TestBedCase):
         self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
 
     def test_disconnected(self) -> None:
-        """A worker whose connection is closed and whose process stays is stopped, and replaced."""
+        """A worker whose connection is closed and whose process stays is stopped and replaced."""
         self.serve(1)
         self.settle(5)
         [lost] = self.bed.workers
@@ -155,7 +156,7 @@ class DeathTests(TestBedCase):
         self.assertEqual(len(self.bed.living()), 1)
 
     def test_closedAtTheEnd(self) -> None:
-        """A server that stops meanwhile waits for nothing."""
+        """A server that stops meanwhile leaves no timer behind."""
         server = self.serve(1)
         self.bed.transports[0].hangUp(self.bed.workers[0].identity)
         self.settle(LAST_MESSAGES)
@@ -166,8 +167,9 @@ class DeathTests(TestBedCase):
 
     def test_stopped(self) -> None:
         """
-        A worker that a signal has stopped counts as dead, and is killed: its request has had an attempt, because it may
-        have been begun, so one that may be tried only once is given up.
+        A worker that was stopped by a signal counts as dead, and is killed.
+
+        Its request may have been begun, so it is charged an attempt, and given up if it may not be tried again.
         """
         self.bed.answering = False
         stopped: list[int] = []
@@ -184,7 +186,7 @@ class DeathTests(TestBedCase):
         self.assertEqual((server.stats()["redispatched"], server.stats()["failed"]), (1, {"worker-lost": 1}))
 
     def test_crashLoop(self) -> None:
-        """Workers that crash at every start are tried ever more rarely, and it recovers when they do."""
+        """Workers that crash at every start are started ever more rarely, until one succeeds."""
         server = self.serve(1)
         self.settle(60)
         self.bed.announcing = False
@@ -201,7 +203,7 @@ class DeathTests(TestBedCase):
         self.assertEqual(server.stats()["workers"], {"waiting": 1})
 
     def test_cannotSpawn(self) -> None:
-        """When the system refuses a process, the others go on, and it is tried again."""
+        """When the system refuses to start a process, the other workers go on, and the start is tried again."""
         server = self.serve(2)
         self.settle(5)
         self.reactor.refusal = OSError(11, "Resource temporarily unavailable")
@@ -215,10 +217,10 @@ class DeathTests(TestBedCase):
 
 
 class SlowTests(TestBedCase):
-    """Workers that do not do what they are asked to in time."""
+    """Workers that miss a deadline."""
 
     def test_noDescriptors(self) -> None:
-        """Without file descriptors it is tried again very soon, and that is no failure; many times it is one."""
+        """Without file descriptors a start is repeated very soon and is no failure; many such attempts are one."""
         server = self.serve(2)
         self.reactor.refusal = OSError(errno.EMFILE, "Too many open files")
         self.bed.living()[0].process.ends(signal="KILL")
@@ -233,7 +235,7 @@ class SlowTests(TestBedCase):
         self.assertIn("worker 0 could not start: cannot start a process: Too many open files", self.log())
 
     def test_stopWithoutDescriptors(self) -> None:
-        """A server that is stopped at that moment stops."""
+        """A server that is stopped between two attempts stops."""
         server = self.serve(2)
         self.reactor.refusal = OSError(errno.EMFILE, "Too many open files")
         self.bed.living()[0].process.ends(signal="KILL")
@@ -243,7 +245,7 @@ class SlowTests(TestBedCase):
         self.successResultOf(stopped)
 
     def test_startTimeout(self) -> None:
-        """A worker that does not become ready in time is killed, and another one is tried."""
+        """A worker that does not become ready in time is killed, and another is started."""
         limits = PoolLimits(minServers=1, maxServers=1, startTimeout=5.0)
         self.bed.announcing = False
         self.serve(limits=limits)
@@ -256,15 +258,15 @@ class SlowTests(TestBedCase):
         self.assertEqual(len(self.bed.workers), 2)
 
     def test_hangsWhenIdle(self) -> None:
-        """A worker that was asked to leave and does not is killed after stop-timeout."""
+        """An idle worker that was asked to leave and does not is killed after stop-timeout."""
         self.assertEqual(self.hang(busy=False), ["TERM", SIGABRT, "KILL"])
 
-    def test_hangsAfterGoodbye(self) -> None:
-        """So is one that has said that it is leaving, after its last answer, and whose process stays."""
+    def test_hangsAfterExiting(self) -> None:
+        """So is a worker that has said that it leaves, after its last reply, and whose process stays."""
         self.assertEqual(self.hang(busy=True), ["TERM", SIGABRT, "KILL"])
 
     def test_hangsBusy(self) -> None:
-        """One that is retired and hangs in a job is stopped after reload-timeout; its request goes to another."""
+        """A retired worker that hangs in a job is stopped after reload-timeout, and its request goes to another."""
         self.bed.answering = False
         limits = PoolLimits(minServers=1, maxServers=1, minSpareServers=0, reloadTimeout=7.0)
         server = self.serve(limits=limits)
@@ -283,7 +285,7 @@ class SlowTests(TestBedCase):
         self.assertEqual((server.stats()["redispatched"], len(self.bed.living())), (1, 1))
 
     def test_hangsInDequeue(self) -> None:
-        """A dequeue worker is stopped after dequeue-timeout, and the next one comes."""
+        """A dequeue worker is stopped after dequeue-timeout, and the next one is started."""
         limits = PoolLimits(minServers=1, maxServers=1, checkForDequeue=10.0, dequeueTimeout=15.0)
         self.serve(limits=limits, dequeue="mod.dequeue")
         self.bed.announcing = False
@@ -301,7 +303,7 @@ class SlowTests(TestBedCase):
         self.assertEqual(len(self.bed.workers), 3)
 
     def hang(self, busy: bool) -> list[str]:
-        """The signals that a worker got which was retired and stays."""
+        """Return the signals that a retired worker got which does not leave."""
         self.bed.answering = False
         limits = PoolLimits(minServers=1, maxServers=1, minSpareServers=0, stopTimeout=3.0)
         server = self.serve(limits=limits)
@@ -325,7 +327,7 @@ class SlowTests(TestBedCase):
         return stuck.process.signals
 
     def test_startingAndNotNeeded(self) -> None:
-        """A worker that is not ready yet when it is not needed any more is ended by TERM, then by KILL."""
+        """A worker that is not needed any more before it is ready is sent TERM, then KILL."""
         self.bed.announcing = False
         server = self.serve(2)
         stubborn, meek = self.bed.workers
@@ -344,7 +346,7 @@ class LeavingTests(TestBedCase):
     """Workers that leave because they are asked to."""
 
     def test_recycled(self) -> None:
-        """After max-requests a worker is replaced: all is answered, nobody is signalled, nothing is a fault."""
+        """After max-requests a worker is replaced: all requests have replies, and no worker is signalled."""
         limits = PoolLimits(minServers=1, maxServers=1, maxRequests=3, maxRequestsJitter=0)
         server = self.serve(limits=limits)
         for number in range(10):
@@ -354,7 +356,7 @@ class LeavingTests(TestBedCase):
         self.assertFalse(any(event["log_level"] is LogLevel.warn for event in self.events))
 
     def test_replacementFirst(self) -> None:
-        """One whose last request takes long is replaced meanwhile: others do not wait for it."""
+        """A worker whose last request takes long is replaced meanwhile."""
         self.bed.answering = False
         limits = PoolLimits(minServers=1, maxServers=1, maxRequests=2, maxRequestsJitter=0)
         server = self.serve(limits=limits)
@@ -372,7 +374,7 @@ class LeavingTests(TestBedCase):
         self.assertEqual(len(self.bed.transports[0].frontend.sent), 3)
 
     def test_replacementReady(self) -> None:
-        """When a worker has had its last request, another is ready."""
+        """A successor is ready when a worker has been given its last request."""
         server = self.serve(limits=PoolLimits(minServers=1, maxServers=1, maxRequests=4, maxRequestsJitter=0))
         for number in range(3):
             self.bed.ask(b"c", b"%d" % number)
@@ -385,14 +387,14 @@ class LeavingTests(TestBedCase):
         self.assertEqual(list(server.workers.values()), ["retiring", "processing"])
 
     def test_oldestFirst(self) -> None:
-        """Of several idle workers it is the oldest that leaves."""
+        """Of several idle workers the oldest is retired."""
         server = self.serve(3)
         server.shrink()
         self.settle()
         self.assertEqual([worker.process.alive for worker in self.bed.workers], [False, True, True])
 
     def test_busyLast(self) -> None:
-        """A busy worker is not asked to leave as long as there is an idle one."""
+        """A busy worker is not retired while another is idle."""
         self.bed.answering = False
         server = self.serve(2)
         self.bed.ask(b"c", b"x")
@@ -402,7 +404,7 @@ class LeavingTests(TestBedCase):
         self.assertEqual(self.bed.living(), [busy])
 
     def test_leavesByItself(self) -> None:
-        """A worker that says that it is leaving is given nothing more, and what it had not begun goes to another."""
+        """A worker that says that it leaves is given no more, and its unfinished request goes to another."""
         self.bed.answering = False
         server = self.serve(1)
         self.bed.ask(b"c", b"x")
@@ -417,7 +419,7 @@ class LeavingTests(TestBedCase):
         self.assertEqual(server.stats()["redispatched"], 1)
 
     def test_lastLines(self) -> None:
-        """What a worker writes at the very end, when it is reaped already, is logged, also when the server stops."""
+        """What a worker writes at its end, after it was reaped, is logged, even if the server stops."""
         server = self.serve(1)
         [worker] = self.bed.workers
         process = worker.process
@@ -435,7 +437,7 @@ class LeavingTests(TestBedCase):
 
 
 class DequeueTests(TestBedCase):
-    """Workers of their own for the dequeue callable."""
+    """Children that run the dequeue callable."""
 
     def test_dequeue(self) -> None:
         """One is started every check-for-dequeue seconds, gets no requests, and its end is no fault."""
@@ -462,7 +464,7 @@ class DequeueTests(TestBedCase):
 
 
 class TokenTests(TestBedCase):
-    """A worker proves by its token that it is ours."""
+    """A child proves by its token that it is the server's."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -471,7 +473,7 @@ class TokenTests(TestBedCase):
         [self.worker] = self.bed.workers
 
     def refused(self) -> None:
-        """The worker was not admitted, and this was counted."""
+        """Check that the worker was not admitted, and that the message was counted."""
         self.settle()
         self.assertEqual(self.server.workers, {self.worker.process.pid: "starting"})
         self.assertEqual(self.server.stats()["dropped"], {"wrong-token": 1})
@@ -479,14 +481,14 @@ class TokenTests(TestBedCase):
         self.assertEqual(self.worker.held, [])
 
     def test_right(self) -> None:
-        """The right token opens the door."""
+        """The right token admits the worker."""
         self.worker.announce()
         self.settle()
         self.assertEqual(self.server.workers, {self.worker.process.pid: "waiting"})
         self.assertEqual(self.server.stats()["dropped"], {})
 
     def test_before(self) -> None:
-        """Of who asked before the first worker was there the app is told the address: it may depend on it."""
+        """Requests that came before the first worker carry the client's address: its app may want it."""
         self.worker.answering = False
         self.bed.ask(b"c", b"x")
         self.worker.announce(context=True)
@@ -495,7 +497,7 @@ class TokenTests(TestBedCase):
         self.assertEqual(json.loads(context)["client"], "127.0.0.1")
 
     def test_name(self) -> None:
-        """Nobody can guess a worker's name, and claim it before; eight bytes of it are random."""
+        """The routing id of a worker holds eight random bytes, so that no peer can claim it before the worker."""
         self.server.grow()
         self.settle()
         names = [each.job.identity for each in self.bed.workers]
@@ -505,27 +507,27 @@ class TokenTests(TestBedCase):
         self.assertEqual(len(set(found)), 2)
 
     def test_wrong(self) -> None:
-        """A wrong token does not."""
+        """A wrong token is rejected."""
         self.worker.announce(token="0" * 32)
         self.refused()
 
     def test_empty(self) -> None:
-        """Nor does an empty one."""
+        """An empty token is rejected."""
         self.worker.announce(token="")
         self.refused()
 
     def test_missing(self) -> None:
-        """Nor a word without any."""
+        """An announcement without a token is rejected."""
         self.worker.say(WAITING)
         self.refused()
 
     def test_notText(self) -> None:
-        """Nor one that is no valid text, which breaks nothing either."""
+        """A token that is no valid text is rejected, and breaks nothing."""
         self.worker.say(WAITING, b'{"token":"\\ud800"}')
         self.refused()
 
     def test_anothers(self) -> None:
-        """Nor that of another worker of ours."""
+        """The token of another worker is rejected."""
         self.server.grow()
         self.settle()
         other = self.bed.workers[1]
@@ -534,7 +536,7 @@ class TokenTests(TestBedCase):
         self.assertEqual(set(self.server.workers.values()), {"starting"})
 
     def test_anotherProcess(self) -> None:
-        """On a UNIX socket ZeroMQ tells the process: the right token in another one's hand does not count either."""
+        """On a UNIX socket the right token is rejected if it comes from another process."""
         transport = self.bed.transports[-1]
         for address, state in (
             ("localhost:0:0:1", "starting"),
@@ -547,7 +549,7 @@ class TokenTests(TestBedCase):
         self.assertEqual(self.server.stats()["dropped"], {"wrong-process": 1})
 
     def test_otherWords(self) -> None:
-        """Whoever has taken a child's routing id before it cannot say that it leaves, nor anything else."""
+        """A peer that has taken a child's routing id before it cannot say that it leaves, nor anything else."""
         self.worker.say(EXITING)
         self.settle()
         self.worker.announce(EXITING)
@@ -559,7 +561,7 @@ class TokenTests(TestBedCase):
         self.assertEqual(self.server.workers, {self.worker.process.pid: "waiting"})
 
     def test_secondTry(self) -> None:
-        """The right token still counts after a wrong one."""
+        """The right token is accepted after a wrong one."""
         self.worker.announce(token="wrong")
         self.worker.announce()
         self.settle()

@@ -14,7 +14,7 @@ from pirate.wire.frontend import header, parseHeader
 
 
 class TestBedCase(SynchronousTestCase):
-    """A stage, servers on it, and what they log."""
+    """A test bed, servers on it, and what they log."""
 
     def setUp(self) -> None:
         self.bed = TestBed()
@@ -22,12 +22,12 @@ class TestBedCase(SynchronousTestCase):
         self.events = self.enterContext(capturedLogs())
 
     def make(self, workers: int = 2, **given: Any) -> JobServer:
-        """A server that keeps so many workers."""
+        """Make a server that keeps a number of workers."""
         given.setdefault("limits", PoolLimits(minServers=workers, maxServers=workers))
         return JobServer(self.reactor, transport=self.bed.makeTransport, **given)
 
     def serve(self, workers: int = 2, **given: Any) -> JobServer:
-        """A server that runs, with workers that are ready unless they were told to be slow."""
+        """Return a running server, whose workers are ready unless the bed says otherwise."""
         server = self.make(workers, **given)
         server.startService()
         self.reactor.run()
@@ -35,20 +35,20 @@ class TestBedCase(SynchronousTestCase):
         return server
 
     def settle(self, seconds: float = 0, steps: int = 1) -> None:
-        """Let everything happen that is due; with ``steps``, not all of it in one turn."""
+        """Let everything happen that is due; with ``steps``, in several turns."""
         self.reactor.pump([seconds / steps] * steps)
 
     def log(self) -> list[str]:
-        """What was logged so far."""
+        """Return the logged lines."""
         return [formatEvent(event) for event in self.events]
 
     def busy(self) -> FakeWorker:
-        """The one worker that holds a request."""
+        """Return the one worker that holds a request."""
         [worker] = [worker for worker in self.bed.living() if worker.held]
         return worker
 
     def pids(self) -> list[int]:
-        """The process ids of the workers that are alive."""
+        """Return the process ids of the living workers."""
         return [worker.process.pid for worker in self.bed.living()]
 
 
@@ -56,32 +56,32 @@ KEY = bytes(range(16))
 
 
 class ProtocolCase(TestBedCase):
-    """A server with one worker that answers when it is told to."""
+    """A server with one worker that replies when it is told to."""
 
     def setUp(self) -> None:
         super().setUp()
         self.begin()
 
     def begin(self, workers: int = 1, **given: Any) -> None:
-        """Start it."""
+        """Start the server."""
         self.bed.answering = False
         self.server = self.serve(workers, frontend="*", backend="*", **given)
         self.frontend = self.bed.transports[-1].frontend
         self.backend = self.bed.transports[-1].backend
 
     def native(self, options: dict[str, Any], client: bytes = b"n", key: bytes = KEY) -> None:
-        """A native client sends a request."""
+        """Send a request of a native client."""
         self.frontend.receive(client, header(key, options), b"", b"body")
         self.settle()
 
     def told(self, client: bytes = b"n", key: bytes = KEY) -> dict[str, Any]:
-        """The JSON keys of the last native answer to a client."""
+        """Return the JSON of the last native reply to a client."""
         parsed = parseHeader(self.frontend.sentTo(client)[-1][0])
         assert parsed is not None
         self.assertEqual(parsed[0], key)
         return parsed[1]
 
     def dropped(self) -> dict[str, int]:
-        """The messages that were dropped, by reason."""
+        """Return the counts of dropped messages by reason."""
         counts: dict[str, int] = self.server.stats()["dropped"]
         return counts
