@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
 
 
 #: The prefix of the last line that a worker writes to standard error if it cannot start.
-LAST_WORDS = "pirate.worker: "
+START_ERROR_PREFIX = "pirate.worker: "
 
 
 class PirateError(Exception):

@@ -49,7 +49,7 @@ class JobServer(Service):
         reactor: Any,
         *,
         hooks: Hooks | None = None,
-        transport: Callable[[Any], ITransport] | None = None,
+        transport: Callable[[IServerReactor], ITransport] | None = None,
         startFailed: Callable[[str], object] | None = None,
         **settings: Unpack[SettingsArguments],
     ) -> None:
@@ -287,7 +287,7 @@ class JobServer(Service):
         self._lifecycle.stopped()
 
 
-def _socketTransport(reactor: Any, user: int | None = None) -> ITransport:
+def _socketTransport(reactor: IServerReactor, user: int | None = None) -> ITransport:
     # This import installs a reactor and starts ZeroMQ, which a daemon must not do before it has forked.
     from pirate.transport.sockets import SocketTransport
 

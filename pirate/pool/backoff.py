@@ -38,7 +38,7 @@ class Backoff:
 
     @property
     def cautious(self) -> bool:
-        """Whether children are started one at a time."""
+        """``True`` if children are started one at a time."""
         return self.failures > 1 or self.kills >= MAX_KILLED_ROUNDS
 
     def startFailed(self, child: Child, now: float) -> None:

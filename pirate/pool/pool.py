@@ -1,5 +1,5 @@
 """
-How many workers live: Net::Server::PreFork's algorithm, without processes, reactor or clock.
+The number of workers: Net::Server::PreFork's algorithm, without processes, reactor or clock.
 
 :meth:`Pool.decide` applies these rules in this order:
 
@@ -54,7 +54,7 @@ TOTAL_FACTOR = 2
 
 
 class Mode(Enum):
-    """What the pool works for."""
+    """The phase of the pool."""
 
     RUNNING = "running"
     #: The backlog is worked off; workers are started only if that needs them.
@@ -71,7 +71,7 @@ class Pool:
 
     :param limits: how many workers may live, and how long.
     :param random: the source of jitter.
-    :ivar mode: what the pool works for now.
+    :ivar mode: the phase of the pool.
     :ivar everReady: whether a worker has ever been ready.
     """
 

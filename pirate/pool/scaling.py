@@ -1,4 +1,4 @@
-"""How many workers should be idle: the part of Net::Server::PreFork's algorithm that follows the load."""
+"""The number of idle workers: the part of Net::Server::PreFork's algorithm that follows the load."""
 
 from __future__ import annotations
 

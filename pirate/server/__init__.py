@@ -1,6 +1,6 @@
 """
-One running server: the cores and the edges, joined.
+The running server: it joins the broker and the pool to the transport and to the workers' processes.
 
-It imports every room below it, and knows the transport only by its interfaces.  At import it loads neither ZeroMQ nor
-the reactor, because twistd imports it before it becomes a daemon.
+This room imports every room below it, and knows the transport by its interfaces only; ``service`` and ``twistd`` import
+it.  At import it loads neither ZeroMQ nor the reactor, because twistd imports it before it becomes a daemon.
 """

@@ -49,7 +49,7 @@ class Rejection(StrEnum):
 
 
 class ChildEvents(Protocol):
-    """What a child's process reports to the supervisor."""
+    """The receiver of the ends of children: the supervisor."""
 
     def childExited(self, process: ChildProcess, how: ChildExit) -> None:
         """Note, once, that the process has ended."""

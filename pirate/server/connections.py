@@ -14,7 +14,7 @@ LAST_MESSAGES = 0.05
 
 
 class ConnectionEvents(Protocol):
-    """What :class:`WorkerConnections` reports to the supervisor."""
+    """The receiver of disconnected workers: the supervisor."""
 
     def workerDisconnected(self, identity: bytes) -> None:
         """Requeue what a worker holds whose connection is closed."""

@@ -32,7 +32,7 @@ class ChildKeys(Protocol):
 
 
 class SupervisorEvents(Protocol):
-    """What the supervisor reports to the application's side of the server."""
+    """The receiver of what happens to the workers: the application's side of the server."""
 
     def poolConsulted(self, ready: int, wanted: int) -> None:
         """

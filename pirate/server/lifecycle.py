@@ -189,7 +189,7 @@ class Lifecycle:
 
     @property
     def watchesStatus(self) -> bool:
-        """Whether the hooks want to know each change of a worker between waiting and processing."""
+        """``True`` if the hooks override ``statusChanged``, so that each change of a worker is reported to them."""
         return type(self._hooks).statusChanged is not Hooks.statusChanged
 
     @property

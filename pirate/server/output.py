@@ -12,7 +12,7 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from pirate.errors import LAST_WORDS
+from pirate.errors import START_ERROR_PREFIX
 from pirate.server.logs import ServerLog
 
 #: Lines of one stream, and bytes in them, that are logged in a second.
@@ -27,7 +27,7 @@ MAX_LINE_LENGTH = 16384
 #: The name of each stream by its file descriptor, and the verbosity of its lines.
 STREAMS = {1: ("stdout", 2), 2: ("stderr", 1)}
 
-_LAST_WORDS = LAST_WORDS.encode()
+_START_ERROR_PREFIX = START_ERROR_PREFIX.encode()
 
 
 class Pipes(Protocol):
@@ -183,7 +183,7 @@ class WorkerOutput:
         """
         stop = data.index(b"\n", start)
         line = data[start:stop]
-        if stream == 2 and line.startswith(_LAST_WORDS):
+        if stream == 2 and line.startswith(_START_ERROR_PREFIX):
             self._findStartError(line)
             return stop + 1
         counts = self._lines[stream]
@@ -195,10 +195,10 @@ class WorkerOutput:
         return stop + 1
 
     def _findStartError(self, data: bytes) -> None:
-        found = (b"\n" + data).rfind(b"\n" + _LAST_WORDS)
+        found = (b"\n" + data).rfind(b"\n" + _START_ERROR_PREFIX)
         if found >= 0:
             line = data[found:].partition(b"\n")[0]
-            self.startError = line.decode(errors="backslashreplace").removeprefix(LAST_WORDS).rstrip("\r")
+            self.startError = line.decode(errors="backslashreplace").removeprefix(START_ERROR_PREFIX).rstrip("\r")
 
     def _skip(self, stream: int, lines: int, size: int, now: float) -> None:
         self._skipped[stream][0] += lines

@@ -53,7 +53,7 @@ class ProtocolTransport(Outgoing, Protocol):
 
 
 class ProtocolEvents(Protocol):
-    """What the protocol asks of the server, and reports to it."""
+    """The server, as far as the protocol asks it or reports to it."""
 
     def condition(self) -> dict[str, Any]:
         """Return the server's state for the reply to a ping."""

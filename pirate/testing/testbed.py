@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pirate.errors import LAST_WORDS
+from pirate.errors import START_ERROR_PREFIX
 from pirate.testing.fakeprocess import FakeProcess, ProcessReactor
 from pirate.testing.faketransport import MemoryRouter, MemoryTransport
 from pirate.wire.backend import Info, announcement
@@ -81,7 +81,7 @@ class FakeWorker:
 
         :param words: why, for the log.
         """
-        self.process.says(f"{LAST_WORDS}{words}\n".encode(), 2)
+        self.process.says(f"{START_ERROR_PREFIX}{words}\n".encode(), 2)
         self.process.ends(code)
 
     def _told(self, data: bytes) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import NoReturn
 
-from pirate.errors import LAST_WORDS, ExitCode
+from pirate.errors import START_ERROR_PREFIX, ExitCode
 from pirate.wire.job import Job
 
 #: The signals that a terminal sends to all its processes.  Workers ignore them, because the server acts on them.
@@ -38,7 +38,7 @@ def showTraceback() -> None:
 
 def fail(code: ExitCode, reason: str) -> NoReturn:
     """End this process with one line for the server, even if the app has closed the standard streams."""
-    line = f"{LAST_WORDS}{reason}\n"
+    line = f"{START_ERROR_PREFIX}{reason}\n"
     with suppress(BaseException):
         sys.stdout.flush()
     try:

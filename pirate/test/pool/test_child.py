@@ -59,7 +59,7 @@ class LifeTests(SynchronousTestCase):
         self.assertEqual(CHILD_TRANSITIONS[RETIRING], {GONE})
         self.assertTrue(all(STARTING not in after for after in CHILD_TRANSITIONS.values()))
 
-    def test_everybodyMayDie(self) -> None:
+    def test_goneFromAnyState(self) -> None:
         """A child may be gone after any other state."""
         self.assertTrue(all(GONE in CHILD_TRANSITIONS[state] for state in ChildState if state is not GONE))
 

@@ -13,7 +13,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 import pirate
-from pirate.errors import LAST_WORDS
+from pirate.errors import START_ERROR_PREFIX
 from pirate.pool.child import ChildExit, ChildKind
 from pirate.server.childprocess import STREAMS_GRACE, Rejection, importPath
 from pirate.server.logs import ServerLog
@@ -65,7 +65,7 @@ class EndTests(ChildProcessCase):
         """The end of a child that was never ready is reported when all that it wrote has been read."""
         self.process.exits(4)
         self.assertEqual(self.exits, [])
-        self.process.says(f"{LAST_WORDS}there is no module 'x'\n".encode(), 2)
+        self.process.says(f"{START_ERROR_PREFIX}there is no module 'x'\n".encode(), 2)
         self.process.closesStreams()
         self.assertEqual(self.exits, [ChildExit("exit code 4", message="there is no module 'x'", fatal=True)])
 
@@ -88,11 +88,11 @@ class EndTests(ChildProcessCase):
 
     def test_lastWords(self) -> None:
         """The reason why a child could not start is taken out of its output; the rest is logged."""
-        self.process.says(b"Traceback\n" + f"{LAST_WORDS}no good\n".encode(), 2)
-        self.process.says(f"{LAST_WORDS}only on stderr\n".encode(), 1)
+        self.process.says(b"Traceback\n" + f"{START_ERROR_PREFIX}no good\n".encode(), 2)
+        self.process.says(f"{START_ERROR_PREFIX}only on stderr\n".encode(), 1)
         self.process.ends(3)
         self.assertEqual(self.exits, [ChildExit("exit code 3", message="no good")])
-        self.assertEqual(self.lines, [("Traceback", "stderr"), (f"{LAST_WORDS}only on stderr", "stdout")])
+        self.assertEqual(self.lines, [("Traceback", "stderr"), (f"{START_ERROR_PREFIX}only on stderr", "stdout")])
 
     def test_clean(self) -> None:
         """Exit code 0 is a clean end."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.errors import LAST_WORDS
+from pirate.errors import START_ERROR_PREFIX
 from pirate.server.childprocess import ChildProcess
 from pirate.server.logs import ServerLog
 from pirate.server.output import (
@@ -158,7 +158,7 @@ class LimitTests(OutputCase):
 
     def test_lastWords(self) -> None:
         """The reason why a worker could not start is found in any flood, at any level."""
-        words = f"{LAST_WORDS}no good\n".encode()
+        words = f"{START_ERROR_PREFIX}no good\n".encode()
         for level in (0, 2):
             self.level = level
             for before in (b"", b"x\n" * 5000, b"\n" * 8000):
@@ -208,7 +208,7 @@ class PauseTests(OutputCase):
     def test_ends(self) -> None:
         """The end of a worker whose reading is paused is noticed at once, and its last words are read."""
         self.pause()
-        self.process.says(f"{LAST_WORDS}no good\n".encode(), 2)
+        self.process.says(f"{START_ERROR_PREFIX}no good\n".encode(), 2)
         self.process.exits(4)
         self.process.closesStreams()
         self.assertEqual([exit.message for exit in self.exits], ["no good"])

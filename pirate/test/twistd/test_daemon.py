@@ -357,7 +357,12 @@ class HooksTests(DaemonCase):
 
     def test_notHooks(self) -> None:
         """Anything but a subclass of Hooks is refused before a socket is bound."""
-        for path in ("pirate.echo.echo", "pirate.hooks", "pirate.errors.LAST_WORDS", "pirate.broker.broker.Broker"):
+        for path in (
+            "pirate.echo.echo",
+            "pirate.hooks",
+            "pirate.errors.START_ERROR_PREFIX",
+            "pirate.broker.broker.Broker",
+        ):
             line = self.fatal(self.make(hooks=path))
             self.assertIn(f"hooks is {path}" if "cannot load" not in line else f"hooks: cannot load {path!r}", line)
             self.assertIn("pirate.hooks.Hooks", line)

@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.errors import LAST_WORDS, ExitCode
+from pirate.errors import START_ERROR_PREFIX, ExitCode
 from pirate.wire.job import Job
 from pirate.worker.worker import Worker
 
@@ -61,8 +61,8 @@ class LoadTests(SynchronousTestCase):
         """Return the only line that such a worker writes."""
         written = self.load(text, path)
         self.assertEqual(written.count("\n"), 1)
-        self.assertTrue(written.startswith(LAST_WORDS))
-        return written.removeprefix(LAST_WORDS).rstrip("\n")
+        self.assertTrue(written.startswith(START_ERROR_PREFIX))
+        return written.removeprefix(START_ERROR_PREFIX).rstrip("\n")
 
     def test_missing(self) -> None:
         """A missing name is named, without a line of the user's code."""
@@ -132,4 +132,4 @@ class LoadTests(SynchronousTestCase):
         """The traceback precedes the line if the job asks for it."""
         written = self.load("1 / 0\n", showTraceback=True)
         self.assertTrue(written.startswith("Traceback"))
-        self.assertTrue(written.splitlines()[-1].startswith(LAST_WORDS))
+        self.assertTrue(written.splitlines()[-1].startswith(START_ERROR_PREFIX))
