@@ -20,7 +20,7 @@ from pirate.server.logs import RateLimitedLog, ServerLog
 from pirate.server.procfs import requireMemory
 from pirate.server.running import Endpoints, RunningServer
 from pirate.settings.limits import PoolLimits
-from pirate.settings.settings import LimitChanges, Settings, SettingsArguments, makeSettings
+from pirate.settings.settings import LimitChanges, Settings, SettingsArguments
 from pirate.transport.interfaces import ITransport
 
 __all__ = ["SERVER_TRANSITIONS", "Endpoints", "JobServer", "ServerState"]
@@ -53,7 +53,7 @@ class JobServer(Service):
         startFailed: Callable[[str], object] | None = None,
         **settings: Unpack[SettingsArguments],
     ) -> None:
-        self.settings = makeSettings(settings)
+        self.settings = Settings(**settings)
         # mypy takes twisted.internet.reactor for a module, so the parameter cannot have this type.
         self._reactor: IServerReactor = reactor
         self._makeTransport = transport or _socketTransport

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from pirate.errors import ConfigurationError
 from pirate.settings.access import checkKeys
@@ -156,6 +156,10 @@ class Settings:
     policy: RequestPolicy = field(default_factory=RequestPolicy)
     peerLimits: PeerLimits = field(default_factory=PeerLimits)
 
+    if TYPE_CHECKING:
+        # The generated method has the types of the fields, but takes every form that _complete understands.
+        def __init__(self, *, hooks: str | None = None, **settings: Unpack[SettingsArguments]) -> None: ...
+
     def __post_init__(self) -> None:
         self._complete()
         checkValues(self)
@@ -241,16 +245,6 @@ class Settings:
         for endpoint in self.frontend:
             if endpoint in self.backend and not endpoint.endswith(":*"):
                 raise ConfigurationError(f"frontend and backend are both {endpoint}, but each needs its own endpoint")
-
-
-def makeSettings(given: SettingsArguments) -> Settings:
-    """
-    Return the settings that keyword arguments ask for.
-
-    :raise ConfigurationError: naming the setting and its value.
-    """
-    arguments: dict[str, Any] = {**given}
-    return Settings(**arguments)
 
 
 def fromText(given: Mapping[str, Any]) -> Settings:

@@ -350,12 +350,10 @@ class CallableTests(SettingsCase):
 
     def test_importable(self) -> None:
         """A function or class that a module defines becomes its import path."""
-        arguments: dict[str, Any] = {"app": echo}
-        self.assertEqual(Settings(**arguments).app, "pirate.echo:echo")
-        arguments = {"dequeue": CallableTests, "limits": PoolLimits(checkForDequeue=1)}
-        self.assertEqual(Settings(**arguments).dequeue, f"{__name__}:CallableTests")
-        arguments = {"app": CallableTests.nested}
-        self.assertEqual(Settings(**arguments).app, f"{__name__}:CallableTests.nested")
+        self.assertEqual(Settings(app=echo).app, "pirate.echo:echo")
+        settings = Settings(dequeue=CallableTests, limits=PoolLimits(checkForDequeue=1))
+        self.assertEqual(settings.dequeue, f"{__name__}:CallableTests")
+        self.assertEqual(Settings(app=CallableTests.nested).app, f"{__name__}:CallableTests.nested")
 
     def test_notImportable(self) -> None:
         """Anything that a worker could not import under a name is refused in one line."""
