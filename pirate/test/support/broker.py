@@ -1,4 +1,4 @@
-"""A broker with lists for sockets."""
+"""A broker with lists in place of sockets."""
 
 from __future__ import annotations
 
@@ -110,72 +110,72 @@ class BrokerBench:
     # --- what peers do
 
     def ready(self, *workers: bytes, credit: int = 1, services: tuple[str, ...] = ("",), lifetime: int = -1) -> None:
-        """Workers of our own announce themselves."""
+        """Have workers announce themselves."""
         for worker in workers:
             self._workers.add(worker)
             self.broker.dispatcher.workerReady(worker, Info(1, "", credit, False, services), lifetime)
             self.check()
 
     def waiting(self, *workers: bytes) -> None:
-        """Plain workers say ``waiting``."""
+        """Have plain workers say ``waiting``."""
         for worker in workers:
             self._workers.add(worker)
             self.broker.dispatcher.workerReady(worker)
             self.check()
 
     def ask(self, *names: bytes, service: str = "") -> list[Request]:
-        """A plain client named so sends a request with its name as the body; several do one after the other."""
+        """Have plain clients send a request each, with the client's name as the body."""
         return [self.receive(Request([name, b""], [name], service)) for name in names]
 
     def askNatively(self, *names: bytes, **options: Any) -> list[Request]:
-        """The same, with a native header; each name is an id as well."""
+        """Have native clients send a request each, with the client's name as the body and as the key."""
         keys = {name: name.rjust(16, b"k") for name in names}
         return [
             self.receive(NativeRequest([name, b"PIR1" + key, b""], [name], key, options)) for name, key in keys.items()
         ]
 
     def receive(self, request: Request) -> Request:
-        """A request comes in."""
+        """Pass a request to the broker."""
         self.broker.requestReceived(request)
         self.check()
         return request
 
     def reply(self, worker: bytes, *requests: Request, body: bytes | None = None) -> None:
-        """A worker answers, by default with the request's own body."""
+        """Have a worker reply, by default with the request's own body."""
         for request in requests:
             self.broker.dispatcher.replyReceived(worker, request.id, request.body if body is None else [body])
             self.check()
 
     def fail(self, worker: bytes, *requests: Request, message: str = "E: x") -> None:
-        """A worker says that its app failed."""
+        """Have a worker report that its app failed."""
         for request in requests:
             self.broker.dispatcher.failureReceived(worker, request.id, Code.APP_ERROR, message)
             self.check()
 
     def gone(self, worker: bytes, reason: str = "signal SIGKILL", died: bool = True) -> None:
-        """A worker is there no more."""
+        """Remove a worker."""
         self.broker.dispatcher.workerGone(worker, reason, died)
         self.check()
 
     # --- what they see
 
     def sent(self) -> list[tuple[bytes, bytes]]:
-        """What workers were sent since the last look: whose request, or the word."""
+        """Return what workers were sent since the last call: the worker, and the request's body or the word."""
         seen, self.framesToWorkers = self.framesToWorkers, []
         return [(frames[0], frames[-1]) for frames in seen]
 
     def replies(self) -> list[tuple[bytes, bytes]]:
-        """What clients were sent since the last look: to whom, and the last frame of the body."""
+        """Return what clients were sent since the last call: the client, and the last frame of the body."""
         seen, self.framesToClients = self.framesToClients, []
         return [(frames[0], frames[-1]) for frames in seen]
 
     def told(self) -> list[tuple[bytes, Any]]:
-        """What native clients were told in their headers since the last look."""
+        """Return the headers that native clients were sent since the last call."""
         seen, self.framesToClients = self.framesToClients, []
         return [(frames[0], (parseHeader(frames[-3]) or (b"", {}))[1]) for frames in seen]
 
     def check(self) -> None:
-        """Every request is answered, given up, waiting or in hand, and the counts of workers agree with each other."""
+        """Check that every request has ended, waits or is in flight, and that the counts of workers agree."""
         broker, counters = self.broker, self.broker.counters
         while self.missed:
             missed, self.missed = self.missed, []
@@ -191,3 +191,24 @@ class BrokerBench:
         assert broker.isQuiet() == (broker.queues.waiting == broker.dispatcher.inFlight == 0)
         assert broker.dispatcher.idle == sum(broker.dispatcher.isIdle(worker) for worker in self._workers)
         assert min(broker.queues.waiting, broker.dispatcher.inFlight, broker.dispatcher.idle) >= 0
+
+
+class ConcurrencyBench(BrokerBench):
+    """A bench with workers that execute several requests at the same time."""
+
+    def several(self, *workers: bytes, concurrency: int = 4) -> None:
+        """Have workers with a concurrency announce themselves."""
+        for worker in workers:
+            self._workers.add(worker)
+            self.broker.dispatcher.workerReady(worker, Info(1, "", concurrency, concurrency=concurrency))
+            self.check()
+
+    def tick(self, now: float) -> None:
+        """Let it be so late."""
+        self.broker.tick(now)
+        self.check()
+
+
+def cancelling(request: Request) -> NativeRequest:
+    """Return the command to cancel a native request."""
+    return NativeRequest([b"c", b"", b""], [b""], request.key, {"command": "cancel"})
