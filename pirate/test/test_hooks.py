@@ -81,7 +81,7 @@ class ChildHookTests(TestBedCase):
         server = self.serve(2, hooks=told)
         first, second = self.bed.workers
         self.settle(5)
-        first.process.ends(signal="KILL")
+        first.process.end(signal="KILL")
         self.settle()
         server.shrink()
         self.settle()
@@ -115,7 +115,7 @@ class StatusTests(TestBedCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.bed.answering = False
+        self.bed.autoReply = False
         self.hooks = Watching()
 
     def names(self, pid: int) -> list[str]:
@@ -135,8 +135,8 @@ class StatusTests(TestBedCase):
         """A request makes its worker busy, and its reply idle again."""
         self.serve(1, hooks=self.hooks)
         [worker] = self.bed.workers
-        self.bed.ask(b"c", b"x")
-        worker.answer()
+        self.bed.request(b"c", b"x")
+        worker.reply()
         self.settle()
         self.assertEqual(self.names(worker.process.pid), ["waiting", "processing", "waiting"])
         self.steps()
@@ -147,11 +147,11 @@ class StatusTests(TestBedCase):
         [worker] = self.bed.workers
         worker.announce(credit=2)
         for client in (b"a", b"b"):
-            self.bed.ask(client, b"x")
-        worker.answer()
+            self.bed.request(client, b"x")
+        worker.reply()
         self.settle()
         self.assertEqual(self.names(worker.process.pid)[-1], "processing")
-        worker.answer()
+        worker.reply()
         self.settle()
         self.assertEqual(self.names(worker.process.pid)[-1], "waiting")
         self.steps()
@@ -161,8 +161,8 @@ class StatusTests(TestBedCase):
         limits = PoolLimits(minServers=1, maxServers=1, maxRequests=1, maxRequestsJitter=0)
         self.serve(hooks=self.hooks, limits=limits)
         [worker] = self.bed.workers
-        self.bed.ask(b"c", b"x")
-        worker.answer()
+        self.bed.request(b"c", b"x")
+        worker.reply()
         self.settle()
         self.assertEqual(self.names(worker.process.pid), ["waiting", "processing", "retiring", "gone"])
         self.steps()
@@ -171,19 +171,19 @@ class StatusTests(TestBedCase):
         """A worker that is retired while it is busy is never idle again."""
         server = self.serve(1, hooks=self.hooks)
         [worker] = self.bed.workers
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         server.reload()
         self.settle()
-        worker.answer()
+        worker.reply()
         self.settle()
         self.assertEqual(self.names(worker.process.pid), ["waiting", "processing", "retiring", "gone"])
         self.steps()
 
     def test_earlyRequest(self) -> None:
         """A worker that gets a waiting request at once is idle before it is busy."""
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         self.serve(1, hooks=self.hooks)
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         self.bed.workers[0].announce()
         self.settle()
         self.assertEqual(self.names(self.bed.workers[0].process.pid), ["waiting", "processing"])
@@ -192,10 +192,10 @@ class StatusTests(TestBedCase):
     def test_death(self) -> None:
         """No change is reported after the end of a worker."""
         self.serve(2, hooks=self.hooks)
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         dead = self.busy()
-        dead.process.ends(signal="KILL")
-        dead.answer()
+        dead.process.end(signal="KILL")
+        dead.reply()
         self.settle(1)
         self.assertEqual(self.names(dead.process.pid), ["waiting", "processing", "gone"])
         self.steps()
@@ -207,8 +207,8 @@ class FailingTests(TestBedCase):
     def test_harmless(self) -> None:
         """An exception in a hook is logged with the name of the hook, and the server continues."""
         server = self.serve(2, hooks=Failing())
-        self.assertEqual(self.bed.ask(b"c", b"x"), [[b"", b"x"]])
-        self.bed.workers[0].process.ends(signal="KILL")
+        self.assertEqual(self.bed.request(b"c", b"x"), [[b"", b"x"]])
+        self.bed.workers[0].process.end(signal="KILL")
         self.settle(1, steps=10)
         self.assertEqual(server.stats()["workers"], {"waiting": 2})
         stopped = server.stopService()

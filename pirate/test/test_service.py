@@ -57,16 +57,16 @@ class StartTests(TestBedCase):
 
     def test_earlyRequest(self) -> None:
         """A request that arrives before any worker is ready gets its reply once one is."""
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         self.serve()
-        self.assertEqual(self.bed.ask(b"c", b"early"), [])
+        self.assertEqual(self.bed.request(b"c", b"early"), [])
         self.bed.workers[0].announce()
         self.settle()
         self.assertEqual(self.bed.transports[0].frontend.sentTo(b"c"), [[b"", b"early"]])
 
     def test_bindFails(self) -> None:
         """After a failed bind there is no child, nothing is bound, and the start can be repeated."""
-        self.bed.refusals["tcp://127.0.0.1:6661"] = "Address already in use"
+        self.bed.bindErrors["tcp://127.0.0.1:6661"] = "Address already in use"
         server = self.make()
         error = self.assertRaises(BindError, server.startService)
         self.assertIn("tcp://127.0.0.1:6661", str(error))
@@ -75,7 +75,7 @@ class StartTests(TestBedCase):
         self.assertEqual(self.reactor.processes, [])
         self.assertEqual((server.state, server.endpoints.frontend), (ServerState.STOPPED, ()))
         self.assertEqual(self.bed.transports[0].bound, [])
-        self.bed.refusals.clear()
+        self.bed.bindErrors.clear()
         server.startService()
         self.settle()
         self.assertIs(server.state, ServerState.RUNNING)
@@ -93,7 +93,7 @@ class StartTests(TestBedCase):
 
     def test_whenReady(self) -> None:
         """A server is ready when min-servers workers are; a later call of whenReady fires at once."""
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         server = self.make()
         early = server.whenReady()
         server.startService()
@@ -114,24 +114,24 @@ class StartTests(TestBedCase):
 
     def test_stoppedBeforeReady(self) -> None:
         """A server that is stopped before it is ready fails the Deferred of whenReady, and stops its workers."""
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         server = self.serve()
         ready = server.whenReady()
         self.stop(server)
         self.failureResultOf(ready, StopError)
-        self.assertEqual(self.bed.living(), [])
+        self.assertEqual(self.bed.livingWorkers(), [])
 
     def test_hopeless(self) -> None:
         """If the app cannot be loaded, the start fails with the worker's own words, and no worker is left."""
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         server = self.serve(3)
         ready = server.whenReady()
-        self.bed.workers[1].cannotStart("cannot load 'mod.fn': there is no module 'mod'")
+        self.bed.workers[1].failToStart("cannot load 'mod.fn': there is no module 'mod'")
         error = self.failureResultOf(ready, StartError).value
         self.assertEqual(str(error), "cannot load 'mod.fn': there is no module 'mod'")
         self.settle()
         self.settle()
-        self.assertEqual(self.bed.living(), [])
+        self.assertEqual(self.bed.livingWorkers(), [])
         self.assertEqual([worker.process.signals[-1:] for worker in self.bed.workers], [["KILL"], [], ["KILL"]])
         self.settle(100)
         self.assertEqual(len(self.bed.workers), 3)
@@ -140,11 +140,11 @@ class StartTests(TestBedCase):
 
     def test_hopelessLater(self) -> None:
         """A server that starts workers on demand gives up when the first cannot load the app."""
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         reasons: list[str] = []
         server = self.serve(limits=PoolLimits(minServers=0, maxServers=2), startFailed=reasons.append)
-        self.bed.ask(b"c", b"x")
-        self.bed.living()[0].cannotStart("cannot load 'mod.fn': there is no module 'mod'")
+        self.bed.request(b"c", b"x")
+        self.bed.livingWorkers()[0].failToStart("cannot load 'mod.fn': there is no module 'mod'")
         self.settle()
         self.settle()
         self.assertEqual(reasons, ["cannot load 'mod.fn': there is no module 'mod'"])
@@ -179,7 +179,7 @@ class StartTests(TestBedCase):
 
     def test_noProcesses(self) -> None:
         """If the system refuses to start processes, the server gives up after a few attempts, and says why."""
-        self.reactor.refusal = OSError(11, "Resource temporarily unavailable")
+        self.reactor.spawnError = OSError(11, "Resource temporarily unavailable")
         server = self.serve()
         ready = server.whenReady()
         self.assertNoResult(ready)
@@ -189,13 +189,13 @@ class StartTests(TestBedCase):
 
     def test_crashesAtFirst(self) -> None:
         """Workers that crash before they are ready are started again, but not for ever."""
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         server = self.serve(1)
         ready = server.whenReady()
         for tries in (1, 2, 3):
             self.assertNoResult(ready)
             self.assertEqual(len(self.bed.workers), tries)
-            self.bed.workers[-1].process.ends(1)
+            self.bed.workers[-1].process.end(1)
             self.settle(1, steps=10)
         self.assertIn("exit code 1", str(self.failureResultOf(ready, StartError).value))
         self.assertEqual(len(self.bed.workers), 3)
@@ -263,12 +263,12 @@ class CommandTests(TestBedCase):
         """A reload replaces every worker, and retires no old one before a new one is ready."""
         server = self.serve()
         old = self.pids()
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         done = server.reload()
         self.settle()
         self.assertEqual(self.pids()[:2], old)
         while not done.called:
-            newest = self.bed.living()[-1]
+            newest = self.bed.livingWorkers()[-1]
             self.assertNotIn(newest.process.pid, old)
             newest.announce()
             self.settle()
@@ -280,24 +280,24 @@ class CommandTests(TestBedCase):
         """If a new worker cannot start, the reload fails with its words, and the old ones go on serving."""
         server = self.serve()
         old = self.pids()
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         done = server.reload()
         self.settle()
-        self.bed.workers[-1].cannotStart("cannot load 'mod.fn': SyntaxError: invalid syntax")
+        self.bed.workers[-1].failToStart("cannot load 'mod.fn': SyntaxError: invalid syntax")
         error = self.failureResultOf(done, ReloadError).value
         self.assertIn("SyntaxError: invalid syntax", str(error))
         self.settle(30, steps=30)
         self.assertEqual(self.pids(), old)
-        self.assertEqual(self.bed.ask(b"c", b"x"), [[b"", b"x"]])
+        self.assertEqual(self.bed.request(b"c", b"x"), [[b"", b"x"]])
 
     def test_reloadTwice(self) -> None:
         """A second reload during a first one is carried out, and both Deferreds fire."""
         server = self.serve(1)
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         both = [server.reload(), server.reload()]
         self.settle()
         while not all(done.called for done in both):
-            self.bed.living()[-1].announce()
+            self.bed.livingWorkers()[-1].announce()
             self.settle()
         for done in both:
             self.successResultOf(done)
@@ -305,7 +305,7 @@ class CommandTests(TestBedCase):
     def test_reloadStopped(self) -> None:
         """A reload fails when the server stops."""
         server = self.serve()
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         done = server.reload()
         server.stopService()
         self.failureResultOf(done, ReloadError)
@@ -315,11 +315,11 @@ class CommandTests(TestBedCase):
         server = self.make()
         for command in (server.grow, server.shrink, server.reload):
             self.assertRaises(StopError, command)
-        self.bed.answering = False
+        self.bed.autoReply = False
         server.startService()
         self.reactor.run()
         self.settle()
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         server.stopService()
         for command in (server.grow, server.shrink, server.reload):
             self.assertRaises(StopError, command)

@@ -1,21 +1,21 @@
 """
-For tests: of your app, of what calls a server, and of what you have built around one.
+Helpers for three kinds of tests: of an app, of code that calls a server, and of code built around a server.
 
 - :class:`~pirate.testing.harness.AppHarness` runs an app in the test's own process, without a socket.
-- :func:`~pirate.testing.serverprocess.serving` is a real server in a process of its own, and
-  :class:`~pirate.testing.trial.ServerMixin` one on the reactor of trial's tests.
-- The fakes are a server's sockets, processes and workers, in memory and on a clock.  A whole
-  :class:`~pirate.service.JobServer` runs on a :class:`~pirate.testing.testbed.TestBed`, without a socket, a child or a
-  second of waiting::
+- :func:`~pirate.testing.serverprocess.serving` runs a real server in a process of its own, and
+  :class:`~pirate.testing.trial.ServerMixin` runs one on the reactor of a trial test.
+- The fakes replace a server's sockets, processes and workers by objects in memory.  A whole
+  :class:`~pirate.service.JobServer` runs on a :class:`~pirate.testing.testbed.TestBed`, on a clock that the test
+  advances::
 
-    stage = Stage()
-    server = JobServer(stage.reactor, transport=stage.makeTransport)
+    bed = TestBed()
+    server = JobServer(bed.reactor, transport=bed.makeTransport)
     server.startService()
-    stage.reactor.run()
-    stage.reactor.advance(0)
-    assert stage.ask(b"client", b"question") == [[b"", b"question"]]
+    bed.reactor.run()
+    bed.reactor.advance(0)
+    assert bed.request(b"client", b"question") == [[b"", b"question"]]
 
-Each is imported when it is asked for: whoever tests an app needs no Twisted.
+Each is imported when it is used, so that a test of an app needs no Twisted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pirate.testing.fakeprocess import FakeProcess, ProcessReactor
+    from pirate.testing.fakeprocess import FakeProcess, FakeProgram, ProcessReactor
     from pirate.testing.faketransport import MemoryRouter, MemorySender, MemoryTransport
     from pirate.testing.harness import AppHarness
     from pirate.testing.rehearsal import Streamed
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AppHarness",
     "FakeProcess",
+    "FakeProgram",
     "FakeWorker",
     "MemoryRouter",
     "MemorySender",
@@ -50,6 +51,7 @@ __all__ = [
 _HOMES = {
     "AppHarness": "harness",
     "FakeProcess": "fakeprocess",
+    "FakeProgram": "fakeprocess",
     "FakeWorker": "testbed",
     "MemoryRouter": "faketransport",
     "MemorySender": "faketransport",

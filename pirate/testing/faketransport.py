@@ -1,13 +1,13 @@
-"""A transport without sockets.  Its home is :mod:`pirate.testing`."""
+"""A transport without sockets."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -17,68 +17,75 @@ from pirate.errors import BindError
 from pirate.settings.limits import PeerLimits
 from pirate.transport.interfaces import ConnectionLimits, ITransport, TransportEvents
 
-#: Messages that one turn of a :class:`MemoryTransport` reads from one side.
-MESSAGES = 64
+#: Messages that a :class:`MemoryTransport` reads from one side in one turn, at most.
+MAX_MESSAGES = 64
 
 
 class MemoryRouter:
     """
-    A ROUTER without a socket.  A peer is there from its first message, or :meth:`connect`, until :meth:`disconnect`.
+    A ROUTER without a socket.
 
-    :ivar waiting: the messages that have not been read.
-    :ivar sent: every message that was sent, with its peer's routing id in front.
+    A peer is connected from its first message, or from :meth:`connect`, until :meth:`disconnect`.
+
+    :param transport: the transport that reads it.
+    :ivar unread: the messages that have not been read.
+    :ivar sent: all messages that were sent, each with its peer's routing id in front.
     """
 
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._peers: dict[bytes, Callable[[list[bytes]], None]] = {}
-        self.waiting: deque[list[bytes]] = deque()
+    def __init__(self, transport: MemoryTransport) -> None:
+        self._transport = transport
+        self._peers: dict[bytes, Callable[[list[bytes]], None] | None] = {}
+        self.unread: deque[list[bytes]] = deque()
         self.sent: list[list[bytes]] = []
 
-    def connect(self, peer: bytes, received: Callable[[list[bytes]], None] = lambda frames: None) -> None:
+    def connect(self, peer: bytes, received: Callable[[list[bytes]], None] | None = None) -> None:
         """
-        A peer comes.
+        Connect a peer.
 
-        :param received: called with each message that it is sent, without its routing id.
+        :param received: called with each message that the peer is sent, without its routing id.
         """
         self._peers[peer] = received
 
     def disconnect(self, peer: bytes) -> None:
-        """A peer is out of reach from now on; what it has sent can still be read."""
+        """Disconnect a peer.  What it has sent can still be read."""
         self._peers.pop(peer, None)
 
     def receive(self, peer: bytes, *frames: bytes) -> None:
-        """A peer sends a message, which is read in one of the transport's next turns."""
-        self._peers.setdefault(peer, lambda frames: None)
-        self.waiting.append([peer, *frames])
-        self._wake()
+        """Send a message as a peer; the transport reads it in one of its next turns."""
+        self._peers.setdefault(peer, None)
+        self.unread.append([peer, *frames])
+        self._transport.wake()
 
     def deliver(self, frames: Sequence[bytes]) -> bool:
-        """Send a message; false if its peer is out of reach."""
-        received = self._peers.get(frames[0])
+        """Send a message to a peer; return ``False`` if it is not connected."""
+        if frames[0] not in self._peers:
+            return False
+        self.sent.append(list(frames))
+        received = self._peers[frames[0]]
         if received is not None:
-            self.sent.append(list(frames))
             received(list(frames[1:]))
-        return received is not None
+        return True
 
     def sentTo(self, peer: bytes) -> list[list[bytes]]:
-        """All that one peer was sent, without its routing id."""
+        """Return all messages that were sent to a peer, without its routing id."""
         return [frames[1:] for frames in self.sent if frames[0] == peer]
 
 
 class MemorySender:
     """
-    Who sent a message to a :class:`MemoryTransport`: everybody at one address.
+    The sender of a message to a :class:`MemoryTransport`.
 
-    :param req: whether by a REQ socket.
-    :param user: who it is, if that is known.
+    :param address: its address.
+    :param peer: its routing id; empty for a sender whose connection is unknown.
+    :param req: whether it is a REQ socket.
+    :param user: its user id, if it has one.
     """
 
-    def __init__(self, address: str, client: bytes, req: bool = False, user: str | None = None) -> None:
+    def __init__(self, address: str, peer: bytes, req: bool = False, user: str | None = None) -> None:
         self._req = req
         self._user = user
         self._address = address
-        self._client = client
+        self._peer = peer
 
     def address(self) -> str | None:
         """See :class:`~pirate.broker.interfaces.Sender`."""
@@ -86,7 +93,7 @@ class MemorySender:
 
     def connection(self) -> int | None:
         """See :class:`~pirate.broker.interfaces.Sender`."""
-        return int.from_bytes(self._client, "big") if self._client else None
+        return connectionOf(self._peer) if self._peer else None
 
     def isGone(self) -> bool:
         """See :class:`~pirate.broker.interfaces.Sender`."""
@@ -101,24 +108,32 @@ class MemorySender:
         return self._req
 
 
+def connectionOf(peer: bytes) -> int:
+    """Return the number of the connection of a peer of a :class:`MemoryTransport`."""
+    return int.from_bytes(peer, "big")
+
+
 @implementer(ITransport)
 class MemoryTransport:
     """
     A transport without sockets; :class:`~pirate.transport.interfaces.ITransport` describes its methods.
 
-    :param reactor: gives it its turns: advance it to have messages read.
-    :param refusals: endpoints that cannot be bound, and why.
+    It reads in the turns of a reactor on a clock: advance that to have messages read.
+
+    :param clock: the reactor.
+    :param bindErrors: the reasons why endpoints cannot be bound, by endpoint.
     :param firstPort: the port that is bound for the first ``*``.
     :ivar events: the receiver of events; a test may call it, too.
-    :ivar frontend: the clients' side, whose peers' address is ``address``.
-    :ivar req: whether clients are REQ sockets, which wait for one answer at a time.
-    :ivar users: who each client is, by routing id, where that is known.
+    :ivar frontend: the clients' side.
     :ivar backend: the workers' side.
-    :ivar bound: the endpoints that are bound now.
-    :ivar policies: the rules of both sides.
-    :ivar answer: answers ZAP's questions about peers.
-    :ivar dropped: the workers whose connections the server closed.
-    :ivar turns: how many turns there have been.
+    :ivar address: the address of every peer.
+    :ivar req: whether clients are REQ sockets, which have one request at a time.
+    :ivar users: the user ids of clients, by routing id.
+    :ivar bound: the endpoints that are bound.
+    :ivar policies: the policies of both sides.
+    :ivar answer: returns the reply to a ZAP request.
+    :ivar dropped: the routing ids of the workers whose connections the server closed.
+    :ivar turns: the number of turns so far.
     """
 
     _log = Logger()
@@ -127,170 +142,180 @@ class MemoryTransport:
     address = "127.0.0.1"
     req = False
 
-    def __init__(self, reactor: Any, refusals: Mapping[str, str] | None = None, firstPort: int = 49152) -> None:
-        self._reactor = reactor
-        self._refusals = refusals or {}
+    def __init__(
+        self, clock: IReactorTime, bindErrors: Mapping[str, str] | None = None, firstPort: int = 49152
+    ) -> None:
+        self._clock = clock
+        self._bindErrors = bindErrors or {}
         self._ports = count(firstPort)
-        self._again: Any = None
-        self._nextLook: Any = None
-        self.frontend = MemoryRouter(self.wake)
-        self.backend = MemoryRouter(self.wake)
+        self._nextTurn: IDelayedCall | None = None
+        self._nextPeek: IDelayedCall | None = None
+        self.frontend = MemoryRouter(self)
+        self.backend = MemoryRouter(self)
         self.users: dict[bytes, str] = {}
         self.bound: list[str] = []
-        self.policies: tuple[Any, Any] = (None, None)
+        self.policies = (SocketPolicy(), SocketPolicy())
         self.answer: Callable[[Sequence[bytes]], list[bytes]] = list
         self.closed = False
         self.turns = 0
         self.dropped: list[bytes] = []
-        self._client: bytes = b""
-        self._worker: bytes = b""
+        self._client = self._worker = b""
+
+    # --- before it is bound
 
     def start(self, events: TransportEvents, peerLimits: PeerLimits, connectionLimits: ConnectionLimits) -> None:
-        """Set the receiver of events; there are no limits here."""
+        """Set the receiver of events; the limits are ignored."""
         self.events = events
 
     def protect(
         self, frontend: SocketPolicy, backend: SocketPolicy, answer: Callable[[Sequence[bytes]], list[bytes]]
     ) -> None:
-        """Say whom to let in.  Whoever is made a peer here has been let in."""
+        """Keep the policies; every peer is admitted."""
         self.policies, self.answer = (frontend, backend), answer
 
-    def keepWorker(self, connection: int, own: bool) -> None:
-        """Keep a connection of the backend."""
+    def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
+        """
+        Bind both sides.
 
-    def dropWorker(self, connection: int) -> None:
-        """Close a connection of the backend."""
-        self.dropped.append(connection.to_bytes((connection.bit_length() + 7) // 8, "big"))
+        :raise BindError: for an endpoint in ``bindErrors``; nothing stays bound.
+        """
+        for name, endpoint in [("frontend", each) for each in frontend] + [("backend", each) for each in backend]:
+            if endpoint in self._bindErrors:
+                self._shut()
+                raise BindError(f"{name} {endpoint}: {self._bindErrors[endpoint]}")
+            self.bound.append(f"{endpoint[:-1]}{next(self._ports)}" if endpoint.endswith(":*") else endpoint)
+        return self.bound[: len(frontend)], self.bound[len(frontend) :]
 
-    def hangUp(self, worker: bytes) -> None:
-        """Close a worker's connection, as happens when its process ends; what it has sent can still be read."""
-        self.backend.disconnect(worker)
-        self.events.workerDisconnected(int.from_bytes(worker, "big"))
+    def bindForOwnWorkers(self) -> None:
+        """Return ``None``: there are no UNIX sockets."""
+
+    # --- sending
+
+    def toClient(self, frames: Sequence[bytes]) -> bool:
+        """Send to a client; return ``False`` if it is not connected."""
+        return self._open(self.frontend).deliver(frames)
+
+    def postToClient(self, frames: Sequence[bytes]) -> None:
+        """Send to a client."""
+        if not self.toClient(frames):
+            self.events.replyUndelivered()
+
+    def toWorker(self, frames: Sequence[bytes]) -> bool:
+        """Send to a worker; return ``False`` if it is not connected."""
+        return self._open(self.backend).deliver(frames)
+
+    def postToWorker(self, frames: Sequence[bytes]) -> None:
+        """Send to a worker; a failure is reported in the next turn."""
+        if not self.toWorker(frames):
+            self._clock.callLater(0, self.events.workerMessagesUndelivered, [frames])
+
+    def _open(self, side: MemoryRouter) -> MemoryRouter:
+        if self.closed:
+            raise ValueError("the transport is closed, so nothing can be sent")
+        return side
+
+    # --- peers
 
     def clientSender(self) -> MemorySender:
         """Return the sender of the client message that is being processed."""
         return MemorySender(self.address, self._client, self.req, self.users.get(self._client))
 
     def workerSender(self) -> MemorySender:
-        """Return what is known of who sent the worker's message that is being read."""
+        """Return the sender of the worker message that is being processed."""
         return MemorySender(self.address, self._worker, self.req)
 
-    def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
-        """
-        Bind both sides.
+    def keepWorker(self, connection: int, own: bool) -> None:
+        """Do nothing: the number of connections is not limited."""
 
-        :raise BindError: if an endpoint is to be refused; nothing stays bound.
-        """
-        for name, endpoint in [("frontend", each) for each in frontend] + [("backend", each) for each in backend]:
-            if endpoint in self._refusals:
-                self._shut()
-                raise BindError(f"{name} {endpoint}: {self._refusals[endpoint]}")
-            self.bound.append(f"{endpoint[:-1]}{next(self._ports)}" if endpoint.endswith(":*") else endpoint)
-        return self.bound[: len(frontend)], self.bound[len(frontend) :]
-
-    def bindForOwnWorkers(self) -> None:
-        """There are no UNIX sockets here."""
+    def dropWorker(self, connection: int) -> None:
+        """Note that the server closes a connection of the backend."""
+        self.dropped.append(connection.to_bytes((connection.bit_length() + 7) // 8, "big"))
 
     def connectionCounts(self) -> dict[str, dict[str, int]]:
-        """The counts of connections: there are none."""
+        """Return no counts."""
         return {}
+
+    def disconnectClient(self, client: bytes) -> None:
+        """Close a client's connection, as the client does."""
+        self.frontend.disconnect(client)
+        self.events.clientDisconnected(connectionOf(client))
+
+    def disconnectWorker(self, worker: bytes) -> None:
+        """Close a worker's connection, as the end of its process does; what it has sent can still be read."""
+        self.backend.disconnect(worker)
+        self.events.workerDisconnected(connectionOf(worker))
+
+    # --- turns
+
+    def wake(self) -> None:
+        """Schedule a turn."""
+        if self._nextTurn is None and not self.closed:
+            self._nextTurn = self._clock.callLater(0, self._takeTurn)
 
     def drainFrontend(self) -> None:
         """Read what clients have sent so far."""
-        while self.events.wantsRequests() and self.frontend.waiting:
-            self._read(self.frontend, self._fromClient)
+        while self.events.wantsRequests() and self.frontend.unread:
+            self._read(self.frontend, self._clientMessageReceived)
         self.wake()
 
-    def toClient(self, frames: Sequence[bytes]) -> bool:
-        """Send to a client; false if it is out of reach."""
-        return self._opened(self.frontend).deliver(frames)
-
-    def postToClient(self, frames: Sequence[bytes]) -> None:
-        """Send to a client; ``replyUndelivered`` is called if it is out of reach."""
-        if not self.toClient(frames):
-            self.events.replyUndelivered()
-
-    def vanish(self, client: bytes) -> None:
-        """A client's connection is closed."""
-        self.frontend.disconnect(client)
-        self.events.clientDisconnected(int.from_bytes(client, "big"))
-
-    def toWorker(self, frames: Sequence[bytes]) -> bool:
-        """Send to a worker; false if it is out of reach."""
-        return self._opened(self.backend).deliver(frames)
-
-    def postToWorker(self, frames: Sequence[bytes]) -> None:
-        """Send to a worker; ``workerMessagesUndelivered`` is called in the next turn if it is out of reach."""
-        if not self.toWorker(frames):
-            self._reactor.callLater(0, self.events.workerMessagesUndelivered, [frames])
-
-    def wake(self) -> None:
-        """Take a turn soon."""
-        if self._again is None and not self.closed:
-            self._again = self._reactor.callLater(0, self._turn)
-
-    def close(self) -> Deferred[None]:
-        """
-        Close both sides.
-
-        :return: fires in the reactor's next turn.
-        """
-        self._shut()
-        return deferLater(self._reactor, 0)
-
-    def _shut(self) -> None:
-        self.bound, self.closed = [], True
-        again, self._again = self._again, None
-        look, self._nextLook = self._nextLook, None
-        for each in (again, look):
-            if each is not None:
-                each.cancel()
-
-    def _opened(self, side: MemoryRouter) -> MemoryRouter:
-        if self.closed:
-            raise ValueError("nothing can be sent any more: the transport is closed")
-        return side
-
-    def _turn(self) -> None:
-        self._again = None
+    def _takeTurn(self) -> None:
+        self._nextTurn = None
         self.turns += 1
-        events = self.events
+        frontend, events = self.frontend, self.events
         events.turnStarted()
-        self._read(self.backend, self._fromWorker)
+        self._read(self.backend, self._workerMessageReceived)
         if not self.closed and events.wantsRequests():
-            self._read(self.frontend, self._fromClient)
-        while not self.closed and self.frontend.waiting and not events.wantsRequests() and events.mayPeek():
-            self._read(self.frontend, self._fromClient, 1)
+            self._read(frontend, self._clientMessageReceived)
+        while not self.closed and frontend.unread and not events.wantsRequests() and events.mayPeek():
+            self._read(frontend, self._clientMessageReceived, 1)
         if self.closed:
             return
         events.turnEnded()
-        if self.backend.waiting or (self.frontend.waiting and events.wantsRequests()):
+        if self.backend.unread or (frontend.unread and events.wantsRequests()):
             self.wake()
-        elif self.frontend.waiting and self._nextLook is None and (delay := events.secondsUntilPeek()) is not None:
-            self._nextLook = self._reactor.callLater(delay, self._takeLook)
+        elif frontend.unread and self._nextPeek is None and (delay := events.secondsUntilPeek()) is not None:
+            self._nextPeek = self._clock.callLater(delay, self._takePeekTurn)
 
-    def _takeLook(self) -> None:
-        self._nextLook = None
+    def _takePeekTurn(self) -> None:
+        self._nextPeek = None
         self.wake()
 
-    def _fromClient(self, frames: list[bytes]) -> None:
+    def _clientMessageReceived(self, frames: list[bytes]) -> None:
         outer, self._client = self._client, frames[0]
         try:
             self.events.clientMessageReceived(frames)
         finally:
             self._client = outer
 
-    def _fromWorker(self, frames: list[bytes]) -> None:
+    def _workerMessageReceived(self, frames: list[bytes]) -> None:
         self._worker = frames[0]
         try:
             self.events.workerMessageReceived(frames)
         finally:
             self._worker = b""
 
-    def _read(self, side: MemoryRouter, received: Callable[[list[bytes]], None], most: int = MESSAGES) -> None:
-        for _ in range(min(len(side.waiting), most)):
+    def _read(self, side: MemoryRouter, received: Callable[[list[bytes]], None], most: int = MAX_MESSAGES) -> None:
+        for _ in range(min(len(side.unread), most)):
             try:
                 if not self.closed:
-                    received(side.waiting.popleft())
+                    received(side.unread.popleft())
             except Exception:
-                self._log.failure("a message was dropped")
+                self._log.failure("dropped a message")
+
+    # --- the end
+
+    def close(self) -> Deferred[None]:
+        """
+        Close both sides.
+
+        :return: fires in the next turn.
+        """
+        self._shut()
+        return deferLater(self._clock, 0)
+
+    def _shut(self) -> None:
+        self.bound, self.closed = [], True
+        for call in (self._nextTurn, self._nextPeek):
+            if call is not None:
+                call.cancel()
+        self._nextTurn = self._nextPeek = None

@@ -1,4 +1,4 @@
-"""A server's workers, and all that it stands on, in memory and on a clock."""
+"""Everything that a server runs on, in memory and on a clock: a reactor, transports, and workers."""
 
 from __future__ import annotations
 
@@ -6,38 +6,42 @@ from collections.abc import Callable
 from typing import Any
 
 from pirate.errors import START_ERROR_PREFIX
-from pirate.testing.fakeprocess import FakeProcess, ProcessReactor
+from pirate.testing.fakeprocess import FakeProcess, FakeProgram, ProcessReactor
 from pirate.testing.faketransport import MemoryRouter, MemoryTransport
 from pirate.wire.backend import Info, announcement
 from pirate.wire.job import Job
 from pirate.wire.words import ERROR, EXITING, RETIRE, WAITING, Code
 
 
-class FakeWorker:
+class FakeWorker(FakeProgram):
     """
-    A worker's side of the wire.  It announces itself, answers requests with their own frames, leaves when asked.
+    The worker that a fake process runs.
 
-    :param router: gives the ROUTER that is bound to an endpoint.
-    :ivar job: what it was told; which raises ``RuntimeError`` until then.
-    :ivar held: the requests that it has not answered, oldest first: the broker's id, and all frames behind it.
-    :ivar announcing: whether it announces itself without being told to.
-    :ivar answering: the same for answers.
+    It announces itself, replies to each request with the request's own frames, and leaves when it is told to.
+
+    :param process: the process.
+    :param findBackend: returns the ROUTER that is bound to an endpoint.
+    :ivar inFlight: the requests without a reply, oldest first; each is the broker's id and all frames behind it.
+    :ivar autoAnnounce: whether it announces itself as soon as it has its job.
+    :ivar autoReply: whether it replies to each request at once.
     """
 
-    def __init__(self, process: FakeProcess, router: Callable[[str], MemoryRouter]) -> None:
-        self._router = router
+    def __init__(self, process: FakeProcess, findBackend: Callable[[str], MemoryRouter]) -> None:
+        super().__init__(process)
+        self._findBackend = findBackend
         self._backend: MemoryRouter
-        self._leaving = False
-        self.process = process
-        process.written = self._told
-        process.terminated = self._retire
         self._job: Job | None = None
-        self.held: list[list[bytes]] = []
-        self.announcing = self.answering = True
+        self._leaving = False
+        self.inFlight: list[list[bytes]] = []
+        self.autoAnnounce = self.autoReply = True
 
     @property
     def job(self) -> Job:
-        """The job that its parent has given it."""
+        """
+        The job that it was spawned with.
+
+        :raise RuntimeError: if it has not been told yet.
+        """
         if self._job is None:
             raise RuntimeError("this worker has not been given its job")
         return self._job
@@ -49,109 +53,122 @@ class FakeWorker:
 
     def announce(self, word: bytes = WAITING, **info: Any) -> None:
         """
-        Say that it is there.
+        Announce itself to the broker.
 
-        :param info: fields of :class:`~pirate.wire.backend.Info` that are not as they should be.
+        :param info: fields of :class:`~pirate.wire.backend.Info` to send instead of the right ones.
         """
         told = {"pid": self.process.pid, "token": self.job.token, **info}
-        self.say(word, announcement(Info(**told)))
+        self.send(word, announcement(Info(**told)))
 
-    def say(self, *frames: bytes) -> None:
-        """Send the broker a message."""
+    def send(self, *frames: bytes) -> None:
+        """Send a message to the broker, behind an empty frame."""
         self._backend.receive(self.identity, b"", *frames)
 
-    def answer(self, *body: bytes) -> None:
-        """Answer the oldest request, with its own frames if there are no others."""
-        request, *rest = self.held.pop(0)
-        self.say(request, b"", *(body or rest[rest.index(b"") + 1 :]))
+    def reply(self, *body: bytes) -> None:
+        """
+        Reply to the oldest request.
+
+        :param body: the frames of the reply; none: those of the request.
+        """
+        request, *rest = self.inFlight.pop(0)
+        self.send(request, b"", *(body or rest[rest.index(b"") + 1 :]))
         self._leaveIfDone()
 
-    def fail(self, text: bytes, *trail: bytes) -> None:
+    def fail(self, text: bytes, *trace: bytes) -> None:
         """
-        The app has raised on the oldest request.
+        Report that the app has raised on the oldest request.
 
-        :param trail: where in it, if that is told.
+        :param text: the error.
+        :param trace: the place in the app where it was raised, if that is to be reported.
         """
-        self.say(self.held.pop(0)[0], ERROR, Code.APP_ERROR.encode(), text, *trail)
+        self.send(self.inFlight.pop(0)[0], ERROR, Code.APP_ERROR.encode(), text, *trace)
         self._leaveIfDone()
 
-    def cannotStart(self, words: str, code: int = 4) -> None:
+    def failToStart(self, reason: str, code: int = 4) -> None:
         """
-        End without ever having been ready.
+        Exit before it has announced itself.
 
-        :param words: why, for the log.
+        :param reason: the reason that it writes to its standard error.
+        :param code: the exit code.
         """
-        self.process.says(f"{START_ERROR_PREFIX}{words}\n".encode(), 2)
-        self.process.ends(code)
+        self.process.writeOutput(f"{START_ERROR_PREFIX}{reason}\n".encode(), 2)
+        self.process.end(code)
 
-    def _told(self, data: bytes) -> None:
+    def inputReceived(self, data: bytes) -> None:
+        """Read the job."""
         self._job = Job.decode(self.process.stdin)
-        self._backend = self._router(self.job.backend)
+        self._backend = self._findBackend(self.job.backend)
         self._backend.connect(self.identity, self._received)
-        if self.announcing:
+        if self.autoAnnounce:
             self.announce()
+
+    def terminate(self) -> None:
+        """Reply to what is in flight, then leave."""
+        self._leaving = True
+        self._leaveIfDone()
 
     def _received(self, frames: list[bytes]) -> None:
         if not self.process.alive:
             return
         if frames == [b"", RETIRE]:
-            self._retire()
+            self.terminate()
         elif len(frames) > 3:
-            self.held.append(frames[1:])
-            if self.answering:
-                self.answer()
-
-    def _retire(self) -> None:
-        self._leaving = True
-        self._leaveIfDone()
+            self.inFlight.append(frames[1:])
+            if self.autoReply:
+                self.reply()
 
     def _leaveIfDone(self) -> None:
-        if self._leaving and not self.held:
+        if self._leaving and not self.inFlight:
             if self._job is not None:
-                self.say(EXITING)
-            self.process.endsSoon()
+                self.send(EXITING)
+            self.process.endSoon()
 
 
 class TestBed:
     """
-    All that a server stands on: a reactor, a transport for each of its runs, a worker for each of its children.
+    Everything that a server runs on: a reactor, a transport for each of its runs, and a worker for each child.
 
-    :ivar transports: all that were made, oldest first.
-    :ivar workers: the same.
-    :ivar users: whom each of these was told of.
-    :ivar refusals: endpoints that cannot be bound, and why.
-    :ivar announcing: whether workers yet to come announce themselves.
-    :ivar answering: whether they answer.
+    :ivar reactor: the reactor; nothing happens until a test advances it.
+    :ivar transports: all transports that were made, oldest first.
+    :ivar users: the user ids that these were given.
+    :ivar workers: all workers that were spawned, oldest first.
+    :ivar bindErrors: the reasons why endpoints cannot be bound, by endpoint.
+    :ivar autoAnnounce: whether the next workers announce themselves.
+    :ivar autoReply: whether the next workers reply to requests at once.
     """
 
+    # Not a test case, whatever pytest makes of the name.
+    __test__ = False
+
     def __init__(self) -> None:
-        self.reactor = ProcessReactor()
-        self.reactor.spawned = self._spawned
+        self.reactor = ProcessReactor(self._makeWorker)
         self.transports: list[MemoryTransport] = []
         self.users: list[int | None] = []
         self.workers: list[FakeWorker] = []
-        self.refusals: dict[str, str] = {}
-        self.announcing = self.answering = True
+        self.bindErrors: dict[str, str] = {}
+        self.autoAnnounce = self.autoReply = True
 
     def makeTransport(self, reactor: Any, user: int | None = None) -> MemoryTransport:
         """
-        Make a transport, which cannot bind what another one has bound.
+        Make a transport, which cannot bind an endpoint that another one has bound.
 
-        :param user: as for the real one; it is kept in ``users``.
+        :param user: as for :class:`~pirate.transport.sockets.SocketTransport`; it is kept in ``users``.
         """
         self.users.append(user)
         inUse = {each: "Address already in use" for transport in self.transports for each in transport.bound}
-        self.transports.append(MemoryTransport(reactor, {**inUse, **self.refusals}, 49152 + 100 * len(self.transports)))
+        firstPort = 49152 + 100 * len(self.transports)
+        self.transports.append(MemoryTransport(reactor, {**inUse, **self.bindErrors}, firstPort))
         return self.transports[-1]
 
-    def living(self) -> list[FakeWorker]:
-        """The workers whose processes have not ended, oldest first."""
+    def livingWorkers(self) -> list[FakeWorker]:
+        """Return the workers whose processes have not ended, oldest first."""
         return [worker for worker in self.workers if worker.process.alive]
 
-    def ask(self, client: bytes, *body: bytes) -> list[list[bytes]]:
+    def request(self, client: bytes, *body: bytes) -> list[list[bytes]]:
         """
-        Send a request as a REQ client of the newest transport does.
+        Send a request as a REQ client of the newest transport, and take a turn.
 
+        :param client: the client's routing id.
         :return: all that this client was ever sent.
         """
         frontend = self.transports[-1].frontend
@@ -159,10 +176,11 @@ class TestBed:
         self.reactor.advance(0)
         return frontend.sentTo(client)
 
-    def _spawned(self, process: FakeProcess) -> None:
-        worker = FakeWorker(process, self._backend)
-        worker.announcing, worker.answering = self.announcing, self.answering
+    def _makeWorker(self, process: FakeProcess) -> FakeWorker:
+        worker = FakeWorker(process, self._findBackend)
+        worker.autoAnnounce, worker.autoReply = self.autoAnnounce, self.autoReply
         self.workers.append(worker)
+        return worker
 
-    def _backend(self, endpoint: str) -> MemoryRouter:
+    def _findBackend(self, endpoint: str) -> MemoryRouter:
         return next(each.backend for each in self.transports if endpoint in each.bound)

@@ -9,8 +9,8 @@ from typing import Any
 import zmq
 from zmq import backend
 
-#: pyzmq's loop in C; ``None`` where pyzmq has none.
-monitored_queue: Any = backend.monitored_queue
+#: pyzmq's loop in C; ``None`` where there is none, as before pyzmq 26 and on PyPy.
+monitored_queue: Any = getattr(backend, "monitored_queue", None)
 #: A subscription that no frame of a peer can match, and the prefix for which there is never room.
 _NOTHING, _FULL = token_hex(32).encode(), b"full"
 #: Milliseconds that a subscription has to arrive, which takes none within one process.

@@ -85,7 +85,7 @@ class SecuredTests(KeyCase):
         for job in jobs:
             self.assertEqual(self.status(b"backend", job["public"]), b"200")
             self.assertEqual(self.status(b"frontend", job["public"]), b"400")
-        self.bed.workers[0].process.ends()
+        self.bed.workers[0].process.end()
         self.bed.reactor.advance(0)
         self.assertEqual([self.status(b"backend", job["public"]) for job in jobs], [b"400", b"200"])
         self.assertEqual(server.stats()["refused"], {"unknown-key": 3})

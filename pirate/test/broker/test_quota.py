@@ -187,7 +187,7 @@ class QuotaTests(FilterCase):
         self.assertEqual(self.keys(1, b"other"), [])
         stats = self.server.stats()
         self.assertEqual((stats["failed"], stats["in_flight"] + stats["backlog"]), ({"busy": 2}, 3))
-        self.busy().answer()
+        self.busy().reply()
         self.settle()
         self.native({}, b"n", b"another request!")
         self.assertEqual(self.server.stats()["failed"], {"busy": 2})
@@ -201,18 +201,18 @@ class QuotaTests(FilterCase):
         self.native({}, key=b"c" * 16)
         self.native({}, key=b"d" * 16)
         self.native({"command": "cancel"}, key=b"d" * 16)
-        for worker in self.bed.living():
-            worker.process.ends(signal="KILL")
+        for worker in self.bed.livingWorkers():
+            worker.process.end(signal="KILL")
         self.settle(10, steps=100)
-        for worker in self.bed.living():
-            worker.answering = True
-            while worker.held:
-                worker.answer()
+        for worker in self.bed.livingWorkers():
+            worker.autoReply = True
+            while worker.inFlight:
+                worker.reply()
         self.settle(1, steps=10)
         stats = self.server.stats()
         self.assertEqual((stats["in_flight"], stats["backlog"]), (0, 0))
-        for worker in self.bed.living():
-            worker.answering = False
+        for worker in self.bed.livingWorkers():
+            worker.autoReply = False
         self.frontend.sent.clear()
         self.assertEqual(self.keys(4), ["busy"])
 
@@ -248,10 +248,10 @@ class QuotaTests(FilterCase):
         """The account of a connection ends with it, even if its request is still in flight."""
         self.begin(peerLimits=PeerLimits(clientRequests=1))
         self.native({})
-        self.bed.transports[-1].vanish(b"n")
+        self.bed.transports[-1].disconnectClient(b"n")
         self.native({}, key=b"b" * 16)
         self.assertEqual(self.server.stats()["failed"], {})
-        self.busy().answer()
+        self.busy().reply()
         self.settle()
         self.native({}, key=b"c" * 16)
         self.assertEqual(self.server.stats()["failed"], {"busy": 1})

@@ -19,7 +19,7 @@ from pirate.server.childprocess import STREAMS_GRACE, Rejection, importPath
 from pirate.server.logs import ServerLog
 from pirate.server.output import OutputLog
 from pirate.test.support.children import JOB, RecordingSupervisor, spawnChild
-from pirate.testing import ProcessReactor
+from pirate.testing import FakeProcess, FakeProgram, ProcessReactor
 from pirate.wire.backend import Info, Status
 from pirate.wire.job import Job
 from pirate.wire.words import DEQUEUE, WAITING
@@ -56,25 +56,25 @@ class EndTests(ChildProcessCase):
     def test_ready(self) -> None:
         """The end of a ready child is reported at once, even if a process of its own still holds its streams."""
         self.child.becameReady()
-        self.process.exits(signal="KILL")
+        self.process.exit(signal="KILL")
         self.assertEqual(self.exits, [ChildExit("signal SIGKILL", killed=True)])
-        self.process.closesStreams()
+        self.process.closeStreams()
         self.assertEqual(len(self.exits), 1)
 
     def test_notReady(self) -> None:
         """The end of a child that was never ready is reported when all that it wrote has been read."""
-        self.process.exits(4)
+        self.process.exit(4)
         self.assertEqual(self.exits, [])
-        self.process.says(f"{START_ERROR_PREFIX}there is no module 'x'\n".encode(), 2)
-        self.process.closesStreams()
+        self.process.writeOutput(f"{START_ERROR_PREFIX}there is no module 'x'\n".encode(), 2)
+        self.process.closeStreams()
         self.assertEqual(self.exits, [ChildExit("exit code 4", message="there is no module 'x'", fatal=True)])
 
     def test_grandchild(self) -> None:
         """A process that inherited the streams can keep them open for a second and no longer."""
-        self.process.exits(1)
+        self.process.exit(1)
         self.reactor.advance(STREAMS_GRACE - 0.01)
         self.assertEqual((self.exits, self.ended), ([], []))
-        self.process.says(b"from the grandchild\n")
+        self.process.writeOutput(b"from the grandchild\n")
         self.reactor.advance(0.01)
         self.assertEqual(self.exits, [ChildExit("exit code 1")])
         self.assertEqual(self.lines, [("from the grandchild", "stdout")])
@@ -82,40 +82,40 @@ class EndTests(ChildProcessCase):
 
     def test_noTimerLeft(self) -> None:
         """After a normal end no timer is left."""
-        self.process.ends()
+        self.process.end()
         self.assertEqual(self.ended, [self.child])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_lastWords(self) -> None:
         """The reason why a child could not start is taken out of its output; the rest is logged."""
-        self.process.says(b"Traceback\n" + f"{START_ERROR_PREFIX}no good\n".encode(), 2)
-        self.process.says(f"{START_ERROR_PREFIX}only on stderr\n".encode(), 1)
-        self.process.ends(3)
+        self.process.writeOutput(b"Traceback\n" + f"{START_ERROR_PREFIX}no good\n".encode(), 2)
+        self.process.writeOutput(f"{START_ERROR_PREFIX}only on stderr\n".encode(), 1)
+        self.process.end(3)
         self.assertEqual(self.exits, [ChildExit("exit code 3", message="no good")])
         self.assertEqual(self.lines, [("Traceback", "stderr"), (f"{START_ERROR_PREFIX}only on stderr", "stdout")])
 
     def test_clean(self) -> None:
         """Exit code 0 is a clean end."""
-        self.process.ends()
+        self.process.end()
         self.assertEqual(self.exits, [ChildExit("exit code 0", clean=True)])
 
     def test_hopeless(self) -> None:
         """Only the exit code of an app that cannot be loaded is fatal."""
         for code, hopeless in ((1, False), (3, False), (4, True)):
             self.anew()
-            self.process.ends(code)
+            self.process.end(code)
             self.assertEqual([exit.fatal for exit in self.exits], [hopeless])
 
     def test_signalNames(self) -> None:
         """A death by signal is described by the name of the signal."""
         for name in ("SEGV", "TERM", "ABRT"):
             self.anew()
-            self.process.ends(signal=name)
+            self.process.end(signal=name)
             self.assertEqual(str(self.exits[0]), f"signal SIG{name}")
 
     def test_signalTooLate(self) -> None:
         """A signal to a process that has ended does nothing."""
-        self.process.exits()
+        self.process.exit()
         self.child.signal("TERM")
         self.assertEqual(self.process.signals, [])
 
@@ -133,7 +133,12 @@ class SpawnTests(ChildProcessCase):
         """The child starts with the signals of a terminal blocked; in this process they are not."""
         blocked: list[set[Any]] = []
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-        self.reactor.spawned = lambda process: blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+        def program(process: FakeProcess) -> FakeProgram:
+            blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+            return FakeProgram(process)
+
+        self.reactor.program = program
         self.spawn()
         self.assertEqual(blocked, [before | {signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}])
         self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, []), before)
@@ -153,7 +158,7 @@ class SpawnTests(ChildProcessCase):
 
     def test_refused(self) -> None:
         """The caller is told when the system refuses to start a process."""
-        self.reactor.refusal = OSError(11, "Resource temporarily unavailable")
+        self.reactor.spawnError = OSError(11, "Resource temporarily unavailable")
         self.assertRaises(OSError, self.spawn)
 
     def test_importPath(self) -> None:

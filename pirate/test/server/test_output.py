@@ -54,35 +54,35 @@ class LineTests(OutputCase):
 
     def test_lines(self) -> None:
         """Each line is logged when it is complete, with the name of its stream and without its end."""
-        self.process.says(b"one\ntwo\r\nthr")
-        self.process.says(b"error\n", 2)
+        self.process.writeOutput(b"one\ntwo\r\nthr")
+        self.process.writeOutput(b"error\n", 2)
         self.assertEqual(self.lines, [("one", "stdout"), ("two", "stdout"), ("error", "stderr")])
-        self.process.says(b"ee\n")
+        self.process.writeOutput(b"ee\n")
         self.assertEqual(self.lines[-1], ("three", "stdout"))
         self.assertEqual(formatEvent(self.events[0]), f"worker {self.process.pid} stdout: one")
 
     def test_mixed(self) -> None:
         """Half a line on one stream does not mix with the other stream."""
-        self.process.says(b"out", 1)
-        self.process.says(b"err", 2)
-        self.process.says(b"put\n", 1)
-        self.process.says(b"or\n", 2)
+        self.process.writeOutput(b"out", 1)
+        self.process.writeOutput(b"err", 2)
+        self.process.writeOutput(b"put\n", 1)
+        self.process.writeOutput(b"or\n", 2)
         self.assertEqual(self.lines, [("output", "stdout"), ("error", "stderr")])
 
     def test_noEnd(self) -> None:
         """A last line without an end is logged when the stream closes, and a complete one is not logged twice."""
-        self.process.says(b"whole\nhalf")
-        self.process.says(b"whole\n", 2)
-        self.process.ends()
+        self.process.writeOutput(b"whole\nhalf")
+        self.process.writeOutput(b"whole\n", 2)
+        self.process.end()
         self.assertEqual(self.lines, [("whole", "stdout"), ("whole", "stderr"), ("half", "stdout")])
 
     def test_long(self) -> None:
         """A line without an end is logged in pieces, so that it does not grow in memory."""
         piece = b"x" * 1000
         for _ in range(60):
-            self.process.says(piece)
+            self.process.writeOutput(piece)
         self.assertGreaterEqual(len(self.lines), 3)
-        self.process.says(b"\nnext\n")
+        self.process.writeOutput(b"\nnext\n")
         *pieces, last = self.lines
         self.assertEqual("".join(line for line, _ in pieces), "x" * 60_000)
         self.assertEqual(last, ("next", "stdout"))
@@ -90,13 +90,13 @@ class LineTests(OutputCase):
 
     def test_notText(self) -> None:
         """Bytes that are not UTF-8 are shown as escapes."""
-        self.process.says("gr\u00fc\u00df ".encode() + b"\xff\xfe!\n")
+        self.process.writeOutput("gr\u00fc\u00df ".encode() + b"\xff\xfe!\n")
         self.assertEqual(self.lines, [("gr\u00fc\u00df \\xff\\xfe!", "stdout")])
 
     def test_empty(self) -> None:
         """An empty line is logged; no line is not."""
-        self.process.says(b"\n")
-        self.process.ends()
+        self.process.writeOutput(b"\n")
+        self.process.end()
         self.assertEqual(self.lines, [("", "stdout")])
 
     def test_level(self) -> None:
@@ -104,8 +104,8 @@ class LineTests(OutputCase):
         for level, shown in ((0, []), (1, ["stderr"]), (2, ["stdout", "stderr"])):
             self.level = level
             seen = len(self.events)
-            self.process.says(b"x\n" * 2 * MAX_LINES)
-            self.process.says(b"x\n" * 2 * MAX_LINES, 2)
+            self.process.writeOutput(b"x\n" * 2 * MAX_LINES)
+            self.process.writeOutput(b"x\n" * 2 * MAX_LINES, 2)
             self.reactor.advance(1)
             events = self.events[seen:]
             self.assertEqual([event["stream"] for event in events if "lines" in event], shown)
@@ -117,43 +117,43 @@ class LimitTests(OutputCase):
 
     def test_lines(self) -> None:
         """The lines logged in a second are limited, and the number of the others is logged when it is over."""
-        self.process.says(b"x\n" * 5000)
+        self.process.writeOutput(b"x\n" * 5000)
         self.assertEqual((len(self.lines), self.folded), (MAX_LINES, []))
-        self.process.says(b"y\n")
+        self.process.writeOutput(b"y\n")
         self.reactor.advance(1)
         lines = 5001 - MAX_LINES
         expected = f"worker {self.process.pid} stdout: ... and {lines} more lines ({2 * lines} bytes)"
         self.assertEqual((len(self.lines), self.folded), (MAX_LINES, [expected]))
-        self.process.says(b"z\n")
+        self.process.writeOutput(b"z\n")
         self.assertEqual(self.lines[-1], ("z", "stdout"))
 
     def test_bytes(self) -> None:
         """The bytes logged in a second are limited."""
         for _ in range(10):
-            self.process.says(b"x" * 10_000 + b"\n")
+            self.process.writeOutput(b"x" * 10_000 + b"\n")
         self.assertEqual(len(self.lines), MAX_LINE_BYTES // 10_000)
-        self.process.says(b"y" * 10 * MAX_LINE_LENGTH)
+        self.process.writeOutput(b"y" * 10 * MAX_LINE_LENGTH)
         self.reactor.advance(1)
         self.assertIn("more lines (20", self.folded[0])
 
     def test_all(self) -> None:
         """The lines of all workers together are limited."""
         for _ in range(20):
-            self.spawn()[1].says(b"x\n" * 1000)
+            self.spawn()[1].writeOutput(b"x\n" * 1000)
         self.assertEqual(len(self.lines), MAX_TOTAL_LINES)
         self.reactor.advance(1)
         self.assertEqual(len(self.folded), 20)
 
     def test_end(self) -> None:
         """The count is logged when the worker ends before the second is over, and no timer is left."""
-        self.process.says(b"x\n" * 1000)
-        self.process.ends()
+        self.process.writeOutput(b"x\n" * 1000)
+        self.process.end()
         self.assertEqual(len(self.folded), 1)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_quiet(self) -> None:
         """There is no timer for a worker that stays within the limits."""
-        self.process.says(b"x\n" * MAX_LINES)
+        self.process.writeOutput(b"x\n" * MAX_LINES)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_lastWords(self) -> None:
@@ -163,9 +163,9 @@ class LimitTests(OutputCase):
             self.level = level
             for before in (b"", b"x\n" * 5000, b"\n" * 8000):
                 _, process = self.spawn()
-                process.says(before + words[:5], 2)
-                process.says(words[5:], 2)
-                process.ends(4)
+                process.writeOutput(before + words[:5], 2)
+                process.writeOutput(words[5:], 2)
+                process.end(4)
                 self.assertEqual(self.exits.pop().message, "no good")
 
 
@@ -175,9 +175,9 @@ class PauseTests(OutputCase):
     def test_bytes(self) -> None:
         """Reading pauses after a number of bytes until the second is over."""
         for _ in range(MAX_READ_BYTES // 8192 - 1):
-            self.process.says(b"x\n" * 4096)
+            self.process.writeOutput(b"x\n" * 4096)
         self.assertFalse(self.process.paused)
-        self.process.says(b"x\n" * 4096)
+        self.process.writeOutput(b"x\n" * 4096)
         self.assertTrue(self.process.paused)
         self.reactor.advance(0.9)
         self.assertTrue(self.process.paused)
@@ -188,7 +188,7 @@ class PauseTests(OutputCase):
         """Reading pauses after a number of reads, even at a level that logs nothing."""
         self.level = 0
         for _ in range(MAX_READS):
-            self.process.says(b"x")
+            self.process.writeOutput(b"x")
         self.assertTrue(self.process.paused)
         self.reactor.advance(1)
         self.assertFalse(self.process.paused)
@@ -196,7 +196,7 @@ class PauseTests(OutputCase):
     def pause(self) -> None:
         """Let the worker write more than the limit."""
         for _ in range(MAX_READS):
-            self.process.says(b"x\n")
+            self.process.writeOutput(b"x\n")
         self.assertTrue(self.process.paused)
 
     def test_signal(self) -> None:
@@ -208,15 +208,15 @@ class PauseTests(OutputCase):
     def test_ends(self) -> None:
         """The end of a worker whose reading is paused is noticed at once, and its last words are read."""
         self.pause()
-        self.process.says(f"{START_ERROR_PREFIX}no good\n".encode(), 2)
-        self.process.exits(4)
-        self.process.closesStreams()
+        self.process.writeOutput(f"{START_ERROR_PREFIX}no good\n".encode(), 2)
+        self.process.exit(4)
+        self.process.closeStreams()
         self.assertEqual([exit.message for exit in self.exits], ["no good"])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_afterwards(self) -> None:
         """A process that inherited the streams of an ended worker does not delay its end."""
-        self.process.exits(1)
+        self.process.exit(1)
         self.pauseless()
         self.reactor.advance(1)
         self.assertEqual(len(self.exits), 1)
@@ -225,5 +225,5 @@ class PauseTests(OutputCase):
     def pauseless(self) -> None:
         """Let the worker exceed the limit, and check that it is read again."""
         for _ in range(2 * MAX_READS):
-            self.process.says(b"x\n")
+            self.process.writeOutput(b"x\n")
         self.assertFalse(self.process.paused)

@@ -27,8 +27,8 @@ class ClientTests(ProtocolCase):
         self.frontend.receive(b"c", *envelope, b"", b"a", b"", b"b")
         self.settle()
         worker = self.busy()
-        self.assertEqual(worker.held[0][1:], [b"", b"a", b"", b"b"])
-        worker.answer()
+        self.assertEqual(worker.inFlight[0][1:], [b"", b"a", b"", b"b"])
+        worker.reply()
         self.settle()
         self.assertEqual(self.frontend.sentTo(b"c"), [[*envelope, b"", b"a", b"", b"b"]])
 
@@ -37,7 +37,7 @@ class ClientTests(ProtocolCase):
         for client in (b"waiting", b"\x00\x80\xff\xfe\x01", b"retire"):
             self.frontend.receive(client, b"", b"x")
             self.settle()
-            self.busy().answer()
+            self.busy().reply()
             self.settle()
             self.assertEqual(self.frontend.sentTo(client), [[b"", b"x"]])
 
@@ -70,7 +70,7 @@ class ClientTests(ProtocolCase):
         names = ("state", "workers", "busy", "idle", "waiting", "backlog")
         self.assertEqual([first[name] for name in names], ["ready", 1, 0, 1, 1, 0])
         for client in (b"a", b"b", b"c"):
-            self.bed.ask(client, b"x")
+            self.bed.request(client, b"x")
         self.native({"command": "ping"})
         self.assertEqual([self.told()[name] for name in names], ["ready", 1, 1, 0, 0, 2])
 
@@ -89,22 +89,22 @@ class ClientTests(ProtocolCase):
 
     def test_vanished(self) -> None:
         """The waiting request of a plain client that disconnects is not run."""
-        self.bed.ask(b"a", b"first")
-        self.bed.ask(b"b", b"second")
-        self.bed.transports[0].vanish(b"b")
-        self.busy().answer(b"answer")
+        self.bed.request(b"a", b"first")
+        self.bed.request(b"b", b"second")
+        self.bed.transports[0].disconnectClient(b"b")
+        self.busy().reply(b"answer")
         self.settle()
         self.assertEqual((self.server.stats()["withdrawn"], self.server.stats()["backlog"]), (1, 0))
 
     def test_vanishedWithMany(self) -> None:
         """Many waiting requests of a client that disconnects are withdrawn over several turns."""
-        self.bed.ask(b"a", b"first")
+        self.bed.request(b"a", b"first")
         for _ in range(3 * BATCH):
             self.frontend.receive(b"b", b"", b"x")
         self.settle()
         transport = self.bed.transports[0]
         waiting, turns = self.server.stats()["backlog"], transport.turns
-        transport.vanish(b"b")
+        transport.disconnectClient(b"b")
         self.settle()
         self.assertGreaterEqual(transport.turns - turns, 3)
         self.assertEqual(
@@ -114,9 +114,9 @@ class ClientTests(ProtocolCase):
     def test_superseded(self) -> None:
         """A new request of a REQ socket replaces its waiting one."""
         self.bed.transports[0].req = True
-        self.bed.ask(b"a", b"first")
-        self.bed.ask(b"b", b"second")
-        self.bed.ask(b"b", b"third")
+        self.bed.request(b"a", b"first")
+        self.bed.request(b"b", b"second")
+        self.bed.request(b"b", b"third")
         self.assertEqual((self.server.stats()["withdrawn"], self.server.stats()["backlog"]), (1, 1))
 
     def test_unknownService(self) -> None:
@@ -128,7 +128,7 @@ class ClientTests(ProtocolCase):
     def test_native(self) -> None:
         """A native request gets a reply under its own id."""
         self.native({"timeout_ms": 1000})
-        self.busy().answer(b"answer")
+        self.busy().reply(b"answer")
         self.settle()
         self.assertEqual(self.frontend.sentTo(b"n"), [[header(KEY, {}), b"", b"answer"]])
 
@@ -147,7 +147,7 @@ class PingTests(ProtocolCase):
 
     def test_life(self) -> None:
         """A server is starting until its workers are ready, then ready, and stopping once it has been asked to stop."""
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         super().begin(2)
         self.bed.workers[0].announce()
         self.settle()
@@ -155,7 +155,7 @@ class PingTests(ProtocolCase):
         self.bed.workers[1].announce()
         self.settle()
         self.assertEqual((self.state(), self.told()["workers"]), ("ready", 2))
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         self.server.stopService()
         self.assertEqual(self.state(), "stopping")
 
@@ -163,14 +163,14 @@ class PingTests(ProtocolCase):
         """A server whose workers die soon after they are ready has no workers until one has lasted for a second."""
         super().begin(1)
         self.settle(10)
-        self.bed.living()[0].process.ends(1)
+        self.bed.livingWorkers()[0].process.end(1)
         self.settle()
         self.assertEqual((self.state(), self.told()["workers"]), ("ready", 1))
         for _ in range(3):
-            self.bed.living()[0].process.ends(1)
+            self.bed.livingWorkers()[0].process.end(1)
             self.settle(0.01)
             self.assertEqual((self.state(), self.told()["workers"]), ("no-workers", 0))
-            while not self.bed.living():
+            while not self.bed.livingWorkers():
                 self.settle(0.01)
             self.settle()
             self.assertEqual((self.state(), self.told()["workers"]), ("no-workers", 1))
@@ -214,12 +214,12 @@ class WorkerTests(ProtocolCase):
 
     def test_plainAppError(self) -> None:
         """A plain client gets no error by default, and a JSON object with error-reply."""
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         self.busy().fail(b"ValueError: no")
         self.settle()
         self.assertEqual(self.frontend.sent, [])
         self.begin(errorReply=True)
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         self.busy().fail(b"ValueError: no")
         self.settle()
         [[delimiter, body]] = self.frontend.sentTo(b"c")
@@ -232,31 +232,31 @@ class WorkerTests(ProtocolCase):
             key = code.ljust(16)
             self.native({}, key=key)
             worker = self.busy()
-            worker.say(worker.held.pop()[0], ERROR, code, b"\xff!")
+            worker.send(worker.inFlight.pop()[0], ERROR, code, b"\xff!")
             self.settle()
             told = self.told(key=key)
             self.assertEqual((told["code"], told["message"]), ("app-error", "\ufffd!"))
 
     def test_spoofed(self) -> None:
         """A reply from a worker that does not hold the request is dropped, and the holder's counts."""
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         worker = self.busy()
-        request = worker.held[0][0]
+        request = worker.inFlight[0][0]
         self.backend.receive(b"stranger", b"", request, b"", b"spoofed")
         self.backend.receive(worker.identity, b"", b"\x80" * 8, b"", b"no such request")
         self.settle()
         self.assertEqual((self.frontend.sent, self.server.stats()["late"]), ([], 2))
-        worker.answer(b"right")
+        worker.reply(b"right")
         self.settle()
         self.assertEqual(self.frontend.sentTo(b"c"), [[b"", b"right"]])
 
     def test_twice(self) -> None:
         """Only the first reply to a request reaches its client."""
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         worker = self.busy()
-        request = worker.held[0][0]
-        worker.answer(b"first")
-        worker.say(request, b"", b"second")
+        request = worker.inFlight[0][0]
+        worker.reply(b"first")
+        worker.send(request, b"", b"second")
         self.settle()
         self.assertEqual(self.frontend.sent, [[b"c", b"", b"first"]])
 
@@ -264,29 +264,29 @@ class WorkerTests(ProtocolCase):
         """A malformed message on the backend is dropped and counted by reason."""
         worker = self.bed.workers[0]
         for frames in ([b"dance"], [WAITING, b"no json"], [b"id", b"what", b"ever"]):
-            worker.say(*frames)
+            worker.send(*frames)
         self.backend.receive(worker.identity, b"no delimiter")
         self.settle()
         self.assertEqual(self.dropped(), {"unknown-word": 1, "bad-info": 1, "unknown-reply": 1, "no-delimiter": 1})
 
     def test_part(self) -> None:
         """A plain client gets the parts of a reply together with the last one."""
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         worker = self.busy()
-        worker.say(worker.held[0][0], PARTIAL, b"half")
-        worker.answer(b"whole")
+        worker.send(worker.inFlight[0][0], PARTIAL, b"half")
+        worker.reply(b"whole")
         self.settle()
         self.assertEqual(self.frontend.sentTo(b"c"), [[b"", b"half", b"whole"]])
 
     def test_credit(self) -> None:
         """A worker that raises its credit is given more requests at a time."""
         for client in (b"a", b"b", b"c"):
-            self.bed.ask(client, b"x")
+            self.bed.request(client, b"x")
         worker = self.busy()
-        self.assertEqual(len(worker.held), 1)
+        self.assertEqual(len(worker.inFlight), 1)
         worker.announce(credit=2)
         self.settle()
-        self.assertEqual(len(worker.held), 2)
+        self.assertEqual(len(worker.inFlight), 2)
 
     def test_logged(self) -> None:
         """Dropped messages are logged once a second."""
@@ -302,7 +302,7 @@ class ErrorTests(ProtocolCase):
 
     def failed(self, client: bytes = b"c", text: bytes = b"ValueError: no", *trail: bytes) -> None:
         """Let the request of a plain client fail."""
-        self.bed.ask(client, b"x")
+        self.bed.request(client, b"x")
         self.busy().fail(text, *trail)
         self.settle()
 
@@ -314,7 +314,7 @@ class ErrorTests(ProtocolCase):
         """An event holds the error, its place, the request, the service and the client, even at log-level 0."""
         self.begin(logLevel=0)
         self.native({})
-        request = self.busy().held[0][0].hex()
+        request = self.busy().inFlight[0][0].hex()
         self.busy().fail(b"ValueError: no", b"/app.py:3 in app, from /app.py:9 in main")
         self.settle()
         [event] = [event for event in self.events if "error" in event]
@@ -369,9 +369,9 @@ class ErrorTests(ProtocolCase):
         """A cancelled request is no error of the app; nor is a reply that no client waits for."""
         self.native({})
         worker = self.busy()
-        request = worker.held.pop()[0]
-        worker.say(request, ERROR, b"cancelled", b"it was")
-        worker.say(request, ERROR, b"app-error", b"E: late")
+        request = worker.inFlight.pop()[0]
+        worker.send(request, ERROR, b"cancelled", b"it was")
+        worker.send(request, ERROR, b"app-error", b"E: late")
         self.settle()
         self.assertEqual(self.errors(), [])
 
@@ -450,8 +450,8 @@ class ForeignTests(ProtocolCase):
 
     def test_majordomoClient(self) -> None:
         """The log names a Majordomo client, and the app gets its frames as the body."""
-        self.bed.ask(b"c", b"MDPC01", b"echo", b"x")
-        self.assertEqual(self.busy().held[0][2:], [b"MDPC01", b"echo", b"x"])
+        self.bed.request(b"c", b"MDPC01", b"echo", b"x")
+        self.assertEqual(self.busy().inFlight[0][2:], [b"MDPC01", b"echo", b"x"])
         self.assertEqual(
             self.line(),
             "messages of another protocol at the frontend: majordomo-client (1); the last one from 127.0.0.1: a "
@@ -497,7 +497,7 @@ class ExternalTests(ProtocolCase):
         self.begin(0)
         for word in (WAITING, PROCESSING, EXITING, HEARTBEAT):
             self.ten(word)
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         self.assertEqual((self.backend.sent, self.dropped()), ([], {"unknown-worker": 4}))
 
     def test_tenLines(self) -> None:
@@ -505,7 +505,7 @@ class ExternalTests(ProtocolCase):
         self.begin(0, externalWorkers=True)
         self.ten(WAITING)
         for client in (b"a", b"b"):
-            self.bed.ask(client, b"x")
+            self.bed.request(client, b"x")
         [[_, request, delimiter, body]] = self.backend.sentTo(b"child_1")
         self.assertEqual((delimiter, body), (b"", b"x"))
         self.ten(PROCESSING)
@@ -518,15 +518,15 @@ class ExternalTests(ProtocolCase):
     def test_leaves(self) -> None:
         """A worker that says that it leaves is given no more, and its request goes to another."""
         self.begin(1, externalWorkers=True)
-        ours = self.bed.living()[-1]
-        self.bed.ask(b"a", b"busy")
+        ours = self.bed.livingWorkers()[-1]
+        self.bed.request(b"a", b"busy")
         self.ten(WAITING)
-        self.bed.ask(b"b", b"moved")
+        self.bed.request(b"b", b"moved")
         self.assertEqual(len(self.backend.sentTo(b"child_1")), 1)
         self.ten(EXITING)
-        ours.answer()
+        ours.reply()
         self.settle()
-        self.assertEqual(ours.held[0][2:], [b"moved"])
+        self.assertEqual(ours.inFlight[0][2:], [b"moved"])
         self.assertEqual(self.dropped(), {})
 
 
@@ -545,11 +545,11 @@ class HostileTests(ProtocolCase):
         self.native({"service": self.NAME})
         self.assertEqual(self.told()["code"], "unknown-service")
         self.native({"trace": self.NAME, "timeout_ms": "x"}, name)
-        worker = self.bed.living()[-1]
+        worker = self.bed.livingWorkers()[-1]
         for code in (b"worker-lost", b"expired", name):
             self.bed.reactor.advance(2)
-            self.bed.ask(name, b"x")
-            worker.say(worker.held.pop(0)[0], ERROR, code, name)
+            self.bed.request(name, b"x")
+            worker.send(worker.inFlight.pop(0)[0], ERROR, code, name)
             self.settle()
         self.backend.receive(name, b"", name, b"", b"y")
         self.backend.receive(name, b"", name)
@@ -578,7 +578,7 @@ class HostileTests(ProtocolCase):
         self.native({})
         worker = self.busy()
         events = self.bed.transports[-1].events
-        events.workerMessageRejected([worker.identity, b"", worker.held[0][0], b"", b"x"], "too-large")
+        events.workerMessageRejected([worker.identity, b"", worker.inFlight[0][0], b"", b"x"], "too-large")
         events.workerMessageRejected([worker.identity, b"", b"waiting"], "too-large")
         self.settle()
         self.assertEqual(self.told()["code"], "app-error")

@@ -31,15 +31,15 @@ class StopTests(TestBedCase):
 
     def test_inFlight(self) -> None:
         """Accepted requests get their replies, whether they are in flight or wait."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(1)
-        self.bed.ask(b"c", b"held")
-        self.bed.ask(b"d", b"waiting")
+        self.bed.request(b"c", b"held")
+        self.bed.request(b"d", b"waiting")
         stopped = server.stopService()
         self.settle(20)
         self.assertNoResult(stopped)
         for _ in range(2):
-            self.busy().answer()
+            self.busy().reply()
             self.settle()
         self.successResultOf(stopped)
         frontend = self.bed.transports[0].frontend
@@ -47,24 +47,24 @@ class StopTests(TestBedCase):
 
     def test_lastCall(self) -> None:
         """What clients sent before the stop is accepted; what they send later is not."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(1)
         frontend = self.bed.transports[0].frontend
         frontend.receive(b"c", b"", b"in time")
         server.stopService()
-        self.bed.ask(b"d", b"late")
-        self.busy().answer()
+        self.bed.request(b"d", b"late")
+        self.busy().reply()
         self.settle()
         self.assertIs(server.state, ServerState.STOPPED)
         self.assertEqual(frontend.sent, [[b"c", b"", b"in time"]])
 
     def test_deadline(self) -> None:
         """After stop-timeout the remaining requests are given up and logged, and the workers are stopped."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         limits = PoolLimits(minServers=1, maxServers=1, stopTimeout=3.0)
         server = self.serve(limits=limits)
-        self.bed.ask(b"c", b"held")
-        self.bed.ask(b"d", b"waiting")
+        self.bed.request(b"c", b"held")
+        self.bed.request(b"d", b"waiting")
         worker = self.busy()
         worker.process.termDelay = None
         stopped = server.stopService()
@@ -79,28 +79,28 @@ class StopTests(TestBedCase):
 
     def test_noDeadline(self) -> None:
         """Without a deadline the server waits for its requests as long as they take."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(1)
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         stopped = server.stop(None)
         self.settle(86_400, steps=100)
         self.assertNoResult(stopped)
         self.assertEqual(self.busy().process.signals, [])
-        self.busy().answer()
+        self.busy().reply()
         self.settle()
         self.successResultOf(stopped)
 
     def test_abort(self) -> None:
         """An abort kills the workers at once, busy or not, even if the server is stopping already."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve()
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         stopped = server.stopService()
         aborted = server.abort()
         self.settle(0.1, steps=10)
         self.successResultOf(stopped)
         self.successResultOf(aborted)
-        self.assertEqual(self.bed.living(), [])
+        self.assertEqual(self.bed.livingWorkers(), [])
         self.assertIn("stopped with 1 requests in flight and 0 waiting, unanswered", self.log())
 
     def test_stopped(self) -> None:
@@ -122,7 +122,7 @@ class StopTests(TestBedCase):
         server = self.serve(0, externalWorkers=True)
         backend = self.bed.transports[0].backend
         backend.receive(b"child_1", b"", b"waiting")
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         [[_, request, *_]] = backend.sentTo(b"child_1")
         stopped = server.stopService()
         self.settle(1)
@@ -140,7 +140,7 @@ class StopTests(TestBedCase):
             server.startService()
             self.settle()
             self.assertIs(server.state, ServerState.RUNNING)
-            self.assertEqual(self.bed.ask(b"c", b"%d" % run), [[b"", b"%d" % run]])
+            self.assertEqual(self.bed.request(b"c", b"%d" % run), [[b"", b"%d" % run]])
             self.assertEqual((server.stats()["received"], len(server.workers)), (1, 2))
             stopped = server.stopService()
             self.settle()
@@ -157,7 +157,7 @@ class StopTests(TestBedCase):
         stopped = first.stopService()
         self.settle()
         self.successResultOf(stopped)
-        self.assertEqual(self.bed.ask(b"c", b"x"), [[b"", b"x"]])
+        self.assertEqual(self.bed.request(b"c", b"x"), [[b"", b"x"]])
         self.assertEqual((second.stats()["received"], len(second.workers)), (1, 2))
 
 
@@ -166,10 +166,10 @@ class DemandTests(TestBedCase):
 
     def test_scaleUp(self) -> None:
         """A backlog starts more workers, in growing batches, up to max-servers."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(limits=PoolLimits(minServers=1, maxServers=8))
         for number in range(20):
-            self.bed.ask(b"c%d" % number, b"x")
+            self.bed.request(b"c%d" % number, b"x")
         counts = []
         for _ in range(6):
             self.settle(1)
@@ -181,7 +181,7 @@ class DemandTests(TestBedCase):
         """Each worker gets a request before any gets a second."""
         self.serve(3)
         for number in range(6):
-            self.bed.ask(b"c", b"%d" % number)
+            self.bed.request(b"c", b"%d" % number)
         backend = self.bed.transports[0].backend
         taken = [frames[0] for frames in backend.sent]
         self.assertEqual(len(set(taken[:3])), 3)
@@ -193,7 +193,7 @@ class DemandTests(TestBedCase):
 
         One client fills no more than half of the backlog.  Its further messages are read when there is room.
         """
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(limits=PoolLimits(minServers=1, maxServers=1, maxRequests=0))
         frontend = self.bed.transports[0].frontend
         for number in range(10_200):
@@ -204,19 +204,19 @@ class DemandTests(TestBedCase):
         self.settle(1)
         self.assertTrue(1 <= self.bed.transports[0].turns - turns <= 210)
         self.assertTrue(1 <= server.stats()["received"] - before <= 101)
-        self.bed.workers[0].answering = True
-        self.bed.workers[0].answer()
+        self.bed.workers[0].autoReply = True
+        self.bed.workers[0].reply()
         self.settle()
         self.assertEqual(len(frontend.sent), 10_200)
         self.assertEqual([int(frames[2]) for frames in frontend.sent], list(range(10_200)))
 
     def test_clientGone(self) -> None:
         """A reply whose client has gone is counted, and disturbs no other client."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(1)
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         self.bed.transports[0].frontend.disconnect(b"c")
-        self.busy().answer()
+        self.busy().reply()
         self.settle()
         self.assertEqual((server.stats()["undeliverable"], server.stats()["in_flight"]), (1, 0))
 
@@ -226,10 +226,10 @@ class TimeTests(TestBedCase):
 
     def test_stoodStill(self) -> None:
         """When the server itself stood still, a reply that came meanwhile counts, and its worker lives."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(1, policy=RequestPolicy(jobTimeout=5))
-        self.bed.ask(b"c", b"x")
-        self.busy().answer()
+        self.bed.request(b"c", b"x")
+        self.busy().reply()
         self.reactor.advance(6)
         self.settle(1, steps=10)
         self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
@@ -237,14 +237,14 @@ class TimeTests(TestBedCase):
 
     def test_wasStopped(self) -> None:
         """If the whole process was stopped, it reads for a moment, and no longer, before any worker counts as late."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(2, policy=RequestPolicy(jobTimeout=5))
-        self.bed.ask(b"a", b"x")
+        self.bed.request(b"a", b"x")
         one = self.busy()
-        self.bed.ask(b"b", b"y")
+        self.bed.request(b"b", b"y")
         self.reactor.advance(10)
         self.settle(CATCH_UP / 2)
-        one.answer()
+        one.reply()
         self.settle()
         self.assertEqual(server.stats()["failed"], {})
         self.settle(CATCH_UP / 2)
@@ -254,9 +254,9 @@ class TimeTests(TestBedCase):
 
     def test_manyExpire(self) -> None:
         """If very many requests expire at once, all of their clients are told, over several turns."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(1, policy=RequestPolicy(requestTimeout=5))
-        self.bed.ask(b"a", b"x")
+        self.bed.request(b"a", b"x")
         frontend = self.bed.transports[0].frontend
         for number in range(2 * MAX_EXPIRED + 1):
             frontend.receive(b"c", header(b"%16d" % number, {}), b"", b"x")
@@ -268,26 +268,26 @@ class TimeTests(TestBedCase):
 
     def test_manyExpireBeforeAFreeWorker(self) -> None:
         """A free worker gets the first request that has not expired."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(1)
-        self.bed.ask(b"a", b"x")
+        self.bed.request(b"a", b"x")
         frontend = self.bed.transports[0].frontend
         for number in range(2 * MAX_EXPIRED):
             frontend.receive(b"c", header(b"%16d" % number, {"timeout_ms": 1000}), b"", b"x")
-        self.bed.ask(b"d", b"last")
+        self.bed.request(b"d", b"last")
         self.reactor.advance(2)
-        self.busy().answer()
+        self.busy().reply()
         self.settle()
-        self.busy().answer()
+        self.busy().reply()
         self.settle()
         self.assertEqual(frontend.sentTo(b"d"), [[b"", b"last"]])
         self.assertEqual(server.stats()["failed"], {"expired": 2 * MAX_EXPIRED})
 
     def test_jobTimeout(self) -> None:
         """A job that takes too long is given up when its time is over, without any traffic."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(1, policy=RequestPolicy(jobTimeout=5))
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         self.settle(4.9)
         self.assertEqual(server.stats()["failed"], {})
         self.settle(0.2)
@@ -336,13 +336,13 @@ class TellingTests(TestBedCase):
 
     def test_context(self) -> None:
         """An app that wants the context gets the client's address and the attempt; others get plain requests."""
-        self.bed.announcing = self.bed.answering = False
+        self.bed.autoAnnounce = self.bed.autoReply = False
         self.serve(1)
         [worker] = self.bed.workers
         worker.announce(context=True)
         self.settle()
-        self.bed.ask(b"c", b"x")
-        _, context, delimiter, body = worker.held[0]
+        self.bed.request(b"c", b"x")
+        _, context, delimiter, body = worker.inFlight[0]
         self.assertEqual((delimiter, body), (b"", b"x"))
         self.assertEqual(context, b'{"client":"127.0.0.1","service":"","attempt":1}')
 
@@ -362,7 +362,7 @@ class TellingTests(TestBedCase):
         server = self.serve()
         before = server.stats()
         self.bed.transports[0].frontend.receive(b"c", b"no delimiter")
-        self.bed.workers[0].process.ends(signal="KILL")
+        self.bed.workers[0].process.end(signal="KILL")
         self.settle()
         self.assertEqual((before["dropped"], before["exits"]), ({}, {}))
 
@@ -370,11 +370,11 @@ class TellingTests(TestBedCase):
         """A request that kills every worker is given up, counted, and logged with what its client was told."""
         for options, untold in (({}, 1), ({"errorReply": True}, 0)):
             self.setUp()
-            self.bed.answering = False
+            self.bed.autoReply = False
             server = self.serve(1, **options)
-            self.bed.ask(b"c", b"poison")
+            self.bed.request(b"c", b"poison")
             for _ in range(3):
-                self.busy().process.ends(signal="SEGV")
+                self.busy().process.end(signal="SEGV")
                 self.settle(2, steps=20)
             self.assertEqual((server.stats()["failed"], server.stats()["redispatched"]), ({"worker-lost": 1}, 2))
             [line] = [line for line in self.log() if "given up" in line]
@@ -384,9 +384,9 @@ class TellingTests(TestBedCase):
 
     def test_stopping(self) -> None:
         """A native client that sends a request to a stopping server gets an error at once."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(1)
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         server.stopService()
         frontend = self.bed.transports[0].frontend
         frontend.receive(b"n", header(KEY, {}), b"", b"late")

@@ -25,9 +25,9 @@ class DeathTests(TestBedCase):
         """Dead workers are replaced at once, without any traffic, and counted by cause."""
         server = self.serve(3)
         self.settle(5)
-        for worker in self.bed.living():
-            worker.process.ends(signal="KILL")
-        self.assertEqual((len(self.bed.living()), len(self.bed.workers)), (3, 6))
+        for worker in self.bed.livingWorkers():
+            worker.process.end(signal="KILL")
+        self.assertEqual((len(self.bed.livingWorkers()), len(self.bed.workers)), (3, 6))
         self.settle()
         stats = server.stats()
         self.assertEqual((stats["workers"], stats["spawns"]), ({"waiting": 3}, 6))
@@ -35,74 +35,74 @@ class DeathTests(TestBedCase):
 
     def test_logged(self) -> None:
         """A death is logged as a warning, with its cause and the state of the worker."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         self.serve(1)
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         pid = self.busy().process.pid
-        self.busy().process.ends(signal="SEGV")
+        self.busy().process.end(signal="SEGV")
         self.assertIn(f"worker {pid} ended while processing: signal SIGSEGV", self.log())
         [event] = [event for event in self.events if "how" in event]
         self.assertIs(event["log_level"], LogLevel.warn)
 
     def test_moved(self) -> None:
         """The request of a dead worker goes to another within milliseconds, and its client gets one reply."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(2)
-        self.bed.ask(b"c", b"x")
-        self.busy().process.ends(signal="KILL")
+        self.bed.request(b"c", b"x")
+        self.busy().process.end(signal="KILL")
         self.settle(LAST_REPLIES)
-        self.busy().answer()
+        self.busy().reply()
         self.settle()
         self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
         self.assertEqual((server.stats()["redispatched"], server.stats()["replied"]), (1, 1))
 
     def test_lastAnswer(self) -> None:
         """A reply that was on its way when its worker died counts, and the request is not run again."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(2)
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         worker = self.busy()
-        worker.process.ends(signal="KILL")
-        worker.answer(b"last words")
+        worker.process.end(signal="KILL")
+        worker.reply(b"last words")
         self.settle(1)
         self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"last words"]])
         self.assertEqual((server.stats()["redispatched"], server.stats()["in_flight"]), (0, 0))
 
     def test_lateAnswer(self) -> None:
         """A reply that arrives after the request was moved counts, and the second one is dropped."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(2)
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         dead = self.busy()
-        dead.process.ends(signal="KILL")
+        dead.process.end(signal="KILL")
         self.settle(LAST_REPLIES)
         heir = self.busy()
-        dead.answer(b"first")
+        dead.reply(b"first")
         self.settle()
-        heir.answer(b"second")
+        heir.reply(b"second")
         self.settle()
         self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"first"]])
         self.assertEqual(server.stats()["late"], 1)
-        self.assertEqual(self.bed.ask(b"d", b"y"), [])
-        self.busy().answer()
+        self.assertEqual(self.bed.request(b"d", b"y"), [])
+        self.busy().reply()
         self.settle()
         self.assertEqual(self.bed.transports[0].frontend.sentTo(b"d"), [[b"", b"y"]])
 
     def test_noOther(self) -> None:
         """Without another worker, the request waits for the successor."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         self.serve(1)
-        self.bed.ask(b"c", b"x")
-        self.busy().process.ends(1)
+        self.bed.request(b"c", b"x")
+        self.busy().process.end(1)
         self.settle(1, steps=10)
-        self.busy().answer()
+        self.busy().reply()
         self.settle()
         self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
 
     def test_exitsByItself(self) -> None:
         """A worker that exits with code 0 without having been asked to is replaced like any other."""
         server = self.serve(1)
-        self.bed.workers[0].process.ends()
+        self.bed.workers[0].process.end()
         self.settle(1, steps=10)
         self.assertEqual(server.stats()["workers"], {"waiting": 1})
 
@@ -112,11 +112,11 @@ class DeathTests(TestBedCase):
         self.settle(5)
         broken = self.bed.workers[0]
         self.bed.transports[0].backend.disconnect(broken.identity)
-        self.assertEqual(self.bed.ask(b"c", b"x"), [[b"", b"x"]])
+        self.assertEqual(self.bed.request(b"c", b"x"), [[b"", b"x"]])
         self.assertEqual(broken.process.signals, [])
         self.settle(1, steps=10)
         self.assertEqual(broken.process.signals, ["KILL"])
-        self.assertEqual(len(self.bed.living()), 2)
+        self.assertEqual(len(self.bed.livingWorkers()), 2)
 
     def test_connectionClosed(self) -> None:
         """
@@ -124,20 +124,20 @@ class DeathTests(TestBedCase):
 
         Its request is moved at once, and the worker is not stopped by a signal.
         """
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(2)
         self.settle(5)
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         leaver = self.busy()
-        self.bed.transports[0].hangUp(leaver.identity)
+        self.bed.transports[0].disconnectWorker(leaver.identity)
         self.settle(LAST_MESSAGES)
-        [heir] = [worker for worker in self.bed.living() if worker.held and worker is not leaver]
+        [heir] = [worker for worker in self.bed.livingWorkers() if worker.inFlight and worker is not leaver]
         self.settle(CLOSED_GRACE - 0.1)
-        leaver.process.ends(5)
+        leaver.process.end(5)
         self.settle(CLOSED_GRACE, steps=10)
         self.assertEqual((leaver.process.signals, server.stats()["exits"]), ([], {"exit code 5": 1}))
         self.assertIn(f"worker {leaver.process.pid} ended while processing: exit code 5", self.log())
-        heir.answer()
+        heir.reply()
         self.settle()
         self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
 
@@ -147,18 +147,18 @@ class DeathTests(TestBedCase):
         self.settle(5)
         [lost] = self.bed.workers
         lost.process.termDelay = None
-        self.bed.transports[0].hangUp(lost.identity)
+        self.bed.transports[0].disconnectWorker(lost.identity)
         self.settle(LAST_MESSAGES)
         self.assertEqual(lost.process.signals, [])
         self.settle(CLOSED_GRACE + 2 * KILL_DELAY, steps=20)
         self.assertEqual(lost.process.signals, [SIGABRT, "KILL"])
         self.assertIn(f"worker {lost.process.pid}: its connection was closed", self.log())
-        self.assertEqual(len(self.bed.living()), 1)
+        self.assertEqual(len(self.bed.livingWorkers()), 1)
 
     def test_closedAtTheEnd(self) -> None:
         """A server that stops meanwhile leaves no timer behind."""
         server = self.serve(1)
-        self.bed.transports[0].hangUp(self.bed.workers[0].identity)
+        self.bed.transports[0].disconnectWorker(self.bed.workers[0].identity)
         self.settle(LAST_MESSAGES)
         stopped = server.abort()
         self.settle()
@@ -171,15 +171,15 @@ class DeathTests(TestBedCase):
 
         Its request may have been begun, so it is charged an attempt, and given up if it may not be tried again.
         """
-        self.bed.answering = False
+        self.bed.autoReply = False
         stopped: list[int] = []
         self.patch(supervisor, "isStopped", stopped.__contains__)
         server = self.serve(2, policy=RequestPolicy(deliveryTimeout=5, maxAttempts=2))
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         first = self.busy()
         stopped.append(first.process.pid)
         self.settle(6, steps=6)
-        [second] = [worker for worker in self.bed.living() if worker.held and worker is not first]
+        [second] = [worker for worker in self.bed.livingWorkers() if worker.inFlight and worker is not first]
         self.assertEqual((first.process.signals[-1], server.stats()["redispatched"]), ("KILL", 1))
         stopped.append(second.process.pid)
         self.settle(6, steps=6)
@@ -189,16 +189,16 @@ class DeathTests(TestBedCase):
         """Workers that crash at every start are started ever more rarely, until one succeeds."""
         server = self.serve(1)
         self.settle(60)
-        self.bed.announcing = False
-        self.bed.workers[0].process.ends(1)
+        self.bed.autoAnnounce = False
+        self.bed.workers[0].process.end(1)
         for _ in range(600):
-            for worker in self.bed.living():
-                worker.process.ends(1)
+            for worker in self.bed.livingWorkers():
+                worker.process.end(1)
             self.settle(0.1)
         self.assertLess(len(self.bed.workers), 25)
-        self.bed.announcing = True
-        for worker in self.bed.living():
-            worker.process.ends(1)
+        self.bed.autoAnnounce = True
+        for worker in self.bed.livingWorkers():
+            worker.process.end(1)
         self.settle(30, steps=30)
         self.assertEqual(server.stats()["workers"], {"waiting": 1})
 
@@ -206,12 +206,12 @@ class DeathTests(TestBedCase):
         """When the system refuses to start a process, the other workers go on, and the start is tried again."""
         server = self.serve(2)
         self.settle(5)
-        self.reactor.refusal = OSError(11, "Resource temporarily unavailable")
-        self.bed.workers[0].process.ends(signal="KILL")
+        self.reactor.spawnError = OSError(11, "Resource temporarily unavailable")
+        self.bed.workers[0].process.end(signal="KILL")
         self.settle()
-        self.assertEqual(self.bed.ask(b"c", b"x"), [[b"", b"x"]])
+        self.assertEqual(self.bed.request(b"c", b"x"), [[b"", b"x"]])
         self.assertTrue(any("Resource temporarily unavailable" in line for line in self.log()))
-        self.reactor.refusal = None
+        self.reactor.spawnError = None
         self.settle(3, steps=30)
         self.assertEqual(server.stats()["workers"], {"waiting": 2})
 
@@ -222,23 +222,23 @@ class SlowTests(TestBedCase):
     def test_noDescriptors(self) -> None:
         """Without file descriptors a start is repeated very soon and is no failure; many such attempts are one."""
         server = self.serve(2)
-        self.reactor.refusal = OSError(errno.EMFILE, "Too many open files")
-        self.bed.living()[0].process.ends(signal="KILL")
+        self.reactor.spawnError = OSError(errno.EMFILE, "Too many open files")
+        self.bed.livingWorkers()[0].process.end(signal="KILL")
         self.settle(3 * SPAWN_INTERVAL)
         self.assertNotIn("could not start", "".join(self.log()))
-        self.reactor.refusal = None
+        self.reactor.spawnError = None
         self.settle(SPAWN_INTERVAL)
         self.assertEqual(server.stats()["workers"], {"waiting": 2})
-        self.reactor.refusal = OSError(errno.EMFILE, "Too many open files")
-        self.bed.living()[0].process.ends(signal="KILL")
+        self.reactor.spawnError = OSError(errno.EMFILE, "Too many open files")
+        self.bed.livingWorkers()[0].process.end(signal="KILL")
         self.settle((SPAWN_TRIES + 1) * SPAWN_INTERVAL, SPAWN_TRIES + 1)
         self.assertIn("worker 0 could not start: cannot start a process: Too many open files", self.log())
 
     def test_stopWithoutDescriptors(self) -> None:
         """A server that is stopped between two attempts stops."""
         server = self.serve(2)
-        self.reactor.refusal = OSError(errno.EMFILE, "Too many open files")
-        self.bed.living()[0].process.ends(signal="KILL")
+        self.reactor.spawnError = OSError(errno.EMFILE, "Too many open files")
+        self.bed.livingWorkers()[0].process.end(signal="KILL")
         self.settle(SPAWN_INTERVAL)
         stopped = server.abort()
         self.settle()
@@ -247,7 +247,7 @@ class SlowTests(TestBedCase):
     def test_startTimeout(self) -> None:
         """A worker that does not become ready in time is killed, and another is started."""
         limits = PoolLimits(minServers=1, maxServers=1, startTimeout=5.0)
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         self.serve(limits=limits)
         [slow] = self.bed.workers
         self.settle(4.9)
@@ -267,10 +267,10 @@ class SlowTests(TestBedCase):
 
     def test_hangsBusy(self) -> None:
         """A retired worker that hangs in a job is stopped after reload-timeout, and its request goes to another."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         limits = PoolLimits(minServers=1, maxServers=1, minSpareServers=0, reloadTimeout=7.0)
         server = self.serve(limits=limits)
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         stuck = self.busy()
         stuck.process.termDelay = None
         server.reload()
@@ -279,16 +279,16 @@ class SlowTests(TestBedCase):
         self.settle(3 * KILL_DELAY, steps=30)
         self.assertEqual(stuck.process.signals, ["TERM", SIGABRT, "KILL"])
         self.settle(1, steps=10)
-        self.busy().answer()
+        self.busy().reply()
         self.settle()
         self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
-        self.assertEqual((server.stats()["redispatched"], len(self.bed.living())), (1, 1))
+        self.assertEqual((server.stats()["redispatched"], len(self.bed.livingWorkers())), (1, 1))
 
     def test_hangsInDequeue(self) -> None:
         """A dequeue worker is stopped after dequeue-timeout, and the next one is started."""
         limits = PoolLimits(minServers=1, maxServers=1, checkForDequeue=10.0, dequeueTimeout=15.0)
         self.serve(limits=limits, dequeue="mod.dequeue")
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         self.settle(10)
         _, dequeue = self.bed.workers
         dequeue.process.termDelay = None
@@ -304,31 +304,31 @@ class SlowTests(TestBedCase):
 
     def hang(self, busy: bool) -> list[str]:
         """Return the signals that a retired worker got which does not leave."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         limits = PoolLimits(minServers=1, maxServers=1, minSpareServers=0, stopTimeout=3.0)
         server = self.serve(limits=limits)
         [stuck] = self.bed.workers
         stuck.process.termDelay = None
         if busy:
-            self.bed.ask(b"c", b"x")
+            self.bed.request(b"c", b"x")
         self.bed.transports[0].backend.connect(stuck.identity)
         server.reload()
         self.settle(1)
         self.assertEqual(server.workers[stuck.process.pid], "retiring")
         if busy:
-            [request, *_] = stuck.held.pop()
-            stuck.say(request, b"", b"done")
-            stuck.say(EXITING)
+            [request, *_] = stuck.inFlight.pop()
+            stuck.send(request, b"", b"done")
+            stuck.send(EXITING)
         self.settle(2.5)
         before = list(stuck.process.signals)
         self.settle(3 + 3 * KILL_DELAY, steps=30)
         self.assertEqual(before, [])
-        self.assertEqual(len(self.bed.living()), 1)
+        self.assertEqual(len(self.bed.livingWorkers()), 1)
         return stuck.process.signals
 
     def test_startingAndNotNeeded(self) -> None:
         """A worker that is not needed any more before it is ready is sent TERM, then KILL."""
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         server = self.serve(2)
         stubborn, meek = self.bed.workers
         stubborn.process.termDelay = None
@@ -350,26 +350,26 @@ class LeavingTests(TestBedCase):
         limits = PoolLimits(minServers=1, maxServers=1, maxRequests=3, maxRequestsJitter=0)
         server = self.serve(limits=limits)
         for number in range(10):
-            self.assertEqual(self.bed.ask(b"c", b"%d" % number)[-1], [b"", b"%d" % number])
+            self.assertEqual(self.bed.request(b"c", b"%d" % number)[-1], [b"", b"%d" % number])
         self.assertEqual(server.stats()["exits"], {"exit code 0": 3})
         self.assertEqual([worker.process.signals for worker in self.bed.workers], [[], [], [], []])
         self.assertFalse(any(event["log_level"] is LogLevel.warn for event in self.events))
 
     def test_replacementFirst(self) -> None:
         """A worker whose last request takes long is replaced meanwhile."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         limits = PoolLimits(minServers=1, maxServers=1, maxRequests=2, maxRequestsJitter=0)
         server = self.serve(limits=limits)
-        self.bed.workers[0].answering = True
-        self.bed.ask(b"c", b"quick")
-        self.bed.workers[0].answering = False
-        self.bed.ask(b"c", b"slow")
-        self.bed.ask(b"d", b"next")
-        first, second = self.bed.living()[:2]
+        self.bed.workers[0].autoReply = True
+        self.bed.request(b"c", b"quick")
+        self.bed.workers[0].autoReply = False
+        self.bed.request(b"c", b"slow")
+        self.bed.request(b"d", b"next")
+        first, second = self.bed.livingWorkers()[:2]
         states = server.workers
         self.assertEqual([states[each.process.pid] for each in (first, second)], ["retiring", "processing"])
-        first.answer()
-        second.answer()
+        first.reply()
+        second.reply()
         self.settle()
         self.assertEqual(len(self.bed.transports[0].frontend.sent), 3)
 
@@ -377,13 +377,13 @@ class LeavingTests(TestBedCase):
         """A successor is ready when a worker has been given its last request."""
         server = self.serve(limits=PoolLimits(minServers=1, maxServers=1, maxRequests=4, maxRequestsJitter=0))
         for number in range(3):
-            self.bed.ask(b"c", b"%d" % number)
+            self.bed.request(b"c", b"%d" % number)
             self.settle()
         self.assertEqual(list(server.workers.values()), ["waiting", "waiting"])
         for worker in self.bed.workers:
-            worker.answering = False
-        self.bed.ask(b"c", b"one of the other's")
-        self.bed.ask(b"c", b"last")
+            worker.autoReply = False
+        self.bed.request(b"c", b"one of the other's")
+        self.bed.request(b"c", b"last")
         self.assertEqual(list(server.workers.values()), ["retiring", "processing"])
 
     def test_oldestFirst(self) -> None:
@@ -395,25 +395,25 @@ class LeavingTests(TestBedCase):
 
     def test_busyLast(self) -> None:
         """A busy worker is not retired while another is idle."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(2)
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         busy = self.busy()
         server.shrink()
         self.settle()
-        self.assertEqual(self.bed.living(), [busy])
+        self.assertEqual(self.bed.livingWorkers(), [busy])
 
     def test_leavesByItself(self) -> None:
         """A worker that says that it leaves is given no more, and its unfinished request goes to another."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         server = self.serve(1)
-        self.bed.ask(b"c", b"x")
+        self.bed.request(b"c", b"x")
         leaving = self.busy()
-        leaving.say(EXITING)
-        leaving.process.ends()
-        leaving.held.clear()
+        leaving.send(EXITING)
+        leaving.process.end()
+        leaving.inFlight.clear()
         self.settle(1, steps=10)
-        self.busy().answer()
+        self.busy().reply()
         self.settle()
         self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
         self.assertEqual(server.stats()["redispatched"], 1)
@@ -425,11 +425,11 @@ class LeavingTests(TestBedCase):
         process = worker.process
         self.bed.transports[0].backend.connect(worker.identity)
         stopped = server.stopService()
-        worker.say(EXITING)
+        worker.send(EXITING)
         self.settle()
-        process.exits()
+        process.exit()
         self.settle()
-        process.says(b"bye\n")
+        process.writeOutput(b"bye\n")
         self.assertNoResult(stopped)
         self.settle(2)
         self.successResultOf(stopped)
@@ -443,7 +443,7 @@ class DequeueTests(TestBedCase):
         """One is started every check-for-dequeue seconds, gets no requests, and its end is no fault."""
         limits = PoolLimits(minServers=1, maxServers=1, checkForDequeue=10.0)
         server = self.serve(limits=limits, dequeue="mod.dequeue")
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         self.settle(10)
         _, dequeue = self.bed.workers
         self.assertEqual(dequeue.job.dequeue, "mod.dequeue")
@@ -452,12 +452,12 @@ class DequeueTests(TestBedCase):
         self.settle()
         self.assertEqual(server.workers[dequeue.process.pid], "dequeue")
         for number in range(3):
-            self.bed.ask(b"c", b"%d" % number)
-        self.assertEqual(dequeue.held, [])
+            self.bed.request(b"c", b"%d" % number)
+        self.assertEqual(dequeue.inFlight, [])
         self.settle(10)
         self.assertEqual(len(self.bed.workers), 2)
-        dequeue.say(EXITING)
-        dequeue.process.ends()
+        dequeue.send(EXITING)
+        dequeue.process.end()
         self.settle(10)
         self.assertEqual(len(self.bed.workers), 3)
         self.assertFalse(any(event["log_level"] is LogLevel.warn for event in self.events))
@@ -468,7 +468,7 @@ class TokenTests(TestBedCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         self.server = self.serve(1)
         [self.worker] = self.bed.workers
 
@@ -477,8 +477,8 @@ class TokenTests(TestBedCase):
         self.settle()
         self.assertEqual(self.server.workers, {self.worker.process.pid: "starting"})
         self.assertEqual(self.server.stats()["dropped"], {"wrong-token": 1})
-        self.assertEqual(self.bed.ask(b"c", b"x"), [])
-        self.assertEqual(self.worker.held, [])
+        self.assertEqual(self.bed.request(b"c", b"x"), [])
+        self.assertEqual(self.worker.inFlight, [])
 
     def test_right(self) -> None:
         """The right token admits the worker."""
@@ -489,11 +489,11 @@ class TokenTests(TestBedCase):
 
     def test_before(self) -> None:
         """Requests that came before the first worker carry the client's address: its app may want it."""
-        self.worker.answering = False
-        self.bed.ask(b"c", b"x")
+        self.worker.autoReply = False
+        self.bed.request(b"c", b"x")
         self.worker.announce(context=True)
         self.settle()
-        [[_, context, *_]] = self.worker.held
+        [[_, context, *_]] = self.worker.inFlight
         self.assertEqual(json.loads(context)["client"], "127.0.0.1")
 
     def test_name(self) -> None:
@@ -518,12 +518,12 @@ class TokenTests(TestBedCase):
 
     def test_missing(self) -> None:
         """An announcement without a token is rejected."""
-        self.worker.say(WAITING)
+        self.worker.send(WAITING)
         self.refused()
 
     def test_notText(self) -> None:
         """A token that is no valid text is rejected, and breaks nothing."""
-        self.worker.say(WAITING, b'{"token":"\\ud800"}')
+        self.worker.send(WAITING, b'{"token":"\\ud800"}')
         self.refused()
 
     def test_anothers(self) -> None:
@@ -550,7 +550,7 @@ class TokenTests(TestBedCase):
 
     def test_otherWords(self) -> None:
         """A peer that has taken a child's routing id before it cannot say that it leaves, nor anything else."""
-        self.worker.say(EXITING)
+        self.worker.send(EXITING)
         self.settle()
         self.worker.announce(EXITING)
         self.settle()

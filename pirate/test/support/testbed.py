@@ -44,12 +44,12 @@ class TestBedCase(SynchronousTestCase):
 
     def busy(self) -> FakeWorker:
         """Return the one worker that holds a request."""
-        [worker] = [worker for worker in self.bed.living() if worker.held]
+        [worker] = [worker for worker in self.bed.livingWorkers() if worker.inFlight]
         return worker
 
     def pids(self) -> list[int]:
         """Return the process ids of the living workers."""
-        return [worker.process.pid for worker in self.bed.living()]
+        return [worker.process.pid for worker in self.bed.livingWorkers()]
 
 
 KEY = bytes(range(16))
@@ -64,7 +64,7 @@ class ProtocolCase(TestBedCase):
 
     def begin(self, workers: int = 1, **given: Any) -> None:
         """Start the server."""
-        self.bed.answering = False
+        self.bed.autoReply = False
         self.server = self.serve(workers, frontend="*", backend="*", **given)
         self.frontend = self.bed.transports[-1].frontend
         self.backend = self.bed.transports[-1].backend

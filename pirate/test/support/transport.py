@@ -304,7 +304,7 @@ class TransportTests(TransportCase):
         await self.until(lambda: len(self.order) == 2)
         self.assertEqual(self.order, ["worker", "client"])
 
-    async def testturnEnded(self) -> None:
+    async def test_turnEnded(self) -> None:
         """After each turn the owner is told, also after one in which there was nothing to read."""
         self.transport.wake()
         self.assertEqual(self.turns, 0)

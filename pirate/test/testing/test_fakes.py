@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.testing.test_fakes -*-
-"""The public fakes: what tests of others rely on."""
+"""The tests of the fakes, which the tests of other projects rely on."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pirate.testing import FakeProcess, MemoryTransport, ProcessReactor, TestBed
 from pirate.transport.interfaces import ConnectionLimits
 
 
-class Diary(ProcessProtocol):
-    """Writes down what it is told."""
+class RecordingProtocol(ProcessProtocol):
+    """A process protocol that records its events."""
 
     def __init__(self) -> None:
         self.events: list[object] = []
@@ -42,80 +42,80 @@ class Diary(ProcessProtocol):
 
 
 class FakeProcessTests(SynchronousTestCase):
-    """A fake child keeps the promises that Twisted makes of a real one."""
+    """Behave as Twisted documents for a real child process."""
 
     def setUp(self) -> None:
         self.reactor = ProcessReactor()
-        self.diary = Diary()
+        self.protocol = RecordingProtocol()
         self.process: FakeProcess = self.reactor.spawnProcess(
-            self.diary, "/bin/x", ["x", "y"], {"K": "v"}, childFDs={0: "w"}
+            self.protocol, "/bin/x", ["x", "y"], {"K": "v"}, childFDs={0: "w"}
         )
-        self.diary.events.clear()
+        self.protocol.events.clear()
 
     def test_spawned(self) -> None:
-        """A test can see how the process was started, and each has a pid of its own."""
+        """A process shows how it was spawned, and has its own pid."""
         self.assertEqual(self.process.arguments, ["x", "y"])
         self.assertEqual(self.process.environment, {"K": "v"})
         self.assertEqual(self.process.descriptors, {0: "w"})
-        other = self.reactor.spawnProcess(Diary(), "/bin/x", [])
+        other = self.reactor.spawnProcess(RecordingProtocol(), "/bin/x", [])
         self.assertNotEqual(self.process.pid, other.pid)
         self.assertEqual(self.reactor.processes, [self.process, other])
 
     def test_stdin(self) -> None:
-        """What is written to the standard input is kept, and each piece is told."""
+        """What is written to the standard input is kept, and the program gets each piece."""
         pieces: list[bytes] = []
-        self.process.written = pieces.append
+        self.patch(self.process.program, "inputReceived", pieces.append)
         self.process.write(b"a")
         self.process.write(b"b")
         self.assertEqual((self.process.stdin, pieces), (b"ab", [b"a", b"b"]))
 
     def test_ends(self) -> None:
-        """An end with exit code 0 is ProcessDone; the exit comes first, the end when all streams are closed."""
-        self.process.ends()
-        self.assertEqual(self.diary.events, ["exited", 0, 1, 2, "ended"])
-        self.assertIsNotNone(self.diary.reason.check(ProcessDone))
+        """Exit code 0 is ProcessDone; the exit is reported first, the end when all streams are closed."""
+        self.process.end()
+        self.assertEqual(self.protocol.events, ["exited", 0, 1, 2, "ended"])
+        self.assertIsNotNone(self.protocol.reason.check(ProcessDone))
         self.assertFalse(self.process.alive)
 
     def test_exitCode(self) -> None:
-        """Another exit code is ProcessTerminated with that code and no signal."""
-        self.process.ends(3)
-        error = self.diary.reason.value
+        """Any other exit code is ProcessTerminated with that code and no signal."""
+        self.process.end(3)
+        error = self.protocol.reason.value
         assert isinstance(error, ProcessTerminated)
         self.assertEqual((error.exitCode, error.signal), (3, None))
 
     def test_signal(self) -> None:
-        """A death by signal is ProcessTerminated with its number and no code."""
-        self.process.ends(signal="KILL")
-        error = self.diary.reason.value
+        """Death by a signal is ProcessTerminated with its number and no exit code."""
+        self.process.end(signal="KILL")
+        error = self.protocol.reason.value
         assert isinstance(error, ProcessTerminated)
         self.assertEqual((error.exitCode, error.signal), (None, 9))
 
     def test_grandchild(self) -> None:
-        """Streams that somebody else holds keep the end back, not the exit; and can still be read."""
-        self.process.exits()
-        self.process.says(b"late")
-        self.assertEqual(self.diary.events, ["exited", (1, b"late")])
-        self.process.closesStreams()
-        self.assertEqual(self.diary.events[-1], "ended")
+        """Streams that a grandchild holds open delay the end, not the exit, and can still be read."""
+        self.process.exit()
+        self.process.writeOutput(b"late")
+        self.assertEqual(self.protocol.events, ["exited", (1, b"late")])
+        self.process.closeStreams()
+        self.assertEqual(self.protocol.events[-1], "ended")
 
     def test_loseConnection(self) -> None:
-        """A parent that closes the streams hears no more, and is told of the end in the next turn."""
-        self.process.exits()
+        """A parent that closes the streams reads nothing more, and the end is reported in the next turn."""
+        self.process.exit()
         self.process.loseConnection()
-        self.process.says(b"lost")
-        self.assertEqual(self.diary.events, ["exited"])
+        self.process.writeOutput(b"lost")
+        self.assertEqual(self.protocol.events, ["exited"])
         self.reactor.advance(0)
-        self.assertEqual(self.diary.events, ["exited", 0, 1, 2, "ended"])
+        self.assertEqual(self.protocol.events, ["exited", 0, 1, 2, "ended"])
 
     def test_streamsClosedFirst(self) -> None:
-        """A process that has closed its streams ends when it exits, once."""
-        self.process.closesStreams()
-        self.process.ends()
-        self.process.ends()
-        self.assertEqual(self.diary.events, [0, 1, 2, "exited", "ended"])
+        """The end of a process that has closed its streams is reported when it exits, once."""
+        self.process.closeStreams()
+        self.process.end()
+        self.process.end()
+        self.assertEqual(self.protocol.events, [0, 1, 2, "exited", "ended"])
 
     def test_kill(self) -> None:
-        """KILL ends any process in the next turn, also one that ignores TERM."""
+        """KILL ends every process in the next turn, even one that ignores TERM."""
         self.process.termDelay = None
         self.process.signalProcess("TERM")
         self.reactor.advance(100)
@@ -127,29 +127,29 @@ class FakeProcessTests(SynchronousTestCase):
         self.assertEqual(self.process.signals, ["TERM", "KILL"])
 
     def test_termDelay(self) -> None:
-        """TERM ends a process after its delay, unless it has ended meanwhile."""
+        """TERM ends a process after its delay."""
         self.process.termDelay = 2
         self.process.signalProcess("TERM")
         self.reactor.advance(1.9)
         self.assertTrue(self.process.alive)
         self.reactor.advance(0.1)
-        error = self.diary.reason.value
+        error = self.protocol.reason.value
         assert isinstance(error, ProcessTerminated)
         self.assertEqual(error.signal, 15)
 
     def test_signalTooLate(self) -> None:
-        """A process that has ended cannot be sent a signal."""
-        self.process.ends()
+        """A signal to a process that has ended raises ProcessExitedAlready."""
+        self.process.end()
         self.assertRaises(ProcessExitedAlready, self.process.signalProcess, "TERM")
 
     def test_refusal(self) -> None:
-        """A reactor can be told that the system refuses to start processes."""
-        self.reactor.refusal = OSError(11, "Resource temporarily unavailable")
-        self.assertRaises(OSError, self.reactor.spawnProcess, Diary(), "/bin/x", [])
+        """A reactor with a spawnError spawns no process."""
+        self.reactor.spawnError = OSError(11, "Resource temporarily unavailable")
+        self.assertRaises(OSError, self.reactor.spawnProcess, RecordingProtocol(), "/bin/x", [])
         self.assertEqual(len(self.reactor.processes), 1)
 
     def test_run(self) -> None:
-        """What waits for the reactor to run is done once when it does, and at once from then on."""
+        """Calls that wait for the reactor to run are made once, and later ones at once."""
         calls: list[str] = []
         self.reactor.callWhenRunning(calls.append, "first")
         self.assertEqual(calls, [])
@@ -159,7 +159,7 @@ class FakeProcessTests(SynchronousTestCase):
         self.assertEqual(calls, ["first", "second"])
 
     def test_callFromThread(self) -> None:
-        """A call from a thread, or a signal handler, is made in the next turn."""
+        """A call from a thread or a signal handler is made in the next turn."""
         calls: list[str] = []
         self.reactor.callFromThread(calls.append, "now")
         self.assertEqual(calls, [])
@@ -168,7 +168,7 @@ class FakeProcessTests(SynchronousTestCase):
 
 
 class Recorder:
-    """A receiver of a transport's events that keeps what workers send."""
+    """A receiver of events that records the messages of workers."""
 
     def __init__(self, read: list[list[bytes]]) -> None:
         self.workerMessageReceived = read.append
@@ -179,10 +179,10 @@ class Recorder:
 
 
 class MemoryTransportTests(SynchronousTestCase):
-    """What only the fake can be told; its likeness to the real transport is in test_transport."""
+    """Do what only the fake can do; the suite of both transports is in ``test.support.transport``."""
 
     def test_disconnect(self) -> None:
-        """A peer that is told to go is out of reach; what it had sent is still read."""
+        """A disconnected peer is sent nothing more; what it had sent is still read."""
         reactor = ProcessReactor()
         transport = MemoryTransport(reactor)
         read: list[list[bytes]] = []
@@ -194,41 +194,41 @@ class MemoryTransportTests(SynchronousTestCase):
         reactor.advance(0)
         self.assertEqual(read, [[b"w", b"", b"waiting"]])
 
-    def test_refusals(self) -> None:
-        """An endpoint that is to be refused raises BindError with its reason, and nothing is left bound."""
+    def test_bindErrors(self) -> None:
+        """An endpoint with a bind error raises BindError with its reason, and nothing stays bound."""
         transport = MemoryTransport(ProcessReactor(), {"tcp://127.0.0.1:2": "no luck"})
         error = self.assertRaises(BindError, transport.bind, ["tcp://127.0.0.1:1"], ["tcp://127.0.0.1:2"])
         self.assertEqual(str(error), "backend tcp://127.0.0.1:2: no luck")
         self.assertEqual(transport.bound, [])
 
     def test_closed(self) -> None:
-        """To send after close() is a mistake that a test should see."""
+        """Sending after close() raises, because it is a mistake that a test should show."""
         transport = MemoryTransport(ProcessReactor())
         transport.close()
         self.assertRaises(ValueError, transport.toClient, [b"c", b"", b"x"])
 
 
 class TestBedTests(SynchronousTestCase):
-    """A whole server without sockets and children."""
+    """Run a whole server without sockets and child processes."""
 
     def test_example(self) -> None:
-        """The example in the module's docstring: a request is answered by an echo."""
+        """The example of the docs: the reply to a request is its echo."""
         bed = TestBed()
         server = JobServer(bed.reactor, transport=bed.makeTransport)
         server.startService()
         bed.reactor.run()
         bed.reactor.advance(0)
-        self.assertEqual(bed.ask(b"client", b"question"), [[b"", b"question"]])
+        self.assertEqual(bed.request(b"client", b"question"), [[b"", b"question"]])
         stopped = server.stopService()
         bed.reactor.advance(0)
         self.successResultOf(stopped)
         self.assertIs(server.state, ServerState.STOPPED)
-        self.assertEqual(bed.living(), [])
+        self.assertEqual(bed.livingWorkers(), [])
 
-    def test_byHand(self) -> None:
-        """Workers that are told not to do anything by themselves do it when they are told to."""
+    def test_noAutomatism(self) -> None:
+        """Workers without autoAnnounce and autoReply act only when the test calls them."""
         bed = TestBed()
-        bed.announcing = bed.answering = False
+        bed.autoAnnounce = bed.autoReply = False
         server = JobServer(bed.reactor, transport=bed.makeTransport)
         server.setLimits(minServers=1, maxServers=1, minSpareServers=0, maxSpareServers=0)
         server.startService()
@@ -239,35 +239,35 @@ class TestBedTests(SynchronousTestCase):
         worker.announce()
         bed.reactor.advance(0)
         self.assertEqual(server.workers, {worker.process.pid: "waiting"})
-        self.assertEqual(bed.ask(b"c", b"a", b"b"), [])
-        self.assertEqual(worker.held[0][1:], [b"", b"a", b"b"])
-        worker.answer(b"other", b"frames")
-        self.assertEqual(bed.ask(b"d", b"x"), [])
+        self.assertEqual(bed.request(b"c", b"a", b"b"), [])
+        self.assertEqual(worker.inFlight[0][1:], [b"", b"a", b"b"])
+        worker.reply(b"other", b"frames")
+        self.assertEqual(bed.request(b"d", b"x"), [])
         worker.fail(b"ValueError: no")
         bed.reactor.advance(0)
         self.assertEqual(bed.transports[0].frontend.sent, [[b"c", b"", b"other", b"frames"]])
         self.assertEqual(server.stats()["failed"], {"app-error": 1})
 
     def test_term(self) -> None:
-        """A fake worker answers what it holds before it obeys TERM, as a real one does."""
+        """A worker that gets TERM replies to its requests before it ends, as a real one does."""
         bed = TestBed()
-        bed.answering = False
+        bed.autoReply = False
         server = JobServer(bed.reactor, transport=bed.makeTransport)
         server.startService()
         bed.reactor.run()
         bed.reactor.advance(0)
-        bed.ask(b"c", b"x")
-        [busy] = [worker for worker in bed.workers if worker.held]
+        bed.request(b"c", b"x")
+        [busy] = [worker for worker in bed.workers if worker.inFlight]
         busy.process.signalProcess("TERM")
         bed.reactor.advance(0)
         self.assertTrue(busy.process.alive)
-        busy.answer()
+        busy.reply()
         bed.reactor.advance(0)
         self.assertFalse(busy.process.alive)
         self.assertEqual(bed.transports[0].frontend.sentTo(b"c"), [[b"", b"x"]])
 
     def test_addressInUse(self) -> None:
-        """Two servers on one stage cannot bind the same endpoint, as on a real machine."""
+        """Two servers on one test bed cannot bind the same endpoint."""
         bed = TestBed()
         for port in (1, 2):
             JobServer(bed.reactor, frontend="*", backend=port, transport=bed.makeTransport).startService()

@@ -140,7 +140,7 @@ class StartTests(DaemonCase):
 
     def test_bindFails(self) -> None:
         """A port in use is reported in one line, and no worker is started."""
-        self.bed.refusals["tcp://127.0.0.1:6661"] = "Address already in use"
+        self.bed.bindErrors["tcp://127.0.0.1:6661"] = "Address already in use"
         self.assertEqual(self.fatal(self.make()), "pirate: backend tcp://127.0.0.1:6661: Address already in use")
 
     def test_title(self) -> None:
@@ -184,7 +184,7 @@ class TerminalTests(DaemonCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
         self.terminal = RecordingTerminal()
         self.lines: list[str] = []
         publisher: Any = globalLogPublisher
@@ -211,7 +211,7 @@ class TerminalTests(DaemonCase):
 
     def test_refused(self) -> None:
         """A failure to bind is reported."""
-        self.bed.refusals["tcp://127.0.0.1:6661"] = "Address already in use"
+        self.bed.bindErrors["tcp://127.0.0.1:6661"] = "Address already in use"
         line = self.fatal(self.make(terminal=self.terminal))
         self.assertEqual(self.terminal.words, ["starting", f"refused: {line}"])
 
@@ -219,13 +219,13 @@ class TerminalTests(DaemonCase):
         """A failure of the workers to start is reported, and logged unless the terminal shows the log."""
         for showsLog in (False, True):
             self.bed = TestBed()
-            self.bed.announcing = False
+            self.bed.autoAnnounce = False
             self.patch(twisted.internet, "reactor", self.bed.reactor)
             self.patch(pirate.transport.sockets, "SocketTransport", self.bed.makeTransport)
             terminal = RecordingTerminal(showsLog)
             self.lines.clear()
             self.run_(self.make(terminal=terminal, limits=PoolLimits(minServers=4, maxServers=4)))
-            self.bed.workers[0].cannotStart("cannot load 'mod.fn': no")
+            self.bed.workers[0].failToStart("cannot load 'mod.fn': no")
             self.bed.reactor.advance(0)
             self.assertEqual(terminal.words, ["starting", "failed: pirate: cannot load 'mod.fn': no"])
             causes = [] if showsLog else ["the workers cannot start: cannot load 'mod.fn': no"]
@@ -383,12 +383,12 @@ class FailureTests(DaemonCase):
         super().setUp()
         self.exits: list[tuple[Any, ...]] = []
         self.patch(atexit, "register", lambda *call: self.exits.append(call))
-        self.bed.announcing = False
+        self.bed.autoAnnounce = False
 
     def test_status(self) -> None:
         """If the app cannot be loaded, the reactor stops, and the process exits with one line and status 1."""
         server = self.run_(self.make())
-        self.bed.workers[0].cannotStart("cannot load 'mod.fn': there is no module 'mod'")
+        self.bed.workers[0].failToStart("cannot load 'mod.fn': there is no module 'mod'")
         self.bed.reactor.advance(0)
         self.assertIs(server.state, ServerState.STOPPED)
         self.assertTrue(self.bed.reactor.hasStopped)
