@@ -11,25 +11,25 @@ from zmq import backend
 
 #: pyzmq's loop in C; ``None`` where there is none, as before pyzmq 26 and on PyPy.
 monitored_queue: Any = getattr(backend, "monitored_queue", None)
-#: A subscription that no frame of a peer can match, and the prefix for which there is never room.
+#: A subscription that matches no frame of a peer, and the prefix of announcements that never fit.
 _NOTHING, _FULL = token_hex(32).encode(), b"full"
-#: Milliseconds that a subscription has to arrive, which takes none within one process.
+#: Milliseconds that a subscription may take to arrive; within one process it takes none.
 _ARRIVAL = 1000
 
 
 def discardRest(socket: Any) -> bool:
     """
-    Drop the rest of a message of which the beginning has been read.
+    Drop the rest of a message whose beginning has been read.
 
     ZeroMQ gives out nothing else of a socket before the last frame of a message.  From Python a frame costs 0.7
     microseconds, because only a frame object tells whether it is the last.  ``monitored_queue`` moves frames in C: it
-    relays a message to a second socket and a third, and announces each on the third before it begins to read it.  Here
-    both are publishers without a subscriber to what they are given, so they drop it; and the announcement of a second
-    message finds no room, so that message stays where it is.
+    relays each message to a second socket, and announces it on a third before it reads it.  Here both are publishers
+    without a subscriber to what they are sent, so they drop it; and the announcement of the next message finds the
+    queue full, so that message stays where it is.
 
     :param socket: a socket in the middle of a message.
-    :return: ``False`` if nothing was dropped, because pyzmq has no ``monitored_queue`` in C here, or because there are
-        no file descriptors left.
+    :return: ``False`` if nothing was dropped, because pyzmq has no ``monitored_queue`` in C, or because no file
+        descriptors are left.
     """
     if monitored_queue is None:
         return False
@@ -49,7 +49,7 @@ def discardRest(socket: Any) -> bool:
         relay, relaySubscriber, announcer, announcerSubscriber = others
         relaySubscriber.subscribe(_NOTHING)
         announcerSubscriber.subscribe(_FULL)
-        # The first has something to read all the time, so the queue never waits for it.
+        # The relay always has something to read, so monitored_queue never waits for it.
         if not (relay.poll(_ARRIVAL) and announcer.poll(_ARRIVAL)):
             return False
         announcer.recv()
@@ -64,7 +64,7 @@ def discardRest(socket: Any) -> bool:
 
 
 def _fill(announcer: Any) -> None:
-    """Send until there is no room."""
+    """Fill the queue of announcements."""
     try:
         while True:
             announcer.send(_FULL)
@@ -73,7 +73,8 @@ def _fill(announcer: Any) -> None:
 
 
 def _relayOne(socket: Any, relay: Any, announcer: Any) -> None:
-    # A signal would have pyzmq begin anew, possibly with the next message.
+    """Relay one message to nowhere."""
+    # After a signal pyzmq would start again, possibly with the next message.
     mask = pthread_sigmask(SIG_BLOCK, valid_signals())
     try:
         monitored_queue(socket, relay, announcer, b"rest", _FULL)
