@@ -16,12 +16,12 @@ class ThrottleTests(SynchronousTestCase):
     """How many messages are read, and when."""
 
     def setUp(self) -> None:
-        """Nothing has been read."""
+        """Make a throttle."""
         self.throttle = Throttle()
 
     def look(self, now: float, used: float = 0.0, crowds: int = 1, others: int = 1000) -> int:
         """
-        Read as much as is allowed.
+        Read as many messages as are allowed.
 
         :param others: messages that come before one that should have been held back, each time.
         :return: how many messages were read.
@@ -33,17 +33,17 @@ class ThrottleTests(SynchronousTestCase):
         return count
 
     def test_most(self) -> None:
-        """There is a limit to the messages of one look, and the next one has to wait."""
+        """A peek has a limited number of messages, and the next one has to wait."""
         self.assertEqual([self.look(now) for now in (1.0, 1.0, 1.0 + INTERVAL / 2)], [MESSAGES, 0, 0])
         self.assertEqual(self.look(1.0 + INTERVAL), MESSAGES)
 
     def test_crowds(self) -> None:
-        """A look ends when each of those has had its turn that should be held back."""
+        """A peek ends when each client that should be held back has had its turn."""
         self.assertEqual([self.look(1.0, others=0), self.look(2.0, others=3)], [1, 4])
         self.assertEqual([self.look(3.0, others=0, crowds=3), self.look(4.0, others=2, crowds=2)], [3, 6])
 
     def test_room(self) -> None:
-        """The less room is left, the rarer are the looks; without room there are none, until there is some again."""
+        """The less room is left, the rarer are peeks; without room there are none."""
         due = []
         for now, used in ((1.0, 0.0), (2.0, 0.5), (3.0, 0.99)):
             self.look(now, used)

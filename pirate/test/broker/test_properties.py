@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.broker.test_properties -*-
-"""What holds whatever happens: the parsers against any frames, the broker against any sequence of events."""
+"""Properties that always hold: of the parsers for any frames, of the broker for any sequence of events."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ def glue(front: Sequence[bytes], one: bytes, other: bytes, back: Sequence[bytes]
 
 
 class ParserTests(SynchronousTestCase):
-    """The parsers are total: any frames give a value, nothing, or a reason."""
+    """The parsers are total: any frames give a value, ``None``, or a reason."""
 
     def test_clients(self) -> None:
-        """What a client sends is a request whose frames are all there, or it is nothing, or malformed."""
+        """A client's message is a request that has all its frames, or a greeting, or malformed."""
 
         def check(frames: list[Any]) -> None:
             request = readRequest(frames)
@@ -114,7 +114,7 @@ class ParserTests(SynchronousTestCase):
         holds(check, messages(b"c"), examples=200)
 
     def checkRequest(self, request: Request) -> None:
-        """Its answers go back the way it came."""
+        """Check that the replies to a request go back the way it came."""
         answer, error = request.reply([b"x"]), request.error("busy", "é\ud800", True)  # type: ignore[arg-type]
         assert error is not None
         if isinstance(request, NativeRequest):
@@ -128,7 +128,7 @@ class ParserTests(SynchronousTestCase):
             self.assertEqual((answer[:-1], error[:-1]), (request.route, request.route))
 
     def test_workers(self) -> None:
-        """What a worker sends is a status, an answer, or it is nothing, or malformed."""
+        """A worker's message is a status, a reply, a greeting, or malformed."""
 
         def check(frames: list[Any]) -> None:
             message = parseWorkerMessage(frames)
@@ -155,23 +155,23 @@ class ParserTests(SynchronousTestCase):
 
 
 #: The worker that executes several requests at once.
-CROWDED = b"worker 2"
+CONCURRENT = b"worker 2"
 
 
-class Harbour(BrokerBench):
+class RandomPeersBench(BrokerBench):
     """
-    A broker and peers that do anything.  What they are sent is checked as it is sent.
+    A broker and peers that do anything.  Each message that they are sent is checked.
 
-    :ivar hands: what each worker that is there has been sent and has not answered, in order.
-    :ivar ghosts: what those had who are not there any more, and may still answer.
+    :ivar held: the requests that each worker has been sent and has not replied to, in order.
+    :ivar lostRequests: the requests that lost workers held, and may still reply to.
     """
 
     def __init__(self) -> None:
         super().__init__(maxAttempts=2)
         self.requests: dict[bytes, Request] = {}
         self.named: dict[bytes, Request] = {}
-        self.hands: dict[bytes, list[bytes]] = {}
-        self.ghosts: list[tuple[bytes, bytes]] = []
+        self.held: dict[bytes, list[bytes]] = {}
+        self.lostRequests: list[tuple[bytes, bytes]] = []
         self.services: dict[bytes, tuple[str, ...]] = {}
         self.credits: dict[bytes, int] = {}
         self.leaving: set[bytes] = set()
@@ -182,17 +182,17 @@ class Harbour(BrokerBench):
         self.told: Counter[bytes] = Counter()  # type: ignore[assignment]
         self.latest: dict[str, bytes] = {}
         self.detoured: set[bytes] = set()
-        self.answering: tuple[bytes, bytes] | None = None
+        self.replying: tuple[bytes, bytes] | None = None
 
     # --- what is checked
 
     def toClient(self, frames: Sequence[bytes]) -> bool:
         client = frames[0]
         self.told[client] += 1
-        assert self.told[client] == 1, "answered twice"
-        if self.answering is not None and frames[-1].startswith(b"answer "):
-            assert frames[-1] == b"answer " + client, "answered to another"
-            assert self.answering in self.holders, "answered by one that never held it"
+        assert self.told[client] == 1, "two replies"
+        if self.replying is not None and frames[-1].startswith(b"answer "):
+            assert frames[-1] == b"answer " + client, "reply to another request"
+            assert self.replying in self.holders, "reply of a worker that never held it"
         return len(self.told) % 5 > 0
 
     def toWorker(self, frames: Sequence[bytes]) -> bool:
@@ -202,10 +202,10 @@ class Harbour(BrokerBench):
         if name == RETIRE:
             self.leaving.add(worker)
             return True
-        hand, request = self.hands[worker], self.requests[frames[-1]]
-        assert worker not in self.leaving, "given to one that leaves"
-        assert request.service in self.services[worker], "given to one that does not serve it"
-        assert len(hand) < self.credits[worker], "given more than the credit"
+        hand, request = self.held[worker], self.requests[frames[-1]]
+        assert worker not in self.leaving, "sent to a leaving worker"
+        assert request.service in self.services[worker], "sent to a worker that does not serve it"
+        assert len(hand) < self.credits[worker], "sent more than the credit"
         self.named[name] = request
         assert not hand or not any(self.isAlone(worker, each) for each in [*hand, name]), "not alone"
         self.deliveries[name] += 1
@@ -230,14 +230,14 @@ class Harbour(BrokerBench):
         return False
 
     def isAlone(self, worker: bytes, name: bytes) -> bool:
-        """Whether a request must not share this worker's hand; the crowded one executes all that it holds at once."""
+        """Return whether a request must be the only one of a worker."""
         request = self.named[name]
-        if worker != CROWDED:
+        if worker != CONCURRENT:
             return self.deaths[name] > 0 or request.maxAttempts == 1
         return 0 < request.attempts + request.suspected >= (request.maxAttempts or 2) - 1
 
     def settled(self) -> None:
-        """Nothing waits for which a worker is idle; every request is in one place; nobody was charged too much."""
+        """Check that no request waits for an idle worker, that each is in one place, and that none is overcharged."""
         self.check()
         states = Counter(request.state for request in self.requests.values())
         assert (
@@ -245,36 +245,36 @@ class Harbour(BrokerBench):
             and states[State.IN_FLIGHT] == self.broker.dispatcher.inFlight
         )
         wanted = {request.service for request in self.requests.values() if request.state is State.QUEUED}
-        for worker in self.hands:
+        for worker in self.held:
             if worker not in self.leaving and self.broker.dispatcher.isIdle(worker):
-                assert wanted.isdisjoint(self.services[worker]), "somebody waits, and somebody is idle"
+                assert wanted.isdisjoint(self.services[worker]), "a request waits for an idle worker"
         for request in self.requests.values():
             assert request.attempts <= min(self.deaths[request.id], request.maxAttempts or 2)
 
     # --- what may happen
 
-    def arrive(self, which: int, credit: int) -> None:
-        """A worker of our own comes, or changes its credit; the first ones serve one name, the others two."""
+    def workerComes(self, which: int, credit: int) -> None:
+        """Have a worker announce itself or change its credit; the first ones serve one name, the others two."""
         worker = b"worker %d" % which
         services = ("",) if which < 3 else ("", "a")
-        self.hands.setdefault(worker, [])
+        self.held.setdefault(worker, [])
         self.services[worker] = services
         self.credits[worker] = credit
-        if worker == CROWDED:
+        if worker == CONCURRENT:
             self._workers.add(worker)
             self.broker.dispatcher.workerReady(worker, Info(1, "", credit, False, services, 4))
         else:
             self.ready(worker, credit=credit, services=services, lifetime=5 if which == 1 else -1)
 
-    def plain(self, which: int) -> None:
-        """A plain worker says ``waiting``, whether it has answered or not."""
+    def plainWorkerWaits(self, which: int) -> None:
+        """Have a plain worker say ``waiting``, whether it has replied or not."""
         worker = b"plain %d" % which
-        self.hands[worker] = []
+        self.held[worker] = []
         self.services[worker], self.credits[worker] = ("",), 1
         self.waiting(worker)
 
-    def come(self, service: str, attempts: int) -> None:
-        """A request comes; without a number of attempts it is a plain one."""
+    def requestComes(self, service: str, attempts: int) -> None:
+        """Pass a request to the broker; without a number of attempts it is a plain one."""
         client = b"client %d" % len(self.requests)
         if attempts:
             key = client.rjust(16, b".")
@@ -287,123 +287,136 @@ class Harbour(BrokerBench):
         self.broker.requestReceived(request)
         self.named[request.id] = request
 
-    def answer(self, worker: bytes, name: bytes, failure: bool) -> None:
-        """A worker answers a request, whether it holds it or not."""
+    def send(self, worker: bytes, name: bytes, failure: bool) -> None:
+        """Have a worker reply to a request, whether it holds it or not."""
         request = self.named.get(name)
-        self.answering = worker, name
+        self.replying = worker, name
         body = b"answer " + (request.route[0] if request is not None else b"")
         if failure:
             self.broker.dispatcher.failureReceived(worker, name, "app-error", "E")  # type: ignore[arg-type]
         else:
             self.broker.dispatcher.replyReceived(worker, name, [body])
-        self.answering = None
+        self.replying = None
 
-    def answerHeld(self, which: int, place: int, failure: bool) -> None:
-        """A worker answers one of those that it holds."""
-        workers = [worker for worker, hand in self.hands.items() if hand]
+    def replyToHeld(self, which: int, place: int, failure: bool) -> None:
+        """Have a worker reply to one of its requests."""
+        workers = [worker for worker, hand in self.held.items() if hand]
         if workers:
             worker = workers[which % len(workers)]
-            hand = self.hands[worker]
+            hand = self.held[worker]
             name = hand[place % len(hand)]
             if not worker.startswith(b"plain"):
                 hand.remove(name)
-            self.answer(worker, name, failure)
+            self.send(worker, name, failure)
 
-    def depart(self, which: int, died: bool) -> None:
-        """A worker ends."""
-        workers = list(self.hands)
+    def workerEnds(self, which: int, died: bool) -> None:
+        """Remove a worker."""
+        workers = list(self.held)
         if workers:
             worker = workers[which % len(workers)]
             self.forget(worker, died)
             self.gone(worker, "signal SIGKILL", died)
 
     def forget(self, worker: bytes, died: bool = True) -> None:
-        """A worker is there no more; what it held may be answered by it still, and is suspect if it died of that."""
-        for name in self.hands.pop(worker):
+        """Note that a worker is lost; it may still reply to what it held."""
+        for name in self.held.pop(worker):
             self.losses[name] += 1
             self.deaths[name] += died or worker.startswith(b"plain")
-            self.ghosts.append((worker, name))
+            self.lostRequests.append((worker, name))
         self.leaving.discard(worker)
         self.away.discard(worker)
 
-    def answerLate(self, which: int, failure: bool) -> None:
-        """A worker that is there no more answers what it held; one that has come back with it has it in its hand."""
-        if self.ghosts:
-            worker, name = self.ghosts[which % len(self.ghosts)]
-            if name not in self.hands.get(worker, []):
-                self.answer(worker, name, failure)
+    def replyLate(self, which: int, failure: bool) -> None:
+        """Have a lost worker reply to a request that it held, unless it has come back with it."""
+        if self.lostRequests:
+            worker, name = self.lostRequests[which % len(self.lostRequests)]
+            if name not in self.held.get(worker, []):
+                self.send(worker, name, failure)
 
-    def answerForeign(self, which: int, place: int) -> None:
-        """Somebody answers something."""
+    def replyToAny(self, which: int, place: int) -> None:
+        """Have any worker reply to any request."""
         names = [*self.named, b"waiting"]
-        worker = [*self.hands, b"nobody"][which % (len(self.hands) + 1)]
+        worker = [*self.held, b"nobody"][which % (len(self.held) + 1)]
         name = names[place % len(names)]
-        if name not in self.hands.get(worker, []):
-            self.answer(worker, name, False)
+        if name not in self.held.get(worker, []):
+            self.send(worker, name, False)
 
     def disconnect(self, which: int) -> None:
-        """A worker is out of reach from now on."""
-        workers = list(self.hands)
+        """Make a worker unreachable."""
+        workers = list(self.held)
         if workers:
             self.away.add(workers[which % len(workers)])
 
     def retire(self, which: int) -> None:
-        """A worker is to leave."""
-        workers = list(self.hands)
+        """Ask a worker to leave."""
+        workers = list(self.held)
         if workers:
             self.leaving.add(workers[which % len(workers)])
             self.broker.dispatcher.retire(workers[which % len(workers)])
 
     def finish(self) -> None:
-        """In the end there are two good workers."""
-        while self.hands:
-            worker = next(iter(self.hands))
+        """Replace all workers by two good ones, and have them reply to everything."""
+        while self.held:
+            worker = next(iter(self.held))
             self.forget(worker)
             self.gone(worker)
         for which in (8, 9):
-            self.arrive(which, 3)
+            self.workerComes(which, 3)
         for _ in self.requests:
             for worker in (b"worker 8", b"worker 9"):
-                for name in list(self.hands[worker]):
-                    self.hands[worker].remove(name)
-                    self.answer(worker, name, False)
+                for name in list(self.held[worker]):
+                    self.held[worker].remove(name)
+                    self.send(worker, name, False)
             self.settled()
         assert self.broker.isQuiet(), "something is left over"
 
 
 class BrokerTests(SynchronousTestCase):
-    """Any sequence of events leaves the broker's promises unbroken."""
+    """The broker's promises hold for any sequence of events."""
 
     def test_promises(self) -> None:
         """
-        No request is answered twice, to another, or by one that never held it; none overtakes another; none is executed
-        again without a loss, beside another once it is suspect, or more often than allowed; the counts add up; and in
-        the end every request has been answered or given up.
+        No request gets two replies, the reply to another, or one of a worker that never held it.
+
+        None overtakes another.  None is executed again without a loss, together with others once it is suspect, or more
+        often than allowed.  The counts add up, and in the end every request has had a reply or has failed.
         """
         number = st.integers(0, 7)
-        come = st.tuples(st.just("come"), st.sampled_from(["", "", "", "a"]), st.sampled_from([0, 0, 1, 3]))
-        arrive = st.tuples(st.just("arrive"), st.integers(0, 4), st.integers(1, 3))
-        answerHeld = st.tuples(st.just("answerHeld"), number, number, st.sampled_from([False, False, True]))
-        depart = st.tuples(st.just("depart"), number, st.booleans())
+        requestComes = st.tuples(
+            st.just("requestComes"), st.sampled_from(["", "", "", "a"]), st.sampled_from([0, 0, 1, 3])
+        )
+        workerComes = st.tuples(st.just("workerComes"), st.integers(0, 4), st.integers(1, 3))
+        replyToHeld = st.tuples(st.just("replyToHeld"), number, number, st.sampled_from([False, False, True]))
+        workerEnds = st.tuples(st.just("workerEnds"), number, st.booleans())
         event = st.one_of(
-            *(come, come, come, arrive, arrive, answerHeld, answerHeld, depart, depart),
-            st.tuples(st.just("plain"), st.integers(0, 1)),
-            st.tuples(st.just("answerLate"), number, st.booleans()),
-            st.tuples(st.just("answerForeign"), number, number),
+            *(
+                requestComes,
+                requestComes,
+                requestComes,
+                workerComes,
+                workerComes,
+                replyToHeld,
+                replyToHeld,
+                workerEnds,
+                workerEnds,
+            ),
+            st.tuples(st.just("plainWorkerWaits"), st.integers(0, 1)),
+            st.tuples(st.just("replyLate"), number, st.booleans()),
+            st.tuples(st.just("replyToAny"), number, number),
             st.tuples(st.just("disconnect"), number),
             st.tuples(st.just("retire"), number),
         )
 
         def check(events: list[tuple[Any, ...]]) -> None:
-            harbour = Harbour()
+            bench = RandomPeersBench()
             for name, *details in events:
-                getattr(harbour, name)(*details)
-                harbour.settled()
-            harbour.finish()
-            for client, request in harbour.requests.items():
-                given = [each for each, *_ in harbour.givenUp].count(client)
+                getattr(bench, name)(*details)
+                bench.settled()
+            bench.finish()
+            for client, request in bench.requests.items():
+                given = [each for each, *_ in bench.givenUp].count(client)
                 self.assertIs(request.state, State.DONE)
-                self.assertEqual(harbour.told[client] + (given if type(request) is Request else 0), 1)
-            self.assertEqual(harbour.broker.counters.received, len(harbour.requests))
+                self.assertEqual(bench.told[client] + (given if type(request) is Request else 0), 1)
+            self.assertEqual(bench.broker.counters.received, len(bench.requests))
 
         holds(check, st.lists(event, min_size=40, max_size=60), examples=100)

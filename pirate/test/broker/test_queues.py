@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.broker.test_queues -*-
-"""What waits for each service, and who is ready to serve it."""
+"""The queues of requests that wait, and the order of ready workers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pirate.broker.workers import ReadyWorkers, Standing, WorkerRecord
 
 
 def makeWorker(name: bytes = b"A", credit: int = 1, services: tuple[str, ...] = ("",)) -> WorkerRecord:
-    """A worker that has just come."""
+    """Make a new worker."""
     return WorkerRecord(name, credit, services)
 
 
 def makeRequest(number: int, service: str = "", size: int = 1) -> Request:
-    """A request that was accepted as the so-manyth."""
+    """Make a request that was accepted as the one with this number."""
     request = Request([b"c", b""], [b"x" * size], service)
     request.id = number.to_bytes(8, "big")
     return request
@@ -25,12 +25,12 @@ def makeRequest(number: int, service: str = "", size: int = 1) -> Request:
 class ReadyWorkersTests(SynchronousTestCase):
     """The order in which workers are chosen."""
 
-    def test_nobody(self) -> None:
-        """Without workers nobody is next."""
+    def test_none(self) -> None:
+        """Without workers none is next."""
         self.assertIsNone(ReadyWorkers().first())
 
     def test_fewest(self) -> None:
-        """Those with fewer in hand come first, whenever they were added."""
+        """Workers with fewer requests come first, whenever they were added."""
         ready = ReadyWorkers()
         workers = [makeWorker() for _ in range(4)]
         for worker, level in zip(workers, (3, 1, 0, 1), strict=True):
@@ -44,7 +44,7 @@ class ReadyWorkersTests(SynchronousTestCase):
         self.assertEqual((order, ready.first()), ([2, 1, 3, 0], None))
 
     def test_stays(self) -> None:
-        """To ask who is next takes nobody out."""
+        """Asking for the next worker removes none."""
         ready = ReadyWorkers()
         worker = makeWorker()
         ready.add(worker, 2)
@@ -52,7 +52,7 @@ class ReadyWorkersTests(SynchronousTestCase):
         self.assertIs(ready.first(), worker)
 
     def test_lessAgain(self) -> None:
-        """After only busy ones were left, one with nothing in hand is first again."""
+        """After only busy workers were left, an idle one is first again."""
         ready = ReadyWorkers()
         busy, idle = makeWorker(), makeWorker()
         ready.add(busy, 5)
@@ -65,13 +65,13 @@ class PlaceTests(SynchronousTestCase):
     """Which workers are ready for their services."""
 
     def setUp(self) -> None:
-        """Two services and a worker of both."""
+        """Make two services and a worker of both."""
         self.queues = Queues()
         self.worker = makeWorker(credit=2, services=("a", "b"))
         self.queues.enroll(self.worker)
 
     def firsts(self) -> list[WorkerRecord | None]:
-        """Who is next for each of the two."""
+        """Return the next worker of each of the two."""
         found = [self.queues.services.get(name) for name in ("a", "b")]
         return [None if service is None else service.ready.first() for service in found]
 
@@ -85,7 +85,7 @@ class PlaceTests(SynchronousTestCase):
         self.assertEqual((self.firsts(), self.worker.level), ([None, None], -1))
 
     def test_room(self) -> None:
-        """Its room counts, not its credit."""
+        """The capacity of a worker counts, not its credit."""
         self.worker.inFlight = {b"1": makeRequest(1)}
         self.queues.place(self.worker)
         self.assertEqual(self.worker.level, 1)
@@ -94,14 +94,14 @@ class PlaceTests(SynchronousTestCase):
         self.assertEqual(self.firsts(), [None, None])
 
     def test_retiring(self) -> None:
-        """One that is to leave is ready for nothing."""
+        """A retiring worker is not ready."""
         self.queues.place(self.worker)
         self.worker.standing = Standing.RETIRING
         self.queues.place(self.worker)
         self.assertEqual(self.firsts(), [None, None])
 
     def test_unchanged(self) -> None:
-        """To be placed where one is already does not send one to the end of the line."""
+        """A worker that is placed where it is already keeps its place in the line."""
         other = makeWorker(b"B", 2, ("a",))
         self.queues.enroll(other)
         self.queues.place(self.worker)
@@ -114,7 +114,7 @@ class WaitingTests(SynchronousTestCase):
     """Requests that wait."""
 
     def test_counts(self) -> None:
-        """Requests and bytes, those of their envelopes among them, are counted as they come and go."""
+        """Requests and bytes, including those of envelopes, are counted as they come and go."""
         queues = Queues()
         one, two = makeRequest(1, size=10), makeRequest(2, size=5)
         queues.put(one, 0.0)
@@ -124,7 +124,7 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual((queues.waiting, queues.waitingBytes), (1, 6))
 
     def test_front(self) -> None:
-        """One may be put in front of all."""
+        """A request may be put in front of all others."""
         queues = Queues()
         one, two = makeRequest(1), makeRequest(2)
         queues.put(two, 0.0)
@@ -133,7 +133,7 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual(queues.queued(), [one, two])
 
     def test_head(self) -> None:
-        """The next is the first that still waits; those that are done meanwhile are passed over."""
+        """The next request is the first that still waits; those that have ended are removed."""
         queues = Queues()
         one, two = makeRequest(1), makeRequest(2)
         queues.put(one, 0.0)
@@ -166,12 +166,12 @@ class TurnTests(SynchronousTestCase):
     """Clients that wait for the same service."""
 
     def setUp(self) -> None:
-        """Nobody waits."""
+        """Make empty queues."""
         self.queues = Queues(most=4, mostBytes=100)
         self.number = 0
 
     def put(self, *clients: bytes, front: bool = False, user: str | None = None) -> list[Request]:
-        """Each client sends a request."""
+        """Queue a request of each client."""
         requests = []
         for client in clients:
             self.number += 1
@@ -183,7 +183,7 @@ class TurnTests(SynchronousTestCase):
         return requests
 
     def serve(self, most: int = 1000) -> bytes:
-        """Serve what waits, as many as are told: the clients in the order in which they are served."""
+        """Serve so many requests, and return their clients in order."""
         served: list[bytes] = []
         service = self.queues.services.get("")
         assert service is not None
@@ -199,12 +199,12 @@ class TurnTests(SynchronousTestCase):
         request.state = State.DONE
 
     def test_inTurn(self) -> None:
-        """Each client that has something waiting is served one request in turn, whoever came first."""
+        """Each client that has a request waiting is served one in turn, whichever came first."""
         self.put(*[b"F"] * 5, b"a", b"b", b"a")
         self.assertEqual(self.serve(), b"FabFaFFF")
 
     def test_newcomer(self) -> None:
-        """One that comes later waits for one request of each that waits, and no more, however often they come back."""
+        """A new client waits for one request of each that waits, however often these come back."""
         self.put(*[b"F"] * 5, b"a", b"b")
         self.assertEqual(self.serve(1), b"F")
         self.put(b"n")
@@ -213,7 +213,7 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.serve(), b"bFnaFFF")
 
     def test_inOrder(self) -> None:
-        """Those of one client are served in the order in which they came."""
+        """The requests of one client are served in the order of their arrival."""
         requests = self.put(*[b"F"] * 4)
         service = self.queues.services.get("")
         assert service is not None
@@ -222,7 +222,7 @@ class TurnTests(SynchronousTestCase):
             self.queues.leave(request, service)
 
     def test_keepsItsTurn(self) -> None:
-        """One that gives up a request and sends another does not go to the end of the line."""
+        """A client that gives up a request and sends another does not go to the end of the line."""
         (given,) = self.put(b"a")
         self.put(*[b"b", b"c"], *[b"F"] * 3)
         self.put(b"a")
@@ -230,14 +230,14 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.serve(), b"abcFFF")
 
     def test_returned(self) -> None:
-        """What comes back from a lost worker is served before all others, and takes nobody's turn."""
+        """What comes back from a lost worker is served before all others, and takes no client's turn."""
         self.put(b"F", b"F", b"a")
         self.put(b"r", front=True)
         self.put(b"s", front=True)
         self.assertEqual(self.serve(), b"srFaF")
 
     def test_user(self) -> None:
-        """One that has proved who it is is one client, by however many connections it comes."""
+        """A user is one client, however many connections it has."""
         self.put(b"1", b"2", b"3", user="mary")
         self.put(b"4")
         self.assertEqual(self.serve(), b"1423")
@@ -245,7 +245,7 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.put(b"8", user="mary")[0].share.waiting, 7)
 
     def test_over(self) -> None:
-        """Who has more than its share is counted until it has not."""
+        """A client with more than its share is counted until it has less."""
         requests = self.put(*[b"F"] * 6)
         self.queues.noteOver(requests[0].share)
         self.queues.noteOver(requests[0].share)
@@ -255,8 +255,8 @@ class TurnTests(SynchronousTestCase):
         self.give(requests[3])
         self.assertEqual((self.queues.over, requests[0].share.waiting), (0, 4))
 
-    def test_notesOfTheGivenUp(self) -> None:
-        """What is kept does not grow with the requests that were given up, nor with the clients that have been."""
+    def test_bounded(self) -> None:
+        """The queues do not grow with requests that were given up, nor with clients that have gone."""
         for _ in range(5000):
             (request,) = self.put(b"a")
             self.give(request)
@@ -276,7 +276,7 @@ class NameTests(SynchronousTestCase):
     """Which names are known."""
 
     def test_unnamed(self) -> None:
-        """The unnamed service is always known, another one only while somebody serves it."""
+        """The unnamed service is always known, another one only while a worker serves it."""
         queues = Queues()
         worker = makeWorker(services=("", "a"))
         self.assertIsNone(queues.services.get("a"))
@@ -286,7 +286,7 @@ class NameTests(SynchronousTestCase):
         self.assertIsNone(queues.services.get("a"))
 
     def test_lastOne(self) -> None:
-        """A name is forgotten with its last worker, not before."""
+        """A name is removed with its last worker, not before."""
         queues = Queues()
         first, second = makeWorker(services=("a",)), makeWorker(services=("a",))
         queues.enroll(first)
@@ -297,7 +297,7 @@ class NameTests(SynchronousTestCase):
         self.assertIsNone(queues.services.get("a"))
 
     def test_waitedFor(self) -> None:
-        """A name that somebody waits for is kept for the next worker, with who waits."""
+        """A name that a request waits for is kept for the next worker, with its queue."""
         queues = Queues()
         worker, request = makeWorker(services=("a",)), makeRequest(1, "a")
         queues.enroll(worker)
@@ -308,7 +308,7 @@ class NameTests(SynchronousTestCase):
         self.assertIs(queues.nextFor(other), service)
 
     def test_forgottenMeanwhile(self) -> None:
-        """A request for a name that was forgotten a moment ago waits for the next worker all the same."""
+        """A request for a name that has just been removed waits for the next worker all the same."""
         queues = Queues()
         request = makeRequest(1, "a")
         service = queues.put(request, 0.0)

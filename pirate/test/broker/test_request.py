@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.broker.test_request -*-
-"""Requests: every shape that a client's message may have, every reply, and the context that an app may ask for."""
+"""Requests: every shape of a client's message, every reply, and the context."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ KEY = bytes(range(16))
 
 
 def plain(*frames: bytes) -> Request:
-    """The plain request that some frames are."""
+    """Return the plain request that some frames are."""
     request = readRequest([*frames])
     assert type(request) is Request, request
     return request
 
 
 def native(*envelope: bytes, body: list[bytes] | None = None, **options: Any) -> NativeRequest:
-    """The request of a client with a native header, behind some envelope frames."""
+    """Return the request of a client with a native header behind some envelope frames."""
     request = readRequest([b"c", *envelope, header(KEY, options), b"", *(body or [b"x"])])
     assert type(request) is NativeRequest, request
     return request
 
 
 class PlainTests(SynchronousTestCase):
-    """Clients that know nothing of pirate."""
+    """Clients without a native header."""
 
     def test_req(self) -> None:
         """A REQ's request: routing id, delimiter, payload."""
@@ -57,13 +57,13 @@ class PlainTests(SynchronousTestCase):
         self.assertEqual(request.reply([b"y"]), [*route, b"y"])
 
     def test_statusWords(self) -> None:
-        """A client named as a worker's word, or whose payload is one, is a client."""
+        """A client whose routing id or payload is a word of a worker is a client."""
         for word in (b"waiting", b"exiting", b"retire"):
             self.assertEqual(plain(word, b"", word).reply([b"y"]), [word, b"", b"y"])
             self.assertEqual(plain(b"c", word, b"", word).reply([b"y"]), [b"c", word, b"", b"y"])
 
     def test_headerElsewhere(self) -> None:
-        """Only the last envelope frame may be a header: a routing id, a hop or a body that looks like one is opaque."""
+        """Only the last envelope frame may be a header: a routing id, a hop or a body like one is opaque."""
         own = header(KEY, {"service": "x"})
         for frames in ([own, b"", b"x"], [b"c", own, b"hop", b"", b"x"], [b"c", b"", own], [own, b"", own, b"", b"x"]):
             request = plain(*frames)
@@ -71,14 +71,14 @@ class PlainTests(SynchronousTestCase):
             self.assertEqual([*request.route, *request.body], frames)
 
     def test_body(self) -> None:
-        """A body is any number of frames, empty ones too, also when the first is empty."""
+        """A body has any number of frames, including empty ones and an empty first one."""
         self.assertEqual(plain(b"c", b"", b"a", b"", b"b", b"").body, [b"a", b"", b"b", b""])
         self.assertEqual(plain(b"c", b"", b"").body, [b""])
         self.assertEqual(plain(b"c", b"", b"", b"").body, [b"", b""])
         self.assertEqual(plain(b"c", b"", *[b"x"] * 5000).body, [b"x"] * 5000)
 
     def test_largeFrame(self) -> None:
-        """A frame of another type passes untouched, and counts with its length."""
+        """A frame of another type is passed on untouched, and counts with its length."""
         large = memoryview(b"x" * 100)
         request = readRequest([b"c", b"", large, b"abc"])  # type: ignore[list-item]
         assert type(request) is Request
@@ -86,7 +86,7 @@ class PlainTests(SynchronousTestCase):
         self.assertEqual(request.size(), 103)
 
     def test_anonymous(self) -> None:
-        """The routing id that a ROUTER makes up begins with a zero byte, and is as good as any."""
+        """A routing id that a ROUTER has made begins with a zero byte, and is as good as any."""
         self.assertEqual(plain(b"\x00k\x8bEg", b"", b"x").route[0], b"\x00k\x8bEg")
 
 
@@ -94,7 +94,7 @@ class NativeTests(SynchronousTestCase):
     """Clients with a native header."""
 
     def test_bare(self) -> None:
-        """A header of 20 bytes has an id and every default."""
+        """A header of 20 bytes has a key and every default."""
         request = native()
         self.assertEqual(len(request.route[1]), 20)
         self.assertEqual(
@@ -104,7 +104,7 @@ class NativeTests(SynchronousTestCase):
         self.assertEqual((request.partial, request.trace, request.body), (False, "", [b"x"]))
 
     def test_options(self) -> None:
-        """Every key is understood, and the ones of a later version are not minded."""
+        """Every known option is understood, and unknown ones are ignored."""
         request = native(
             command="ping",
             service="resize",
@@ -120,7 +120,7 @@ class NativeTests(SynchronousTestCase):
         )
 
     def test_edges(self) -> None:
-        """The least and the most that a key may say."""
+        """The least and the greatest value of each option."""
         self.assertEqual(native(timeout_ms=0).timeout, 0.0)
         self.assertEqual(native(timeout_ms=0.5).timeout, 0.0005)
         self.assertEqual(native(attempts=1000).maxAttempts, 1000)
@@ -128,7 +128,7 @@ class NativeTests(SynchronousTestCase):
         self.assertEqual(native(service="").service, "")
 
     def test_reply(self) -> None:
-        """A reply carries the id alone: there is nothing to say but the answer.  The hops in front stay."""
+        """The header of a reply is the key alone.  The hops in front of it stay."""
         request = native(b"hop", b"\x00\x00\x00\x01", service="s")
         self.assertEqual(request.reply([b"a", b""]), [b"c", b"hop", b"\x00\x00\x00\x01", b"PIR1" + KEY, b"", b"a", b""])
 
@@ -142,7 +142,7 @@ class NativeTests(SynchronousTestCase):
         self.assertEqual(parseHeader(head), (KEY, told))
 
     def test_errorIsTold(self) -> None:
-        """A native client is told of errors whether or not plain ones are."""
+        """A native client is sent errors whether or not plain ones are."""
         self.assertEqual(native().error(Code.BUSY, "m", False), native().error(Code.BUSY, "m", True))
 
     def test_largeError(self) -> None:
@@ -154,25 +154,25 @@ class NativeTests(SynchronousTestCase):
             assert parsed is not None
             self.assertTrue(parsed[1]["message"].endswith("..."))
 
-    def test_pong(self) -> None:
-        """A ping is answered by facts in the header."""
+    def test_ping(self) -> None:
+        """A ping is replied to by facts in the header."""
         facts = {"server": "pirate", "version": "1", "waiting": 2, "backlog": 0}
         self.assertEqual(native(b"hop").pingReply(facts), [b"c", b"hop", header(KEY, facts), b"", b""])
 
     def test_brokerWithoutHeaders(self) -> None:
-        """A broker that knows only the envelope rule would return the header, so ours is a proper envelope frame."""
+        """A broker that knows only the envelope rule would return the header as an envelope frame."""
         self.assertEqual(plain(b"c", header(KEY, {}), b"hop", b"", b"x").reply([b"y"])[1], b"PIR1" + KEY)
 
 
 class PlainErrorTests(SynchronousTestCase):
-    """What a client without a header is told of errors."""
+    """What a client without a header is sent in case of an error."""
 
     def test_silence(self) -> None:
-        """By default nothing, for it would take an error for an answer."""
+        """By default it is sent nothing, because it would take an error for a reply."""
         self.assertIsNone(plain(b"c", b"", b"x").error(Code.APP_ERROR, "ValueError: x", False))
 
     def test_told(self) -> None:
-        """If asked for, one JSON object as the only body frame, behind the whole envelope."""
+        """If configured, it is sent one JSON object as the only body frame, behind the whole envelope."""
         request = plain(b"c", b"\x00\x00\x00\x01", b"", b"x")
         request.attempts = 3
         frames = request.error(Code.APP_ERROR, "ValueError: é", True)

@@ -15,31 +15,31 @@ KEY = bytes(range(16))
 
 
 class MalformedTests(SynchronousTestCase):
-    """What is no request."""
+    """Frames that are no request."""
 
     def test_greeting(self) -> None:
-        """A PROBE_ROUTER greeting is neither a request nor an offence."""
+        """A PROBE_ROUTER greeting is neither a request nor malformed."""
         self.assertIsNone(parseRequest([b"c", b""]))
 
     def test_noDelimiter(self) -> None:
-        """Without an empty frame nobody knows where the body begins."""
+        """Without an empty frame there is no beginning of the body."""
         for frames in ([], [b"c"], [b"c", b"x"], [b"c", b"x", b"y", b"z"], [b""]):
             self.assertEqual(parseRequest(frames), Malformed("no-delimiter"), frames)
 
     def test_emptyBody(self) -> None:
-        """An envelope with nothing behind it asks for nothing."""
+        """An envelope without a body is malformed."""
         self.assertEqual(parseRequest([b"c", b"x", b""]), Malformed("empty-body"))
         self.assertEqual(parseRequest([b"c", header(KEY, {}), b""]), Malformed("empty-body"))
 
     def test_longEnvelope(self) -> None:
-        """So many envelope frames and no more."""
+        """An envelope has a limited number of frames."""
         hops = [b"%d" % number for number in range(MAX_ENVELOPE)]
         self.assertEqual(parseRequest([b"c", *hops, b"", b"x"]), ([b"c", *hops, b""], [b"x"], b"", {}))
         self.assertEqual(parseRequest([b"c", *hops, b"one more", b"", b"x"]), Malformed("envelope-too-long"))
         self.assertEqual(parseRequest([b"c", *hops * 1000]), Malformed("envelope-too-long"))
 
     def test_largeEnvelope(self) -> None:
-        """So many bytes and no more: routing ids and the longest header fit, and nothing else is kept for a client."""
+        """An envelope has a limited number of bytes, which routing ids and the longest header fit in."""
         ids = [bytes([number]) * 255 for number in range(1, MAX_ENVELOPE)]
         longest = b"PIR1" + KEY + b"{}".ljust(MAX_JSON)
         self.assertEqual(parseRequest([b"c", *ids, longest, b"", b"x"]), ([b"c", *ids, longest, b""], [b"x"], KEY, {}))
@@ -49,18 +49,18 @@ class MalformedTests(SynchronousTestCase):
 
 
 class BadHeaderTests(SynchronousTestCase):
-    """Headers that are not understood."""
+    """Malformed headers."""
 
-    def refusal(self, frame: bytes) -> Malformed:
-        """What a header frame that is not understood gives."""
+    def rejection(self, frame: bytes) -> Malformed:
+        """Return the result for a malformed header frame."""
         malformed = parseRequest([b"c", b"hop", frame, b"", b"x"])
         assert type(malformed) is Malformed, malformed
         self.assertEqual(malformed.reason, "bad-header")
         return malformed
 
     def assertTold(self, frame: bytes) -> None:
-        """The client is told, by its own id, that its header is malformed."""
-        reply = self.refusal(frame).reply
+        """Check that the client is told, under its own key, that its header is malformed."""
+        reply = self.rejection(frame).reply
         assert reply is not None
         found = parseHeader(reply[2])
         assert found is not None
@@ -69,21 +69,21 @@ class BadHeaderTests(SynchronousTestCase):
         self.assertEqual((told["status"], told["code"]), ("error", "malformed"))
 
     def test_short(self) -> None:
-        """A header without a whole id cannot be answered."""
+        """A header without a whole key cannot be replied to."""
         for frame in (b"PIR1" + KEY[:1], b"PIR1" + KEY[:15]):
-            self.assertIsNone(self.refusal(frame).reply)
+            self.assertIsNone(self.rejection(frame).reply)
 
     def test_noJson(self) -> None:
-        """What follows the id must be a JSON object."""
+        """What follows the key must be a JSON object."""
         for rest in (b"x", b"[]", b"{", b"null", b"\xff", b"[" * 60_000, b'{"a":' + b"9" * 50_000 + b"}"):
             self.assertTold(b"PIR1" + KEY + rest)
 
     def test_tooLong(self) -> None:
-        """A header longer than any that is meant is refused."""
+        """A header longer than the limit is rejected."""
         self.assertTold(b"PIR1" + KEY + b'{"trace":"' + b"x" * MAX_JSON + b'"}')
 
     def test_badValues(self) -> None:
-        """A key with a value that it cannot have is not passed over, for the caller relies on it."""
+        """An option with an invalid value is rejected, not ignored, because the caller relies on it."""
         bad: dict[str, list[Any]] = {
             "command": ["", "REQUEST", "retire", None, 1, [], {}],
             "service": [None, 1, ["x"], "x" * (MAX_SERVICE + 1)],
@@ -101,18 +101,18 @@ class HeaderTests(SynchronousTestCase):
     """The header frame itself."""
 
     def test_roundTrip(self) -> None:
-        """What is put in comes out; no options make the shortest frame."""
+        """A header is parsed to what it was made of; without options it is the shortest frame."""
         self.assertEqual(parseHeader(header(KEY, {"a": 1})), (KEY, {"a": 1}))
         self.assertEqual(header(KEY, {}), b"PIR1" + KEY)
         self.assertEqual(parseHeader(b"PIR1" + KEY), (KEY, {}))
 
     def test_bad(self) -> None:
-        """A frame without a whole id, or with something else than an object behind it, is none."""
+        """A frame without a whole key, or with anything but an object behind it, is malformed."""
         for frame in (b"", b"PIR1", b"PIR1" + KEY[:15], b"PIR1" + KEY + b" ", b"PIR1" + KEY + b"[]"):
             self.assertIsNone(parseHeader(frame), frame)
 
     def test_shortcut(self) -> None:
-        """The header that most requests have is read as any other, and what only looks like it too."""
+        """The header that most requests have is parsed as any other, and so is what only looks like it."""
         for number in ("0", "1", "10000", "9" * 16, "9" * 17, "007", "-1", "1.5", "1e3", "", " 1", "1}"):
             text = b'{"timeout_ms":%b}' % number.encode()
             try:

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.wire.test_words -*-
-"""What both legs of the wire share: JSON frames, words, codes, and the values that the parsers give."""
+"""JSON frames, words, codes, and the base class of the values that the parsers return."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DecodeTests(SynchronousTestCase):
     """Which frames are JSON objects."""
 
     def test_object(self) -> None:
-        """An object comes out as it was meant, whatever the order and spacing of its text."""
+        """An object is decoded whatever the order and spacing of its text."""
         self.assertEqual(decodeObject(b' {"b": [1, null, "\xc3\xa9"],\n"a": {}} '), {"a": {}, "b": [1, None, "é"]})
         self.assertEqual(decodeObject(b"{}"), {})
 
@@ -34,17 +34,17 @@ class DecodeTests(SynchronousTestCase):
             self.assertEqual(decodeObject(kind(b'{"a":1}')), {"a": 1})  # type: ignore[arg-type]
 
     def test_otherValues(self) -> None:
-        """JSON that is no object is not what a header or an info may be."""
+        """JSON that is no object is rejected."""
         for frame in (b"[]", b"1", b'"a"', b"null", b"true", b"NaN", b"Infinity", b"[{}]"):
             self.assertIsNone(decodeObject(frame), frame)
 
     def test_noJson(self) -> None:
-        """What is no JSON at all is refused, not raised."""
+        """Text that is no JSON is rejected without an exception."""
         for frame in (b"", b" ", b"{", b"{}}", b"{'a':1}", b"\xff", b'{"a":"\xff"}', b'{"a":\x00}', b"\xef\xbb\xbf{"):
             self.assertIsNone(decodeObject(frame), frame)
 
     def test_deep(self) -> None:
-        """Nesting that no stack would bear is refused, not raised."""
+        """Nesting that is too deep for the stack is rejected without an exception."""
         for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
             half = (MAX_JSON - 10) // 2 // len(opening)
             self.assertIsNone(decodeObject(opening * half))
@@ -52,11 +52,11 @@ class DecodeTests(SynchronousTestCase):
             self.assertIsNone(decodeObject(opening * (half // 3) + b"1" + closing * (half // 3)))
 
     def test_hugeNumber(self) -> None:
-        """A number with more digits than Python cares to read is refused, not raised."""
+        """A number with more digits than Python parses is rejected without an exception."""
         self.assertIsNone(decodeObject(b'{"a":' + b"9" * 50_000 + b"}"))
 
     def test_tooLong(self) -> None:
-        """An object longer than the limit is not even looked at, while one that just fits is read."""
+        """An object longer than the limit is rejected unread, while one that just fits is decoded."""
         padding = MAX_JSON - len(b'{"a":""}')
         self.assertEqual(decodeObject(b'{"a":"' + b"x" * padding + b'"}'), {"a": "x" * padding})
         self.assertIsNone(decodeObject(b'{"a":"' + b"x" * (padding + 1) + b'"}'))
@@ -78,10 +78,10 @@ class EncodeTests(SynchronousTestCase):
 
 
 class WordTests(SynchronousTestCase):
-    """The words of the two dialects."""
+    """The words and codes of the wire."""
 
     def test_status(self) -> None:
-        """The original's four words and the heartbeat are a worker's; no word of the broker or of an answer is."""
+        """The original's four words and the heartbeat are a worker's; those of the broker and of replies are not."""
         self.assertEqual(WORDS, {b"waiting", b"processing", b"dequeue", b"exiting", b"heartbeat"})
         self.assertTrue(WORDS.isdisjoint({RETIRE, CANCEL, PARTIAL, ERROR}))
 
@@ -105,7 +105,7 @@ class WordTests(SynchronousTestCase):
 
 
 class Pair(Value):
-    """A value of two fields, one of them inherited."""
+    """A value with two fields, one of them inherited."""
 
     __slots__ = ("second",)
 
@@ -114,7 +114,7 @@ class Pair(Value):
 
 
 class ValueTests(SynchronousTestCase):
-    """Equality and the readable form."""
+    """Equality and ``repr``."""
 
     def test_equality(self) -> None:
         """Values are equal by class and fields, and equal ones have one hash."""
@@ -134,5 +134,5 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(repr(Other(1)), "Other(second=1)")
 
     def test_repr(self) -> None:
-        """The readable form shows every field."""
+        """``repr`` shows every field."""
         self.assertEqual(repr(Malformed("bad-header", [b"x"])), "Malformed(reason='bad-header', reply=[b'x'])")
