@@ -23,18 +23,25 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import pirate
 from pirate.auth.rules import Refusal
+from pirate.broker import replies, replycache
+from pirate.client import options
 from pirate.client.errors import AppError
 from pirate.commands.client import main as client
 from pirate.commands.keygen import main as keygen
 from pirate.errors import Fatal
 from pirate.hooks import Hooks
+from pirate.pool import scaling
 from pirate.pool.backoff import FIRST_DELAY, MAX_DELAY
+from pirate.pool.pool import KILL_DELAY, SECOND_TERM_DELAY
+from pirate.server import descriptors
 from pirate.server.childprocess import Rejection
 from pirate.service import JobServer
-from pirate.settings.limits import PoolLimits
+from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
 from pirate.tap import Options
 from pirate.testing import AppHarness, TestBed
+from pirate.transport import router
 from pirate.twistd.signals import Signals
+from pirate.wire import words
 from pirate.wire.words import WORDS, Code
 
 ROOT = Path(pirate.__file__).parent.parent
@@ -71,6 +78,8 @@ NET_SERVER = """
     net_server_type commandline get_property set_property log log_time fatal open_syslog prepared_ports port_info
     proto_object close_client_stdout
 """
+
+MIB = 1 << 20
 
 #: Options that the documents show, of other programs and of none.
 OTHERS = {"--init", "--time", "--data", "--not-an-option", "--only", "--seconds", "--scenario"}
@@ -268,6 +277,60 @@ class NameTests(SynchronousTestCase):
         self.assertIn(f"a pause that grows from {FIRST_DELAY:g} to {MAX_DELAY:g} seconds", text)
         text = " ".join(read("docs/topics/design.rst").split())
         self.assertIn(f"{FIRST_DELAY:g} seconds, then twice as long each time, up to {MAX_DELAY:g} seconds", text)
+
+    def test_figures(self) -> None:
+        """Figures that the pages give outside of the table of settings are those of the program."""
+        policy, peers, pool = RequestPolicy(), PeerLimits(), PoolLimits()
+        memory = policy.rememberMib * MIB / policy.remember
+        figures = {
+            "topics/design": [
+                f"When {policy.backlog:,} requests or {policy.backlogMib:g} MiB wait",
+                f"reads at most {router.MAX_MESSAGES} messages or {router.MAX_BYTES // MIB} MiB from each socket",
+                f"up to {words.MAX_CREDIT}, and about a millisecond of work",
+                f"by default for {policy.remember:g} seconds, as far as {policy.rememberMib:g} MiB allow",
+                f"and so on up to {scaling.MAX_BATCH}, a second apart",
+                f"after {scaling.QUIET_TIME:g} seconds without a request",
+                f"{SECOND_TERM_DELAY:g} seconds later a second TERM",
+                f"and {KILL_DELAY:g} seconds after that KILL",
+            ],
+            "topics/reliability": [
+                f"for {memory / (390 + 32) // 100 * 100:,.0f} requests a second with replies of 32 bytes",
+                f"for {round(memory / (390 + 1024), -1):.0f} with 1 KiB",
+                f"and for {memory / (590 + 70 * 1024):.0f} with 70 KiB",
+                f"{replycache.ENTRY} bytes, and for each frame",
+                f"up to {replies.PARTS_LIMIT // MIB} MiB",
+            ],
+            "reference/wire": [
+                f"at most {words.MAX_JSON:,} bytes",
+                f"at most {words.MAX_ENVELOPE} frames, of {words.MAX_ENVELOPE_BYTES // 1024} KiB together",
+                f"a text of at most {words.MAX_SERVICE} characters",
+                f"1 to {words.MAX_CREDIT}, or up to its concurrency",
+                f"2 to {words.MAX_CONCURRENCY} if it runs",
+                f"{words.MAX_TEXT // 1024} KiB of each are read",
+                f"{policy.backlog:,} requests, or {policy.backlogMib:g} MiB",
+                f"Replies that a client does not read are kept, up to {router.HIGH_WATER_MARK:,}",
+            ],
+            "howto/bounds": [
+                f":option:`twistd pirate --max-message-size` ({peers.maxMessageSize:g} MiB)",
+                f"({peers.maxMessageFrames:,}, the envelope included)",
+                f"({peers.maxMessageTotal:g} MiB) limit a whole message",
+                f"goes on for {router.MAX_DROPPED:,} more frames",
+                f"{descriptors.FOR_SERVER} for itself, {descriptors.FOR_WORKER} for each",
+                f":option:`twistd pirate --handshake-timeout`, {peers.handshakeTimeout:g} seconds",
+            ],
+            "howto/operate": [
+                f"default maximum of {pool.maxServers} workers",
+                f"its limit of {pool.maxRequests:,}",
+                f":option:`twistd pirate --remember-mib`, {policy.rememberMib:g} MiB",
+                f":option:`twistd pirate --stop-timeout`, {pool.stopTimeout:g} seconds by default",
+            ],
+            "howto/call": [
+                f"The timeout, {options.TIMEOUT:g} seconds by default",
+            ],
+        }
+        for page, phrases in figures.items():
+            text = " ".join(read(f"docs/{page}.rst").split())
+            self.assertEqual([phrase for phrase in phrases if phrase not in text], [], page)
 
     def test_countsNamed(self) -> None:
         """What the pages say that ``stats()`` returns, it returns, and every number that it has is named somewhere."""
