@@ -1,4 +1,4 @@
-"""Apps that run several requests at once, for tests; each goes to a gate, and does there what it is told."""
+"""Apps that run several requests at once; each request connects to a test's gate and does what the gate says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def visit(path: bytes) -> bytes:
-    """Connect to a gate, say who is there, and do what one is told."""
+    """Connect to a gate on asyncio's loop, send the process id, and obey."""
     reader, writer = await asyncio.open_unix_connection(path.decode())
     try:
         writer.write(b"%d\n" % os.getpid())
@@ -31,7 +31,7 @@ async def visit(path: bytes) -> bytes:
 
 
 def visitInThread(path: bytes) -> bytes:
-    """The same, in a thread that waits for it."""
+    """Connect to a gate in a thread, send the process id, and obey."""
     with socket.socket(socket.AF_UNIX) as gate:
         gate.connect(path)
         gate.sendall(b"%d\n" % os.getpid())
@@ -40,7 +40,7 @@ def visitInThread(path: bytes) -> bytes:
 
 
 def visitLater(path: bytes) -> Deferred[Any]:
-    """The same as a Deferred."""
+    """Connect to a gate on Twisted's reactor, send the process id, and obey."""
     from twisted.internet import reactor
     from twisted.internet.defer import Deferred
     from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
@@ -62,7 +62,7 @@ def visitLater(path: bytes) -> Deferred[Any]:
 
 
 def obey(told: bytes) -> bytes:
-    """Do what the gate has said; what is no deed is the answer."""
+    """Do what the gate has said; any other word is the reply."""
     if told == b"die":
         os.kill(os.getpid(), signal.SIGKILL)
     if told == b"leave":
@@ -76,26 +76,26 @@ def obey(told: bytes) -> bytes:
 
 
 async def parts(upTo: bytes) -> AsyncIterator[bytes]:
-    """So many parts, as fast as it can."""
+    """Send so many parts, as fast as possible."""
     for number in range(int(upTo)):
         yield b"%d" % number
 
 
-class Housed:
-    """An app that must be on its loop from its making to its end."""
+class OnLoop:
+    """An app that is made, set up, called and closed on the loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         apps.note("made")
 
     async def setup(self) -> None:
-        """Before the first request."""
+        """Prepare for requests."""
         await self._loop.run_in_executor(None, apps.note, "setup")
 
     async def __call__(self, path: bytes) -> bytes:
         return await visit(path)
 
     async def close(self) -> None:
-        """After the last."""
+        """Finish."""
         await asyncio.sleep(0)
         apps.note("closed")
