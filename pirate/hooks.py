@@ -57,7 +57,8 @@ class Hooks:
         """
         Called when a worker changes its state.
 
-        The server calls an override of this method twice per request, which slows it down.
+        The server calls an override of this method up to twice per request, which slows it down.  A worker that gets
+        its next request together with its reply stays ``processing``.
         """
 
     def idle(self, server: JobServer) -> None:

@@ -70,7 +70,7 @@ class Broker:
             outgoing, events, self.queues, self.deadlines, self._attempts, self.replies, self.counters, watchBusy
         )
         self.backpressure = Backpressure(policy, self.queues, self.deadlines)
-        self._alone = self._attempts.most == 1
+        self._onlyOnce = self._attempts.most == 1
         self._requestTimeout = policy.requestTimeout or None
         self._number = firstId | _ID_BIT
         self._refusal: str | None = None
@@ -109,7 +109,7 @@ class Broker:
             return
         self._number += 1
         request.id = _requestId(self._number)
-        request.alone = self._alone
+        request.alone = self._onlyOnce
         if request.account is not None:
             request.account.open += 1
         timeout = self._requestTimeout if request.timeout is None else request.timeout

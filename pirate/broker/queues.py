@@ -251,6 +251,7 @@ class Queues:
         self.waiting -= 1
         self.waitingBytes -= weight
         share = request.share
+        assert share is not None, "it has waited"
         share.waiting -= 1
         share.bytes -= weight
         if share.over and share.waiting <= self.most and share.bytes <= self.mostBytes:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pirate.wire.frontend import errorFrames, header, parseRequest, plainErrorFrames
 from pirate.wire.words import MAGIC, Code, Frames, Malformed
 
+if TYPE_CHECKING:
+    from pirate.broker.queues import Share
+    from pirate.broker.quota import Account
+
+#: A time that never comes.
 NEVER = float("inf")
 
 
@@ -74,8 +79,8 @@ class Request:
         self.service = service
         self.peer = peer
         self.user: str | None = None
-        self.account: Any = None
-        self.share: Any = None
+        self.account: Account | None = None
+        self.share: Share | None = None
         self.waitingBytes = 0
         self.id = b""
         self.attempts = 0
