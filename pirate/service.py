@@ -54,7 +54,8 @@ class JobServer(Service):
         **settings: Unpack[SettingsArguments],
     ) -> None:
         self.settings = Settings(**settings)
-        # mypy takes twisted.internet.reactor for a module, so the parameter cannot have this type.
+        # The parameter cannot have this type: to mypy, twisted.internet.reactor is a module, and without the plugin
+        # mypy-zope no reactor has an interface.
         self._reactor: IServerReactor = reactor
         self._makeTransport = transport or _socketTransport
         self._log = ServerLog(lambda: self.settings.logLevel)
