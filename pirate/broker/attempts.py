@@ -21,29 +21,29 @@ class Attempts:
     """
     Counts attempts, and decides which requests must be alone with a worker.
 
-    :param most: how many attempts a request has, unless its client allows fewer.
+    :param maxAttempts: how many attempts a request has, unless its client allows fewer.
     """
 
-    __slots__ = ("most",)
+    __slots__ = ("maxAttempts",)
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, maxAttempts: int) -> None:
+        self.maxAttempts = maxAttempts
 
-    def limit(self, request: NativeRequest) -> None:
-        """Limit a client's number of attempts to ours: a client may put fewer workers at risk, and not more."""
-        request.maxAttempts = min(request.maxAttempts, self.most)
-        request.alone = (request.maxAttempts or self.most) == 1
+    def cap(self, request: NativeRequest) -> None:
+        """Cap a client's number of attempts at ours: a client may put fewer workers at risk, and not more."""
+        request.maxAttempts = min(request.maxAttempts, self.maxAttempts)
+        request.alone = (request.maxAttempts or self.maxAttempts) == 1
 
     def areOver(self, request: Request) -> bool:
         """Return whether a request has used up its attempts."""
-        return request.attempts >= (request.maxAttempts or self.most)
+        return request.attempts >= (request.maxAttempts or self.maxAttempts)
 
     def isolates(self, worker: WorkerRecord, request: Request) -> bool:
         """Return whether a request must be the only one of this worker."""
         if worker.concurrency == 1:
             return request.alone
         charged = request.attempts + request.suspected
-        return charged > 0 and charged + 1 >= (request.maxAttempts or self.most)
+        return charged > 0 and charged + 1 >= (request.maxAttempts or self.maxAttempts)
 
     def charge(self, worker: WorkerRecord) -> None:
         """Charge a worker's death to the request that it was executing, or suspect all that it may have been."""

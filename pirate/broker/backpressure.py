@@ -12,7 +12,6 @@ from pirate.broker.deadlines import Deadlines
 from pirate.broker.queues import Queues
 from pirate.broker.request import Request, State
 from pirate.settings.limits import RequestPolicy
-from pirate.wire.words import Code
 
 _MIB = 1 << 20
 #: How many requests, and which part of its bytes, may wait beyond the backlog because they were peeked at.
@@ -70,12 +69,13 @@ class Backpressure:
     :param policy: the limits.
     :param queues: what waits.
     :param deadlines: the time.
+    :ivar rejects: whether requests that exceed a limit are refused, instead of left unread.
     """
 
     def __init__(self, policy: RequestPolicy, queues: Queues, deadlines: Deadlines) -> None:
         self._queues = queues
         self._deadlines = deadlines
-        self._most, self._mostBytes = policy.backlog, int(policy.backlogMib * _MIB)
+        self._maxRequests, self._maxBytes = policy.backlog, int(policy.backlogMib * _MIB)
         self._throttle = Throttle()
         self._crowding = 0
         self.rejects = policy.backlogPolicy == "reject"
@@ -83,7 +83,7 @@ class Backpressure:
     def isFull(self) -> bool:
         """Return whether no more requests may wait."""
         queues = self._queues
-        return queues.waiting >= self._most or queues.waitingBytes >= self._mostBytes
+        return queues.waiting >= self._maxRequests or queues.waitingBytes >= self._maxBytes
 
     def wantsRequests(self) -> bool:
         """Return whether to read more requests."""
@@ -102,16 +102,10 @@ class Backpressure:
         """Return which part is used of the room beyond the backlog; 1: all of it."""
         queues = self._queues
         return max(
-            (queues.waiting - self._most) / EXTRA_REQUESTS,
-            (queues.waitingBytes / self._mostBytes - 1) / EXTRA_BYTES,
+            (queues.waiting - self._maxRequests) / EXTRA_REQUESTS,
+            (queues.waitingBytes / self._maxBytes - 1) / EXTRA_BYTES,
             0.0,
         )
-
-    def whyBusy(self) -> tuple[Code, str] | None:
-        """Return why a new request is refused; ``None`` if it is accepted."""
-        if self.rejects and self._queues.waiting and self.isFull():
-            return Code.BUSY, f"{self._queues.waiting} requests are waiting"
-        return None
 
     def crowds(self, request: Request) -> str | None:
         """
@@ -123,7 +117,7 @@ class Backpressure:
         if request.state is not State.QUEUED or share is None or share.waiting == 1:
             # The first request of every client is welcome.
             return None
-        if share.waiting > queues.most or share.bytes > queues.mostBytes:
+        if share.waiting > queues.maxPerClient or share.bytes > queues.maxBytesPerClient:
             if request.key or self.rejects:
                 return f"{share.waiting - 1} requests of this client are waiting"
             queues.noteOver(share)

@@ -70,7 +70,8 @@ class Broker:
             outgoing, events, self.queues, self.deadlines, self._attempts, self.replies, self.counters, watchBusy
         )
         self.backpressure = Backpressure(policy, self.queues, self.deadlines)
-        self._onlyOnce = self._attempts.most == 1
+        self._onlyOnce = self._attempts.maxAttempts == 1
+        self._rejects = self.backpressure.rejects
         self._requestTimeout = policy.requestTimeout or None
         self._number = firstId | _ID_BIT
         self._refusal: str | None = None
@@ -104,8 +105,8 @@ class Broker:
         if service is None:
             self.dispatcher.fail(request, Code.UNKNOWN_SERVICE, f"no worker serves {request.service!r}")
             return
-        if queues.waiting and (busy := self.backpressure.whyBusy()) is not None:
-            self.dispatcher.fail(request, *busy)
+        if self._rejects and queues.waiting and self.backpressure.isFull():
+            self.dispatcher.fail(request, Code.BUSY, f"{queues.waiting} requests are waiting")
             return
         self._number += 1
         request.id = _requestId(self._number)
@@ -116,14 +117,14 @@ class Broker:
         if timeout is not None:
             request.deadline = now + timeout
         if isinstance(request, NativeRequest):
-            self._attempts.limit(request)
+            self._attempts.cap(request)
             self.replies.opened(request)
             if request.deadline <= now:
                 self.dispatcher.expire([request])
                 return
         self.dispatcher.assign(request, service)
         # With less than one client's share of the backlog in it, no client has more than that.
-        if queues.waiting > queues.most or queues.waitingBytes > queues.mostBytes:
+        if queues.waiting > queues.maxPerClient or queues.waitingBytes > queues.maxBytesPerClient:
             excess = self.backpressure.crowds(request)
             if excess is not None:
                 self.dispatcher.fail(request, Code.BUSY, excess)

@@ -34,7 +34,7 @@ class Deadlines:
         self._deliveryTimeout = policy.deliveryTimeout
         self._cancelKills = policy.cancelKills
         self._waiting: list[tuple[float, bytes, Request]] = []
-        self._most = 1000
+        self._pruneAt = 1000
         self.now = 0.0
         self.searchAt = NEVER
         self.due = NEVER
@@ -52,19 +52,18 @@ class Deadlines:
             self._schedule()
 
     def requestWaits(self, request: Request) -> None:
-        """Note the deadline of a request that begins to wait, if it has one."""
-        if request.deadline != NEVER:
-            heappush(self._waiting, (request.deadline, request.id, request))
-            if len(self._waiting) > self._most:
-                self._prune()
-            if request.deadline < self.due:
-                self._schedule()
+        """Note the deadline of a request that begins to wait."""
+        heappush(self._waiting, (request.deadline, request.id, request))
+        if len(self._waiting) > self._pruneAt:
+            self._prune()
+        if request.deadline < self.due:
+            self._schedule()
 
     def _prune(self) -> None:
         """Remove the requests that no longer wait."""
         self._waiting = [entry for entry in self._waiting if entry[2].state is State.QUEUED]
         heapify(self._waiting)
-        self._most = max(len(self._waiting) * 2, 1000)
+        self._pruneAt = max(len(self._waiting) * 2, 1000)
 
     # --- cancelled requests
 

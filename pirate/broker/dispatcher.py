@@ -131,7 +131,7 @@ class Dispatcher:
         worker.lifetime = lifetime
         worker.half = lifetime // 2
         self.wantsContext = bool(self.wantsContext) or known.context
-        self._queues.enroll(worker)
+        self._queues.addWorker(worker)
         return worker
 
     def workerAlive(self, identity: bytes) -> None:
@@ -199,7 +199,7 @@ class Dispatcher:
             self.busy -= 1
         if worker.inFlight:
             self._moveInFlight(worker, reason, died)
-        for service in self._queues.dismiss(worker):
+        for service in self._queues.removeWorker(worker):
             self._dispatch(service)
 
     def missed(self, messages: Sequence[Frames]) -> None:
@@ -547,5 +547,6 @@ class Dispatcher:
 
     def _queue(self, request: Request, front: bool = False) -> Service:
         service = self._queues.put(request, self._deadlines.now, front)
-        self._deadlines.requestWaits(request)
+        if request.deadline != NEVER:
+            self._deadlines.requestWaits(request)
         return service

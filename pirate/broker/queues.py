@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pirate.broker.request import Request, State
 from pirate.broker.workers import ReadyWorkers, Standing, WorkerRecord
 
-#: Empty queues, and requests that no longer wait, that are kept before they are searched for and removed, at least.
-FEW = 500
+#: The number of empty queues, and of requests that no longer wait, from which on they are searched for and removed.
+PRUNE_FROM = 500
 
 
 class Share:
@@ -116,7 +116,7 @@ class Service:
                 if request is not None and request.state is State.QUEUED:
                     yield request
 
-    def forget(self) -> None:
+    def prune(self) -> None:
         """Remove the requests that no longer wait, and the queues that are empty then."""
         for queue in self.ring:
             if queue.rest:
@@ -139,17 +139,17 @@ class Queues:
     same time whatever their number.  A client is the user that it has proved to be, or else its routing id, which
     belongs to one connection.
 
-    :param most: how many requests of one client may wait before it has more than its share.
-    :param mostBytes: the same in bytes.
+    :param maxPerClient: how many requests of one client may wait before it has more than its share.
+    :param maxBytesPerClient: the same in bytes.
     :ivar services: the services by name.
     :ivar waiting: how many requests wait.
     :ivar waitingBytes: the bytes of all of them.
     :ivar over: how many clients have more than their share.
     """
 
-    def __init__(self, most: int = 1 << 62, mostBytes: int = 1 << 62) -> None:
-        self.most = most
-        self.mostBytes = mostBytes
+    def __init__(self, maxPerClient: int = 1 << 62, maxBytesPerClient: int = 1 << 62) -> None:
+        self.maxPerClient = maxPerClient
+        self.maxBytesPerClient = maxBytesPerClient
         self.services: dict[str, Service] = {"": Service()}
         self.waiting = 0
         self.waitingBytes = 0
@@ -157,14 +157,14 @@ class Queues:
         self._shares: dict[bytes | str, Share] = {}
         self._served = 0
         self._known = 0
-        self._mostKnown = FEW
+        self._pruneAt = PRUNE_FROM
 
-    def enroll(self, worker: WorkerRecord) -> None:
+    def addWorker(self, worker: WorkerRecord) -> None:
         """Add a worker to the services that it serves."""
         for name in worker.services:
             self.services.setdefault(name, Service()).workers += 1
 
-    def dismiss(self, worker: WorkerRecord) -> list[Service]:
+    def removeWorker(self, worker: WorkerRecord) -> list[Service]:
         """
         Remove a worker from its services, and each service that has neither a worker nor a request then.
 
@@ -210,7 +210,7 @@ class Queues:
         client = request.user or request.route[0]
         queue = service.queues.get(client)
         if queue is None:
-            queue = self._enter(service, client)
+            queue = self._makeQueue(service, client)
         request.share = share = queue.share
         request.waitingBytes = weight = request.weight()
         self.waiting += 1
@@ -226,7 +226,7 @@ class Queues:
             queue.rest = deque((request,))
         else:
             queue.rest.append(request)
-            if len(queue.rest) > 2 * share.waiting + FEW:
+            if len(queue.rest) > 2 * share.waiting + PRUNE_FROM:
                 queue.prune()
         return service
 
@@ -254,7 +254,7 @@ class Queues:
         assert share is not None, "it has waited"
         share.waiting -= 1
         share.bytes -= weight
-        if share.over and share.waiting <= self.most and share.bytes <= self.mostBytes:
+        if share.over and share.waiting <= self.maxPerClient and share.bytes <= self.maxBytesPerClient:
             share.over = False
             self.over -= 1
 
@@ -264,15 +264,15 @@ class Queues:
             share.over = True
             self.over += 1
 
-    def _enter(self, service: Service, client: bytes | str) -> ClientQueue:
+    def _makeQueue(self, service: Service, client: bytes | str) -> ClientQueue:
         """Make a queue for a client that has none for this service."""
-        if self._known >= self._mostKnown:
+        if self._known >= self._pruneAt:
             for each in self.services.values():
-                each.forget()
+                each.prune()
             kept = [item for each in self.services.values() for item in each.queues.items()]
             self._shares = {client: queue.share for client, queue in kept}
             self._known = len(kept)
-            self._mostKnown = 2 * len(kept) + FEW
+            self._pruneAt = 2 * len(kept) + PRUNE_FROM
         share = self._shares.get(client)
         if share is None:
             share = self._shares[client] = Share()

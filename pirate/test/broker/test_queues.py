@@ -68,7 +68,7 @@ class PlaceTests(SynchronousTestCase):
         """Make two services and a worker of both."""
         self.queues = Queues()
         self.worker = makeWorker(credit=2, services=("a", "b"))
-        self.queues.enroll(self.worker)
+        self.queues.addWorker(self.worker)
 
     def firsts(self) -> list[WorkerRecord | None]:
         """Return the next worker of each of the two."""
@@ -103,7 +103,7 @@ class PlaceTests(SynchronousTestCase):
     def test_unchanged(self) -> None:
         """A worker that is placed where it is already keeps its place in the line."""
         other = makeWorker(b"B", 2, ("a",))
-        self.queues.enroll(other)
+        self.queues.addWorker(other)
         self.queues.place(self.worker)
         self.queues.place(other)
         self.queues.place(self.worker)
@@ -148,7 +148,7 @@ class WaitingTests(SynchronousTestCase):
         """A worker of several names serves them in turn, however much waits for each."""
         queues = Queues()
         worker = makeWorker(services=("a", "b", "c"))
-        queues.enroll(worker)
+        queues.addWorker(worker)
         self.assertIsNone(queues.nextFor(worker))
         for number in range(3):
             queues.put(makeRequest(number, "a"), 0.0)
@@ -167,7 +167,7 @@ class TurnTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make empty queues."""
-        self.queues = Queues(most=4, mostBytes=100)
+        self.queues = Queues(maxPerClient=4, maxBytesPerClient=100)
         self.number = 0
 
     def put(self, *clients: bytes, front: bool = False, user: str | None = None) -> list[Request]:
@@ -285,31 +285,31 @@ class NameTests(SynchronousTestCase):
         queues = Queues()
         worker = makeWorker(services=("", "a"))
         self.assertIsNone(queues.services.get("a"))
-        queues.enroll(worker)
+        queues.addWorker(worker)
         self.assertIsNotNone(queues.services.get("a"))
-        self.assertEqual(queues.dismiss(worker), [queues.services.get("")])
+        self.assertEqual(queues.removeWorker(worker), [queues.services.get("")])
         self.assertIsNone(queues.services.get("a"))
 
     def test_lastOne(self) -> None:
         """A name is removed with its last worker, not before."""
         queues = Queues()
         first, second = makeWorker(services=("a",)), makeWorker(services=("a",))
-        queues.enroll(first)
-        queues.enroll(second)
-        queues.dismiss(first)
+        queues.addWorker(first)
+        queues.addWorker(second)
+        queues.removeWorker(first)
         self.assertIsNotNone(queues.services.get("a"))
-        queues.dismiss(second)
+        queues.removeWorker(second)
         self.assertIsNone(queues.services.get("a"))
 
     def test_waitedFor(self) -> None:
         """A name that a request waits for is kept for the next worker, with its queue."""
         queues = Queues()
         worker, request = makeWorker(services=("a",)), makeRequest(1, "a")
-        queues.enroll(worker)
+        queues.addWorker(worker)
         service = queues.put(request, 0.0)
-        self.assertEqual(queues.dismiss(worker), [service])
+        self.assertEqual(queues.removeWorker(worker), [service])
         other = makeWorker(services=("a",))
-        queues.enroll(other)
+        queues.addWorker(other)
         self.assertIs(queues.nextFor(other), service)
 
     def test_forgottenMeanwhile(self) -> None:
