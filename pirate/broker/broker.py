@@ -37,7 +37,7 @@ class Broker:
     :param outgoing: sends messages.
     :param events: is told of what the server has to know.
     :param policy: the limits and the promises of requests.
-    :param tellPlain: whether clients without a native header are sent errors.
+    :param errorReply: whether clients without a native header are sent errors.
     :param firstId: where the numbering of requests starts, up to 62 random bits: a worker that knew another broker
         then cannot reply to one of this broker's ids by chance.
     :param watchBusy: whether to report each change of a worker between idle and busy.
@@ -55,7 +55,7 @@ class Broker:
         events: BrokerEvents,
         policy: RequestPolicy,
         *,
-        tellPlain: bool = False,
+        errorReply: bool = False,
         firstId: int = 0,
         watchBusy: bool = False,
     ) -> None:
@@ -64,7 +64,7 @@ class Broker:
         self.deadlines = Deadlines(policy)
         self.queues = Queues(max(int(policy.backlog * share), 1), int(policy.backlogMib * _MIB * share))
         cache = ReplyCache(policy.remember, policy.rememberEntries, int(policy.rememberMib * _MIB), self.counters)
-        self.replies = Replies(outgoing, events, self.counters, cache, tellPlain)
+        self.replies = Replies(outgoing, events, self.counters, cache, errorReply)
         self._attempts = Attempts(policy.maxAttempts)
         self.dispatcher = Dispatcher(
             outgoing, events, self.queues, self.deadlines, self._attempts, self.replies, self.counters, watchBusy

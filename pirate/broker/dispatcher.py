@@ -202,8 +202,8 @@ class Dispatcher:
         for service in self._queues.removeWorker(worker):
             self._dispatch(service)
 
-    def missed(self, messages: Sequence[Frames]) -> None:
-        """Give the requests in messages that have not reached their workers to other workers."""
+    def messagesUndelivered(self, messages: Sequence[Frames]) -> None:
+        """Give the requests in messages that could not be sent to their workers to other workers."""
         missing: dict[WorkerRecord, list[bytes]] = {}
         services = []
         for identity, _, name, *_ in reversed(messages):

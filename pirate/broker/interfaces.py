@@ -42,7 +42,8 @@ class Outgoing(Protocol):
         """
         Send a message to a worker soon.
 
-        Report a failure to :meth:`~pirate.broker.broker.Broker.missed`, never from within this call.
+        Report a failure, after this call has returned, to
+        :meth:`~pirate.broker.dispatcher.Dispatcher.messagesUndelivered`.
         """
 
 
@@ -70,7 +71,7 @@ class BrokerEvents(Protocol):
 
     def workerOverdue(self, identity: bytes, why: str) -> None:
         """
-        Stop a worker that the broker has removed, because a job took too long.
+        Stop a worker that the broker has removed, because one of its jobs took too long.
 
         :param why: the reason, for the log.
         """
@@ -79,8 +80,8 @@ class BrokerEvents(Protocol):
         """
         Note that a message could not be sent to a worker.
 
-        :return: whether :meth:`~pirate.broker.broker.Broker.workerGone` will be called for it later, once its last
-            replies have been read; if not, the broker removes the worker now.
+        :return: whether :meth:`~pirate.broker.dispatcher.Dispatcher.workerGone` will be called for it later, once its
+            last replies have been read; if not, the broker removes the worker now.
         """
 
     def workerSilent(self, identity: bytes) -> None:

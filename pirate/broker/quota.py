@@ -78,7 +78,7 @@ class Quota:
         :return: why the client may not send it now; ``None`` if it may.
         """
         if opens and self._requests and account.open >= self._requests:
-            return f"{account.open} requests of this client are open, and no more may be"
+            return f"{account.open} requests of this client are open, which is the limit"
         if not self._rate:
             return None
         account.tokens = self._tokens(account, now)

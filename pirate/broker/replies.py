@@ -23,7 +23,7 @@ class Replies:
     :param outgoing: sends messages to clients.
     :param events: is told of requests that fail and of replies that are not delivered.
     :param cache: remembers outcomes.
-    :param tellPlain: whether clients without a native header are told of errors.
+    :param errorReply: whether clients without a native header are sent errors.
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class Replies:
         events: BrokerEvents,
         counters: Counters,
         cache: ReplyCache,
-        tellPlain: bool,
+        errorReply: bool,
     ) -> None:
         self._outgoing = outgoing
         self._events = events
         self._counters = counters
         self._cache = cache
-        self._tellPlain = tellPlain
+        self._errorReply = errorReply
         self._open: dict[bytes, NativeRequest] = {}
 
     def opened(self, request: NativeRequest) -> None:
@@ -81,7 +81,7 @@ class Replies:
         """
         outcome = self._cache.recall(request.key, now)
         if outcome is not None:
-            self._tell(request, outcome)
+            self._sendOutcome(request, outcome)
         return outcome is not None
 
     def remembers(self, request: NativeRequest, now: float) -> bool:
@@ -94,13 +94,13 @@ class Replies:
         if not request.key and not request.parts:
             self._outgoing.postToClient(request.reply(body))
         else:
-            self._close(request, Outcome(body, parts=request.parts or (), attempts=request.attempts), now)
+            self._end(request, Outcome(body, parts=request.parts or (), attempts=request.attempts), now)
 
     def failed(self, request: Request, code: Code, message: str, now: float) -> None:
         """Send the error of a request that has been given up, and remember it."""
         self._counters.failed[code] = self._counters.failed.get(code, 0) + 1
         self._events.requestFailed(request, code, message)
-        self._close(request, Outcome(None, code, message, request.parts or (), request.attempts), now)
+        self._end(request, Outcome(None, code, message, request.parts or (), request.attempts), now)
 
     def partReplied(self, request: Request, body: Frames) -> str:
         """
@@ -120,7 +120,7 @@ class Replies:
             del self._open[request.key]
         takers = [each for each in (request, *_joined(request)) if each.partial]
         taken = [self._send(each.part(body)) for each in takers]
-        return "" if not taken or any(taken) else "its client does not take the parts"
+        return "" if not taken or any(taken) else "its client does not read the parts"
 
     def hasSentParts(self, request: Request) -> bool:
         """Return whether a client has been sent parts of the reply, so that they must not be sent again."""
@@ -130,28 +130,28 @@ class Replies:
         """Send an error that ends no request."""
         self._outgoing.postToClient(request.error(code, message, False))
 
-    def _close(self, request: Request, outcome: Outcome, now: float) -> None:
-        self._tell(request, outcome, fresh=True)
+    def _end(self, request: Request, outcome: Outcome, now: float) -> None:
+        self._sendOutcome(request, outcome, partsSent=True)
         for each in _joined(request):
-            self._tell(each, outcome, fresh=True)
+            self._sendOutcome(each, outcome, partsSent=True)
         if request.key and self._open.get(request.key) is request:
             del self._open[request.key]
             if outcome.code not in NOT_REMEMBERED:
                 self._cache.remember(request.key, outcome, now)
 
-    def _tell(self, request: Request, outcome: Outcome, fresh: bool = False) -> None:
+    def _sendOutcome(self, request: Request, outcome: Outcome, partsSent: bool = False) -> None:
         """
         Send a client an outcome.
 
-        :param fresh: whether the parts have been sent already, if the client takes parts.
+        :param partsSent: whether a client that takes parts has been sent them already.
         """
         if outcome.code is not None:
             request.attempts = outcome.attempts
-            told = request.error(outcome.code, outcome.message, self._tellPlain)
-            if told is not None:
-                self._outgoing.postToClient(told)
+            error = request.error(outcome.code, outcome.message, self._errorReply)
+            if error is not None:
+                self._outgoing.postToClient(error)
         elif request.partial:
-            for part in () if fresh else outcome.parts:
+            for part in () if partsSent else outcome.parts:
                 self._outgoing.postToClient(request.part(part))
             self._outgoing.postToClient(request.reply(outcome.body or (b"",)))
         else:

@@ -30,6 +30,8 @@ class Request:
     """
     A plain client's request, and the broker's notes on it.
 
+    The methods that return frames belong to the client's dialect: another dialect is another subclass.
+
     :ivar route: the frames in front of the body in both directions: routing id, envelope, empty delimiter.
     :ivar body: the request's frames, one or more.
     :ivar service: the name of the service that it asks for; empty for the unnamed one.
@@ -148,15 +150,15 @@ class Request:
         """
         return self.reply(body)
 
-    def error(self, code: Code, message: str, tellPlain: bool) -> list[bytes] | None:
+    def error(self, code: Code, message: str, errorReply: bool) -> list[bytes] | None:
         """
         Return the frames that tell the client why there is no reply.
 
-        :param tellPlain: whether to send an error even to a client that cannot tell it from a reply, as one JSON object
-            in the only body frame.
+        :param errorReply: whether to send an error even to a client that cannot tell it from a reply: one JSON object
+            as the only body frame.
         :return: ``None`` if the client is not sent errors.
         """
-        return plainErrorFrames(self.route, code, message, self.attempts) if tellPlain else None
+        return plainErrorFrames(self.route, code, message, self.attempts) if errorReply else None
 
 
 class NativeRequest(Request):
@@ -191,7 +193,7 @@ class NativeRequest(Request):
     def part(self, body: Frames) -> list[bytes]:
         return [*self.route[:-2], header(self.key, {"status": "partial"}), b"", *body]
 
-    def error(self, code: Code, message: str, tellPlain: bool = True) -> list[bytes]:
+    def error(self, code: Code, message: str, errorReply: bool = True) -> list[bytes]:
         return errorFrames(self.route, self.key, code, message, self.attempts)
 
     def pingReply(self, facts: dict[str, Any]) -> list[bytes]:

@@ -313,7 +313,7 @@ class BrokerProtocol:
 
     def workerMessagesUndelivered(self, messages: list[Sequence[bytes]]) -> None:
         """Give the requests in messages whose workers are gone, or do not read, to other workers."""
-        self._dispatcher.missed(messages)
+        self._dispatcher.messagesUndelivered(messages)
 
     def workerDisconnected(self, connection: int) -> None:
         """Note that a connection of the backend is closed."""

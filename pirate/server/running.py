@@ -87,7 +87,7 @@ class RunningServer:
             transport,
             self,
             settings.policy,
-            tellPlain=settings.errorReply,
+            errorReply=settings.errorReply,
             firstId=secrets.randbits(62),
             watchBusy=lifecycle.watchesStatus,
         )

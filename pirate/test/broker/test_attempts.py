@@ -171,7 +171,7 @@ class DeathTests(SynchronousTestCase):
 
     def test_plainTold(self) -> None:
         """If the server is configured so, the error is a plain client's reply."""
-        bench = BrokerBench(maxAttempts=1, tellPlain=True)
+        bench = BrokerBench(maxAttempts=1, errorReply=True)
         bench.ready(b"A")
         bench.ask(b"1")
         bench.gone(b"A")

@@ -182,7 +182,7 @@ class ReplyTests(SynchronousTestCase):
 
     def test_undeliverable(self) -> None:
         """A reply whose client has gone is counted, and its worker is free."""
-        bench = BrokerBench(tellPlain=True)
+        bench = BrokerBench(errorReply=True)
         bench.ready(b"A")
         bench.away.add(b"1")
         one, two = bench.ask(b"1", b"1")

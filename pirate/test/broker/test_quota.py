@@ -70,7 +70,7 @@ class OpenTests(SynchronousTestCase):
         account = quota.account(1, 0.0)
         self.assertIsNone(quota.refusal(account, 0.0))
         account.open = 2
-        self.assertEqual(quota.refusal(account, 0.0), "2 requests of this client are open, and no more may be")
+        self.assertEqual(quota.refusal(account, 0.0), "2 requests of this client are open, which is the limit")
         self.assertIsNone(quota.refusal(account, 0.0, opens=False))
         account.open = 1
         self.assertIsNone(quota.refusal(account, 0.0))

@@ -38,7 +38,7 @@ class FailureTests(SynchronousTestCase):
 
     def test_plainTold(self) -> None:
         """If the server is configured so, the error is a plain client's reply."""
-        bench = BrokerBench(tellPlain=True)
+        bench = BrokerBench(errorReply=True)
         bench.ready(b"A")
         bench.fail(b"A", *bench.ask(b"1"))
         ((client, body),) = bench.replies()

@@ -335,7 +335,7 @@ class PartTests(ReliabilityCase):
             told, _ = await caller.answer(b"a")
             if told["status"] != "partial":
                 break
-        self.assertEqual((told["code"], told["message"]), ("cancelled", "its client does not take the parts"))
+        self.assertEqual((told["code"], told["message"]), ("cancelled", "its client does not read the parts"))
 
 
 class BacklogTests(ReliabilityCase):

@@ -34,7 +34,7 @@ class BrokerBench:
     endsAreReported = False
 
     def __init__(self, **options: Any) -> None:
-        more = {name: options.pop(name) for name in ("tellPlain", "firstId") if name in options}
+        more = {name: options.pop(name) for name in ("errorReply", "firstId") if name in options}
         self.broker = Broker(self, self, RequestPolicy(**options), watchBusy=True, **more)
         self.away: set[bytes] = set()
         self.lost: list[bytes] = []
@@ -179,7 +179,7 @@ class BrokerBench:
         broker, counters = self.broker, self.broker.counters
         while self.missed:
             missed, self.missed = self.missed, []
-            broker.dispatcher.missed(missed)
+            broker.dispatcher.messagesUndelivered(missed)
         done = (
             counters.replied
             + sum(counters.failed.values())
