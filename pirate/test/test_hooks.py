@@ -11,11 +11,11 @@ from pirate.service import JobServer
 from pirate.settings.limits import PoolLimits
 from pirate.test.support.testbed import TestBedCase
 
-#: Every hook that is told of something.
+#: The hooks that report an event.
 HOOKS = [name for name in vars(Hooks) if not name.startswith("_") and name != "allowRequest"]
 
 
-class Told(Hooks):
+class RecordingHooks(Hooks):
     """Hooks that record the events of children."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Told(Hooks):
         self.idles += 1
 
 
-class Watching(Told):
+class RecordingStates(RecordingHooks):
     """Hooks that record the states of children too."""
 
     def __init__(self) -> None:
@@ -71,32 +71,32 @@ class ChildHookTests(TestBedCase):
 
     def test_spawning(self) -> None:
         """``spawning`` gets the number of workers, then ``childStarted`` the process id of each."""
-        told = Told()
-        self.serve(3, hooks=told)
-        self.assertEqual((told.counts, told.started), ([3], self.pids()))
+        hooks = RecordingHooks()
+        self.serve(3, hooks=hooks)
+        self.assertEqual((hooks.counts, hooks.started), ([3], self.pids()))
 
     def test_exited(self) -> None:
         """``childExited`` gets the cause of the end, and whether it was clean."""
-        told = Told()
-        server = self.serve(2, hooks=told)
+        hooks = RecordingHooks()
+        server = self.serve(2, hooks=hooks)
         first, second = self.bed.workers
         self.settle(5)
         first.process.end(signal="KILL")
         self.settle()
         server.shrink()
         self.settle()
-        self.assertEqual(told.exited[0], (first.process.pid, ChildExit("signal SIGKILL", killed=True)))
-        self.assertEqual(told.exited[1], (second.process.pid, ChildExit("exit code 0", clean=True)))
+        self.assertEqual(hooks.exited[0], (first.process.pid, ChildExit("signal SIGKILL", killed=True)))
+        self.assertEqual(hooks.exited[1], (second.process.pid, ChildExit("exit code 0", clean=True)))
 
     def test_idle(self) -> None:
         """``idle`` is called every check-for-waiting seconds, with and without traffic."""
-        told = Told()
-        self.serve(1, hooks=told)
+        hooks = RecordingHooks()
+        self.serve(1, hooks=hooks)
         self.settle(30)
-        before = told.idles
+        before = hooks.idles
         for _ in range(10):
             self.settle(10)
-        self.assertEqual(told.idles - before, 10)
+        self.assertEqual(hooks.idles - before, 10)
 
     def test_commands(self) -> None:
         """A hook may call the methods of the server."""
@@ -116,7 +116,7 @@ class StatusTests(TestBedCase):
     def setUp(self) -> None:
         super().setUp()
         self.bed.autoReply = False
-        self.hooks = Watching()
+        self.hooks = RecordingStates()
 
     def names(self, pid: int) -> list[str]:
         """Return the states of one worker in their order."""
@@ -215,7 +215,7 @@ class FailingTests(TestBedCase):
         self.settle()
         self.successResultOf(stopped)
         failures = self.flushLoggedErrors(ValueError)
-        told = {str(failure.value) for failure in failures}
-        self.assertEqual(told, set(HOOKS))
-        for name in told:
+        hooks = {str(failure.value) for failure in failures}
+        self.assertEqual(hooks, set(HOOKS))
+        for name in hooks:
             self.assertIn(f"the hook {name} failed", self.log())

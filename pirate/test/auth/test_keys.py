@@ -73,8 +73,8 @@ class PairTests(KeyCase):
         _, secret = writePair(self.folder, "alice")
         for mode in (0o640, 0o604, 0o660, 0o620):
             secret.chmod(mode)
-            told = f"{secret} has mode {mode:04o}, but only its owner may read a secret key: chmod 600 {secret}"
-            self.assertEqual(self.refused(loadPair, secret), told)
+            message = f"{secret} has mode {mode:04o}, but only its owner may read a secret key: chmod 600 {secret}"
+            self.assertEqual(self.refused(loadPair, secret), message)
         self.assertEqual(len(loadPublic(secret)), 40)
 
     def test_credential(self) -> None:
@@ -120,9 +120,9 @@ class PairTests(KeyCase):
         """The halves of two pairs are refused: every handshake would fail silently."""
         one, other = zmq.curve_keypair(), zmq.curve_keypair()
         text = f'curve\n public-key = "{one[0].decode()}"\n secret-key = "{other[1].decode()}"\n'
-        told = self.refused(loadPair, self.write("mixed", text, 0o600))
-        self.assertIn("the public-key does not match the secret-key", told)
-        self.assertNotIn(other[1].decode(), told)
+        message = self.refused(loadPair, self.write("mixed", text, 0o600))
+        self.assertIn("the public-key does not match the secret-key", message)
+        self.assertNotIn(other[1].decode(), message)
 
     def test_invalid(self) -> None:
         """Each kind of invalid certificate has a message of its own, and none shows what may be a secret."""
@@ -162,9 +162,9 @@ class NameTests(KeyCase):
     def test_badLines(self) -> None:
         """An invalid line is named by its number, and the message does not show the key."""
         (key,) = self.keys(1)
-        told = self.refused(loadUsers, self.write("list", f"alice = {key}\nbob = {key[:-1]}\n"))
-        self.assertIn("the key in line 2 is not a key", told)
-        self.assertNotIn(key[:-1], told)
+        message = self.refused(loadUsers, self.write("list", f"alice = {key}\nbob = {key[:-1]}\n"))
+        self.assertIn("the key in line 2 is not a key", message)
+        self.assertNotIn(key[:-1], message)
         self.assertIn(
             "line 1: must be a line of a certificate, or name = key",
             self.refused(loadUsers, self.write("list", key.replace("=", "x"))),
@@ -174,8 +174,8 @@ class NameTests(KeyCase):
     def test_sharedKey(self) -> None:
         """A key that two users share is refused, because it would not tell which of them calls."""
         (key,) = self.keys(1)
-        told = self.refused(loadUsers, self.write("list", f"alice = {key}\nbob = {key}\n"))
-        self.assertIn("'bob' has the same key as 'alice'", told)
+        message = self.refused(loadUsers, self.write("list", f"alice = {key}\nbob = {key}\n"))
+        self.assertIn("'bob' has the same key as 'alice'", message)
 
     def test_directory(self) -> None:
         """A directory counts by its public certificates; an empty one admits no client yet."""
@@ -198,8 +198,8 @@ class NameTests(KeyCase):
         """Keys to which anyone could add one are refused: in a directory, a certificate, or a list."""
         public, _ = writePair(self.folder, "alice")
         public.chmod(0o666)
-        told = f"{public} has mode 0666, so anyone could add a key: chmod o-w {public}"
-        self.assertEqual((self.refused(loadUsers, self.folder), self.refused(loadUsers, public)), (told, told))
+        message = f"{public} has mode 0666, so anyone could add a key: chmod o-w {public}"
+        self.assertEqual((self.refused(loadUsers, self.folder), self.refused(loadUsers, public)), (message, message))
         public.chmod(0o664)
         self.assertEqual(list(loadUsers(self.folder).values()), ["alice"])
         self.folder.chmod(0o1777)

@@ -119,8 +119,8 @@ class KeyringTests(RingCase):
 
     def test_start(self) -> None:
         """At the start an unreadable key is an error."""
-        told = self.refused(Keyring, self.clock, self.log, "curve-workers", str(self.folder / "none"))
-        self.assertEqual(told, f"curve-workers: {self.folder / 'none'}: No such file or directory")
+        message = self.refused(Keyring, self.clock, self.log, "curve-workers", str(self.folder / "none"))
+        self.assertEqual(message, f"curve-workers: {self.folder / 'none'}: No such file or directory")
 
 
 class AccessPolicyTests(RingCase):
@@ -202,9 +202,9 @@ class AccessPolicyTests(RingCase):
 
     def test_refused(self) -> None:
         """An error in a file names the setting that names the file."""
-        told = str(self.assertRaises(ConfigurationError, self.makePolicy, curveSecret="/none", curveClients="*"))
-        self.assertEqual(told, "curve-secret: /none: No such file or directory")
-        told = str(
+        message = str(self.assertRaises(ConfigurationError, self.makePolicy, curveSecret="/none", curveClients="*"))
+        self.assertEqual(message, "curve-secret: /none: No such file or directory")
+        message = str(
             self.assertRaises(ConfigurationError, self.makePolicy, curveSecret=self.secret(), curveClients="/none")
         )
-        self.assertEqual(told, "curve-clients: /none: No such file or directory")
+        self.assertEqual(message, "curve-clients: /none: No such file or directory")

@@ -22,10 +22,10 @@ from pirate.hooks import Hooks, RequestContext
 from pirate.server.childprocess import ChildProcess
 from pirate.service import JobServer
 from pirate.test.support.clients import contextWithoutLinger
+from pirate.test.support.dealer import Dealer, isServed, keysOf
 from pirate.test.support.gate import PATIENCE
 from pirate.test.support.plainworker import PlainWorker, upper
 from pirate.test.support.servers import ServerCase
-from pirate.test.support.visitor import Visitor, keysOf, knock
 from pirate.testing.zmtp import RawPeer, message
 from pirate.wire.frontend import header, parseHeader
 
@@ -63,17 +63,17 @@ class AdmissionCase(ServerCase):
         """Return endpoints over TCP, IPv6 and a UNIX socket."""
         return ("tcp://127.0.0.1:*", "tcp://[::1]:*", f"ipc://{self.folder}/frontend")
 
-    async def knock(self, server: JobServer, **options: Any) -> list[bool]:
+    async def isServed(self, server: JobServer, **options: Any) -> list[bool]:
         """Return whether a client gets a reply, for each endpoint of a server."""
-        return [await deferToThread(knock, each, **options) for each in server.endpoints.frontend]
+        return [await deferToThread(isServed, each, **options) for each in server.endpoints.frontend]
 
-    def visit(self, endpoint: str, **options: Any) -> Deferred[Visitor]:
-        """Return a visitor that is closed when the test ends."""
+    def connect(self, endpoint: str, **options: Any) -> Deferred[Dealer]:
+        """Return a socket that is closed when the test ends."""
 
-        def come() -> Visitor:
-            visitor = Visitor(endpoint, **options)
-            self.addCleanup(visitor.close)
-            return visitor
+        def come() -> Dealer:
+            dealer = Dealer(endpoint, **options)
+            self.addCleanup(dealer.close)
+            return dealer
 
         return deferToThread(come)
 
@@ -85,7 +85,7 @@ class KeyTests(AdmissionCase):
         """A client needs a listed key and the server's key, at each endpoint; others are served meanwhile."""
         server = await self.serveSecured(frontend=self.everywhere())
         alice, bob = keysOf(self.keys, "alice"), keysOf(self.keys, "bob")
-        friend = await self.visit(server.endpoints.frontend[0], **alice)
+        friend = await self.connect(server.endpoints.frontend[0], **alice)
         for options, admitted in (
             (alice, True),
             (bob, False),
@@ -93,7 +93,7 @@ class KeyTests(AdmissionCase):
             ({}, False),
             (PLAIN, False),
         ):
-            self.assertEqual(await self.knock(server, **options), [admitted] * 3, options)
+            self.assertEqual(await self.isServed(server, **options), [admitted] * 3, options)
             self.assertEqual(await deferToThread(friend.ask, b"still there"), [b"STILL THERE"])
         self.assertEqual(server.stats()["refused"], {"unknown-key": 3})
         self.assertEqual(server.stats()["dropped"], {})
@@ -102,39 +102,39 @@ class KeyTests(AdmissionCase):
         """The app gets the user of the key; if any key is admitted, the user is the key."""
         for clients, user in ((str(self.clients), b"alice"), ("*", loadPublic(self.clients / "alice.key"))):
             server = await self.serveSecured("caller", curveClients=clients)
-            alice = await self.visit(server.endpoints.frontend[0], **keysOf(self.keys, "alice"))
+            alice = await self.connect(server.endpoints.frontend[0], **keysOf(self.keys, "alice"))
             self.assertEqual(await deferToThread(alice.ask, b"x"), [user])
 
     async def test_any(self) -> None:
         """With ``*`` any key is admitted, but not a client without a key."""
         server = await self.serveSecured(curveClients="*")
-        self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [True])
-        self.assertEqual(await self.knock(server), [False])
+        self.assertEqual(await self.isServed(server, **keysOf(self.keys, "bob")), [True])
+        self.assertEqual(await self.isServed(server), [False])
 
     async def test_runTime(self) -> None:
         """An added key is admitted and a removed key refused at every endpoint, without a reload."""
         self.patch(pirate.auth.keyring, "CHECK_INTERVAL", 0)
         server = await self.serveSecured(frontend=self.everywhere())
         bob = keysOf(self.keys, "bob")
-        self.assertEqual(await self.knock(server, **bob), [False] * 3)
+        self.assertEqual(await self.isServed(server, **bob), [False] * 3)
         self.admit("bob")
-        self.assertEqual(await self.knock(server, **bob), [True] * 3)
+        self.assertEqual(await self.isServed(server, **bob), [True] * 3)
         (self.clients / "alice.key").unlink()
-        self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [False] * 3)
-        self.assertEqual(await self.knock(server, **bob), [True] * 3)
+        self.assertEqual(await self.isServed(server, **keysOf(self.keys, "alice")), [False] * 3)
+        self.assertEqual(await self.isServed(server, **bob), [True] * 3)
 
     async def test_reload(self) -> None:
         """A reload reads the keys again; if that fails, the old keys stay, and the workers are still replaced."""
         server = await self.serveSecured()
         self.admit("bob")
         await server.reload()
-        self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [True])
+        self.assertEqual(await self.isServed(server, **keysOf(self.keys, "bob")), [True])
         (self.clients / "broken.key").write_text("")
         workers = server.workers
         await server.reload()
         self.assertTrue(self.logged(r"#error\].*curve-clients: the old keys stay: .*broken.key: it contains no"))
         self.assertTrue(set(server.workers) - set(workers))
-        self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [True])
+        self.assertEqual(await self.isServed(server, **keysOf(self.keys, "bob")), [True])
 
     async def test_zapError(self) -> None:
         """If a ZAP request fails with an exception, the peer is refused, and the next request is processed."""
@@ -144,20 +144,20 @@ class KeyTests(AdmissionCase):
             raise ZeroDivisionError
 
         failing = self.patch(pirate.auth.keyring, "toText", fail)
-        self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [False])
+        self.assertEqual(await self.isServed(server, **keysOf(self.keys, "alice")), [False])
         failing.restore()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [True])
+        self.assertEqual(await self.isServed(server, **keysOf(self.keys, "alice")), [True])
 
     async def test_revoked(self) -> None:
         """A connected client whose key is removed gets ``denied``; after its key is back it gets replies again."""
         server = await self.serveSecured()
-        alice = await self.visit(server.endpoints.frontend[0], **keysOf(self.keys, "alice"))
+        alice = await self.connect(server.endpoints.frontend[0], **keysOf(self.keys, "alice"))
         self.assertEqual(await deferToThread(alice.ask, b"in"), [b"IN"])
         (self.clients / "alice.key").rename(self.keys / "alice.key")
         await server.reload()
         key = os.urandom(16)
-        alice.say(b"plain")
+        alice.send(b"plain")
         alice.socket.send_multipart([header(key, {}), b"", b"native"])
         answer = await deferToThread(alice.socket.recv_multipart)
         told = parseHeader(answer[0])
@@ -175,14 +175,14 @@ class AddressTests(AdmissionCase):
     async def test_deny(self) -> None:
         """A denied address is refused; all others are admitted without keys."""
         server = await self.serve("upper", frontend=self.everywhere(), deny=("127.0.0.1",))
-        self.assertEqual(await self.knock(server), [False, True, True])
-        self.assertEqual(await self.knock(server, **PLAIN), [False] * 3)
+        self.assertEqual(await self.isServed(server), [False, True, True])
+        self.assertEqual(await self.isServed(server, **PLAIN), [False] * 3)
         self.assertEqual(server.stats()["refused"], {"address-denied": 1})
 
     async def test_allow(self) -> None:
         """With an allowed network all other addresses are refused, but not a UNIX socket."""
         server = await self.serve("upper", frontend=self.everywhere(), allow=("127.0.0.0/8",), deny=("127.0.0.2",))
-        self.assertEqual(await self.knock(server), [True, False, True])
+        self.assertEqual(await self.isServed(server), [True, False, True])
         self.assertEqual(server.stats()["refused"], {"address-not-allowed": 1})
 
     async def test_crowd(self) -> None:
@@ -209,19 +209,19 @@ class AddressTests(AdmissionCase):
     async def test_both(self) -> None:
         """A listed key does not admit a client from a denied address."""
         server = await self.serveSecured(frontend=self.everywhere(), deny=("::1",))
-        self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [True, False, True])
+        self.assertEqual(await self.isServed(server, **keysOf(self.keys, "alice")), [True, False, True])
 
     async def test_claims(self) -> None:
         """The metadata that a peer sends in its handshake does not become its user or its address."""
         asked: list[RequestContext] = []
 
-        class Doorkeeper(Hooks):
+        class Recording(Hooks):
             def allowRequest(self, context: RequestContext) -> bool:
                 asked.append(context)
                 return False
 
         for networks in ((), ("127.0.0.0/8",)):
-            server = await self.serve("upper", hooks=Doorkeeper(), allow=networks)
+            server = await self.serve("upper", hooks=Recording(), allow=networks)
             with RawPeer(server.endpoints.frontend[0]) as peer:
                 lies = {"User-Id": b"admin", "Peer-Address": b"192.0.2.7"}
                 self.assertTrue(await deferToThread(peer.handshake, **lies))
@@ -232,8 +232,8 @@ class AddressTests(AdmissionCase):
     async def test_plainServer(self) -> None:
         """A server without rules admits clients without credentials."""
         server = await self.serve("upper", frontend=self.everywhere())
-        self.assertEqual(await self.knock(server), [True] * 3)
-        self.assertEqual(await self.knock(server, **PLAIN), [False] * 3)
+        self.assertEqual(await self.isServed(server), [True] * 3)
+        self.assertEqual(await self.isServed(server, **PLAIN), [False] * 3)
 
 
 class WorkerTests(AdmissionCase):
@@ -244,8 +244,8 @@ class WorkerTests(AdmissionCase):
         server = await self.serveSecured(backend=("tcp://127.0.0.1:*", "tcp://[::1]:*"))
         for endpoint in server.endpoints.backend:
             for options in (keysOf(self.keys, "alice"), {}, PLAIN):
-                visitor = await self.visit(endpoint, **options)
-                self.assertFalse(visitor.admitted)
+                dealer = await self.connect(endpoint, **options)
+                self.assertFalse(dealer.admitted)
         self.assertEqual(server.stats()["refused"], {"unknown-key": 2})
         shown = keysOf(self.keys, "alice")["curve_serverkey"]
         for pid in server.workers:
@@ -257,22 +257,22 @@ class WorkerTests(AdmissionCase):
         workers = self.keys / "workers"
         workers.write_text((self.keys / "bob.key").read_text())
         server = await self.serveSecured(workers=0, externalWorkers=True, curveWorkers=str(workers))
-        stranger = await self.visit(server.endpoints.backend[0], **keysOf(self.keys, "alice"))
+        stranger = await self.connect(server.endpoints.backend[0], **keysOf(self.keys, "alice"))
         self.assertFalse(stranger.admitted)
         worker = PlainWorker(server, b"remote", upper, options=keysOf(self.keys, "bob"))
         self.addCleanup(worker.close)
-        self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [True])
-        self.assertEqual(await self.knock(server, **keysOf(self.keys, "bob")), [False])
+        self.assertEqual(await self.isServed(server, **keysOf(self.keys, "alice")), [True])
+        self.assertEqual(await self.isServed(server, **keysOf(self.keys, "bob")), [False])
 
     async def test_socket(self) -> None:
         """Children on a UNIX socket need no keys; clients do."""
         server = await self.serveSecured(backend=f"ipc://{self.folder}/backend")
-        self.assertEqual(await self.knock(server, **keysOf(self.keys, "alice")), [True])
-        self.assertEqual(await self.knock(server), [False])
+        self.assertEqual(await self.isServed(server, **keysOf(self.keys, "alice")), [True])
+        self.assertEqual(await self.isServed(server), [False])
         self.assertEqual(os.stat(f"{self.folder}/backend").st_mode & 0o777, 0o700)
 
 
-class RogueTests(AdmissionCase):
+class ImpostorTests(AdmissionCase):
     """An attacker that reaches a backend without keys, and knows what a child knows."""
 
     def children(self, then: Callable[[ChildProcess], None] = lambda child: None) -> list[ChildProcess]:
@@ -292,25 +292,25 @@ class RogueTests(AdmissionCase):
         self.patch(ChildProcess, "spawn", spy)
         return children
 
-    def claim(self, server: JobServer, child: ChildProcess) -> Visitor:
+    def claim(self, server: JobServer, child: ChildProcess) -> Dealer:
         """Return an attacker that connects under the routing id of a child."""
-        rogue = Visitor(server.endpoints.backend[0], identity=child.identity)
-        self.addCleanup(rogue.close)
-        self.assertTrue(rogue.admitted)
-        return rogue
+        impostor = Dealer(server.endpoints.backend[0], identity=child.identity)
+        self.addCleanup(impostor.close)
+        self.assertTrue(impostor.admitted)
+        return impostor
 
     async def test_after(self) -> None:
         """An attacker with the routing id of a connected child is ignored, and the child is not disturbed."""
         children = self.children()
         server = await self.serve("pid", externalWorkers=True)
         [child] = children
-        rogue = self.claim(server, child)
+        impostor = self.claim(server, child)
         info = json.dumps({"pirate": 1, "pid": child.pid, "token": child.token, "credit": 64}).encode()
         for frames in ([b"exiting"], [b"waiting", info], [b"waiting"]):
-            rogue.say(*frames)
+            impostor.send(*frames)
         replies = [await self.ask(server, b"") for _ in range(5)]
         self.assertEqual(replies, [[b"%d" % child.pid]] * 5)
-        self.assertFalse(rogue.socket.poll(0))
+        self.assertFalse(impostor.socket.poll(0))
         self.assertEqual((server.stats()["dropped"], list(server.workers.values())), ({}, ["waiting"]))
         for name in ("cmdline", "environ"):
             shown = Path(f"/proc/{child.pid}/{name}").read_bytes()
@@ -322,12 +322,12 @@ class RogueTests(AdmissionCase):
         server = await self.serve("pid")
         os.kill(children[0].pid, signal.SIGKILL)
         await self.until(lambda: len(children) == 2 and list(server.workers.values()) == ["waiting"])
-        rogue = self.claim(server, children[0])
+        impostor = self.claim(server, children[0])
         info = {"pirate": 1, "pid": children[0].pid, "token": children[0].token, "credit": 64}
-        rogue.say(b"waiting", json.dumps(info).encode())
+        impostor.send(b"waiting", json.dumps(info).encode())
         await self.until(lambda: bool(self.logged("unknown-worker")))
         replies = {(await self.ask(server, b""))[0] for _ in range(3)}
-        self.assertEqual((replies, rogue.socket.poll(0)), ({b"%d" % children[1].pid}, 0))
+        self.assertEqual((replies, impostor.socket.poll(0)), ({b"%d" % children[1].pid}, 0))
         self.assertEqual(server.stats()["dropped"], {"unknown-worker": 1})
 
     async def test_before(self) -> None:
@@ -335,12 +335,12 @@ class RogueTests(AdmissionCase):
         An attacker that takes the routing id before the child connects gets no request, even if external workers are
         admitted; the child, which cannot connect, is replaced.
         """
-        rogues: list[Visitor] = []
+        impostors: list[Dealer] = []
 
         def take(child: ChildProcess) -> None:
             if len(children) == 2:
-                rogues.append(self.claim(server, child))
-                rogues[0].say(b"waiting")
+                impostors.append(self.claim(server, child))
+                impostors[0].send(b"waiting")
 
         children = self.children(take)
         server = await self.serve("pid", externalWorkers=True, startTimeout=1.5, maxServers=2)
@@ -349,44 +349,44 @@ class RogueTests(AdmissionCase):
         self.assertFalse(set(server.workers) & {children[1].pid})
         replies = {(await self.ask(server, b""))[0] for _ in range(6)}
         self.assertEqual(replies, {b"%d" % pid for pid in server.workers})
-        self.assertFalse(rogues[0].socket.poll(0))
+        self.assertFalse(impostors[0].socket.poll(0))
         self.assertEqual(server.stats()["dropped"], {"wrong-token": 1})
 
     async def test_forgedReply(self) -> None:
         """An admitted worker cannot reply to another worker's request, although it can guess the id."""
         server = await self.serve(workers=0, externalWorkers=True)
         workers, asked = [], []
-        for name in (b"rogue", b"honest"):
-            worker = await self.visit(server.endpoints.backend[0], identity=name)
-            worker.say(b"waiting")
+        for name in (b"impostor", b"honest"):
+            worker = await self.connect(server.endpoints.backend[0], identity=name)
+            worker.send(b"waiting")
             asked.append(self.ask(server, name))
             _, request, _, body = await deferToThread(worker.socket.recv_multipart)
             self.assertEqual(body, name)
             workers.append((worker, request))
-        (rogue, mine), (honest, anothers) = workers
+        (impostor, mine), (honest, anothers) = workers
         self.assertEqual(int.from_bytes(anothers), int.from_bytes(mine) + 1)
-        rogue.say(anothers, b"", b"forged")
-        rogue.say(mine, b"", b"mine")
+        impostor.send(anothers, b"", b"forged")
+        impostor.send(mine, b"", b"mine")
         self.assertEqual(await asked[0], [b"mine"])
-        honest.say(anothers, b"", b"right")
+        honest.send(anothers, b"", b"right")
         self.assertEqual((await asked[1], server.stats()["late"]), ([b"right"], 1))
 
     async def test_anotherProcess(self) -> None:
         """On a UNIX socket a stolen token is refused, because ZeroMQ reports the process of the peer."""
-        rogues: list[Visitor] = []
+        impostors: list[Dealer] = []
 
         def take(child: ChildProcess) -> None:
             if len(children) == 2:
-                rogue = self.claim(server, child)
-                rogues.append(rogue)
+                impostor = self.claim(server, child)
+                impostors.append(impostor)
                 info = {"pirate": 1, "pid": child.pid, "token": child.token, "credit": 64}
-                rogue.say(b"waiting", json.dumps(info).encode())
+                impostor.send(b"waiting", json.dumps(info).encode())
 
         children = self.children(take)
         server = await self.serve("pid", maxServers=2, backend=f"ipc://{self.folder}/backend")
         server.grow()
         await self.until(lambda: bool(self.logged("wrong-process")))
         self.assertEqual(await self.ask(server, b""), [b"%d" % children[0].pid])
-        self.assertFalse(rogues[0].socket.poll(0))
+        self.assertFalse(impostors[0].socket.poll(0))
         self.assertEqual(server.stats()["dropped"], {"wrong-process": 1})
         await server.abort()

@@ -14,8 +14,8 @@ import pirate.transport.router
 from pirate.service import JobServer
 from pirate.settings.limits import PeerLimits
 from pirate.test.support.clients import askNative
+from pirate.test.support.dealer import Dealer
 from pirate.test.support.servers import ServerCase
-from pirate.test.support.visitor import Visitor
 from pirate.testing.zmtp import RawPeer, frame, message
 from pirate.transport.discard import discardRest, monitored_queue
 from pirate.transport.sockets import SocketTransport
@@ -225,12 +225,12 @@ class LimitsTests(ServerCase):
         """
         server = await self.serveWithin(heartbeat=0.5)
         silent = await self.raw(server)
-        visitor = await deferToThread(Visitor, server.endpoints.frontend[0])
-        self.addCleanup(visitor.close)
+        dealer = await deferToThread(Dealer, server.endpoints.frontend[0])
+        self.addCleanup(dealer.close)
         self.assertIn(b"\4PING", await deferToThread(silent.receiveRaw))
         self.assertTrue(await deferToThread(silent.awaitEnd, 30))
         await self.until(lambda: server.stats()["connections"]["frontend"]["closed"] == 1)
-        self.assertEqual(await deferToThread(visitor.ask, b"x"), [b"x", b"1"])
+        self.assertEqual(await deferToThread(dealer.ask, b"x"), [b"x", b"1"])
         self.assertEqual(server.stats()["connections"]["frontend"]["accepted"], 2)
 
     async def test_rate(self) -> None:

@@ -22,11 +22,11 @@ from twisted.trial.unittest import SkipTest
 
 from pirate.auth.keygen import writePair
 from pirate.test.support.clients import ask
+from pirate.test.support.dealer import isServed, keysOf
 from pirate.test.support.gate import PATIENCE
 from pirate.test.support.processes import processesIn, remaining
 from pirate.test.support.program import ROOT, Program, script
 from pirate.test.support.servers import ProgramCase
-from pirate.test.support.visitor import keysOf, knock
 
 EXAMPLES = ROOT / "docs" / "examples"
 #: What stands for a free port, where the examples have ports of their own.
@@ -199,7 +199,7 @@ class SecureTests(ExampleCase):
         self.copy("shout.py")
         twistd, *arguments = self.page("twistd -n pirate --frontend 0.0.0.0:6660 --insecure")
         server = self.launch(*script(twistd), "--pidfile=", *arguments, "--backend=*", "--workers=1").ready()
-        self.assertFalse(knock(server.frontend))
+        self.assertFalse(isServed(server.frontend))
         server.out.until("peers refused: address-not-allowed")
         self.assertEqual(server.stop(), 0)
         arguments[arguments.index("10.0.0.0/8")] = "127.0.0.0/8"
@@ -227,8 +227,8 @@ class SecureTests(ExampleCase):
         arguments = [re.sub("/run/jobs|/etc/jobs", self.folder, each) for each in arguments]
         environment = ("env", f"CREDENTIALS_DIRECTORY={credentials}")
         server = self.launch(*environment, *script(twistd), "--pidfile=", *arguments).ready()
-        self.assertTrue(knock(server.frontend, **alice))
-        self.assertFalse(knock(server.frontend))
+        self.assertTrue(isServed(server.frontend, **alice))
+        self.assertFalse(isServed(server.frontend))
         self.assertStops(server)
 
     def test_openKey(self) -> None:

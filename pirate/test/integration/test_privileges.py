@@ -18,9 +18,9 @@ from twisted.trial.unittest import SkipTest
 
 from pirate.auth.keygen import writePair
 from pirate.test.support.clients import ask
+from pirate.test.support.dealer import isServed, keysOf
 from pirate.test.support.program import ROOT, Program
 from pirate.test.support.servers import APPS, ProgramCase
-from pirate.test.support.visitor import keysOf, knock
 
 #: The id of the user and group that own no files.
 NOBODY = 65534
@@ -191,18 +191,18 @@ class PrivilegesTests(ProgramCase):
         ).ready()
         [worker] = server.workers()
         self.assertEqual(owners(server.pid) | owners(worker), {(NOBODY, NOBODY)})
-        self.assertTrue(knock(server.frontend, **alice))
+        self.assertTrue(isServed(server.frontend, **alice))
         os.kill(server.pid, signal.SIGHUP)
         server.out.until("reloaded")
         self.assertNotEqual(server.workers(), [worker])
-        self.assertTrue(knock(server.frontend, **alice))
+        self.assertTrue(isServed(server.frontend, **alice))
         server.out.until(f"the old keys stay: {clients}: Permission denied")
-        self.assertFalse(knock(server.frontend, **bob))
+        self.assertFalse(isServed(server.frontend, **bob))
         keys.chmod(0o711)
         (keys / "bob.key").rename(clients / "bob.key")
         os.kill(server.pid, signal.SIGHUP)
         server.out.until("curve-clients: 2 keys")
-        self.assertTrue(knock(server.frontend, **bob))
+        self.assertTrue(isServed(server.frontend, **bob))
         self.assertEqual(server.stop(), 0)
 
     def test_chroot(self) -> None:

@@ -30,13 +30,13 @@ class NetworkTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """A host name, a range and an empty text are refused; bits beyond the prefix get a message of their own."""
         for given in ("localhost", "192.0.2", "192.0.2.0-9", "192.0.2.0/33", "[::1]", "192.0.2.1:80", "*", ""):
-            told = str(self.assertRaises(ConfigurationError, parseNetwork, given))
-            self.assertIn(f"{given!r} must be an address or a network", told)
-        told = str(self.assertRaises(ConfigurationError, parseNetwork, "10.1.2.3/8"))
-        self.assertIn("10.0.0.0/8 is the network, 10.1.2.3 the address", told)
+            message = str(self.assertRaises(ConfigurationError, parseNetwork, given))
+            self.assertIn(f"{given!r} must be an address or a network", message)
+        message = str(self.assertRaises(ConfigurationError, parseNetwork, "10.1.2.3/8"))
+        self.assertIn("10.0.0.0/8 is the network, 10.1.2.3 the address", message)
 
     def test_zone(self) -> None:
         """A zone is refused: it would be ignored, and so admit the same address on another link."""
         for given in ("fe80::1%eth0", "fe80::%eth0/64"):
-            told = str(self.assertRaises(ConfigurationError, parseNetwork, given))
-            self.assertIn(f"{given!r} has a zone", told)
+            message = str(self.assertRaises(ConfigurationError, parseNetwork, given))
+            self.assertIn(f"{given!r} has a zone", message)

@@ -1,4 +1,4 @@
-"""Somebody who knocks at a server's door, and is told at once whether it opens."""
+"""A DEALER socket that knows whether the server has admitted it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pirate.auth.keys import loadPair, loadPublic
 from pirate.test.support.clients import contextWithoutLinger
 from pirate.test.support.gate import PATIENCE
 
-#: What ZeroMQ tells a socket whose connection has come about, or will not: also a server that just hangs up.
-_NEWS = (
+#: The events of a connection that has been admitted or refused; some servers only disconnect.
+_EVENTS = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -22,11 +22,11 @@ _NEWS = (
 )
 
 
-class Visitor:
+class Dealer:
     """
-    A DEALER, connected or turned away.
+    A DEALER socket that has tried to connect.
 
-    :param options: socket options, by their names in pyzmq.
+    :param options: the socket options, by their names in pyzmq.
     :ivar admitted: whether the handshake has succeeded.
     """
 
@@ -37,44 +37,44 @@ class Visitor:
         self.socket.ipv6 = "[" in endpoint
         for name, value in options.items():
             setattr(self.socket, name, value)
-        monitor: Any = self.socket.get_monitor_socket(_NEWS)
+        monitor: Any = self.socket.get_monitor_socket(_EVENTS)
         self.socket.connect(endpoint)
         if not monitor.poll(int(PATIENCE * 1000)):
-            raise AssertionError(f"nothing happens at {endpoint}")
+            raise AssertionError(f"no reaction of {endpoint}")
         self.admitted = recv_monitor_message(monitor)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
         self.socket.disable_monitor()
         monitor.close()
 
     def ask(self, *body: bytes) -> list[bytes]:
-        """What a plain client is answered."""
+        """Send a plain request, and return the reply."""
         self.socket.send_multipart([b"", *body])
         return self.socket.recv_multipart()[1:]
 
-    def say(self, *frames: bytes) -> None:
-        """Say something, as a worker does."""
+    def send(self, *frames: bytes) -> None:
+        """Send a message as a worker does."""
         self.socket.send_multipart([b"", *frames])
 
     def close(self) -> None:
-        """Be gone."""
+        """Close the socket."""
         self.socket.close()
         self._context.term()
 
 
-def knock(endpoint: str, **options: Any) -> bool:
+def isServed(endpoint: str, **options: Any) -> bool:
     """
-    Whether a client is admitted, and then answered.
+    Return whether a client is admitted and gets a reply.
 
-    :param options: as for :class:`Visitor`.
+    :param options: the same as for :class:`Dealer`.
     """
-    visitor = Visitor(endpoint, **options)
+    dealer = Dealer(endpoint, **options)
     try:
-        return visitor.admitted and visitor.ask(b"x") != []
+        return dealer.admitted and dealer.ask(b"x") != []
     finally:
-        visitor.close()
+        dealer.close()
 
 
 def keysOf(folder: Path, name: str, server: str = "server") -> dict[str, bytes]:
-    """The options of a socket that has one of the key pairs in a folder, and knows a server by another's."""
+    """Return the options of a socket with a key pair from a folder, and with the public key of a server."""
     public, secret = loadPair(folder / f"{name}.key_secret")
     return {
         "curve_publickey": public,
