@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from pirate.settings.addresses import Network, network
+from pirate.settings.addresses import Network, toNetwork
 
 #: The ZAP domain of each socket.
 FRONTEND, BACKEND = b"frontend", b"backend"
@@ -92,7 +92,7 @@ class AddressRules:
 
         :raise ConfigurationError: if a text does not name a network.
         """
-        return cls(tuple(map(network, allow)), tuple(map(network, deny)))
+        return cls(tuple(map(toNetwork, allow)), tuple(map(toNetwork, deny)))
 
     def __bool__(self) -> bool:
         """Return whether any address is refused."""

@@ -18,10 +18,10 @@ def parseNetwork(given: str) -> str:
     :param given: an address, or a network in CIDR notation; an IPv4 one may be written as IPv6 (``::ffff:192.0.2.1``).
     :raise ConfigurationError: if the text is neither.
     """
-    return str(network(given))
+    return str(toNetwork(given))
 
 
-def network(given: str) -> Network:
+def toNetwork(given: str) -> Network:
     """
     Parse a network.
 

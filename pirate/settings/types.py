@@ -13,6 +13,10 @@ from pirate.settings.endpoints import parseEndpoint
 from pirate.wire.words import MAX_CONCURRENCY, MAX_CREDIT
 
 
+def _noHint(value: Any) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class SettingType:
     """
@@ -31,7 +35,7 @@ class SettingType:
     words: str
     unit: str = ""
     repeatable: bool = False
-    hint: Callable[[Any], str] = lambda value: ""
+    hint: Callable[[Any], str] = _noHint
 
 
 def _isNumber(value: Any) -> bool:
