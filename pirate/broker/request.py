@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -176,7 +177,7 @@ class NativeRequest(Request):
 
     __slots__ = ("command", "joined", "key", "maxAttempts", "partial", "timeout", "trace")
 
-    def __init__(self, route: list[bytes], body: list[bytes], key: bytes, options: dict[str, Any]) -> None:
+    def __init__(self, route: list[bytes], body: list[bytes], key: bytes, options: Mapping[str, Any]) -> None:
         super().__init__(route, body, options.get("service", ""))
         self.key = key
         self.command: str = options.get("command", "request")

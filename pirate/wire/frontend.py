@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pirate.wire.words import (
@@ -23,13 +24,12 @@ from pirate.wire.words import (
 #: A header's JSON with one key, as our own clients write it.
 _ONLY_TIMEOUT = re.compile(rb'\{"timeout_ms":(0|[1-9]\d{0,15})\}').fullmatch
 
-
 #: What a client sent: its route, its body, and of a native header the key and the options; a plain request has no key.
 #: A plain tuple, because nothing costs less to build and to take apart, and every request is one.
-ClientMessage = tuple[list[bytes], list[bytes], bytes, dict[str, Any]]
+ClientMessage = tuple[list[bytes], list[bytes], bytes, Mapping[str, Any]]
 
 #: The options of a request without a native header.
-_NO_OPTIONS: dict[str, Any] = {}
+_NO_OPTIONS: Mapping[str, Any] = {}
 
 
 def parseRequest(frames: list[bytes]) -> ClientMessage | Malformed | None:

@@ -19,7 +19,7 @@ class ThrottleTests(SynchronousTestCase):
         """Make a throttle."""
         self.throttle = Throttle()
 
-    def look(self, now: float, used: float = 0.0, crowds: int = 1, others: int = 1000) -> int:
+    def peek(self, now: float, used: float = 0.0, crowds: int = 1, others: int = 1000) -> int:
         """
         Read as many messages as are allowed.
 
@@ -34,22 +34,22 @@ class ThrottleTests(SynchronousTestCase):
 
     def test_most(self) -> None:
         """A peek has a limited number of messages, and the next one has to wait."""
-        self.assertEqual([self.look(now) for now in (1.0, 1.0, 1.0 + INTERVAL / 2)], [MESSAGES, 0, 0])
-        self.assertEqual(self.look(1.0 + INTERVAL), MESSAGES)
+        self.assertEqual([self.peek(now) for now in (1.0, 1.0, 1.0 + INTERVAL / 2)], [MESSAGES, 0, 0])
+        self.assertEqual(self.peek(1.0 + INTERVAL), MESSAGES)
 
     def test_crowds(self) -> None:
         """A peek ends when each client that should be held back has had its turn."""
-        self.assertEqual([self.look(1.0, others=0), self.look(2.0, others=3)], [1, 4])
-        self.assertEqual([self.look(3.0, others=0, crowds=3), self.look(4.0, others=2, crowds=2)], [3, 6])
+        self.assertEqual([self.peek(1.0, others=0), self.peek(2.0, others=3)], [1, 4])
+        self.assertEqual([self.peek(3.0, others=0, crowds=3), self.peek(4.0, others=2, crowds=2)], [3, 6])
 
     def test_room(self) -> None:
         """The less room is left, the rarer are peeks; without room there are none."""
         due = []
         for now, used in ((1.0, 0.0), (2.0, 0.5), (3.0, 0.99)):
-            self.look(now, used)
+            self.peek(now, used)
             due.append(self.throttle.due - now)
         self.assertEqual([round(each / INTERVAL) for each in due], [1, 16, 128])
-        self.assertEqual([self.look(9.0, 1.0), self.look(10.0, 1.5), self.look(10.0)], [0, 0, MESSAGES])
+        self.assertEqual([self.peek(9.0, 1.0), self.peek(10.0, 1.5), self.peek(10.0)], [0, 0, MESSAGES])
 
 
 class BacklogTests(SynchronousTestCase):
@@ -189,7 +189,7 @@ class FairTests(SynchronousTestCase):
             (broker.backpressure.wantsRequests(), broker.queues.waiting, broker.counters.failed), (False, 5, {})
         )
         broker.deadlines.now = 1.0
-        # One of the client that is held back ends the look; those of others do not.
+        # A request of the client that is held back ends the peek; those of others do not.
         self.assertTrue(broker.backpressure.mayPeek())
         bench.ask(b"1")
         self.assertTrue(broker.backpressure.mayPeek())
@@ -211,14 +211,14 @@ class FairTests(SynchronousTestCase):
             bench.ask(name)
         self.assertFalse(broker.backpressure.mayPeek())
         self.assertEqual(broker.queues.waiting, 7)
-        looks = 0
+        peeks = 0
         while broker.backpressure.secondsUntilPeek() is not None:
-            looks += 1
+            peeks += 1
             broker.deadlines.now = broker.backpressure._throttle.due
             while broker.backpressure.mayPeek():
                 bench.ask(b"1")
         self.assertEqual(broker.queues.waiting, 1004)
-        # At the end they were rare: all of it took longer than any job should.
+        # At the end peeks were rare: all of them took longer than any job should.
         self.assertGreater(broker.deadlines.now, 300)
         bench.ready(b"A", credit=64)
         self.assertIsNotNone(broker.backpressure.secondsUntilPeek())

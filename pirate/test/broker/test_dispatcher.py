@@ -71,7 +71,7 @@ class DispatchTests(SynchronousTestCase):
         self.assertTrue(all(len(each) == 8 and each[0] >= 0x80 for each in ids))
 
     def test_context(self) -> None:
-        """Only a worker whose app wants the context receives it; otherwise nobody has to find it out."""
+        """Only a worker whose app wants the context receives it; otherwise it is not looked up."""
         bench = BrokerBench()
         bench.ready(b"A")
         self.assertFalse(bench.broker.dispatcher.wantsContext)

@@ -25,7 +25,7 @@ except ImportError:
 
 KEY = bytes(range(16))
 
-#: Frames that mean something in some place, and the worst that a JSON object may be.
+#: Frames that mean something in some place, and the worst JSON objects.
 SPECIAL = [
     *WORDS,
     *(b"", b"retire", b"cancel", b"partial", b"error", b"app-error", MAGIC, MAGIC + KEY, MAGIC + KEY[:7], KEY),
@@ -221,7 +221,7 @@ class RandomPeersBench(BrokerBench):
 
     def postToWorker(self, frames: Sequence[bytes]) -> None:
         super().postToWorker(frames)
-        # Others may have been sent before the broker hears that this one was not.
+        # Others may have been sent before the broker learns that this message was not.
         self.detoured |= {each[2] for each in self.missed}
 
     def workerUnreachable(self, identity: bytes) -> bool:
