@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 
 from pirate.auth.policy import AccessPolicy
 from pirate.errors import ConfigurationError, StopError
@@ -22,6 +22,9 @@ from pirate.server.running import Endpoints, RunningServer
 from pirate.settings.limits import PoolLimits
 from pirate.settings.settings import LimitChanges, Settings, SettingsArguments
 from pirate.transport.interfaces import ITransport
+
+if TYPE_CHECKING:
+    from pirate.client.codecs import Codec, CodecName, Reply
 
 __all__ = ["SERVER_TRANSITIONS", "Endpoints", "JobServer", "ServerState"]
 
@@ -228,6 +231,52 @@ class JobServer(Service):
         run.pool.reload()
         run.consultPool()
         return done
+
+    # --- requests of this process
+
+    @overload
+    def call(
+        self, *body: Any, timeout: float = ..., service: str = ..., codec: Literal["bytes"] = ...
+    ) -> Deferred[bytes]: ...
+
+    @overload
+    def call(
+        self, *body: Any, timeout: float = ..., service: str = ..., codec: Literal["frames"]
+    ) -> Deferred[list[bytes]]: ...
+
+    @overload
+    def call(
+        self, *body: Any, timeout: float = ..., service: str = ..., codec: Literal["json", "msgpack"]
+    ) -> Deferred[Any]: ...
+
+    @overload
+    def call(self, *body: Any, timeout: float = ..., service: str = ..., codec: Codec[Reply]) -> Deferred[Reply]: ...
+
+    def call(
+        self,
+        *body: Any,
+        timeout: float = 10.0,
+        service: str = "",
+        codec: CodecName | Codec[Any] = "bytes",
+    ) -> Deferred[Any]:
+        """
+        Send a request to this server from its own process, without a socket.
+
+        The request waits, runs and fails as one that comes from a socket.  It is one client to the limits and to the
+        fair shares of the backlog, and has neither an address nor a user.
+
+        :param body: the frames of the request, or the values that the codec encodes.
+        :param timeout: seconds for the whole call.
+        :param service: the service; empty for the server's own app.
+        :param codec: see :class:`~pirate.client.Client`.
+        :return: fires with the reply.  Fails with a :class:`~pirate.client.CallError`, as a client's call does, or with
+            :class:`~pirate.errors.StopError` if the server is not started.  Cancelling it cancels the request.
+        :raise TypeError: if the body cannot be encoded.
+        :raise ConfigurationError: if the codec is unknown.
+        """
+        if self._runningServer is None:
+            return fail(StopError("the server is not running"))
+        return self._runningServer.inProcessClient.call(body, timeout, service, codec, self._endpoints.frontend[0])
 
     # --- stop
 

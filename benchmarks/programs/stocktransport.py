@@ -12,13 +12,11 @@ from zope.interface import implementer
 
 from pirate.auth.rules import SocketPolicy
 from pirate.settings.limits import PeerLimits
-from pirate.transport.interfaces import ConnectionLimits, ITransport, TransportEvents
+from pirate.transport.interfaces import ConnectionLimits, InProcessPeer, ITransport, TransportEvents
 
 
 class UnknownSender:
     """A sender of which nothing is known, because txZMQ keeps only the bytes of a frame."""
-
-    known = False
 
     def address(self) -> str | None:
         """Return ``None``."""
@@ -76,6 +74,8 @@ class StockRouter(ZmqConnection):
 class StockTransport:
     """An :class:`~pirate.transport.interfaces.ITransport` without limits, access control or turns."""
 
+    identifiesClients = False
+
     def __init__(self, reactor: Any) -> None:
         self.events: TransportEvents | None = None
         self._sender = UnknownSender()
@@ -127,6 +127,16 @@ class StockTransport:
         """Return a sender of which nothing is known."""
         return self._sender
 
+    def connectInProcess(self, peer: InProcessPeer) -> None:
+        """Do nothing: no benchmark calls the server in its own process."""
+
+    def receiveInProcess(self, frames: list[bytes]) -> None:
+        """Drop a message."""
+
+    def clientSender(self) -> UnknownSender:
+        """Return a sender of which nothing is known."""
+        return self._sender
+
     def keepWorker(self, connection: int, own: bool) -> None:
         """Do nothing: there are no limits."""
 
@@ -148,7 +158,7 @@ class StockTransport:
 
     def _clientMessageReceived(self, frames: list[bytes]) -> None:
         if self.events is not None:
-            self.events.clientMessageReceived(frames, self._sender)
+            self.events.clientMessageReceived(frames)
 
     def _workerMessageReceived(self, frames: list[bytes]) -> None:
         if self.events is not None:

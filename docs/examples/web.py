@@ -1,34 +1,14 @@
 """A web service that leaves its slow work to worker processes."""
 
 from twisted.application.internet import StreamServerEndpointService
-from twisted.application.service import Application, Service
+from twisted.application.service import Application
 from twisted.internet.endpoints import serverFromString
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from pirate.client import AppError, TwistedClient
+from pirate.client import AppError
 from pirate.service import JobServer
 from pirate.settings import PoolLimits
-
-
-class Jobs(Service):
-    """This process's own client of its job server."""
-
-    def __init__(self, reactor, server):
-        self._reactor = reactor
-        self._server = server
-
-    def startService(self):
-        super().startService()
-        self._client = TwistedClient(self._reactor, self._server.endpoints.frontend[0])
-
-    def stopService(self):
-        super().stopService()
-        return self._client.close()
-
-    def call(self, payload):
-        """Return a Deferred of the reply, which fails if there is none within 10 seconds."""
-        return self._client.call(payload, timeout=10)
 
 
 class Shout(Resource):
@@ -36,12 +16,12 @@ class Shout(Resource):
 
     isLeaf = True
 
-    def __init__(self, jobs):
+    def __init__(self, server):
         super().__init__()
-        self._jobs = jobs
+        self._server = server
 
     def render_POST(self, request):
-        reply = self._jobs.call(request.content.read())
+        reply = self._server.call(request.content.read(), timeout=10)
         request.notifyFinish().addErrback(lambda gone: reply.cancel())
         reply.addCallbacks(request.write, self._report, errbackArgs=[request])
         reply.addCallback(lambda written: request.finish() if request.channel else None)
@@ -54,15 +34,14 @@ class Shout(Resource):
 
 
 def makeShop():
-    """Return the whole application: job server, its client, web server."""
+    """Return the whole application: job server and web server."""
     from twisted.internet import reactor
 
     limits = PoolLimits(minServers=2, maxServers=8)
     server = JobServer(reactor, frontend=6660, backend=6661, app="shout.shout", limits=limits)
-    jobs = Jobs(reactor, server)
-    web = StreamServerEndpointService(serverFromString(reactor, "tcp:8080:interface=127.0.0.1"), Site(Shout(jobs)))
+    web = StreamServerEndpointService(serverFromString(reactor, "tcp:8080:interface=127.0.0.1"), Site(Shout(server)))
     shop = Application("shop")
-    for each in (server, jobs, web):
+    for each in (server, web):
         each.setServiceParent(shop)
     return shop
 

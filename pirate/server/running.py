@@ -17,6 +17,7 @@ from pirate.broker.request import NativeRequest, Request
 from pirate.pool.child import ChildState
 from pirate.pool.pool import Mode, Pool
 from pirate.server.descriptors import descriptorLimit, shareDescriptors
+from pirate.server.inprocess import InProcessClient
 from pirate.server.interfaces import IServerReactor
 from pirate.server.lifecycle import Lifecycle, ServerState
 from pirate.server.logs import DETAIL, RateLimitedLog, ServerLog
@@ -61,6 +62,7 @@ class RunningServer:
     :param importPath: where workers find modules.
     :ivar pool: the pool; call :meth:`consultPool` after each command to it.
     :ivar supervisor: the supervisor of the workers.
+    :ivar inProcessClient: the client of this process.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class RunningServer:
             self,
             makeRequestFilter(settings.peerLimits, lifecycle.requestRule),
         )
+        self.inProcessClient = InProcessClient(reactor, transport, settings.peerLimits)
         connectionLimits = shareDescriptors(descriptorLimit(), settings.limits, settings.peerLimits.maxConnections)
         transport.start(self._protocol, settings.peerLimits, connectionLimits)
 
@@ -253,6 +256,7 @@ class RunningServer:
     def _close(self) -> Deferred[None]:
         for each in (self._protocol, self._failedRequests, self._undeliveredReplies, self._accessPolicy.refused):
             each.stop()
+        self.inProcessClient.stop()
         return self._transport.close()
 
     def turnEnded(self) -> None:

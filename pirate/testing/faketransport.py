@@ -15,7 +15,7 @@ from zope.interface import implementer
 from pirate.auth.rules import SocketPolicy
 from pirate.errors import BindError
 from pirate.settings.limits import PeerLimits
-from pirate.transport.interfaces import ConnectionLimits, ITransport, TransportEvents
+from pirate.transport.interfaces import IN_PROCESS, ConnectionLimits, InProcessPeer, ITransport, TransportEvents
 
 #: Messages that a :class:`MemoryTransport` reads from one side in one turn, at most.
 MAX_MESSAGES = 64
@@ -75,13 +75,13 @@ class MemorySender:
     """
     The sender of a message to a :class:`MemoryTransport`.
 
-    :param address: its address.
+    :param address: its address, if it has one.
     :param peer: its routing id; empty for a sender whose connection is unknown.
     :param req: whether it is a REQ socket.
     :param user: its user id, if it has one.
     """
 
-    def __init__(self, address: str, peer: bytes, req: bool = False, user: str | None = None) -> None:
+    def __init__(self, address: str | None, peer: bytes, req: bool = False, user: str | None = None) -> None:
         self._req = req
         self._user = user
         self._address = address
@@ -218,11 +218,21 @@ class MemoryTransport:
 
     def clientSender(self) -> MemorySender:
         """Return the sender of the client message that is being processed."""
+        if self._client == IN_PROCESS:
+            return MemorySender(None, b"")
         return MemorySender(self.address, self._client, self.req, self.users.get(self._client))
 
     def workerSender(self) -> MemorySender:
         """Return the sender of the worker message that is being processed."""
         return MemorySender(self.address, self._worker, self.req)
+
+    def connectInProcess(self, peer: InProcessPeer) -> None:
+        """Connect the client in this process."""
+        self.frontend.connect(IN_PROCESS, peer.messageReceived)
+
+    def receiveInProcess(self, frames: list[bytes]) -> None:
+        """Send a message as the client in this process."""
+        self.frontend.receive(IN_PROCESS, *frames)
 
     def keepWorker(self, connection: int, own: bool) -> None:
         """Do nothing: the number of connections is not limited."""

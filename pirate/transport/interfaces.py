@@ -13,6 +13,9 @@ from pirate.auth.rules import SocketPolicy
 from pirate.broker.interfaces import Sender
 from pirate.settings.limits import PeerLimits
 
+#: The routing id of the client in the server's own process.  It is longer than any that a socket can have.
+IN_PROCESS = b"in-process".ljust(256, b"\0")
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
@@ -96,6 +99,17 @@ class TransportEvents(Protocol):
         """Take back posted messages whose workers are gone or do not read."""
 
 
+class InProcessPeer(Protocol):
+    """A client in the server's own process, which has no socket."""
+
+    def messageReceived(self, frames: Sequence[bytes]) -> None:
+        """
+        Keep a message for later, without reacting to it at once.
+
+        :param frames: the message, without a routing id.
+        """
+
+
 class ITransport(Interface):
     """
     The frontend and the backend of a server: two ROUTERs, read in turns.
@@ -157,6 +171,16 @@ class ITransport(Interface):
 
     def clientSender() -> Sender:
         """Return the sender of the client message that is being processed."""
+
+    def connectInProcess(peer: InProcessPeer) -> None:
+        """Deliver the messages for the routing id :data:`IN_PROCESS` to a client in this process."""
+
+    def receiveInProcess(frames: list[bytes]) -> None:
+        """
+        Read a message of the client in this process in one of the next turns, as soon as requests are wanted.
+
+        :param frames: the message, without a routing id.
+        """
 
     def workerSender() -> Sender:
         """Return the sender of the worker message that is being processed."""

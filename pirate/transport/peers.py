@@ -96,6 +96,36 @@ class FrameSender:
             return None
 
 
+class InProcessSender:
+    """
+    The client in the server's own process.
+
+    It implements :class:`~pirate.broker.interfaces.Sender`.
+    """
+
+    __slots__ = ()
+
+    def address(self) -> str | None:
+        """Return ``None``: it has no address."""
+        return None
+
+    def connection(self) -> int | None:
+        """Return ``None``: it has no connection."""
+        return None
+
+    def isGone(self) -> bool:
+        """Return ``False``."""
+        return False
+
+    def userId(self) -> str | None:
+        """Return ``None``: it has no key."""
+        return None
+
+    def asksOneByOne(self) -> bool:
+        """Return ``False``."""
+        return False
+
+
 class KnownSender(FrameSender):
     """The sender of a frame, on a socket whose peers ZAP has admitted and named."""
 

@@ -19,10 +19,12 @@ from twisted.logger import Logger
 from txzmq import ZmqConnection, ZmqFactory
 
 from pirate.auth.rules import SocketPolicy
+from pirate.broker.interfaces import Sender
 from pirate.transport.binding import Binding
 from pirate.transport.discard import discardRest
+from pirate.transport.interfaces import IN_PROCESS, InProcessPeer
 from pirate.transport.monitor import Monitor
-from pirate.transport.peers import FrameSender, KnownSender, peerProcess
+from pirate.transport.peers import FrameSender, InProcessSender, KnownSender, peerProcess
 
 #: Messages read from one socket in one turn, at most.
 MAX_MESSAGES = 64
@@ -118,6 +120,7 @@ class Router(ZmqConnection):
         # Not 0 while the rest of a message is being dropped; 2 once its peer has been disconnected for it.
         self._dropping = 0
         self._lastFrame: Any = None
+        self._inProcessPeer: InProcessPeer | None = None
         self._sender: type[FrameSender] = FrameSender
         self._revoked: Set[str] = frozenset()
         self._bindings: list[Binding] = []
@@ -187,9 +190,15 @@ class Router(ZmqConnection):
         """Return the counts of connections; ``open`` is the current number."""
         return {"open": len(self.monitor), **self.monitor.counts}
 
-    def sender(self) -> FrameSender:
+    def sender(self) -> Sender:
         """Return the sender of the message that is being processed."""
+        if self._lastFrame is None:
+            return InProcessSender()
         return self._sender(self._lastFrame, self.monitor)
+
+    def connectInProcess(self, peer: InProcessPeer) -> None:
+        """See :class:`~pirate.transport.interfaces.ITransport`."""
+        self._inProcessPeer = peer
 
     # --- reading
 
@@ -285,6 +294,20 @@ class Router(ZmqConnection):
             if budget < 0 or self.factory is None or (self._dropping and not self._drop()):
                 return
 
+    def readInProcess(self, received: Callable[[list[bytes]], None], frames: list[bytes]) -> None:
+        """
+        Process a message of the client in this process.  An error in processing it is logged.
+
+        :param received: processes the message.
+        :param frames: the message, without a routing id.
+        """
+        outer, self._lastFrame = self._lastFrame, None
+        try:
+            received([IN_PROCESS, *frames])
+        except Exception:
+            self._log.failure("dropped a message from this process")
+        self._lastFrame = outer
+
     def _drop(self) -> bool:
         """
         Drop a bounded number of frames of a rejected message.
@@ -322,7 +345,9 @@ class Router(ZmqConnection):
             if error.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
                 raise
             self.full = error.errno == errno.EAGAIN
-            return False
+            if frames[0] != IN_PROCESS or self._inProcessPeer is None:
+                return False
+            self._inProcessPeer.messageReceived(frames[1:])
         return True
 
     def shutdown(self) -> None:

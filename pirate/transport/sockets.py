@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from secrets import token_hex
 from select import select
@@ -27,7 +28,7 @@ from pirate.auth.rules import BACKEND, FRONTEND, SocketPolicy
 from pirate.broker.interfaces import Sender
 from pirate.errors import BindError
 from pirate.settings.limits import PeerLimits
-from pirate.transport.interfaces import ConnectionLimits, ITransport, TransportEvents
+from pirate.transport.interfaces import ConnectionLimits, InProcessPeer, ITransport, TransportEvents
 from pirate.transport.outbox import Outbox
 from pirate.transport.peers import hungUp
 from pirate.transport.router import Router, seedRoutingIds
@@ -68,6 +69,7 @@ class SocketTransport:
         self._nextPeek: IDelayedCall | None = None
         self._inTurn = False
         self._workerMessages: list[Sequence[bytes]] = []
+        self._inProcessMessages: deque[list[bytes]] = deque()
         seedRoutingIds()
         self._factory = ZmqFactory()
         self._factory.reactor = reactor
@@ -181,6 +183,15 @@ class SocketTransport:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
         return self._frontend.sender()
 
+    def connectInProcess(self, peer: InProcessPeer) -> None:
+        """See :class:`~pirate.transport.interfaces.ITransport`."""
+        self._frontend.connectInProcess(peer)
+
+    def receiveInProcess(self, frames: list[bytes]) -> None:
+        """See :class:`~pirate.transport.interfaces.ITransport`."""
+        self._inProcessMessages.append(frames)
+        self.wake()
+
     def workerSender(self) -> Sender:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
         return self._backend.sender()
@@ -246,6 +257,8 @@ class SocketTransport:
                     self._peek()
                 if self._workerMessages:
                     self._sendToWorkers()
+            if self._inProcessMessages:
+                self._readInProcess()
             if outbox.posted and events.hasBacklog() and backend.fd < SELECTABLE:
                 self._collectReplies()
             if frontend.factory is None:
@@ -276,7 +289,14 @@ class SocketTransport:
             if not events.wantsRequests() or frontend.armed:
                 break
             frontend.read(events.clientMessageReceived, events.clientMessageRejected, sure=False)
+        self._readInProcess()
         self.wake()
+
+    def _readInProcess(self) -> None:
+        """Read the messages of the client in this process, as long as requests are wanted."""
+        frontend, events = self._frontend, self._events
+        while self._inProcessMessages and frontend.factory is not None and events.wantsRequests():
+            frontend.readInProcess(events.clientMessageReceived, self._inProcessMessages.popleft())
 
     def _peek(self) -> None:
         """Read a few messages although no requests are wanted: cancels and pings, and the first of other clients."""

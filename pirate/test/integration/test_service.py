@@ -75,6 +75,16 @@ class LifeTests(ServerCase):
         self.assertEqual(len(executions(self.record)), len(load.asked))
         self.assertUntroubled()
 
+    async def test_call(self) -> None:
+        """Calls from the server's own process get their replies, large ones among them."""
+        server = await self.serve("upper", 2)
+        replies = [server.call(b"r%d" % number) for number in range(50)]
+        self.assertEqual([await reply for reply in replies], [b"R%d" % number for number in range(50)])
+        self.assertEqual(await server.call(b"x" * 100_000), b"X" * 100_000)
+        await server.stopService()
+        await self.assertFailure(server.call(b"x"), StopError)
+        self.assertUntroubled()
+
     async def test_parent(self) -> None:
         """It is a service like any other: it starts and stops with its parent."""
         parent = MultiService()

@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 from pirate.broker.interfaces import Sender
 from pirate.errors import BindError
 from pirate.settings.limits import PeerLimits
-from pirate.transport.interfaces import ConnectionLimits, ITransport
+from pirate.transport.interfaces import IN_PROCESS, ConnectionLimits, ITransport
 
 if TYPE_CHECKING:
     Case = TestCase
@@ -31,6 +31,17 @@ class Peer(Protocol):
 
     def say(self, *frames: bytes) -> None:
         """Send a message."""
+
+
+class RecordingPeer:
+    """A client in this process that records its messages."""
+
+    def __init__(self) -> None:
+        self.received: list[list[bytes]] = []
+
+    def messageReceived(self, frames: Sequence[bytes]) -> None:
+        """Record a message."""
+        self.received.append(list(frames))
 
 
 class Listener:
@@ -333,6 +344,34 @@ class TransportTests(TransportCase):
         await self.until(lambda: len(self.senders) == 2)
         self.assertEqual(self.addresses, ["127.0.0.1"] * 2)
         self.assertEqual(len({sender.connection() for sender in self.senders} - {None}), 2)
+
+    async def test_inProcess(self) -> None:
+        """A client in this process is read as any other, and reached by both ways of sending; it has no address."""
+        peer = RecordingPeer()
+        self.transport.connectInProcess(peer)
+        self.transport.receiveInProcess([b"", b"question"])
+        self.assertEqual(self.fromClients, [])
+        await self.until(lambda: bool(self.fromClients))
+        self.assertEqual((self.fromClients, self.addresses), ([[IN_PROCESS, b"", b"question"]], [None]))
+        self.assertTrue(self.transport.toClient([IN_PROCESS, b"", b"one"]))
+        self.transport.postToClient([IN_PROCESS, b"", b"two"])
+        await self.until(lambda: len(peer.received) == 2)
+        self.assertEqual(peer.received, [[b"", b"one"], [b"", b"two"]])
+
+    async def test_inProcessNotWanted(self) -> None:
+        """A client in this process waits, too, while no requests are wanted."""
+        self.wanted = False
+        self.transport.receiveInProcess([b"", b"question"])
+        await self.until(lambda: self.turns > 0)
+        self.assertEqual(self.fromClients, [])
+        self.wanted = True
+        self.transport.wake()
+        await self.until(lambda: bool(self.fromClients))
+
+    async def test_notInProcess(self) -> None:
+        """Without a client in this process, a message to it is not delivered."""
+        self.assertFalse(self.transport.toClient([IN_PROCESS, b"", b"x"]))
+        await self.until(lambda: True)
 
     async def test_postThenClose(self) -> None:
         """An answer that was to go at the end of a turn goes as well if the turn ends with the transport."""

@@ -1,0 +1,166 @@
+"""A client of the server in the server's own process, without a socket."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from pirate.settings.limits import PeerLimits
+from pirate.transport.interfaces import ITransport
+from pirate.wire.frontend import header, parseServerReply
+from pirate.wire.words import Code
+
+_MIB = 1 << 20
+
+
+class _Call:
+    """
+    A request that waits for its reply.
+
+    :ivar codec: decodes the reply.
+    :ivar endpoint: the endpoint of the server, for errors.
+    :ivar reply: fires with the reply.
+    :ivar timer: the end of the timeout.
+    """
+
+    __slots__ = ("codec", "endpoint", "reply", "timer")
+
+    def __init__(self, codec: Any, endpoint: str, reply: Deferred[Any], timer: IDelayedCall) -> None:
+        self.codec = codec
+        self.endpoint = endpoint
+        self.reply = reply
+        self.timer = timer
+
+
+class InProcessClient:
+    """
+    A client that speaks the broker's native protocol through the transport, but not through a socket.
+
+    It implements :class:`~pirate.transport.interfaces.InProcessPeer`.  Replies arrive in a turn of the reactor of their
+    own, so that what a callback does never happens in the middle of the broker's work.
+
+    :param clock: times the calls.
+    :param transport: the transport, which is bound.
+    :param peerLimits: the limits of a request, which are those of every client.
+    """
+
+    def __init__(self, clock: IReactorTime, transport: ITransport, peerLimits: PeerLimits) -> None:
+        self._clock = clock
+        self._transport = transport
+        self._limits = peerLimits
+        self._calls: dict[bytes, _Call] = {}
+        self._received: deque[list[bytes]] = deque()
+        self._delivery: IDelayedCall | None = None
+        transport.connectInProcess(self)
+
+    def call(self, body: tuple[Any, ...], timeout: float, service: str, codec: Any, endpoint: str) -> Deferred[Any]:
+        """
+        Send a request; see :meth:`pirate.service.JobServer.call`.
+
+        :param endpoint: the endpoint of the server, for errors.
+        :raise TypeError: if the body cannot be encoded.
+        :raise ConfigurationError: if the codec is unknown.
+        """
+        # Not when this module is imported: the client's package loads ZeroMQ.
+        from pirate.client.codecs import newCodec
+        from pirate.client.errors import failure
+
+        encoder = newCodec(codec)
+        frames = encoder.encode(body)
+        key = os.urandom(16)
+        reply: Deferred[Any] = Deferred(lambda ignored: self._cancel(key))
+        excess = self._excess(frames)
+        if excess:
+            reply.errback(failure(Code.DENIED, excess, endpoint, key))
+            return reply
+        options: dict[str, Any] = {"timeout_ms": max(int(timeout * 1000), 1)}
+        if service:
+            options["service"] = service
+        timer = self._clock.callLater(timeout, self._timedOut, key, timeout)
+        self._calls[key] = _Call(encoder, endpoint, reply, timer)
+        self._transport.receiveInProcess([header(key, options), b"", *frames])
+        return reply
+
+    def messageReceived(self, frames: Sequence[Any]) -> None:
+        """See :class:`~pirate.transport.interfaces.InProcessPeer`."""
+        self._received.append([bytes(frame) for frame in frames])
+        if self._delivery is None:
+            self._delivery = self._clock.callLater(0, self._deliver)
+
+    def stop(self) -> None:
+        """Deliver the last replies, and fail every other call, because the server has stopped."""
+        from pirate.client.errors import failure
+
+        if self._delivery is not None:
+            self._delivery.cancel()
+        self._deliver()
+        for key in list(self._calls):
+            call = self._forget(key)
+            if call is not None:
+                call.reply.errback(failure(Code.STOPPING, "", call.endpoint, key))
+
+    def _deliver(self) -> None:
+        self._delivery = None
+        for _ in range(len(self._received)):
+            self._replyReceived(self._received.popleft())
+
+    def _replyReceived(self, frames: list[bytes]) -> None:
+        from pirate.client.errors import failure
+
+        reply = parseServerReply(frames)
+        call = None if reply is None else self._forget(reply.key)
+        if reply is None or call is None:
+            return
+        code = reply.options.get("code")
+        if code is None:
+            try:
+                value = call.codec.decode(reply.body)
+            except ValueError:
+                call.reply.errback()
+            else:
+                call.reply.callback(value)
+        else:
+            error = failure(str(code), str(reply.options.get("message", "")), call.endpoint, reply.key)
+            error.attempts = reply.options.get("attempts", 0)
+            error.sent = 1
+            call.reply.errback(error)
+
+    def _timedOut(self, key: bytes, timeout: float) -> None:
+        from pirate.client.errors import Timeout
+
+        call = self._calls.pop(key, None)
+        if call is not None:
+            self._sendCancel(key)
+            error = Timeout(f"no reply within {timeout:g} seconds", call.endpoint, key)
+            error.sent = 1
+            call.reply.errback(error)
+
+    def _cancel(self, key: bytes) -> None:
+        if self._forget(key) is not None:
+            self._sendCancel(key)
+
+    def _sendCancel(self, key: bytes) -> None:
+        self._transport.receiveInProcess([header(key, {"command": "cancel"}), b"", b""])
+
+    def _forget(self, key: bytes) -> _Call | None:
+        call = self._calls.pop(key, None)
+        if call is not None and call.timer.active():
+            call.timer.cancel()
+        return call
+
+    def _excess(self, frames: list[bytes]) -> str:
+        """Return which limit a request exceeds; empty if none."""
+        limits = self._limits
+        sizes = [len(frame) for frame in frames]
+        if max(sizes) > limits.maxMessageSize * _MIB:
+            return "a frame of it is larger than max-message-size allows"
+        if sum(sizes) > limits.maxMessageTotal * _MIB:
+            return "there is more in it than max-message-total allows"
+        if len(frames) + 2 > limits.maxMessageFrames:
+            return "it has more frames than max-message-frames allows"
+        return ""
