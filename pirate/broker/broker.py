@@ -80,18 +80,6 @@ class Broker:
         """Return whether every accepted request has ended."""
         return not self.queues.waiting and not self.dispatcher.inFlight
 
-    def tick(self, now: float) -> float:
-        """
-        Do what is due.
-
-        :param now: the time in seconds, on a clock that does not go back.
-        :return: when to call this again, if nothing happens before.
-        """
-        self.deadlines.now = now
-        if now >= self.deadlines.due:
-            self.dispatcher.doWhatIsDue()
-        return self.deadlines.due
-
     def requestReceived(self, request: Request) -> None:
         """Accept a request and send it to a worker, or queue it, or refuse it."""
         self.counters.received += 1

@@ -26,7 +26,7 @@ class Deadlines:
 
     :ivar now: the time of the current turn in seconds, on a clock that does not go back.
     :ivar due: when there is something to do.
-    :ivar searchAt: when to search the workers.
+    :ivar nextSearch: when to search the workers.
     """
 
     def __init__(self, policy: RequestPolicy) -> None:
@@ -36,19 +36,19 @@ class Deadlines:
         self._waiting: list[tuple[float, bytes, Request]] = []
         self._pruneAt = 1000
         self.now = 0.0
-        self.searchAt = NEVER
+        self.nextSearch = NEVER
         self.due = NEVER
 
     # --- notes
 
     def jobBegan(self) -> None:
-        """Note that a worker has begun a job.  There is no need to call this while ``searchAt`` is not infinite."""
-        self.search(self.now + min(self._deliveryTimeout, self._jobTimeout))
+        """Note that a worker has begun a job.  While a search is scheduled, there is no need to."""
+        self.searchBy(self.now + min(self._deliveryTimeout, self._jobTimeout))
 
-    def search(self, time: float) -> None:
-        """Search the workers at this time, or before."""
-        if time < self.searchAt:
-            self.searchAt = time
+    def searchBy(self, time: float) -> None:
+        """Have the workers searched at this time at the latest."""
+        if time < self.nextSearch:
+            self.nextSearch = time
             self._schedule()
 
     def requestWaits(self, request: Request) -> None:
@@ -72,9 +72,9 @@ class Deadlines:
         if self._cancelKills:
             worker.killDeadlines[request.id] = deadline = self.now + self._cancelKills
             worker.killAt = min(worker.killAt, deadline)
-            self.search(deadline)
+            self.searchBy(deadline)
 
-    def requestsLeft(self, worker: WorkerRecord, gone: Collection[bytes]) -> None:
+    def inFlightChanged(self, worker: WorkerRecord, gone: Collection[bytes]) -> None:
         """
         Note which requests a worker executes now that it does not hold some any more.
 
@@ -114,7 +114,7 @@ class Deadlines:
 
         A worker with a concurrency executes all its requests at once, and a plain worker has only one.
         """
-        if self.now < self.searchAt:
+        if self.now < self.nextSearch:
             return []
         return [
             (worker, request)
@@ -126,7 +126,7 @@ class Deadlines:
     def overdue(self, workers: Collection[WorkerRecord]) -> list[tuple[WorkerRecord, str]]:
         """Return the workers that have to be stopped, and why."""
         found = []
-        if self.now >= self.searchAt:
+        if self.now >= self.nextSearch:
             for worker in workers:
                 if worker.inFlight and worker.began + self._jobTimeout <= self.now:
                     found.append((worker, f"the job took longer than {self._jobTimeout:g} seconds"))
@@ -147,7 +147,7 @@ class Deadlines:
         Call this last: it is the end of a search.
         """
         now = self.now
-        if now < self.searchAt:
+        if now < self.nextSearch:
             return []
         found = []
         soonest = NEVER
@@ -166,12 +166,12 @@ class Deadlines:
                 soonest = min(soonest, now + self._deliveryTimeout)
             else:
                 soonest = min(soonest, worker.heard + self._deliveryTimeout)
-        self.searchAt = max(soonest, now)
+        self.nextSearch = max(soonest, now)
         self._schedule()
         return found
 
     def _schedule(self) -> None:
-        self.due = min(self.searchAt, self._waiting[0][0] if self._waiting else NEVER)
+        self.due = min(self.nextSearch, self._waiting[0][0] if self._waiting else NEVER)
 
 
 def _notBegun(worker: WorkerRecord) -> Iterator[Request]:

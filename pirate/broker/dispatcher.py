@@ -151,7 +151,7 @@ class Dispatcher:
             if request.state is State.IN_FLIGHT:
                 self._requeue(request, worker)
         worker.began = worker.heard = self._deadlines.now
-        self._requestsLeft(worker, probed)
+        self._inFlightChanged(worker, probed)
         self._checkIdle(worker)
         self._queues.place(worker)
         for name in worker.services:
@@ -218,7 +218,7 @@ class Dispatcher:
                     services.append(self._requeue(request, worker))
         # All workers are in order before the first request is given to another.
         for worker, names in missing.items():
-            self._requestsLeft(worker, names)
+            self._inFlightChanged(worker, names)
             self._checkIdle(worker)
             self.withhold(worker.identity)
         for worker in missing:
@@ -285,7 +285,7 @@ class Dispatcher:
         if worker is not None and not worker.plain:
             worker.began = worker.heard = self._deadlines.now
             if worker.inFlight or worker.killDeadlines or worker.capacity != worker.credit:
-                self._requestsLeft(worker, (requestId,))
+                self._inFlightChanged(worker, (requestId,))
             if self._queues.waiting:
                 self._fill(worker)
             else:
@@ -359,7 +359,7 @@ class Dispatcher:
 
     # --- time
 
-    def doWhatIsDue(self) -> None:
+    def enforceDeadlines(self) -> None:
         """Give up requests whose deadline has passed, stop workers that are overdue, and probe silent ones."""
         deadlines, workers = self._deadlines, self.workers
         self.expire(deadlines.expired())
@@ -408,11 +408,11 @@ class Dispatcher:
         if inFlight:
             # It has something to do until this one arrives together with those of other workers.
             self._outgoing.postToWorker(frames)
-            if request.deadline < deadlines.searchAt:
-                deadlines.search(request.deadline)
+            if request.deadline < deadlines.nextSearch:
+                deadlines.searchBy(request.deadline)
         elif self._outgoing.toWorker(frames):
             worker.began = worker.heard = deadlines.now
-            if deadlines.searchAt == NEVER:
+            if deadlines.nextSearch == NEVER:
                 deadlines.jobBegan()
         else:
             self._outOfReach(worker)
@@ -491,10 +491,10 @@ class Dispatcher:
 
     # --- what workers hold
 
-    def _requestsLeft(self, worker: WorkerRecord, gone: Sequence[bytes]) -> None:
+    def _inFlightChanged(self, worker: WorkerRecord, gone: Sequence[bytes]) -> None:
         """Note what a worker executes now that some requests are no longer in flight with it."""
         if worker.inFlight:
-            self._deadlines.requestsLeft(worker, gone)
+            self._deadlines.inFlightChanged(worker, gone)
         else:
             worker.capacity = worker.credit
             worker.killDeadlines.clear()
@@ -514,7 +514,7 @@ class Dispatcher:
             if request.state is State.IN_FLIGHT:
                 self.fail(request, Code.APP_ERROR, "its worker asked for the next request without a reply")
         worker.inFlight.clear()
-        self._requestsLeft(worker, ())
+        self._inFlightChanged(worker, ())
 
     def _moveInFlight(self, worker: WorkerRecord, reason: str, died: bool) -> None:
         """Requeue, in their order, the requests of a lost worker, or give them up."""

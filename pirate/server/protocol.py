@@ -138,7 +138,7 @@ class BrokerProtocol:
         """Do what is due, ask the server to look at the pool if it should, and set the timer for what is due next."""
         deadlines, dispatcher, pool = self._deadlines, self._dispatcher, self._pool
         if deadlines.due <= deadlines.now >= self._patience:
-            dispatcher.doWhatIsDue()
+            dispatcher.enforceDeadlines()
         due = deadlines.due
         if due < self._patience:
             # What came while this process stood still is read before any worker counts as late.

@@ -35,14 +35,14 @@ class ExpiryTests(SynchronousTestCase):
         bench.ask(b"4")
         bench.sent()
         self.assertEqual(bench.broker.deadlines.due, 1.0)
-        bench.broker.tick(0.99)
+        bench.tick(0.99)
         self.assertEqual(bench.told(), [])
-        self.assertEqual(bench.broker.tick(1.0), 5.0)
+        self.assertEqual(bench.tick(1.0), 5.0)
         self.assertEqual([(client, told["code"]) for client, told in bench.told()], [(b"2", "expired")])
         self.assertEqual(bench.sent(), [(b"A", two.id)])
         bench.reply(b"A", one)
         bench.fail(b"A", two)
-        bench.broker.tick(5.0)
+        bench.tick(5.0)
         bench.reply(b"A", three)
         self.assertEqual(bench.replies(), [(b"1", b"1"), (b"3", b"3")])
 
@@ -54,7 +54,7 @@ class ExpiryTests(SynchronousTestCase):
             bench.askNatively(b"%d" % number, timeout_ms=1000 + number)
         ticks = 0
         while bench.broker.deadlines.due < 2.0:
-            bench.broker.tick(bench.broker.deadlines.due)
+            bench.tick(bench.broker.deadlines.due)
             ticks += 1
         self.assertEqual((len(bench.told()), bench.broker.dispatcher.inFlight), (59, 1))
         self.assertLess(ticks, 10)
@@ -64,7 +64,7 @@ class ExpiryTests(SynchronousTestCase):
         bench = BrokerBench()
         bench.broker.dispatcher.workerReady(b"A", Info(1, "", 4, False, concurrency=4))
         bench.askNatively(b"1", b"2", timeout_ms=1000)
-        bench.broker.tick(1.0)
+        bench.tick(1.0)
         self.assertEqual((bench.told(), bench.broker.dispatcher.inFlight), ([], 2))
 
 

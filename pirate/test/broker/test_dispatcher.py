@@ -751,11 +751,11 @@ class UnreachableTests(SynchronousTestCase):
         bench.ready(b"A")
         (one,) = bench.ask(b"1")
         bench.away.add(b"A")
-        bench.broker.tick(5)
+        bench.tick(5)
         bench.check()
         bench.away.clear()
         bench.sent()
-        bench.broker.tick(10)
+        bench.tick(10)
         self.assertEqual(bench.sent(), [(b"A", HEARTBEAT)])
         bench.broker.dispatcher.workerAlive(b"A")
         bench.check()
@@ -766,19 +766,19 @@ class UnreachableTests(SynchronousTestCase):
         bench = BrokerBench(deliveryTimeout=5, jobTimeout=20, cancelKills=8)
         bench.ready(b"A", credit=2)
         first, second = bench.askNatively(b"1", b"2")
-        bench.broker.tick(5)
+        bench.tick(5)
         bench.broker.cancel(first)  # type: ignore[arg-type]
         bench.reply(b"A", second)
         bench.ask(b"3")
-        bench.broker.tick(12)
+        bench.tick(12)
         bench.broker.dispatcher.workerAlive(b"A")
         bench.check()
         for now in (13, 25):
-            bench.broker.tick(now)
+            bench.tick(now)
         self.assertEqual(
             (bench.givenUp, bench.broker.dispatcher.inFlight), ([(b"1", "cancelled", "its client cancelled it")], 1)
         )
-        bench.broker.tick(32)
+        bench.tick(32)
         self.assertEqual([code for _, code, _ in bench.givenUp], ["cancelled", "timeout"])
 
     def test_many(self) -> None:

@@ -157,6 +157,14 @@ class BrokerBench:
         self.broker.dispatcher.workerGone(worker, reason, died)
         self.check()
 
+    def tick(self, now: float) -> float:
+        """Begin a turn at a time, and return when the next one is due."""
+        deadlines = self.broker.deadlines
+        deadlines.now = now
+        if deadlines.due <= now:
+            self.broker.dispatcher.enforceDeadlines()
+        return deadlines.due
+
     # --- what they see
 
     def sent(self) -> list[tuple[bytes, bytes]]:
@@ -203,10 +211,11 @@ class ConcurrencyBench(BrokerBench):
             self.broker.dispatcher.workerReady(worker, Info(1, "", concurrency, concurrency=concurrency))
             self.check()
 
-    def tick(self, now: float) -> None:
-        """Let it be so late."""
-        self.broker.tick(now)
+    def tick(self, now: float) -> float:
+        """Begin a turn as :class:`BrokerBench` does, and check the counts."""
+        due = super().tick(now)
         self.check()
+        return due
 
 
 def cancelling(request: Request) -> NativeRequest:
