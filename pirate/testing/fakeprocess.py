@@ -180,7 +180,7 @@ class ProcessReactor(MemoryReactorClock):
     :param program: makes the program of each new process.
     :ivar program: the same; a test may change it.
     :ivar processes: all processes that were spawned, oldest first.
-    :ivar spawnError: the error that the next calls of :meth:`spawnProcess` raise; ``None`` for none.
+    :ivar spawnError: the error that the next calls of ``spawnProcess`` raise; ``None`` for none.
     """
 
     def __init__(self, program: Callable[[FakeProcess], FakeProgram] = FakeProgram) -> None:
