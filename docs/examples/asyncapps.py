@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+
+from pirate.app import Context
 
 
-async def fetch(host, port, line):
+async def fetch(host: bytes, port: bytes, line: bytes) -> bytes:
     """A coroutine function: while it waits for the other server, the worker runs other requests."""
     reader, writer = await asyncio.open_connection(host.decode(), int(port))
     try:
@@ -14,7 +17,7 @@ async def fetch(host, port, line):
         writer.close()
 
 
-async def pages(*names):
+async def pages(*names: bytes) -> AsyncIterator[bytes]:
     """An asynchronous generator: a reply in parts."""
     for name in names:
         await asyncio.sleep(0)
@@ -24,25 +27,25 @@ async def pages(*names):
 class Steward:
     """A class: what it opens belongs to the worker's loop."""
 
-    def __init__(self):
-        self.stock = asyncio.Queue()
+    def __init__(self) -> None:
+        self.stock: asyncio.Queue[str] = asyncio.Queue()
 
-    async def setup(self):
+    async def setup(self) -> None:
         """Awaited before the worker reports that it is ready."""
         for number in range(3):
             await self.stock.put(f"barrel {number}")
 
-    async def __call__(self, order):
+    async def __call__(self, order: bytes) -> str:
         barrel = await self.stock.get()
         return f"{barrel} for {order.decode()}"
 
-    async def close(self):
+    async def close(self) -> None:
         """Awaited when the worker exits."""
         while not self.stock.empty():
             print("left over:", self.stock.get_nowait())
 
 
-async def tidy(seconds):
+async def tidy(seconds: bytes) -> str:
     """When it is cancelled, by its caller or at the soft time limit, it cleans up and re-raises."""
     try:
         await asyncio.sleep(float(seconds))
@@ -52,7 +55,7 @@ async def tidy(seconds):
     return "done"
 
 
-async def look(payload, *, context):
+async def look(payload: bytes, *, context: Context) -> str:
     """The context is each request's own."""
     await asyncio.sleep(0)
     return json.dumps({"request": context.request, "attempt": context.attempt, "cancelled": context.cancelled})

@@ -2,14 +2,14 @@ import os
 import sys
 from time import monotonic
 
-from pirate.client import Client
+from pirate.client import Call, Client
 
 
-def before(call):
+def before(call: Call) -> str:
     return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01"
 
 
-def after(call):
+def after(call: Call) -> None:
     how = "ok" if call.error is None else type(call.error).__name__
     print(how, call.trace[:3], monotonic() - call.began < 5, file=sys.stderr)
 

@@ -1,5 +1,5 @@
 """The app: the function that a pool of processes ran."""
 
 
-def square(number):
+def square(number: bytes) -> str:
     return str(int(number) ** 2)

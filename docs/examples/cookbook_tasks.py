@@ -1,22 +1,24 @@
 """The app: tasks are functions, and a request names one of them."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 
-def add(x, y):
+def add(x: int, y: int) -> int:
     return x + y
 
 
-def greet(name):
+def greet(name: str) -> str:
     return f"Hello, {name}!"
 
 
-TASKS = {"add": add, "greet": greet}
+TASKS: dict[str, Callable[..., Any]] = {"add": add, "greet": greet}
 
 
-def run(name, arguments):
+def run(name: bytes, arguments: bytes) -> str:
     """Two frames in JSON: the name, and a list of arguments.  The reply is JSON too."""
-    name = json.loads(name)
-    if name not in TASKS:
-        raise LookupError(f"there is no task {name!r}")
-    return json.dumps(TASKS[name](*json.loads(arguments)))
+    task = TASKS.get(json.loads(name))
+    if task is None:
+        raise LookupError(f"there is no task {json.loads(name)!r}")
+    return json.dumps(task(*json.loads(arguments)))

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 
-def sweep():
+def sweep() -> None:
     """Remove files that have been in ./spool for more than an hour."""
     for each in Path("spool").glob("*"):
         if each.stat().st_mtime < time.time() - 3600:

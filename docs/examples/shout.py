@@ -1,2 +1,2 @@
-def shout(payload):
+def shout(payload: bytes) -> bytes:
     return payload.upper()

@@ -1,11 +1,14 @@
 """The same for pytest.  Run it: python -m pytest test_pytest.py"""
 
+from collections.abc import Callable
+
 from pirate.client import Client
+from pirate.testing import Serving
 
 pytest_plugins = ["pirate.pytestplugin"]
 
 
-def test_reply(pirate_server):
+def test_reply(pirate_server: Callable[..., Serving]) -> None:
     server = pirate_server("shout.shout", workers=2)
     with Client(server.endpoint) as client:
         assert client.call(b"ahoy") == b"AHOY"

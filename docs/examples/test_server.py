@@ -9,7 +9,7 @@ from pirate.testing import serving
 class ServerTests(unittest.TestCase):
     """The app, called by a client over the network."""
 
-    def test_reply(self):
+    def test_reply(self) -> None:
         server = self.enterContext(serving("shout.shout", workers=2))
         with Client(server.endpoint) as client:
             self.assertEqual(client.call(b"ahoy"), b"AHOY")

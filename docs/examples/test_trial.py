@@ -10,7 +10,7 @@ from pirate.testing import ServerMixin
 class ServerTests(ServerMixin, TestCase):
     """The app, in the workers of a server that runs in this process."""
 
-    async def test_reply(self):
+    async def test_reply(self) -> None:
         server = await self.startServer(reactor, "shout.shout", workers=2)
         client = TwistedClient(reactor, server.endpoints.frontend[0])
         self.addCleanup(client.close)

@@ -2,7 +2,8 @@
 
 from twisted.logger import Logger
 
-from pirate.hooks import Hooks
+from pirate.hooks import ChildExit, Hooks
+from pirate.service import JobServer
 
 
 class Record(Hooks):
@@ -10,9 +11,9 @@ class Record(Hooks):
 
     _log = Logger()
 
-    def serverStarted(self, server):
+    def serverStarted(self, server: JobServer) -> None:
         self._log.info("clients can connect to {endpoint}", endpoint=server.endpoints.frontend[0])
 
-    def childExited(self, server, pid, how):
+    def childExited(self, server: JobServer, pid: int, how: ChildExit) -> None:
         if not how.clean:
             self._log.warn("lost {pid}: {how}; there are {count} others", pid=pid, how=how, count=len(server.workers))

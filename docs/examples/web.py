@@ -1,12 +1,15 @@
 """A web service that leaves its slow work to worker processes."""
 
+from typing import Any
+
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import Application
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from pirate.client import AppError
+from pirate.client import AppError, CallError
 from pirate.service import JobServer
 from pirate.settings import PoolLimits
 
@@ -16,24 +19,28 @@ class Shout(Resource):
 
     isLeaf = True
 
-    def __init__(self, server):
+    def __init__(self, server: JobServer) -> None:
         super().__init__()
         self._server = server
 
-    def render_POST(self, request):
-        reply = self._server.call(request.content.read(), timeout=10)
-        request.notifyFinish().addErrback(lambda gone: reply.cancel())
-        reply.addCallbacks(request.write, self._report, errbackArgs=[request])
-        reply.addCallback(lambda written: request.finish() if request.channel else None)
+    def render_POST(self, request: Request) -> int:
+        answered = Deferred.fromCoroutine(self._answer(request))
+        request.notifyFinish().addErrback(lambda gone: answered.cancel())
         return NOT_DONE_YET
 
-    def _report(self, failure, request):
-        if request.channel:
-            request.setResponseCode(500 if failure.check(AppError) else 504)
-            request.write(failure.value.detail.encode())
+    async def _answer(self, request: Request) -> None:
+        assert request.content is not None
+        try:
+            request.write(await self._server.call(request.content.read(), timeout=10))
+        except CancelledError:
+            return
+        except CallError as error:
+            request.setResponseCode(500 if isinstance(error, AppError) else 504)
+            request.write(error.detail.encode())
+        request.finish()
 
 
-def makeShop():
+def makeShop() -> Any:
     """Return the whole application: job server and web server."""
     from twisted.internet import reactor
 
