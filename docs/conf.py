@@ -35,6 +35,6 @@ nitpick_ignore_regex = [
     ("py:.*", r"(Callable|Deferred|Exception|(Call)?Future)"),
     # Modules that are not public, whose types appear in signatures.
     ("py:class", r"pirate\.(auth|broker|pool|server|transport|wire|worker)\..*"),
-    # Type variables.
-    ("py:class", r"(pirate\.client\..*\.)?(Item|Reply|Reply_co|Result)"),
+    # Type variables, and an alias.
+    ("py:class", r"(pirate\.client\..*\.)?(Item|Reply|Reply_co|Result|CodecName)"),
 ]
