@@ -26,8 +26,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pirate.testing.fakeprocess import FakeProcess, FakeProgram, ProcessReactor
     from pirate.testing.faketransport import MemoryRouter, MemorySender, MemoryTransport
-    from pirate.testing.harness import AppHarness
-    from pirate.testing.rehearsal import Streamed
+    from pirate.testing.harness import AppHarness, Streamed
     from pirate.testing.serverprocess import Serving, serving
     from pirate.testing.testbed import FakeWorker, TestBed
     from pirate.testing.trial import ServerMixin
@@ -60,7 +59,7 @@ _HOMES = {
     "ServerMixin": "trial",
     "Serving": "serverprocess",
     "TestBed": "testbed",
-    "Streamed": "rehearsal",
+    "Streamed": "harness",
     "serving": "serverprocess",
 }
 

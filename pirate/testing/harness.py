@@ -1,71 +1,94 @@
-"""An app in the test's own process: all that happens to a request, but for the sockets."""
+"""An app in the test's own process: everything that happens to a request, except the sockets."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
+import threading
 from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pirate.broker.replycache import Outcome
 from pirate.broker.request import NativeRequest, readRequest
 from pirate.client.codecs import toFrames
-from pirate.testing.rehearsal import Asked, OneByOne, OnLoop, OnReactor, Streamed, shown
-from pirate.wire.frontend import header
-from pirate.worker.app import isAsync
+from pirate.client.errors import CallError, failure
+from pirate.wire.backend import Failure, Part, parseWorkerMessage, requestFrames
+from pirate.wire.frontend import header, parseServerReply
+from pirate.wire.words import CANCEL, Code, Frames
+from pirate.worker import looprunner
+from pirate.worker.app import App, isAsync, prepare
+from pirate.worker.asynciorunner import AsyncioLoop
+from pirate.worker.credit import Credit
 from pirate.worker.imports import load
+from pirate.worker.looprunner import LoopRunner
+from pirate.worker.serialrunner import SerialRunner
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-_CLIENT = b"client"
-#: Where the broker's ids begin.
-_FIRST = 1 << 63
+#: The endpoint that errors name.
+ENDPOINT = "the harness"
+#: The routing ids of the client and of the worker.
+CLIENT, WORKER = b"client", b"worker"
+#: The first request id of the broker.
+FIRST_ID = 1 << 63
+
+
+class Streamed(NamedTuple):
+    """
+    A reply in parts.  Each part, and the end, is ``bytes``, or a list of them for several frames.
+
+    :ivar parts: the parts that the app yielded.
+    :ivar end: what the app returned; ``b""`` for nothing.
+    """
+
+    parts: list[bytes | list[bytes]]
+    end: bytes | list[bytes]
 
 
 class AppHarness:
     """
-    Calls an app as a server would: what it gets, and what it says, goes through the frames of the wire and all that a
-    worker does with them.
+    A harness that calls an app as a server does.
+
+    Requests and replies are encoded, checked and decoded exactly as between a client, a broker and a worker.
 
     ::
 
         with AppHarness(app) as harness:
             assert harness.call(b"hello") == b"HELLO"
 
-    A class is instantiated and set up at once, and closed by :meth:`close`.  An app that is async runs on an asyncio
-    loop of the harness's own, so :meth:`call` cannot be used inside another; ``await asyncio.to_thread(harness.call,
+    A class is instantiated and set up at once, and closed by :meth:`close`.  An async app runs on an asyncio loop of
+    the harness's own, so :meth:`call` cannot be used inside another loop; ``await asyncio.to_thread(harness.call,
     b"x")`` can.
 
-    The methods that call the app take, beside the frames of the request, what ``context`` is to say: ``service``,
-    ``client`` (an address), ``attempt``, ``remaining`` (seconds), ``trace``; and ``cancelled``: then the request is
-    cancelled as soon as the app has been called.
+    The methods that call the app take, beside the frames of the request, the fields of its ``context``: ``service``,
+    ``client`` (an address), ``attempt``, ``remaining`` (seconds) and ``trace``; and ``cancelled=True``, which cancels
+    the request as soon as the app has been called.
 
     :param app: a callable, a class, or an import path.
-    :param loop: as ``--loop``: ``auto``, ``asyncio`` or ``twisted``.
-    :param jobSoftTimeout: as ``--job-soft-timeout``: seconds; 0: none.
+    :param loop: ``auto``, ``asyncio`` or ``twisted``, as ``--loop``.
+    :param jobSoftTimeout: seconds, as ``--job-soft-timeout``; 0 for none.
     :param reactor: for ``twisted``: a reactor, or a ``Clock``.
     :raise TypeError: if the app cannot be called.
     """
 
     def __init__(self, app: Any, *, loop: str = "auto", jobSoftTimeout: float = 0.0, reactor: Any = None) -> None:
-        target = load(app) if isinstance(app, str) else app
-        self._number = _FIRST
-        self._asked: dict[bytes, Asked] = {}
-        self._cause: BaseException | None = None
+        self._target = load(app) if isinstance(app, str) else app
+        self._loop = loop
+        self._softTimeout = jobSoftTimeout
+        self._reactor = reactor
+        self._lastId = FIRST_ID
+        self._exchanges: dict[bytes, _Exchange] = {}
+        self._lastError: BaseException | None = None
         self._closed = False
         if loop not in ("auto", "asyncio", "twisted"):
             raise ValueError(f"loop is {loop!r}, but must be auto, asyncio or twisted")
         if (loop == "twisted") != (reactor is not None):
-            raise TypeError("loop='twisted' and a reactor (or a Clock) need each other")
-        self._make: Callable[[], OneByOne | OnLoop | OnReactor]
-        if loop == "twisted":
-            self._make = lambda: OnReactor(target, jobSoftTimeout, self._said, self._failed, reactor)
-        elif loop == "asyncio" or isAsync(target):
-            self._make = lambda: OnLoop(target, jobSoftTimeout, self._said, self._failed)
-        else:
-            self._make = lambda: OneByOne(target, jobSoftTimeout, self._said, self._failed)
-        self._stand = self._make()
+            raise TypeError("loop='twisted' needs a reactor or a Clock, and a reactor needs loop='twisted'")
+        self._worker = self._makeWorker()
 
     def __enter__(self) -> AppHarness:
         return self
@@ -77,67 +100,352 @@ class AppHarness:
 
     def call(self, *body: bytes, **about: Any) -> bytes | list[bytes]:
         """
-        The reply, as a client gets it that takes no parts: ``bytes``, or a list of them for several frames.
+        Return the whole reply: ``bytes``, or a list of them for several frames.
 
-        :raise TypeError: if a frame is not bytes, or there is none, as with a client.
-        :raise CallError: a subclass, by what a server would say: ``AppError`` with ``type`` and ``text``,
-            ``JobTimedOut``, ``Cancelled``; ``WorkerLost`` if the app has ended its process, which the next call finds
-            replaced.  What the app raised is its ``__cause__``.
+        :raise TypeError: if a frame is not bytes, or there is none.
+        :raise CallError: as a client does: ``AppError`` with ``type`` and ``text``, ``JobTimedOut``, ``Cancelled``, or
+            ``WorkerLost`` if the app ends its process; the next call then finds a new worker.  The exception that the
+            app raised is its ``__cause__``.
         """
-        return shown(self._run(body, about).whole())
+        return _shown(self._run(body, about).whole())
 
     def stream(self, *body: bytes, **about: Any) -> Streamed:
         """
-        The reply, as a client gets it that takes parts.
+        Return the reply in parts.
 
         :raise CallError: as :meth:`call` does.
         """
         return self._run(body, about).streamed()
 
     def begin(self, *body: bytes, **about: Any) -> Deferred[bytes | list[bytes]]:
-        """With ``loop="twisted"``: a Deferred that fires with what :meth:`call` returns, or fails as it does."""
-        if not isinstance(self._stand, OnReactor):
+        """With ``loop="twisted"``, return a Deferred that fires with what :meth:`call` returns, or fails as it does."""
+        if not isinstance(self._worker, _ReactorWorker):
             raise TypeError("begin is for loop='twisted': use call")
-        asked, cancelled = self._ask(body, about)
-        return self._stand.begin(asked, cancelled)
+        exchange, cancelled = self._newExchange(body, about)
+        return self._worker.begin(exchange, cancelled)
 
     def close(self) -> None:
-        """Close the app.  Twice does no harm."""
+        """Close the app.  A second call does nothing."""
         if not self._closed:
             self._closed = True
-            self._stand.close()
+            self._worker.close()
 
-    def _run(self, body: tuple[bytes, ...], about: dict[str, Any]) -> Asked:
-        asked, cancelled = self._ask(body, about)
+    def _makeWorker(self) -> _SerialWorker | _AsyncioWorker | _ReactorWorker:
+        if self._loop == "twisted":
+            return _ReactorWorker(self, self._target, self._softTimeout, self._reactor)
+        if self._loop == "asyncio" or isAsync(self._target):
+            return _AsyncioWorker(self, self._target, self._softTimeout)
+        return _SerialWorker(self, self._target, self._softTimeout)
+
+    def _run(self, body: tuple[bytes, ...], about: dict[str, Any]) -> _Exchange:
+        exchange, cancelled = self._newExchange(body, about)
         try:
-            self._stand.run(asked, cancelled)
+            self._worker.run(exchange, cancelled)
         except SystemExit as ended:
-            asked.lost(ended)
-            # As the server does: that worker is no more, and there is another.
-            self._stand.close()
-            self._stand = self._make()
+            exchange.workerLost(ended)
+            # A server replaces the worker, too.
+            self._worker.close()
+            self._worker = self._makeWorker()
         finally:
-            self._asked.pop(asked.request.id, None)
-        return asked
+            self._exchanges.pop(exchange.request.id, None)
+        return exchange
 
-    def _ask(self, body: tuple[bytes, ...], about: dict[str, Any]) -> tuple[Asked, bool]:
+    def _newExchange(self, body: tuple[bytes, ...], about: dict[str, Any]) -> tuple[_Exchange, bool]:
         if self._closed:
-            raise RuntimeError("this harness has been closed")
+            raise RuntimeError("this harness is closed")
         cancelled = bool(about.pop("cancelled", False))
-        self._number += 1
-        request = _request(self._number, body, **about)
-        asked = self._asked[request.id] = Asked(request, self._stand.app.wantsContext)
-        return asked, cancelled
+        self._lastId += 1
+        request = _request(self._lastId, body, **about)
+        exchange = self._exchanges[request.id] = _Exchange(request, self._worker.app.wantsContext)
+        return exchange, cancelled
 
-    def _failed(self, error: BaseException) -> None:
-        self._cause = error
+    # --- what a worker reports
 
-    def _said(self, frames: list[bytes]) -> None:
-        """The app's side has sent something."""
-        asked = self._asked.get(frames[0] or frames[1])
-        if asked is not None and asked.hear(frames, self._cause):
-            del self._asked[asked.request.id]
-            self._cause = None
+    def workerMessageReceived(self, frames: list[bytes]) -> None:
+        """Receive a message that the worker sends to the broker."""
+        exchange = self._exchanges.get(frames[0] or frames[1])
+        if exchange is not None and exchange.workerMessageReceived(frames, self._lastError):
+            del self._exchanges[exchange.request.id]
+            self._lastError = None
+
+    def requestFailed(self, error: BaseException) -> None:
+        """Note an exception of the app; the next message is the error reply for it."""
+        self._lastError = error
+
+
+class _Exchange:
+    """
+    A request, and its reply as far as it has arrived.
+
+    :ivar frames: the request, as the worker receives it.
+    """
+
+    def __init__(self, request: NativeRequest, wantsContext: bool) -> None:
+        self.request = request
+        context = request.context(monotonic()) if wantsContext else None
+        self.frames = requestFrames(WORKER, request.id, request.body, context)[1:]
+        self._ended: list[Callable[[], None]] = []
+        self._parts: list[Frames] = []
+        self._body: Frames = ()
+        self._error: CallError | None = None
+
+    def whenEnded(self, call: Callable[[], None]) -> None:
+        """Call a function when the reply is complete."""
+        self._ended.append(call)
+
+    def workerMessageReceived(self, frames: list[bytes], cause: BaseException | None) -> bool:
+        """
+        Receive a reply, a part of one, or an error.
+
+        :param cause: the exception that the app raised, if it has.
+        :return: whether the reply is complete.
+        """
+        message = parseWorkerMessage([WORKER, *frames])
+        if isinstance(message, Part):
+            self._parts.append(_bodyForClient(self.request.part(message.body)))
+            return False
+        if isinstance(message, tuple):
+            self._body = _bodyForClient(self.request.reply(message[2]))
+        elif isinstance(message, Failure):
+            self._fail(message.code.decode(), message.text.decode(), cause)
+        else:
+            raise AssertionError(f"the worker sent {message!r}")
+        for call in self._ended:
+            call()
+        return True
+
+    def workerLost(self, cause: BaseException) -> None:
+        """Fail, because the app has ended its process."""
+        code = getattr(cause, "code", 1)
+        self._fail(Code.WORKER_LOST, f"the app ended its worker with exit code {code}", cause)
+
+    def whole(self) -> Frames:
+        """Return the whole reply."""
+        if self._error is not None:
+            raise self._error
+        return Outcome(self._body, parts=self._parts).whole()
+
+    def streamed(self) -> Streamed:
+        """Return the reply in parts."""
+        if self._error is not None:
+            raise self._error
+        return Streamed([_shown(part) for part in self._parts], _shown(self._body))
+
+    def _fail(self, code: str, text: str, cause: BaseException | None) -> None:
+        self._error = failure(code, text, ENDPOINT, self.request.key)
+        self._error.attempts = self.request.attempts
+        self._error.__cause__ = cause
+
+
+class _SerialWorker:
+    """The worker of an app that is not async; it implements :class:`~pirate.worker.interfaces.SerialHost`."""
+
+    def __init__(self, harness: AppHarness, target: Any, softTimeout: float) -> None:
+        self._harness = harness
+        self._softTimeout = softTimeout
+        self._cancelled: set[bytes] = set()
+        self.app: App = prepare(target)
+        self._runner = SerialRunner(self.app, self, softTimeout=softTimeout, credit=Credit())
+
+    def run(self, exchange: _Exchange, cancelled: bool) -> None:
+        """Execute a request."""
+        if cancelled:
+            self._cancelled.add(exchange.request.id)
+        if not self._softTimeout:
+            self._runner.execute(exchange.frames)
+            return
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("jobSoftTimeout works only in the main thread, unless the app is async")
+        before = signal.signal(signal.SIGALRM, self._runner.alarm)
+        try:
+            self._runner.execute(exchange.frames)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+
+    def close(self) -> None:
+        """Close the app."""
+        self.app.close()
+
+    def post(self, frames: list[bytes]) -> None:
+        """Send a message to the broker."""
+        self._harness.workerMessageReceived(frames)
+
+    def isCancelled(self, request: bytes) -> bool:
+        """Return whether the test has cancelled a request."""
+        return request in self._cancelled
+
+    def creditChanged(self, credit: int) -> None:
+        """Do nothing: requests come one at a time."""
+
+    def requestFailed(self, error: BaseException) -> None:
+        """Note an exception of the app."""
+        self._harness.requestFailed(error)
+
+
+class _AsyncioWorker:
+    """The worker of an async app, on an asyncio loop; it implements :class:`~pirate.worker.interfaces.LoopHost`."""
+
+    def __init__(self, harness: AppHarness, target: Any, softTimeout: float) -> None:
+        self._harness = harness
+        self._ended: asyncio.Future[None] | None = None
+        _refuseInsideLoop()
+        self._asyncio = asyncio.Runner()
+        loop = AsyncioLoop(self._asyncio.get_loop())
+        try:
+            self.app: App = self._run(looprunner.prepare, loop, target)
+        except BaseException:
+            self._asyncio.close()
+            raise
+        self._runner = LoopRunner(self.app, loop, self, softTimeout=softTimeout)
+
+    def run(self, exchange: _Exchange, cancelled: bool) -> None:
+        """Execute a request."""
+        self._run(self._execute, exchange, cancelled)
+
+    def close(self) -> None:
+        """Close the app and the loop."""
+        try:
+            self._run(self._runner.close)
+        finally:
+            self._asyncio.close()
+
+    def post(self, frames: list[bytes]) -> None:
+        """Send a message to the broker."""
+        self._harness.workerMessageReceived(frames)
+
+    def drained(self) -> None:
+        """Return ``None``: no message waits."""
+
+    def requestFailed(self, error: BaseException) -> None:
+        """Note an exception of the app."""
+        self._harness.requestFailed(error)
+
+    def appExited(self, error: SystemExit) -> None:
+        """End the call, because the app ends the process."""
+        if self._ended is not None:
+            self._ended.set_exception(error)
+
+    def finished(self) -> None:
+        """Do nothing: another call may come."""
+
+    async def _execute(self, exchange: _Exchange, cancelled: bool) -> None:
+        ended = self._ended = asyncio.get_running_loop().create_future()
+        exchange.whenEnded(lambda: ended.set_result(None))
+        self._runner.inFlight.received(exchange.frames)
+        if cancelled:
+            # Let it begin first.
+            await asyncio.sleep(0)
+            self._runner.inFlight.received([b"", CANCEL, exchange.request.id])
+        await ended
+
+    def _run(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        _refuseInsideLoop()
+        return self._asyncio.run(call(*arguments))
+
+
+class _ReactorWorker:
+    """The worker of an app that returns Deferreds; it implements :class:`~pirate.worker.interfaces.LoopHost`."""
+
+    def __init__(self, harness: AppHarness, target: Any, softTimeout: float, reactor: Any) -> None:
+        from twisted.internet.defer import Deferred
+
+        from pirate.worker.twistedrunner import ReactorLoop
+
+        self._Deferred = Deferred
+        self._harness = harness
+        self._lost: Callable[[SystemExit], None] | None = None
+        loop = ReactorLoop(reactor)
+        self.app: App = self._runNow(looprunner.prepare(loop, target), "setup")
+        self._runner = LoopRunner(self.app, loop, self, softTimeout=softTimeout)
+
+    def begin(self, exchange: _Exchange, cancelled: bool) -> Deferred[bytes | list[bytes]]:
+        """
+        Execute a request.
+
+        :return: fires with the whole reply.
+        """
+        result: Deferred[bytes | list[bytes]] = self._Deferred()
+
+        def end() -> None:
+            try:
+                reply = _shown(exchange.whole())
+            except CallError:
+                result.errback()
+            else:
+                result.callback(reply)
+
+        def lost(error: SystemExit) -> None:
+            exchange.workerLost(error)
+            end()
+
+        exchange.whenEnded(end)
+        self._lost = lost
+        self._runner.inFlight.received(exchange.frames)
+        if cancelled:
+            self._runner.inFlight.received([b"", CANCEL, exchange.request.id])
+        return result
+
+    def run(self, exchange: _Exchange, cancelled: bool) -> None:
+        """
+        Execute a request that has its reply at once.
+
+        :raise RuntimeError: if it has not.
+        """
+        result = self.begin(exchange, cancelled)
+        if not result.called:
+            raise RuntimeError("the app has not replied at once: use begin, which returns a Deferred")
+        result.addErrback(lambda reason: None)
+
+    def close(self) -> None:
+        """Close the app."""
+        self._runNow(self._runner.close(), "close")
+
+    def post(self, frames: list[bytes]) -> None:
+        """Send a message to the broker."""
+        self._harness.workerMessageReceived(frames)
+
+    def drained(self) -> None:
+        """Return ``None``: no message waits."""
+
+    def requestFailed(self, error: BaseException) -> None:
+        """Note an exception of the app."""
+        self._harness.requestFailed(error)
+
+    def appExited(self, error: SystemExit) -> None:
+        """End the last call, because the app ends the process."""
+        if self._lost is not None:
+            self._lost(error)
+
+    def finished(self) -> None:
+        """Do nothing: another call may come."""
+
+    def _runNow(self, coroutine: Any, name: str) -> Any:
+        done = self._Deferred.fromCoroutine(coroutine)
+        results: list[Any] = []
+        done.addBoth(results.append)
+        if not results:
+            raise RuntimeError(f"with loop='twisted', {name} must be done at once in a harness")
+        if hasattr(results[0], "raiseException"):
+            results[0].raiseException()
+        return results[0]
+
+
+def _refuseInsideLoop() -> None:
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError("this app's loop cannot run inside another: use asyncio.to_thread(harness.call, ...)")
+
+
+def _bodyForClient(frames: list[bytes]) -> Frames:
+    """Return the body of a message, as the client that it is sent to parses it."""
+    reply = parseServerReply(frames[1:])
+    assert reply is not None
+    return reply.body
+
+
+def _shown(body: Frames) -> bytes | list[bytes]:
+    """Return the one frame of a body, or the list of several."""
+    frames = [bytes(each) for each in body]
+    return frames[0] if len(frames) == 1 else frames
 
 
 def _request(
@@ -150,13 +458,13 @@ def _request(
     remaining: float | None = None,
     trace: str = "",
 ) -> NativeRequest:
-    """A request as the broker has it, of a client's frames."""
+    """Return a request as the broker parses it from a client's frames."""
     options: dict[str, Any] = {"service": service, "trace": trace, "partial": True}
     if remaining is not None:
         options["timeout_ms"] = remaining * 1000
-    request = readRequest([_CLIENT, header(os.urandom(16), options), b"", *toFrames(body)])
+    request = readRequest([CLIENT, header(os.urandom(16), options), b"", *toFrames(body)])
     if not isinstance(request, NativeRequest):
-        raise ValueError(f"no client can send this: {request!r}")
+        raise ValueError(f"no client can send this request: {request!r}")
     request.id = number.to_bytes(8, "big")
     request.peer = client
     request.attempts = attempt - 1
