@@ -269,8 +269,8 @@ class JobServer(Service):
         :param timeout: seconds for the whole call.
         :param service: the service; empty for the server's own app.
         :param codec: see :class:`~pirate.client.Client`.
-        :return: fires with the reply.  Fails with a :class:`~pirate.client.CallError`, as a client's call does, or with
-            :class:`~pirate.errors.StopError` if the server is not started.  Cancelling it cancels the request.
+        :return: fires with the reply.  Fails with a :class:`~pirate.client.errors.CallError`, as a client's call does,
+            or with :class:`~pirate.errors.StopError` if the server is not started.  Cancelling it cancels the request.
         :raise TypeError: if the body cannot be encoded.
         :raise ConfigurationError: if the codec is unknown.
         """
