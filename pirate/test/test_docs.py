@@ -11,10 +11,12 @@ import sqlite3
 import sys
 import textwrap
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from io import BytesIO, StringIO
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from types import ModuleType
 from typing import Any
 
@@ -112,6 +114,13 @@ def firstColumn(text: str) -> list[str]:
     return [literal for cell in cells for literal in literals(cell)]
 
 
+def replaced(text: str, replacements: dict[str, str]) -> str:
+    """Return the text with each key replaced by its value."""
+    for old, new in replacements.items():
+        text = text.replace(old, new)
+    return text
+
+
 def literals(text: str) -> list[str]:
     """What stands in double backquotes, each in one line."""
     return [" ".join(each.split()) for each in re.findall(r"``(.+?)``", text, re.S)]
@@ -174,6 +183,35 @@ class OptionTests(SynchronousTestCase):
         for arguments, line in found:
             error = self.assertRaises(Fatal, Options().parseOptions, arguments.split())
             self.assertEqual(str(error), line)
+
+    def test_clientErrors(self) -> None:
+        """The errors that the page on pirate-client shows, and for which no server runs, are those that it prints."""
+        folder = Path(mkdtemp(prefix="pirate-"))
+        self.addCleanup(rmtree, folder)
+        replacements = {"tcp://127.0.0.1:6670": f"ipc://{folder}/none", "0.5": "0.05", " 2 s": " 0.05 s"}
+        shown = replaced(read("docs/reference/pirate-client.rst"), replacements)
+        for arguments in (
+            ["-t", "0", "hello"],
+            ["-e", f"ipc://{folder}/none", "-t", "0.05", "hello"],
+            ["-e", f"ipc://{folder}/none", "-t", "0.05", "--count", "1000", "hello"],
+        ):
+            err = StringIO()
+            client(arguments, BytesIO(), BytesIO(), err)
+            lines = [line for line in err.getvalue().splitlines() if "replies in" not in line]
+            self.assertGreater(len(lines), 0)
+            self.assertEqual([line for line in lines if f"    {line}\n" not in shown], [])
+
+    def test_keygen(self) -> None:
+        """The page on pirate-keygen shows the error, and the file, of a second try."""
+        folder = self.mktemp()
+        os.mkdir(folder)
+        for _ in range(2):
+            with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as err, contextlib.suppress(SystemExit):
+                keygen(["-d", folder, "alice"])
+        shown = " ".join(read("docs/reference/pirate-keygen.rst").split())
+        self.assertIn(err.getvalue().strip().replace(folder, "keys"), shown)
+        written = (Path(folder) / "alice.key").read_text()
+        self.assertIn(" ".join(written.split()[:-1]), shown)
 
     def test_netServer(self) -> None:
         """Everything that Net::Server has is in the table of where it went."""
