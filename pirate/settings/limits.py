@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from pirate.errors import ConfigurationError
 from pirate.settings.table import AdjustableDefault, checkValues, optionName, setting
@@ -164,7 +164,7 @@ class RequestPolicy:
     )
     backlog: int = setting(10_000, POSITIVE, "Number of requests that may wait for a worker.")
     backlogMib: float = setting(256.0, POSITIVE_MIB, "MiB of requests that may wait for a worker.")
-    backlogPolicy: str = setting(
+    backlogPolicy: Literal["wait", "reject"] = setting(
         "wait", POLICY, "When the backlog is full: wait (stop reading requests) or reject (reply busy)."
     )
     clientShare: float = setting(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from pirate.errors import ConfigurationError
 from pirate.settings.access import checkKeys
@@ -56,7 +56,7 @@ class SettingsArguments(TypedDict, total=False):
     prefetch: int | None
     concurrency: int
     threads: int
-    loop: str
+    loop: Literal["auto", "asyncio", "twisted"]
     dequeue: str | Callable[..., Any] | None
     externalWorkers: bool
     errorReply: bool
@@ -128,7 +128,7 @@ class Settings:
     threads: int = setting(
         0, THREADS, "Number of threads of a worker, each running one request, if the app is not async; 0 for none."
     )
-    loop: str = setting(
+    loop: Literal["auto", "asyncio", "twisted"] = setting(
         "auto", LOOP, "Event loop that runs the app: auto (asyncio if the app is async), asyncio, or twisted."
     )
     dequeue: str | None = setting(
