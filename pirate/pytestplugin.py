@@ -1,7 +1,7 @@
 """
-For pytest: servers that last as long as a test.
+A pytest fixture that starts servers for a test.
 
-Put ``pytest_plugins = ["pirate.pytestplugin"]`` into the ``conftest.py`` beside your tests' root.
+Put ``pytest_plugins = ["pirate.pytestplugin"]`` into the ``conftest.py`` at the root of your tests.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from pirate.testing.serverprocess import Serving, serving
+from pirate.testing.serverprocess import ServerProcess, serving
 
 
 @pytest.fixture
-def pirate_server() -> Iterator[Callable[..., Serving]]:
+def pirate_server() -> Iterator[Callable[..., ServerProcess]]:
     """Starts a server, with the arguments of :func:`pirate.testing.serving`; it is stopped when the test ends."""
     with ExitStack() as servers:
 
-        def start(app: str | Callable[..., Any], **settings: Any) -> Serving:
+        def start(app: str | Callable[..., Any], **settings: Any) -> ServerProcess:
             return servers.enter_context(serving(app, **settings))
 
         yield start

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pirate.testing.fakeprocess import FakeProcess, FakeProgram, ProcessReactor
     from pirate.testing.faketransport import MemoryRouter, MemorySender, MemoryTransport
     from pirate.testing.harness import AppHarness, Streamed
-    from pirate.testing.serverprocess import Serving, serving
+    from pirate.testing.serverprocess import ServerProcess, serving
     from pirate.testing.testbed import FakeWorker, TestBed
     from pirate.testing.trial import ServerMixin
 
@@ -41,7 +41,7 @@ __all__ = [
     "MemoryTransport",
     "ProcessReactor",
     "ServerMixin",
-    "Serving",
+    "ServerProcess",
     "Streamed",
     "TestBed",
     "serving",
@@ -57,7 +57,7 @@ _HOMES = {
     "MemoryTransport": "faketransport",
     "ProcessReactor": "fakeprocess",
     "ServerMixin": "trial",
-    "Serving": "serverprocess",
+    "ServerProcess": "serverprocess",
     "TestBed": "testbed",
     "Streamed": "harness",
     "serving": "serverprocess",

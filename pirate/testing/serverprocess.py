@@ -1,4 +1,4 @@
-"""A real server for a test, in a process of its own, for as long as a block lasts."""
+"""A real server for a test, in a process of its own."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pirate.settings.settings import Settings
 from pirate.settings.table import optionName, table
 from pirate.settings.types import importPathOf
 
-#: Seconds that a server has to end, beyond its own ``stopTimeout``, before it is killed.
-GRACE = 10.0
+#: Seconds after ``stopTimeout`` until a server that has not ended is killed.
+KILL_DELAY = 10.0
 
-#: The server ends with whoever holds its standard input, however that one ends.
+#: The server's program.  The server stops when its parent ends, because its standard input is closed then.
 _PROGRAM = """
 import os, signal, sys, threading
 def endWithParent():
@@ -33,22 +33,22 @@ from twisted.scripts.twistd import run
 run()
 """
 
-_DETAILS = {each.attribute for owner in (PoolLimits, RequestPolicy, PeerLimits, Settings) for each in table(owner)}
+_SETTINGS = {each.attribute for owner in (PoolLimits, RequestPolicy, PeerLimits, Settings) for each in table(owner)}
 
 
-class Serving:
+class ServerProcess:
     """
-    A server that runs.
+    A running server in a process of its own, which :func:`serving` returns.
 
-    :ivar endpoint: where clients connect.
-    :ivar backend: where workers connect.
+    :ivar endpoint: the endpoint for clients.
+    :ivar backend: the endpoint for workers.
     :ivar pid: the process id of the broker.
-    :ivar log: the lines that it has written so far.
+    :ivar log: the lines that it has logged so far.
     """
 
     def __init__(self, command: list[str], folder: str | None, stopTimeout: float) -> None:
         self._stopTimeout = stopTimeout
-        self._known = threading.Event()
+        self._logged = threading.Event()
         self.endpoint = self.backend = ""
         self.log: list[str] = []
         self._process = subprocess.Popen(
@@ -65,7 +65,7 @@ class Serving:
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         self._reader.start()
 
-    def __enter__(self) -> Serving:
+    def __enter__(self) -> ServerProcess:
         return self
 
     def __exit__(
@@ -75,18 +75,18 @@ class Serving:
 
     def stop(self) -> int:
         """
-        Stop the server: what it has accepted is answered first.  Twice does no harm.
+        Stop the server, after it has replied to the requests that it has accepted.  A second call does nothing.
 
-        :return: its exit status: 0 if all went well.
+        :return: its exit status; 0 for success.
         """
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-        return self._ended()
+        return self._awaitEnd()
 
-    def _ended(self) -> int:
-        """Its exit status, once there is nothing left of it."""
+    def _awaitEnd(self) -> int:
+        """Wait for the end of the process; return its exit status."""
         try:
-            status = self._process.wait(self._stopTimeout + GRACE)
+            status = self._process.wait(self._stopTimeout + KILL_DELAY)
         except BaseException:
             # Its workers end with it.
             self._process.kill()
@@ -98,27 +98,27 @@ class Serving:
 
     def awaitReady(self, within: float) -> None:
         """
-        Wait until its workers are ready.
+        Wait until the workers are ready.
 
         :param within: seconds.
-        :raise StartError: with the line in which it says why, if they never will be.
+        :raise StartError: with the server's own error line, if they never will be.
         """
         try:
-            known = self._known.wait(within)
+            logged = self._logged.wait(within)
         except BaseException:
             self.stop()
             raise
-        if known and self.endpoint:
+        if logged and self.endpoint:
             return
-        ended = self._process.poll() is not None or known
+        ended = self._process.poll() is not None or logged
         self.stop()
         if not ended:
-            raise StartError(f"the server was not ready within {within:g} seconds; its log ends: {self._lastWords()}")
-        raise StartError(self._lastWords())
+            raise StartError(f"the server was not ready within {within:g} seconds; its log ends: {self._lastLine()}")
+        raise StartError(self._lastLine())
 
-    def _lastWords(self) -> str:
-        said = [line.removeprefix("pirate: ") for line in self.log if line.startswith("pirate: ")]
-        return (said or self.log or ["the server has ended without a word"])[-1]
+    def _lastLine(self) -> str:
+        errors = [line.removeprefix("pirate: ") for line in self.log if line.startswith("pirate: ")]
+        return (errors or self.log or ["the server ended without a line of log"])[-1]
 
     def _read(self, stream: IO[bytes]) -> None:
         endpoint = backend = ""
@@ -130,31 +130,31 @@ class Serving:
                     endpoint, backend = found[1], found[2]
                 if "] ready, with " in line:
                     self.endpoint, self.backend = endpoint, backend
-                    self._known.set()
-        self._known.set()
+                    self._logged.set()
+        self._logged.set()
 
 
 def serving(
     app: str | Callable[..., Any], *, workers: int = 1, folder: str | None = None, within: float = 30.0, **settings: Any
-) -> Serving:
+) -> ServerProcess:
     """
-    Start a server, on free ports of the loopback interface, whose workers are ready when this returns.
+    Start a server on free ports of the loopback interface, and return when its workers are ready.
 
     ::
 
         with serving("package.module.app", workers=2) as server:
             client = Client(server.endpoint)
 
-    It ends with the block, and also if this process is killed.
+    The server stops at the end of the block, and also if this process is killed.
 
-    :param app: an import path, or a callable or class that has one.  It is found where this process finds it.
-    :param workers: how many, unless ``minServers`` and ``maxServers`` say so.
-    :param folder: the server's working directory; ``None``: this process's own.
-    :param within: seconds in which it must be ready.
-    :param settings: any others of the table, by their names in Python: ``concurrency=100``, ``jobTimeout=2``,
-        ``errorReply=True``, ``maxMessageFrames=8``.
-    :raise StartError: with the line in which the server says why it cannot start.
-    :raise ConfigurationError: if there is no setting of a name.
+    :param app: an import path, or a callable or class that has one.  The server finds modules where this process does.
+    :param workers: the number of workers, unless ``minServers`` or ``maxServers`` is given.
+    :param folder: the server's working directory; ``None`` for this process's own.
+    :param within: seconds until the workers must be ready.
+    :param settings: any other setting, by its name in Python, such as ``concurrency=100``, ``jobTimeout=2``,
+        ``errorReply=True`` or ``maxMessageFrames=8``.
+    :raise StartError: with the server's own error line, if it cannot start.
+    :raise ConfigurationError: if a setting does not exist.
     """
     given = {
         "frontend": "*",
@@ -165,19 +165,23 @@ def serving(
     if not {"minServers", "maxServers"} & set(settings):
         given |= {"minServers": workers, "maxServers": workers}
     if given.get("logLevel", 2) < 2:
-        raise ConfigurationError(f"logLevel ({given['logLevel']}) must be 2 or more: the log tells that it is ready")
+        raise ConfigurationError(f"logLevel ({given['logLevel']}) must be 2 or more, because the log reports readiness")
     options = ["-n", "--pidfile=", "pirate"]
     for name, value in given.items():
         options += _option(name, value)
-    # Without -P, another pirate in the working directory would come before this one.
-    server = Serving([sys.executable, "-P", "-c", _PROGRAM, *options], folder, float(given.get("stopTimeout", 30.0)))
+    # Without -P, a module named pirate in the working directory would hide this package.
+    server = ServerProcess(
+        [sys.executable, "-P", "-c", _PROGRAM, *options], folder, float(given.get("stopTimeout", 30.0))
+    )
     server.awaitReady(within)
     return server
 
 
 def _option(name: str, value: Any) -> list[str]:
-    if name not in _DETAILS:
-        raise ConfigurationError(f"there is no setting {name!r}: they are named as in JobServer, maxRequests for one")
+    if name not in _SETTINGS:
+        raise ConfigurationError(
+            f"unknown setting {name!r}: settings have the names of JobServer's arguments, such as maxRequests"
+        )
     if isinstance(value, bool):
         return [f"--{optionName(name)}"] if value else []
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""A real server on the reactor of a test, for trial."""
+"""A real server on the reactor of a trial test."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 from pirate.service import JobServer
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
 
-#: The settings that are grouped, by the name of their group in :class:`~pirate.settings.settings.Settings`.
+#: The classes of the settings that are grouped, by their names in :class:`~pirate.settings.settings.Settings`.
 _GROUPS: dict[str, Any] = {"limits": PoolLimits, "policy": RequestPolicy, "peerLimits": PeerLimits}
 
 
 class ServerMixin:
     """
-    For a ``twisted.trial.unittest.TestCase``: servers on its reactor, with real sockets and workers.
+    A mixin for ``twisted.trial.unittest.TestCase``: servers on the test's reactor, with real sockets and workers.
 
     ::
 
@@ -28,12 +28,14 @@ class ServerMixin:
 
     async def startServer(self, reactor: Any, app: str, *, workers: int = 1, **settings: Any) -> JobServer:
         """
-        A server on free ports of the loopback interface, with its workers ready, which is stopped when the test ends.
+        Start a server on free ports of the loopback interface, and wait until its workers are ready.
+
+        The server stops when the test ends.
 
         :param app: an import path.
-        :param workers: how many, unless ``minServers`` and ``maxServers`` say so.
-        :param settings: any others of the table, those of ``PoolLimits``, ``RequestPolicy`` and ``PeerLimits`` among
-            them.
+        :param workers: the number of workers, unless ``minServers`` or ``maxServers`` is given.
+        :param settings: any other setting, including the fields of ``PoolLimits``, ``RequestPolicy`` and
+            ``PeerLimits``.
         :raise StartError: if the workers cannot start.
         """
         if not {"minServers", "maxServers"} & set(settings):

@@ -1,4 +1,4 @@
-"""A peer that speaks ZMTP 3.0 with its own hands, for tests and trials: it knows no command but READY."""
+"""A peer that speaks ZMTP 3.0 on a plain socket, for tests of a server; it knows no command but READY."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MORE, LONG, COMMAND = 1, 2, 4
 
 
 def frame(body: bytes, more: bool = False) -> bytes:
-    """One frame of a message."""
+    """Return a frame of a message."""
     flags = MORE if more else 0
     if len(body) < 256:
         return bytes([flags, len(body)]) + body
@@ -22,15 +22,15 @@ def frame(body: bytes, more: bool = False) -> bytes:
 
 
 def message(*bodies: bytes) -> bytes:
-    """A whole message."""
+    """Return a whole message."""
     return b"".join(frame(each, True) for each in bodies[:-1]) + frame(bodies[-1])
 
 
 def command(name: bytes, body: bytes = b"") -> bytes:
     """
-    A command.
+    Return a command frame.
 
-    :param name: its name, which its length is put before.
+    :param name: the name of the command, without its length.
     """
     whole = bytes([len(name)]) + name + body
     if len(whole) < 256:
@@ -39,7 +39,7 @@ def command(name: bytes, body: bytes = b"") -> bytes:
 
 
 def ready(identity: bytes | None = None, kind: bytes = b"DEALER", **more: bytes) -> bytes:
-    """The READY command, with its properties."""
+    """Return a READY command with its properties."""
     properties = {b"Socket-Type": kind, **{name.encode(): value for name, value in more.items()}}
     if identity is not None:
         properties[b"Identity"] = identity
@@ -53,9 +53,10 @@ def ready(identity: bytes | None = None, kind: bytes = b"DEALER", **more: bytes)
 
 class RawPeer:
     """
-    A connection, of which every step is the caller's.  Errors mean that the server has closed it, and are no matter.
+    A connection whose every step is the caller's.  Errors are taken as the server closing it, and are not raised.
 
     :param endpoint: a tcp or ipc endpoint.
+    :ivar closed: whether the server has closed the connection.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -74,7 +75,7 @@ class RawPeer:
         """
         Send bytes.
 
-        :return: false if the server has closed the connection, or takes nothing for some seconds.
+        :return: ``False`` if the server has closed the connection, or reads nothing for some seconds.
         """
         try:
             self._socket.sendall(data)
@@ -84,9 +85,9 @@ class RawPeer:
 
     def handshake(self, identity: bytes | None = None, **more: bytes) -> bool:
         """
-        Greet, and say READY.
+        Exchange greetings and READY commands.
 
-        :return: whether the server has done the same.
+        :return: whether the server has sent both.
         """
         try:
             self._socket.sendall(GREETING)
@@ -99,7 +100,7 @@ class RawPeer:
         return not self.closed
 
     def receive(self) -> list[bytes]:
-        """The frames of the next message; ``[]`` at the end of the connection."""
+        """Return the frames of the next message; ``[]`` at the end of the connection."""
         frames, more = [], True
         try:
             while more:
@@ -115,7 +116,7 @@ class RawPeer:
         return frames
 
     def receiveRaw(self) -> bytes:
-        """Return what comes next, as it is on the wire; nothing at the end of the connection."""
+        """Return the next bytes from the wire; empty at the end of the connection."""
         try:
             return self._socket.recv(1 << 16)
         except OSError:
@@ -126,7 +127,8 @@ class RawPeer:
         """
         Wait until the server closes the connection.
 
-        :return: whether it has, in time.
+        :param within: seconds.
+        :return: whether it has closed the connection in time.
         """
         self._socket.settimeout(within)
         try:
@@ -139,14 +141,14 @@ class RawPeer:
         return True
 
     def awaitNothing(self, within: float) -> None:
-        """Let some time pass without a look at what the server sends."""
+        """Wait some seconds without reading what the server sends."""
         select.select([], [], [], within)
 
     def close(self, abruptly: bool = False) -> None:
         """
-        Be gone.
+        Close the connection.
 
-        :param abruptly: with a reset.
+        :param abruptly: reset it.
         """
         if abruptly:
             with suppress(OSError):

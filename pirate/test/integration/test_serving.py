@@ -99,7 +99,7 @@ class SettingsTests(SynchronousTestCase):
             def awaitReady(self, within: float) -> None:
                 pass
 
-        self.patch(module, "Serving", Started)
+        self.patch(module, "ServerProcess", Started)
         for owner in (PoolLimits, RequestPolicy, PeerLimits, Settings):
             for each in table(owner):
                 given: dict[str, Any] = {"app": "pirate.echo.echo", each.attribute: "3" if each.name == "app" else 3}

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.testing.test_harness -*-
-"""Apps of every kind, called without a server: by the harness, and so by all that a worker does with them."""
+"""The tests of the harness, with apps of every kind."""
 
 from __future__ import annotations
 
@@ -22,56 +22,56 @@ from pirate.worker.app import Context
 
 
 def told(*words: bytes, context: Context) -> list[str]:
-    """All that the context says."""
+    """Return all fields of the context."""
     left = "" if context.remaining is None else f"{context.remaining:.0f}"
     return [context.service, str(context.client), str(context.attempt), left, context.trace, str(context.cancelled)]
 
 
 def fail(text: bytes) -> None:
-    """An error."""
+    """Raise an exception."""
     raise ValueError(text.decode())
 
 
 async def failLater(text: bytes) -> None:
-    """The same, after a while."""
+    """Raise an exception, after a turn of the loop."""
     await asyncio.sleep(0)
     fail(text)
 
 
 def count(upTo: bytes) -> Generator[object, None, object]:
-    """Parts, and an end."""
+    """Yield parts, and return an end."""
     for number in range(int(upTo)):
         yield str(number)
     return ["the", "end"]
 
 
 async def countLater(upTo: bytes) -> AsyncIterator[object]:
-    """Parts, some of two frames."""
+    """Yield parts, some of two frames."""
     for number in range(int(upTo)):
         await asyncio.sleep(0)
         yield [str(number), "!"] if number else str(number)
 
 
 def leave(code: bytes) -> None:
-    """The app ends its worker."""
+    """End the worker."""
     sys.exit(int(code))
 
 
 async def leaveLater(code: bytes) -> None:
-    """The same, after a while."""
+    """End the worker, after a turn of the loop."""
     await asyncio.sleep(0)
     leave(code)
 
 
 class Diary:
-    """An app with a life."""
+    """An app that is set up and closed."""
 
     def __init__(self) -> None:
         self.entries = ["made"]
         diaries.append(self.entries)
 
     def setup(self) -> None:
-        """Before the first request."""
+        """Note the setup."""
         self.entries.append("setup")
 
     def __call__(self, word: bytes) -> str:
@@ -79,19 +79,19 @@ class Diary:
         return " ".join(self.entries)
 
     def close(self) -> None:
-        """After the last."""
+        """Note the close."""
         self.entries.append("closed")
 
 
 class AsyncDiary(Diary):
-    """The same, every step of which waits for the loop that it is on."""
+    """An app that is set up and closed, and waits for its loop in every step."""
 
     def __init__(self) -> None:
         asyncio.get_running_loop()
         super().__init__()
 
     async def setup(self) -> None:  # type: ignore[override]
-        """Before the first request."""
+        """Note the setup."""
         await asyncio.sleep(0)
         super().setup()
 
@@ -100,7 +100,7 @@ class AsyncDiary(Diary):
         return super().__call__(word)
 
     async def close(self) -> None:  # type: ignore[override]
-        """After the last."""
+        """Note the close."""
         await asyncio.sleep(0)
         super().close()
 
@@ -110,30 +110,30 @@ diaries: list[list[str]] = []
 
 
 class HarnessCase(SynchronousTestCase):
-    """Makes harnesses."""
+    """A case that makes harnesses."""
 
     def harness(self, app: Any, **options: Any) -> AppHarness:
-        """A harness that is closed when the test ends."""
+        """Return a harness that is closed when the test ends."""
         harness = AppHarness(app, **options)
         self.addCleanup(harness.close)
         return harness
 
 
 class PlainTests(HarnessCase):
-    """Apps that are not async."""
+    """Call apps that are not async."""
 
     def test_call(self) -> None:
-        """One frame is ``bytes``, several are a list, as for a client."""
+        """A reply of one frame is ``bytes``, one of several a list."""
         self.assertEqual(self.harness(bytes.upper).call(b"x"), b"X")
         self.assertEqual(self.harness(lambda *body: list(body)).call(b"a", b"b"), [b"a", b"b"])
         self.assertEqual(self.harness(lambda body: None).call(b"a"), b"")
 
     def test_path(self) -> None:
-        """An app may be named by its import path."""
+        """An app may be given by its import path."""
         self.assertEqual(self.harness("pirate.echo.echo").call(b"x"), b"x")
 
     def test_error(self) -> None:
-        """What the app raises is what a client would raise, with the app's own exception as its cause."""
+        """An exception of the app is raised as a client raises it, with the app's own exception as its cause."""
         harness = self.harness(fail)
         error = self.assertRaises(AppError, harness.call, b"no: good")
         self.assertEqual((error.type, error.text), ("ValueError", "no: good"))
@@ -141,7 +141,7 @@ class PlainTests(HarnessCase):
         self.assertIn("not complex", str(self.assertRaises(AppError, self.harness(lambda body: 1j).call, b"")))
 
     def test_context(self) -> None:
-        """The context says what the test wants it to say, and has the defaults of a server."""
+        """The context has the fields that the test passes, and a server's defaults."""
         harness = self.harness(told)
         self.assertEqual(harness.call(b""), [b"", b"None", b"1", b"", b"", b"False"])
         self.assertEqual(
@@ -150,7 +150,7 @@ class PlainTests(HarnessCase):
         )
 
     def test_nonsense(self) -> None:
-        """What no client can send is refused, as is what no context can say."""
+        """A request that no client can send is refused, and so are unknown fields of the context."""
         harness = self.harness(told)
         self.assertRaises(TypeError, harness.call)
         text: Any = "text"
@@ -163,7 +163,7 @@ class PlainTests(HarnessCase):
         self.assertRaises(TypeError, harness.begin, b"")
 
     def test_stream(self) -> None:
-        """Parts come apart for one that takes parts, and together for one that does not."""
+        """``stream`` returns the parts one by one, ``call`` joins them."""
         harness = self.harness(count)
         self.assertEqual(harness.stream(b"2"), Streamed([b"0", b"1"], [b"the", b"end"]))
         self.assertEqual(harness.call(b"2"), [b"0", b"1", b"the", b"end"])
@@ -171,7 +171,7 @@ class PlainTests(HarnessCase):
         self.assertEqual(self.harness(bytes.upper).stream(b"x"), Streamed([], b"X"))
 
     def test_life(self) -> None:
-        """A class is made and set up before the first request, and closed in the end, once."""
+        """A class is instantiated and set up before the first request, and closed once."""
         with AppHarness(Diary) as harness:
             self.assertEqual(harness.call(b"one"), b"made setup one")
         harness.close()
@@ -179,14 +179,14 @@ class PlainTests(HarnessCase):
         self.assertRaises(RuntimeError, harness.call, b"two")
 
     def test_exit(self) -> None:
-        """An app that ends its worker loses the request; the next one finds another worker."""
+        """An app that ends its worker loses the request; the next request finds a new worker."""
         harness = self.harness(leave)
         error = self.assertRaises(WorkerLost, harness.call, b"3")
         self.assertIn("exit code 3", str(error))
         self.assertRaises(WorkerLost, harness.call, b"4")
 
     def test_softTimeout(self) -> None:
-        """The soft time limit is raised in the app, which may put things in order, or let it pass."""
+        """The soft timeout is raised in the app, which may clean up or ignore it."""
 
         def endure(tidy: bytes) -> bytes:
             try:
@@ -202,7 +202,7 @@ class PlainTests(HarnessCase):
         self.assertIn("0.01 seconds", str(self.assertRaises(JobTimedOut, harness.call, b"")))
 
     def test_hints(self) -> None:
-        """A result that should have been waited for is an error that names the option."""
+        """An awaitable result of an app that is not async is an error that names the option."""
 
         async def hidden() -> bytes:
             return b""
@@ -212,16 +212,16 @@ class PlainTests(HarnessCase):
             self.assertIn(f"--loop {option}", str(self.assertRaises(AppError, harness.call, b"")))
 
     def test_halfAsync(self) -> None:
-        """A class whose app is not async cannot be set up or closed by what is."""
+        """A class whose calls are not async must not have an async ``setup`` or ``close``."""
         half = type("Half", (), {"__call__": lambda self, body: body, "close": AsyncDiary.close})
         self.assertIn("close is async", str(self.assertRaises(TypeError, AppHarness, half)))
 
 
 class AsyncTests(HarnessCase):
-    """Apps on asyncio's loop."""
+    """Call async apps on an asyncio loop."""
 
     def test_call(self) -> None:
-        """A coroutine function is waited for, and one that does not look like one, if that is asked for."""
+        """Coroutines are awaited; ``loop="asyncio"`` awaits the results of a plain function, too."""
 
         async def app(body: bytes) -> bytes:
             await asyncio.sleep(0)
@@ -232,19 +232,19 @@ class AsyncTests(HarnessCase):
         self.assertEqual(self.harness(bytes.upper, loop="asyncio").call(b"x"), b"X")
 
     def test_error(self) -> None:
-        """Errors are what they are for other apps."""
+        """Exceptions are reported as those of other apps."""
         error = self.assertRaises(AppError, self.harness(failLater).call, b"bad")
         self.assertEqual((error.type, error.text), ("ValueError", "bad"))
         self.assertIsInstance(error.__cause__, ValueError)
 
     def test_stream(self) -> None:
-        """An asynchronous generator answers in parts, and a plain one does on a loop, too."""
+        """Asynchronous generators, and plain ones on a loop, reply in parts."""
         self.assertEqual(self.harness(countLater).stream(b"2"), Streamed([b"0", [b"1", b"!"]], b""))
         self.assertEqual(self.harness(countLater).call(b"2"), [b"0", b"1", b"!"])
         self.assertEqual(self.harness(count, loop="asyncio").stream(b"1"), Streamed([b"0"], [b"the", b"end"]))
 
     def test_cancel(self) -> None:
-        """A cancelled request is cancelled where it waits; it may put things in order, but nobody wants its answer."""
+        """A cancelled request is cancelled where it waits; the app may clean up, but its reply is dropped."""
         seen: list[str] = []
 
         async def app(body: bytes, *, context: Context) -> bytes:
@@ -259,7 +259,7 @@ class AsyncTests(HarnessCase):
         self.assertEqual(seen, ["cancelled: True"])
 
     def test_softTimeout(self) -> None:
-        """At the soft time limit it is cancelled, and its caller told of a timeout, unless it answers all the same."""
+        """At the soft timeout the task is cancelled, and the call fails with JobTimedOut, unless the app replies."""
 
         async def app(tidy: bytes) -> bytes:
             try:
@@ -276,7 +276,7 @@ class AsyncTests(HarnessCase):
         self.assertIsInstance(error.__cause__, SoftTimeout)
 
     def test_ownCancellation(self) -> None:
-        """One that cancels itself has failed."""
+        """An app that cancels itself has failed."""
 
         async def app(body: bytes) -> None:
             raise asyncio.CancelledError("of its own")
@@ -284,19 +284,19 @@ class AsyncTests(HarnessCase):
         self.assertIn("of its own", str(self.assertRaises(AppError, self.harness(app).call, b"")))
 
     def test_life(self) -> None:
-        """A class lives on the loop from its making to its end."""
+        """A class is set up, called and closed on the loop."""
         with AppHarness(AsyncDiary) as harness:
             self.assertEqual(harness.call(b"one"), b"made setup one")
         self.assertEqual(diaries[-1], ["made", "setup", "one", "closed"])
 
     def test_exit(self) -> None:
-        """An app that ends its worker loses the request; the next one finds another worker."""
+        """An app that ends its worker loses the request; the next request finds a new worker."""
         harness = self.harness(leaveLater)
         for code in (b"3", b"4"):
             self.assertIn(f"exit code {int(code)}", str(self.assertRaises(WorkerLost, harness.call, code)))
 
     def test_insideLoop(self) -> None:
-        """Inside another loop it is refused, with what to do instead; in a thread it works."""
+        """Inside another loop ``call`` is refused with a hint; in a thread it works."""
         harness = self.harness(AsyncDiary)
 
         async def inside() -> object:
@@ -306,16 +306,16 @@ class AsyncTests(HarnessCase):
         self.assertEqual(asyncio.run(inside()), b"made setup two")
 
     def test_deferred(self) -> None:
-        """A Deferred cannot be waited for here: the error names the option."""
+        """A Deferred cannot be awaited on an asyncio loop; the error names the option."""
         harness = self.harness(lambda body: succeed(body), loop="asyncio")
         self.assertIn("--loop twisted", str(self.assertRaises(AppError, harness.call, b"")))
 
 
 class TwistedTests(HarnessCase):
-    """Apps that return Deferreds."""
+    """Call apps that return Deferreds."""
 
     def setUp(self) -> None:
-        """A clock."""
+        """Make a clock."""
         self.clock = Clock()
 
     def begin(self, app: Any, *body: bytes, **options: Any) -> Deferred[bytes | list[bytes]]:
@@ -325,11 +325,11 @@ class TwistedTests(HarnessCase):
         return harness.begin(*body, **options)
 
     def later(self, body: bytes) -> Deferred[bytes]:
-        """An app that takes a second."""
+        """Reply after a second."""
         return deferLater(self.clock, 1, lambda: body.upper())
 
     def test_deferred(self) -> None:
-        """A Deferred is waited for, and a coroutine that waits for Deferreds."""
+        """Deferreds are awaited, and coroutines that await Deferreds."""
 
         async def app(body: bytes) -> bytes:
             return await self.later(body) + b"!"
@@ -341,23 +341,23 @@ class TwistedTests(HarnessCase):
             self.assertEqual(self.successResultOf(result), reply)
 
     def test_atOnce(self) -> None:
-        """What is there at once can be had at once; what is not, cannot."""
+        """``call`` returns a reply that is there at once, and refuses to wait for one."""
         harness = self.harness(lambda body: succeed(body), loop="twisted", reactor=self.clock)
         self.assertEqual(harness.call(b"x"), b"x")
         self.assertIn("use begin", str(self.assertRaises(RuntimeError, self.harnessOf(self.later).call, b"x")))
 
     def harnessOf(self, app: Any) -> AppHarness:
-        """A harness on the clock."""
+        """Return a harness on the clock."""
         return self.harness(app, loop="twisted", reactor=self.clock)
 
     def test_error(self) -> None:
-        """A failure is the error."""
+        """A Failure is reported as an exception."""
         result = self.begin(lambda body: deferLater(self.clock, 1, fail, body), b"bad")
         self.clock.advance(1)
         self.assertEqual(self.failureResultOf(result, AppError).value.type, "ValueError")
 
     def test_stream(self) -> None:
-        """An asynchronous generator that waits for Deferreds answers in parts, a turn of the reactor for each."""
+        """An asynchronous generator that awaits Deferreds replies in parts, one in each turn of the reactor."""
 
         async def app(body: bytes) -> AsyncIterator[bytes]:
             yield await self.later(body)
@@ -368,14 +368,14 @@ class TwistedTests(HarnessCase):
         self.assertEqual(self.successResultOf(result), [b"X", b"Y"])
 
     def test_cancel(self) -> None:
-        """The Deferred that is waited for is cancelled."""
+        """Cancelling a request cancels the Deferred that its app awaits."""
         cancels: list[object] = []
         result = self.begin(lambda body: Deferred(cancels.append), b"x", cancelled=True)
         self.failureResultOf(result, Cancelled)
         self.assertEqual(len(cancels), 1)
 
     def test_softTimeout(self) -> None:
-        """At the soft time limit it is cancelled, and its caller told of a timeout, unless it answers all the same."""
+        """At the soft timeout the Deferred is cancelled, and the call fails, unless the app replies."""
 
         def tidy(body: bytes) -> Deferred[bytes]:
             resting: Deferred[bytes] = Deferred()
@@ -391,7 +391,7 @@ class TwistedTests(HarnessCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_inTime(self) -> None:
-        """What is answered in time leaves no timer behind."""
+        """A reply in time leaves no delayed call behind."""
         result = self.begin(self.later, b"x", jobSoftTimeout=3)
         self.clock.advance(1)
         self.successResultOf(result)
@@ -405,25 +405,25 @@ class TwistedTests(HarnessCase):
 
 
 class HostileTests(SynchronousTestCase):
-    """Errors whose own code fails are answers like any other, however the app is run."""
+    """Report exceptions whose own methods fail, however the app is run."""
 
     def assertAnswered(self, app: Any, **how: Any) -> None:
-        """Each of them is an answer, and the next request is answered, too."""
+        """Each exception becomes an error, and the next request gets its reply."""
         with AppHarness(app, **how) as harness:
             for name in hostile.HOSTILE:
                 error = self.assertRaises(AppError, harness.call, name.encode())
                 self.assertLessEqual(len(error.detail.encode()), MAX_TEXT, name)
 
     def test_plain(self) -> None:
-        """Of a function, and of a generator."""
+        """Functions and generators."""
         self.assertAnswered(hostile.raising)
         self.assertAnswered(hostile.yielding)
 
     def test_async(self) -> None:
-        """Of a coroutine, and of an asynchronous generator."""
+        """Coroutines and asynchronous generators."""
         self.assertAnswered(hostile.awaiting)
         self.assertAnswered(hostile.streaming)
 
     def test_deferred(self) -> None:
-        """Of a Deferred."""
+        """Deferreds."""
         self.assertAnswered(hostile.deferring, loop="twisted", reactor=Clock())

@@ -1,20 +1,14 @@
-# -*- test-case-name: pirate.test.testing.test_fakes -*-
-"""The tests of the fakes, which the tests of other projects rely on."""
+# -*- test-case-name: pirate.test.testing.test_fakeprocess -*-
+"""The tests of the fake processes, which tests of other projects rely on."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.errors import BindError
-from pirate.service import JobServer, ServerState
-from pirate.settings.limits import PeerLimits
-from pirate.testing import FakeProcess, MemoryTransport, ProcessReactor, TestBed
-from pirate.transport.interfaces import ConnectionLimits
+from pirate.testing import FakeProcess, ProcessReactor
 
 
 class RecordingProtocol(ProcessProtocol):
@@ -165,112 +159,3 @@ class FakeProcessTests(SynchronousTestCase):
         self.assertEqual(calls, [])
         self.reactor.advance(0)
         self.assertEqual(calls, ["now"])
-
-
-class Recorder:
-    """A receiver of events that records the messages of workers."""
-
-    def __init__(self, read: list[list[bytes]]) -> None:
-        self.workerMessageReceived = read.append
-        self.turnStarted = self.turnEnded = lambda: None
-        self.wantsRequests = lambda: True
-        self.mayPeek = lambda: False
-        self.secondsUntilPeek = lambda: None
-
-
-class MemoryTransportTests(SynchronousTestCase):
-    """Do what only the fake can do; the suite of both transports is in ``test.support.transport``."""
-
-    def test_disconnect(self) -> None:
-        """A disconnected peer is sent nothing more; what it had sent is still read."""
-        reactor = ProcessReactor()
-        transport = MemoryTransport(reactor)
-        read: list[list[bytes]] = []
-        events: Any = Recorder(read)
-        transport.start(events, PeerLimits(), ConnectionLimits(10, 10))
-        transport.backend.receive(b"w", b"", b"waiting")
-        transport.backend.disconnect(b"w")
-        self.assertFalse(transport.toWorker([b"w", b"", b"retire"]))
-        reactor.advance(0)
-        self.assertEqual(read, [[b"w", b"", b"waiting"]])
-
-    def test_bindErrors(self) -> None:
-        """An endpoint with a bind error raises BindError with its reason, and nothing stays bound."""
-        transport = MemoryTransport(ProcessReactor(), {"tcp://127.0.0.1:2": "no luck"})
-        error = self.assertRaises(BindError, transport.bind, ["tcp://127.0.0.1:1"], ["tcp://127.0.0.1:2"])
-        self.assertEqual(str(error), "backend tcp://127.0.0.1:2: no luck")
-        self.assertEqual(transport.bound, [])
-
-    def test_closed(self) -> None:
-        """Sending after close() raises, because it is a mistake that a test should show."""
-        transport = MemoryTransport(ProcessReactor())
-        transport.close()
-        self.assertRaises(ValueError, transport.toClient, [b"c", b"", b"x"])
-
-
-class TestBedTests(SynchronousTestCase):
-    """Run a whole server without sockets and child processes."""
-
-    def test_example(self) -> None:
-        """The example of the docs: the reply to a request is its echo."""
-        bed = TestBed()
-        server = JobServer(bed.reactor, transport=bed.makeTransport)
-        server.startService()
-        bed.reactor.run()
-        bed.reactor.advance(0)
-        self.assertEqual(bed.request(b"client", b"question"), [[b"", b"question"]])
-        stopped = server.stopService()
-        bed.reactor.advance(0)
-        self.successResultOf(stopped)
-        self.assertIs(server.state, ServerState.STOPPED)
-        self.assertEqual(bed.livingWorkers(), [])
-
-    def test_noAutomatism(self) -> None:
-        """Workers without autoAnnounce and autoReply act only when the test calls them."""
-        bed = TestBed()
-        bed.autoAnnounce = bed.autoReply = False
-        server = JobServer(bed.reactor, transport=bed.makeTransport)
-        server.setLimits(minServers=1, maxServers=1, minSpareServers=0, maxSpareServers=0)
-        server.startService()
-        bed.reactor.run()
-        bed.reactor.advance(0)
-        [worker] = bed.workers
-        self.assertEqual(server.workers, {worker.process.pid: "starting"})
-        worker.announce()
-        bed.reactor.advance(0)
-        self.assertEqual(server.workers, {worker.process.pid: "waiting"})
-        self.assertEqual(bed.request(b"c", b"a", b"b"), [])
-        self.assertEqual(worker.inFlight[0][1:], [b"", b"a", b"b"])
-        worker.reply(b"other", b"frames")
-        self.assertEqual(bed.request(b"d", b"x"), [])
-        worker.fail(b"ValueError: no")
-        bed.reactor.advance(0)
-        self.assertEqual(bed.transports[0].frontend.sent, [[b"c", b"", b"other", b"frames"]])
-        self.assertEqual(server.stats()["failed"], {"app-error": 1})
-
-    def test_term(self) -> None:
-        """A worker that gets TERM replies to its requests before it ends, as a real one does."""
-        bed = TestBed()
-        bed.autoReply = False
-        server = JobServer(bed.reactor, transport=bed.makeTransport)
-        server.startService()
-        bed.reactor.run()
-        bed.reactor.advance(0)
-        bed.request(b"c", b"x")
-        [busy] = [worker for worker in bed.workers if worker.inFlight]
-        busy.process.signalProcess("TERM")
-        bed.reactor.advance(0)
-        self.assertTrue(busy.process.alive)
-        busy.reply()
-        bed.reactor.advance(0)
-        self.assertFalse(busy.process.alive)
-        self.assertEqual(bed.transports[0].frontend.sentTo(b"c"), [[b"", b"x"]])
-
-    def test_addressInUse(self) -> None:
-        """Two servers on one test bed cannot bind the same endpoint."""
-        bed = TestBed()
-        for port in (1, 2):
-            JobServer(bed.reactor, frontend="*", backend=port, transport=bed.makeTransport).startService()
-        third = JobServer(bed.reactor, frontend="*", backend=2, transport=bed.makeTransport)
-        error = self.assertRaises(BindError, third.startService)
-        self.assertEqual(str(error), "backend tcp://127.0.0.1:2: Address already in use")

@@ -1,0 +1,78 @@
+# -*- test-case-name: pirate.test.testing.test_testbed -*-
+"""The tests of the test bed: whole servers without sockets and child processes."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from pirate.errors import BindError
+from pirate.service import JobServer, ServerState
+from pirate.testing import TestBed
+
+
+class TestBedTests(SynchronousTestCase):
+    """Run a whole server without sockets and child processes."""
+
+    def test_example(self) -> None:
+        """The example of the docs: the reply to a request is its echo."""
+        bed = TestBed()
+        server = JobServer(bed.reactor, transport=bed.makeTransport)
+        server.startService()
+        bed.reactor.run()
+        bed.reactor.advance(0)
+        self.assertEqual(bed.request(b"client", b"question"), [[b"", b"question"]])
+        stopped = server.stopService()
+        bed.reactor.advance(0)
+        self.successResultOf(stopped)
+        self.assertIs(server.state, ServerState.STOPPED)
+        self.assertEqual(bed.livingWorkers(), [])
+
+    def test_noAutomatism(self) -> None:
+        """Workers without autoAnnounce and autoReply act only when the test calls them."""
+        bed = TestBed()
+        bed.autoAnnounce = bed.autoReply = False
+        server = JobServer(bed.reactor, transport=bed.makeTransport)
+        server.setLimits(minServers=1, maxServers=1, minSpareServers=0, maxSpareServers=0)
+        server.startService()
+        bed.reactor.run()
+        bed.reactor.advance(0)
+        [worker] = bed.workers
+        self.assertEqual(server.workers, {worker.process.pid: "starting"})
+        worker.announce()
+        bed.reactor.advance(0)
+        self.assertEqual(server.workers, {worker.process.pid: "waiting"})
+        self.assertEqual(bed.request(b"c", b"a", b"b"), [])
+        self.assertEqual(worker.inFlight[0][1:], [b"", b"a", b"b"])
+        worker.reply(b"other", b"frames")
+        self.assertEqual(bed.request(b"d", b"x"), [])
+        worker.fail(b"ValueError: no")
+        bed.reactor.advance(0)
+        self.assertEqual(bed.transports[0].frontend.sent, [[b"c", b"", b"other", b"frames"]])
+        self.assertEqual(server.stats()["failed"], {"app-error": 1})
+
+    def test_term(self) -> None:
+        """A worker that gets TERM replies to its requests before it ends, as a real one does."""
+        bed = TestBed()
+        bed.autoReply = False
+        server = JobServer(bed.reactor, transport=bed.makeTransport)
+        server.startService()
+        bed.reactor.run()
+        bed.reactor.advance(0)
+        bed.request(b"c", b"x")
+        [busy] = [worker for worker in bed.workers if worker.inFlight]
+        busy.process.signalProcess("TERM")
+        bed.reactor.advance(0)
+        self.assertTrue(busy.process.alive)
+        busy.reply()
+        bed.reactor.advance(0)
+        self.assertFalse(busy.process.alive)
+        self.assertEqual(bed.transports[0].frontend.sentTo(b"c"), [[b"", b"x"]])
+
+    def test_addressInUse(self) -> None:
+        """Two servers on one test bed cannot bind the same endpoint."""
+        bed = TestBed()
+        for port in (1, 2):
+            JobServer(bed.reactor, frontend="*", backend=port, transport=bed.makeTransport).startService()
+        third = JobServer(bed.reactor, frontend="*", backend=2, transport=bed.makeTransport)
+        error = self.assertRaises(BindError, third.startService)
+        self.assertEqual(str(error), "backend tcp://127.0.0.1:2: Address already in use")
