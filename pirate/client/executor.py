@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor as BaseExecutor
 from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any, Generic, Literal, TypeVar, Unpack, overload
 
 from pirate.client.blocking import Client
@@ -228,29 +231,58 @@ class Executor(BaseExecutor, Generic[Reply]):
 
     @overload
     def map(
-        self, fn: Callable[..., Result], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+        self,
+        fn: Callable[..., Result],
+        *iterables: Iterable[Any],
+        timeout: float | None = ...,
+        chunksize: int = ...,
+        ordered: bool = ...,
+        progress: Callable[[int, int | None], object] | None = ...,
     ) -> Iterator[Result]: ...
 
     @overload
     def map(
-        self, fn: Iterable[Any], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+        self,
+        fn: Iterable[Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = ...,
+        chunksize: int = ...,
+        ordered: bool = ...,
+        progress: Callable[[int, int | None], object] | None = ...,
     ) -> Iterator[Reply]: ...
 
     def map(
-        self, fn: Any, *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1, **more: Any
+        self,
+        fn: Any,
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        ordered: bool = True,
+        progress: Callable[[int, int | None], object] | None = None,
+        **more: Any,
     ) -> Iterator[Any]:
         """
-        Submit a job for each payload or each set of arguments, and return an iterator of the results in order.
+        Submit a job for each payload or each set of arguments, all at once, and return an iterator of the results.
 
         :param fn: the payloads; or with the codec ``pickle`` a function.
         :param iterables: further frames of the payloads, or the function's arguments.
         :param timeout: the seconds that all jobs may take together; ``None`` for no limit.
         :param chunksize: ignored, as by ``ThreadPoolExecutor``.
-        :param more: the arguments of later Python versions, such as ``buffersize``.
+        :param ordered: whether the results come in the order of the jobs; if not, they come as they arrive.
+        :param progress: called with the number of jobs that have ended and the number of jobs, in the thread that takes
+            the results.
+        :param more: the arguments of later Python versions, such as ``buffersize``, if the two before are not used.
         :raise TimeoutError: if a result is not there in time.
         """
         jobs: list[Any] = [fn, *iterables] if self._pickles else [_PAYLOAD, fn, *iterables]
-        return super().map(*jobs, timeout=timeout, chunksize=chunksize, **more)
+        if ordered and progress is None:
+            return super().map(*jobs, timeout=timeout, chunksize=chunksize, **more)
+        if more:
+            raise TypeError(f"{', '.join(more)} cannot be combined with ordered=False or progress")
+        function, *arguments = jobs
+        end = None if timeout is None else monotonic() + timeout
+        futures = [self.submit(function, *each) for each in zip(*arguments, strict=False)]
+        return _results(futures, end, ordered, progress)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """
@@ -299,3 +331,35 @@ class Executor(BaseExecutor, Generic[Reply]):
             self._changed.notify_all()
         if last:
             self._client.close()
+
+
+def _results(
+    futures: list[Future[Any]],
+    end: float | None,
+    ordered: bool,
+    progress: Callable[[int, int | None], object] | None,
+) -> Iterator[Any]:
+    """
+    Yield the results of futures, and cancel those that are left when an error or the caller ends this.
+
+    :param end: the time at which to give up; ``None`` for never.
+    """
+    done: SimpleQueue[Future[Any]] = SimpleQueue()
+    for future in futures:
+        future.add_done_callback(done.put)
+    waiting = deque(futures)
+    try:
+        for count in range(1, len(futures) + 1):
+            try:
+                future = done.get(timeout=None if end is None else max(0.0, end - monotonic()))
+            except Empty:
+                raise TimeoutError from None
+            if progress is not None:
+                progress(count, len(futures))
+            if not ordered:
+                yield future.result()
+            while ordered and waiting and waiting[0].done():
+                yield waiting.popleft().result()
+    finally:
+        for future in futures:
+            future.cancel()

@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import math
+import pickle
 import queue
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -26,9 +28,11 @@ from pirate.client import (
     MisuseError,
     Unavailable,
 )
+from pirate.client.pickles import RemoteTraceback
 from pirate.errors import ConfigurationError
-from pirate.pickled import app, isTrusted
-from pirate.test.support.scripted import PATIENCE, ClientCase, echo, native, perl
+from pirate.pickled import CALL, RETURNED, app, isTrusted
+from pirate.test.support.apis import APIS, Api
+from pirate.test.support.scripted import PATIENCE, ClientCase, Script, echo, native, perl
 from pirate.wire.words import Code
 from pirate.worker.app import Context
 
@@ -79,16 +83,152 @@ class Backwards:
         return held
 
 
-class MapTests(ClientCase):
-    """``Client.map``."""
+class ApiMapTests(ClientCase):
+    """``map`` of every client."""
+
+    def each(self, makeScript: Callable[[], Script], act: Callable[[Api], object], *without: str) -> None:
+        """Do something with every client, each with a broker of its own, but those of some kinds."""
+        for kind in APIS:
+            if kind.name not in without:
+                api = kind(self.broker(makeScript()).endpoint, timeout=PATIENCE)
+                try:
+                    act(api)
+                except Exception as error:
+                    error.add_note(f"with the {kind.name} client")
+                    raise
+                finally:
+                    api.close()
 
     def test_order(self) -> None:
-        """Replies come in the order of the payloads, or of their coming; no more than so many are under way."""
+        """Replies come in the order of the payloads, or as they arrive; ``concurrency`` limits the calls in flight."""
         payloads = [b"%d" % number for number in range(8)]
-        client = self.client(self.broker(Backwards(4)).endpoint)
-        self.assertEqual(list(client.map(payloads, concurrency=4)), payloads)
-        found = list(client.map(payloads, concurrency=4, ordered=False))
-        self.assertEqual(found, [b"3", b"2", b"1", b"0", b"7", b"6", b"5", b"4"])
+
+        def act(api: Api) -> None:
+            self.assertEqual(api.map(payloads, concurrency=4), payloads)
+            found = api.map(payloads, concurrency=4, ordered=False)
+            self.assertEqual(found, [b"3", b"2", b"1", b"0", b"7", b"6", b"5", b"4"])
+
+        self.each(lambda: Backwards(4), act, "executor")
+
+    def test_allAtOnce(self) -> None:
+        """An executor submits all jobs at once, and gives their results in order, or as they arrive."""
+        payloads = [b"%d" % number for number in range(4)]
+
+        def act(api: Api) -> None:
+            self.assertEqual(api.map(payloads), payloads)
+            self.assertEqual(api.map(payloads, ordered=False), payloads[::-1])
+
+        self.each(lambda: Backwards(4), act, "blocking", "asyncio", "twisted")
+
+    def test_headOfLine(self) -> None:
+        """While the first reply of an ordered map is missing, the calls behind it go on."""
+        payloads = [b"%d" % number for number in range(8)]
+
+        def lateFirst() -> Script:
+            first: list[list[bytes]] = []
+
+            def script(frames: list[bytes]) -> list[list[bytes]]:
+                if frames[-1] == b"0":
+                    first.append(frames)
+                    return []
+                return [frames, *first] if frames[-1] == b"7" else [frames]
+
+            return script
+
+        self.each(lateFirst, lambda api: self.assertEqual(api.map(payloads, concurrency=2), payloads))
+
+    def test_progress(self) -> None:
+        """``progress`` is told how many calls have ended, and how many there are if that is known."""
+
+        def act(api: Api) -> None:
+            seen: list[tuple[int, int | None]] = []
+            for ordered in (True, False):
+                api.map([b"a", b"b"], ordered=ordered, progress=lambda done, total: seen.append((done, total)))
+                api.map(iter([b"c"]), ordered=ordered, progress=lambda done, total: seen.append((done, total)))
+            self.assertEqual(seen, [(1, 2), (2, 2), (1, None)] * 2)
+
+        self.each(lambda: echo, act, "executor")
+
+    def test_executorProgress(self) -> None:
+        """An executor always knows how many jobs there are."""
+
+        def act(api: Api) -> None:
+            seen: list[tuple[int, int | None]] = []
+            api.map(iter([b"a", b"b"]), progress=lambda done, total: seen.append((done, total)))
+            self.assertEqual(seen, [(1, 2), (2, 2)])
+
+        self.each(lambda: echo, act, "blocking", "asyncio", "twisted")
+
+    def test_errors(self) -> None:
+        """An error comes in the place of its reply, or is raised and ends the map."""
+
+        def act(api: Api) -> None:
+            found = api.map([b"a", b"bad", b"b"], return_exceptions=True)
+            self.assertEqual([found[0], type(found[1]), found[2]], [b"a", AppError, b"b"])
+
+        def ended(api: Api) -> None:
+            for ordered in (True, False):
+                self.assertRaises(AppError, api.map, [b"bad", b"held"], ordered=ordered)
+
+        self.each(lambda: picky, act, "executor")
+        self.each(lambda: picky, ended)
+
+    def test_cancelsTheRest(self) -> None:
+        """The calls in flight are cancelled at the server when an error ends a map, or when it is closed."""
+        watched = Watched()
+
+        def act(api: Api) -> None:
+            self.assertRaises(AppError, api.map, [b"held", b"bad"], ordered=False)
+            watched.awaitCancel()
+            self.assertEqual(api.map([b"a", b"held"], most=1), [b"a"])
+            watched.awaitCancel()
+
+        self.each(lambda: watched, act, "executor")
+
+    def test_closed(self) -> None:
+        """A map that is closed gives no more replies."""
+
+        async def main() -> None:
+            async with AsyncClient(self.broker(picky).endpoint, timeout=PATIENCE) as client:
+                replies = client.map([b"a", b"held"])
+                self.assertEqual(await anext(replies), b"a")
+                await replies.aclose()
+                self.assertEqual([reply async for reply in replies], [])
+
+        asyncio.run(main())
+
+    def test_cancelledTask(self) -> None:
+        """Cancelling a coroutine that waits for a reply cancels the calls in flight."""
+        watched = Watched()
+        broker = self.broker(watched)
+
+        async def main() -> None:
+            async with AsyncClient(broker.endpoint, timeout=PATIENCE) as client:
+                task = asyncio.ensure_future(anext(client.map([b"held"])))
+                await asyncio.to_thread(broker.next)
+                task.cancel()
+                with self.assertRaises(asyncio.CancelledError):
+                    await task
+                await asyncio.to_thread(watched.awaitCancel)
+
+        asyncio.run(main())
+
+    def test_forgottenTask(self) -> None:
+        """An asynchronous map that is no longer used cancels the calls in flight."""
+        watched = Watched()
+
+        async def main() -> None:
+            async with AsyncClient(self.broker(watched).endpoint, timeout=PATIENCE) as client:
+                async for reply in client.map([b"a", b"held"]):
+                    self.assertEqual(reply, b"a")
+                    break
+                await asyncio.to_thread(watched.awaitCancel)
+
+        asyncio.run(main())
+
+
+class MapTests(ClientCase):
+    """``Client.map``."""
 
     def test_lazy(self) -> None:
         """Payloads are taken as they are needed, so that there may be no end of them; each may be several frames."""
@@ -133,34 +273,6 @@ class MapTests(ClientCase):
         self.assertEqual(next(replies), b"a")
         self.assertRaises(AppError, next, replies)
         self.assertRaises(StopIteration, next, replies)
-
-    def test_cancelsTheRest(self) -> None:
-        """What is under way when an error ends a map, or when it is left, is cancelled at the server."""
-        watched = Watched()
-        client = self.client(self.broker(watched).endpoint)
-        self.assertRaises(AppError, list, client.map([b"held", b"bad"], ordered=False))
-        watched.awaitCancel()
-
-        async def main() -> None:
-            async with AsyncClient(self.broker(watched).endpoint, timeout=PATIENCE) as client:
-                with self.assertRaises(AppError):
-                    async for _ in client.map([b"bad", b"held"]):
-                        pass
-                await asyncio.to_thread(watched.awaitCancel)
-
-        asyncio.run(main())
-
-    def test_progress(self) -> None:
-        """It tells how many have ended, and of how many if that can be known."""
-        seen: list[tuple[int, int | None]] = []
-
-        def progress(done: int, total: int | None) -> None:
-            seen.append((done, total))
-
-        client = self.client(self.broker(echo).endpoint)
-        list(client.map([b"a", b"b"], progress=progress))
-        list(client.map(iter([b"c"]), progress=progress))
-        self.assertEqual(seen, [(1, 2), (2, 2), (1, None)])
 
     def test_arguments(self) -> None:
         """What is not right is refused in a line, before anything is sent."""
@@ -290,9 +402,50 @@ class FutureTests(ClientCase):
             self.assertEqual(executor.submit(int, "20", base=16).result(PATIENCE), 32)
             self.assertIsInstance(executor.submit(int, "x").exception(PATIENCE), ValueError)
             self.assertEqual(list(executor.map(pow, [2, 3], [4, 5])), [16, 243])
+            self.assertEqual(sorted(executor.map(pow, [2, 3], [4, 5], ordered=False)), [16, 243])
+            error = executor.submit(textwrap.dedent, 3).exception(PATIENCE)
+            assert error is not None
+            shown = r'(?s)^\n"""\nTraceback .*textwrap.py", line \d+, in dedent\n.*Error: .*\n"""$'
+            self.assertIsInstance(error.__cause__, RemoteTraceback)
+            self.assertRegex(str(error.__cause__), shown)
+            self.assertNotIn("pickled.py", str(error.__cause__))
         self.assertIn("codec pickle", str(self.assertRaises(AppError, self.client(endpoint).call, b"x")))
         with Executor(self.broker(echo).endpoint, codec="pickle") as executor:
             self.assertIn("pirate.pickled.app", str(executor.submit(len, "x").exception(PATIENCE)))
+
+    def test_main(self) -> None:
+        """A function or a class of the main program is rejected, by its name, before the call is sent."""
+        code = """
+import functools, sys
+from pirate.client import Executor
+
+def double(x):
+    return 2 * x
+
+class Thing:
+    def method(self):
+        pass
+
+executor = Executor(sys.argv[1], codec="pickle", timeout=30)
+for job in (
+    (double, 2), (lambda: 1,), (functools.partial(double, 2),), (map, double, []), (Thing,), (Thing().method,),
+    (str, Thing()),
+):
+    try:
+        executor.submit(*job)
+    except TypeError as error:
+        print(error)
+executor.submit(str, "__main__").result()
+executor.shutdown()
+"""
+        broker = self.broker(lambda frames: [[*frames[:3], RETURNED, pickle.dumps(None)]])
+        out, err = self.program("-c", code, broker.endpoint).communicate(timeout=PATIENCE)
+        self.assertEqual(err, b"")
+        told = "is defined in the main program, which the workers cannot import: move it to a module of its own"
+        names = ["double", "<lambda>", "double", "double", "Thing", "Thing.method", "Thing"]
+        self.assertEqual(out.decode().splitlines(), [f"{name} {told}" for name in names])
+        self.assertEqual(native(broker.next()).body[0], CALL)
+        self.assertTrue(broker.seen.empty())
 
     def test_trusted(self) -> None:
         """The app calls for clients of this machine, and for those with a key; of nobody knows who, it does not."""
@@ -436,22 +589,6 @@ class AsyncTests(ClientCase):
     def run_(self, main: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine; it must leave nothing behind."""
         asyncio.run(main)
-
-    def test_map(self) -> None:
-        """Replies come in order, and to leave early cancels the rest."""
-        payloads = [b"%d" % number for number in range(8)]
-
-        async def main() -> None:
-            async with AsyncClient(self.broker(Backwards(4)).endpoint, timeout=PATIENCE) as client:
-                self.assertEqual([reply async for reply in client.map(payloads, concurrency=4)], payloads)
-            async with AsyncClient(self.broker(picky).endpoint, timeout=PATIENCE) as client:
-                found = [reply async for reply in client.map([b"a", b"bad"], return_exceptions=True)]
-                self.assertEqual([found[0], type(found[1])], [b"a", AppError])
-                with self.assertRaises(AppError):
-                    async for _ in client.map([b"bad", b"held"]):
-                        pass
-
-        self.run_(main())
 
     def test_forgottenStream(self) -> None:
         """A stream that nobody reads any more is cancelled at once, and closing it before is not needed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any
 
@@ -13,6 +13,7 @@ from twisted.internet.pollreactor import PollReactor
 from twisted.python.failure import Failure
 
 from pirate.client import AsyncClient, Client, Executor, TwistedClient
+from pirate.client.batch import AsyncBatch
 from pirate.test.support.gate import PATIENCE
 
 
@@ -41,6 +42,10 @@ class Api:
         """The parts of an answer; after so many it is cancelled."""
         raise NotImplementedError
 
+    def map(self, payloads: Iterable[bytes], most: int = 1000, **options: Any) -> list[Any]:
+        """Return the replies of a map, which is closed after so many."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """Let go."""
         raise NotImplementedError
@@ -67,6 +72,13 @@ class BlockingApi(Api):
         with self._client.stream(*body) as stream:
             return [part for _, part in zip(range(most), stream, strict=False)]
 
+    def map(self, payloads: Iterable[bytes], most: int = 1000, **options: Any) -> list[Any]:
+        """See :class:`Api`."""
+        replies = self._client.map(payloads, **options)
+        found = [reply for _, reply in zip(range(most), replies, strict=False)]
+        replies.close()
+        return found
+
     def close(self) -> None:
         """See :class:`Api`."""
         self._client.close()
@@ -83,6 +95,13 @@ class ExecutorApi(Api):
     def start(self, *body: bytes, **options: Any) -> Future[Any]:
         """See :class:`Api`."""
         return self._executor.submit(*body)
+
+    def map(self, payloads: Iterable[bytes], most: int = 1000, **options: Any) -> list[Any]:
+        """See :class:`Api`."""
+        # It has neither: its jobs are submitted at once, and their errors are raised.
+        options.pop("concurrency", None)
+        replies = self._executor.map(payloads, **options)
+        return [reply for _, reply in zip(range(most), replies, strict=False)]
 
     def close(self) -> None:
         """See :class:`Api`."""
@@ -117,6 +136,14 @@ class AsyncApi(Api):
             return found
 
         return list(self._run(take()).result(PATIENCE))
+
+    def map(self, payloads: Iterable[bytes], most: int = 1000, **options: Any) -> list[Any]:
+        """See :class:`Api`."""
+
+        async def replies() -> list[Any]:
+            return await taken(self._client.map(payloads, **options), most)
+
+        return list(self._run(replies()).result(PATIENCE))
 
     def close(self) -> None:
         """See :class:`Api`."""
@@ -164,6 +191,14 @@ class TwistedApi(Api):
             found.append(end.result())
         return found
 
+    def map(self, payloads: Iterable[bytes], most: int = 1000, **options: Any) -> list[Any]:
+        """See :class:`Api`."""
+
+        async def replies() -> list[Any]:
+            return await taken(self._client.map(payloads, **options), most)
+
+        return list(self._run(lambda: Deferred.fromCoroutine(replies())).result(PATIENCE))
+
     def close(self) -> None:
         """See :class:`Api`."""
         if self._thread.is_alive():
@@ -192,6 +227,17 @@ class TwistedApi(Api):
 
         self._reactor.callFromThread(begin)
         return future
+
+
+async def taken(replies: AsyncBatch[Any], most: int) -> list[Any]:
+    """Return the replies of a map, which is closed after so many."""
+    found: list[Any] = []
+    async for reply in replies:
+        found.append(reply)
+        if len(found) == most:
+            break
+    await replies.aclose()
+    return found
 
 
 #: All of them.
