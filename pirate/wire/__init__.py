@@ -1,7 +1,11 @@
 """
-The wire protocol, frames to values and back, and nothing else: ``docs/reference/wire.rst`` in code.
+The wire protocol: frames to values, and values to frames.  ``docs/reference/wire.rst`` describes it.
 
-Each leg of the broker has one module and one parser, and the parser is total: any list of frames gives a value,
-``None`` (a greeting that means nothing), or a ``Malformed`` with the reason.  A frame is ``bytes``; a large one may be
-any other buffer with a length, and is passed on untouched.
+``frontend`` has the messages of clients, ``backend`` those of workers, ``job`` the message that spawns a child,
+``words`` what they share, and ``foreign`` recognizes other protocols.  Each side has one parser, and the parsers are
+total: any list of frames gives a value, ``None`` for a greeting, or a ``Malformed`` with the reason.  A frame is
+``bytes``; a large one may be any other buffer with a length, and is passed on untouched.
+
+Every other room may import this one.  It imports ``errors``, and never loads ZeroMQ, Twisted, ``dataclasses``,
+``inspect`` or ``logging``, because a worker's start would pay for them.
 """
