@@ -17,7 +17,7 @@ from pirate.testing.serverprocess import ServerProcess, serving
 
 @pytest.fixture
 def pirate_server() -> Iterator[Callable[..., ServerProcess]]:
-    """Starts a server, with the arguments of :func:`pirate.testing.serving`; it is stopped when the test ends."""
+    """Return a function that starts a server, with the arguments of :func:`pirate.testing.serving`, for the test."""
     with ExitStack() as servers:
 
         def start(app: str | Callable[..., Any], **settings: Any) -> ServerProcess:

@@ -1,4 +1,4 @@
-"""One bound endpoint: made with care, reported in full, and gone without a trace."""
+"""An endpoint of a socket: bind it, report it in full, and remove its file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pirate.errors import BindError
 
 class Binding:
     """
-    One endpoint of a socket.
+    An endpoint of a socket.
 
-    A UNIX socket is made with mode 0700; one that nobody listens on any more is replaced, one that is in use is not.
-    One whose name begins with ``@`` has no file: it goes with the last process that has it open.
+    A UNIX socket gets mode 0700.  A file that a dead server has left is replaced; a socket in use is not.  A UNIX
+    socket whose name begins with ``@`` has no file.
 
     :param socket: a ZeroMQ socket.
-    :param name: what the socket is called in messages: ``frontend`` or ``backend``.
-    :ivar endpoint: a full endpoint.
+    :param name: the name of the socket in messages: ``frontend`` or ``backend``.
+    :param endpoint: a full endpoint.
     """
 
     def __init__(self, socket: Any, name: str, endpoint: str) -> None:
@@ -36,8 +36,8 @@ class Binding:
         """
         Bind the endpoint.
 
-        :return: the endpoint as it is, with its port.
-        :raise BindError: naming the endpoint and what is in the way.
+        :return: the endpoint, with the real port in place of ``*``.
+        :raise BindError: naming the endpoint and the obstacle.
         """
         path = self._path()
         if path is not None:
@@ -54,10 +54,10 @@ class Binding:
         return self._bound
 
     def remove(self) -> None:
-        """Remove the file of a UNIX socket that was bound, once the ZeroMQ socket is closed."""
+        """Remove the file of a UNIX socket, if it was bound.  Close the ZeroMQ socket first."""
         path = self._path() if self._bound else None
         if path is not None:
-            # It may be in a directory that is out of reach since privileges were dropped.
+            # This process may have lost its access to the directory when it dropped privileges.
             with suppress(OSError):
                 path.unlink()
 
@@ -69,7 +69,7 @@ class Binding:
         return Path(self.endpoint.removeprefix("ipc://")) if named else None
 
     def _clear(self, path: Path) -> None:
-        """Make sure that a path is free, or holds a socket that nobody listens on."""
+        """Remove the file of a UNIX socket on which no process listens; refuse any other file."""
         try:
             mode = path.lstat().st_mode
         except FileNotFoundError:
@@ -77,9 +77,9 @@ class Binding:
         except OSError as error:
             raise self._refused(str(error.strerror)) from None
         if not stat.S_ISSOCK(mode):
-            raise self._refused("there is a file that is not a socket")
+            raise self._refused("the path exists and is not a socket")
         with socket.socket(socket.AF_UNIX) as probe:
-            # One that is stopped and has many who wait would let nobody in.
+            # A stopped process with a full queue would never accept the connection.
             probe.setblocking(False)
             try:
                 probe.connect(str(path))
@@ -88,4 +88,4 @@ class Binding:
             except OSError as error:
                 raise self._refused(str(error.strerror)) from None
             else:
-                raise self._refused("another server listens there")
+                raise self._refused("another process listens there")

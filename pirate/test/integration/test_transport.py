@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_transport -*-
-"""The real transport: the suite that the memory transport passes, and what only real sockets show."""
+"""The tests of the transport of ZeroMQ sockets: the suite of all transports, and what only sockets can show."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ reactor: Any = _reactor
 
 #: Seconds after which a test that waits for something has failed.
 PATIENCE = 30
-#: Seconds that a call may be late while there is a flood of messages, and messages that may be read before it is made.
+#: Seconds that a delayed call may be late during a flood of messages, and messages that may be read before it.
 LATENESS, BURST = 1.0, 500
 
 
@@ -42,7 +42,7 @@ class SocketPeer(ZmqConnection):
     """
     A DEALER on the reactor.
 
-    :ivar received: all messages that it got.
+    :ivar received: all messages that it has received.
     """
 
     socketType = zmq.DEALER
@@ -59,13 +59,13 @@ class SocketPeer(ZmqConnection):
         self.send(list(frames))
 
     def messageReceived(self, message: list[bytes]) -> None:
-        """Keep it."""
+        """Keep a message."""
         self.received.append(message)
         self._told()
 
 
 class SocketCase(TransportCase):
-    """Real sockets for the suite."""
+    """A test case of a transport of ZeroMQ sockets."""
 
     timeout = PATIENCE
 
@@ -86,7 +86,7 @@ class SocketCase(TransportCase):
         return self.connectTo(endpoint, name)
 
     def connectTo(self, endpoint: str, name: bytes) -> SocketPeer:
-        """A peer of a certain endpoint."""
+        """Connect a peer to an endpoint."""
         return SocketPeer(self._peers, endpoint, name, self._look)
 
     def until(self, condition: Callable[[], bool]) -> Deferred[None]:
@@ -102,7 +102,7 @@ class SocketCase(TransportCase):
         await self.turn(20)
 
     async def turn(self, times: int = 1) -> None:
-        """Let the reactor turn."""
+        """Wait for some turns of the reactor."""
         for _ in range(times):
             turned: Deferred[None] = Deferred()
             reactor.callLater(0, turned.callback, None)
@@ -113,7 +113,7 @@ class SocketCase(TransportCase):
         self._look()
 
     def _look(self) -> None:
-        """See whether something that is waited for has become true."""
+        """Fire the Deferreds whose conditions hold."""
         for each in self._waiting[:]:
             if each in self._waiting and each[0]():
                 self._waiting.remove(each)
@@ -127,14 +127,14 @@ class SocketCase(TransportCase):
 
 
 class RealTransportTests(SocketCase, TransportTests, TestCase):
-    """The suite on real sockets."""
+    """Pass the suite of all transports."""
 
 
 class FairnessTests(SocketCase, TestCase):
-    """Nobody is held up."""
+    """Hold up no peer and no other part of the program."""
 
     async def test_flood(self) -> None:
-        """20 000 messages at once all arrive, in order, and hold up nothing else that the reactor has to do."""
+        """20,000 messages at once arrive in order, and delayed calls of the reactor are made in time."""
         client = self.connect("frontend", b"c")
         steps: list[int] = []
         lateness: list[float] = []
@@ -159,7 +159,7 @@ class FairnessTests(SocketCase, TestCase):
         self.assertLess(max(lateness), LATENESS)
 
     async def test_floodAndWorker(self) -> None:
-        """A worker is heard while a client floods."""
+        """A worker is read while a client floods the frontend."""
         client, worker = self.connect("frontend", b"c"), self.connect("backend", b"w")
         worker.say(b"", b"hello")
         await self.until(lambda: bool(self.fromWorkers))
@@ -172,7 +172,7 @@ class FairnessTests(SocketCase, TestCase):
         self.assertLess(heard[0], 10_000)
 
     async def test_late(self) -> None:
-        """Before what is due is done, all that workers have said is read, however much that is, and without a sign."""
+        """When a deadline has passed, the backend is read to its end, even if its descriptor has reported nothing."""
         await self.acquaintances()
         reads: list[Router] = []
 
@@ -185,11 +185,11 @@ class FairnessTests(SocketCase, TestCase):
         self.late, self.turns = True, 0
         self.transport.wake()
         await self.until(lambda: self.turns > 0)
-        # Of what clients have said, no more is read than in any turn.
+        # The frontend is read no more than in any turn.
         self.assertEqual(sorted(reads.count(each) for each in set(reads)), [1, 3])
 
     async def test_pausedIsIdle(self) -> None:
-        """Requests that wait because none are wanted cost no turns: there is no busy loop."""
+        """Unread requests cause no busy loop while no requests are wanted."""
         client, _ = await self.acquaintances()
         self.wanted = False
         for number in range(10):
@@ -204,7 +204,7 @@ class FairnessTests(SocketCase, TestCase):
         await self.until(lambda: len(self.fromClients) == 10)
 
     async def test_idle(self) -> None:
-        """Nor is there one when nothing happens at all."""
+        """There are no turns while nothing happens."""
         client = self.connect("frontend", b"c")
         client.say(b"", b"x")
         await self.until(lambda: bool(self.fromClients))
@@ -214,7 +214,7 @@ class FairnessTests(SocketCase, TestCase):
         self.assertEqual(self.turns, before)
 
     async def test_afterFailedSend(self) -> None:
-        """Messages that are there already when a send fails are still read, though the descriptor says no more."""
+        """Messages that have arrived before a send fails are read, although the descriptor reports them no more."""
         client, _ = await self.acquaintances()
         for body in (b"one", b"two"):
             client.say(b"", body)
@@ -225,7 +225,7 @@ class FairnessTests(SocketCase, TestCase):
         await self.until(lambda: len(self.fromClients) == 2)
 
     async def test_deaf(self) -> None:
-        """A client that does not read what it is sent does not cost memory without end, nor other clients anything."""
+        """A client that reads nothing takes a bounded amount of memory, and other clients are served."""
         await self.deafen()
         other = self.connect("frontend", b"other")
         other.say(b"", b"x")
@@ -234,12 +234,12 @@ class FairnessTests(SocketCase, TestCase):
         await self.until(lambda: bool(other.received))
 
     async def test_closedTwiceWhileDeaf(self) -> None:
-        """Nor does it keep the transport from being closed; whoever closes it twice is told twice."""
+        """A client that reads nothing does not keep the transport from closing; a second close fires, too."""
         await self.deafen()
         await self.fired(self.transport.close(), self.transport.close())
 
     async def deafen(self) -> None:
-        """Have a client that reads nothing, and send it as much as it takes, which is not much."""
+        """Fill the queue of a client that reads nothing."""
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.addCleanup(context.destroy, linger=0)
         deaf = context.socket(zmq.DEALER)
@@ -256,10 +256,10 @@ class FairnessTests(SocketCase, TestCase):
 
 
 class MessageTests(SocketCase, TestCase):
-    """What passes."""
+    """Pass messages of every size and shape."""
 
     async def test_large(self) -> None:
-        """64 MiB pass in one frame, both ways."""
+        """A frame of 64 MiB passes in both directions."""
         body = bytes(range(256)) * (1 << 18)
         client = self.connect("frontend", b"c")
         self.clientSent = self.transport.toClient
@@ -270,7 +270,7 @@ class MessageTests(SocketCase, TestCase):
         self.assertTrue(echoed == body)
 
     async def test_aligned(self) -> None:
-        """Whatever several workers send, each message arrives whole, as its own, and nothing of the next in it."""
+        """Messages of several workers arrive whole and apart, whatever their frames."""
         random = Random(11)
         pieces = (
             b"",
@@ -298,7 +298,7 @@ class MessageTests(SocketCase, TestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     async def test_lastReplies(self) -> None:
-        """What was sent just before the transport is closed still arrives."""
+        """Messages sent just before the transport is closed arrive."""
         client = self.connect("frontend", b"c")
         client.say(b"", b"x")
         await self.until(lambda: bool(self.fromClients))
@@ -308,8 +308,8 @@ class MessageTests(SocketCase, TestCase):
         await self.until(lambda: len(client.received) == 100)
         self.assertEqual([int(frames[0]) for frames in client.received], list(range(100)))
 
-    async def test_afterLastCall(self) -> None:
-        """After a last call the clients are still connected, and can be answered."""
+    async def test_afterDrain(self) -> None:
+        """After draining the frontend, clients are still connected."""
         client = self.connect("frontend", b"c")
         client.say(b"", b"x")
         await self.until(lambda: bool(self.fromClients))
@@ -337,7 +337,7 @@ class RoutingIdTests(TestCase):
 
 
 class EndpointTests(SocketCase, TestCase):
-    """Where it binds."""
+    """Bind endpoints of every kind."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -347,13 +347,13 @@ class EndpointTests(SocketCase, TestCase):
         self.ipc = f"ipc://{self.path}"
 
     def bind(self, frontend: str, backend: str = "tcp://127.0.0.1:*") -> tuple[SocketTransport, str]:
-        """Another transport, and where its frontend is."""
+        """Return another transport, and the endpoint of its frontend."""
         transport = self.startTransport()
         [bound], _ = transport.bind([frontend], [backend])
         return transport, bound
 
     async def test_own(self) -> None:
-        """Only our own user, and the one that we become, can connect to the socket that has no mode."""
+        """Only this process's user, and the one it will become, can connect to the socket without a file."""
         if not sys.platform.startswith("linux"):
             raise SkipTest("there are no such sockets here")
         me, other = os.geteuid(), os.geteuid() + 1
@@ -371,7 +371,7 @@ class EndpointTests(SocketCase, TestCase):
                 self.assertEqual(len(await deferToThread(peer.recv, 1)), int(allowed), (user, becomes))
 
     async def test_ipc(self) -> None:
-        """A UNIX socket is the owner's alone, serves, tells an address of its peers, and is gone afterwards."""
+        """A UNIX socket has mode 0700, serves, reports the address of a peer, and is removed."""
         transport, bound = self.bind(self.ipc)
         self.assertEqual(bound, self.ipc)
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o700)
@@ -383,7 +383,7 @@ class EndpointTests(SocketCase, TestCase):
         self.assertFalse(self.path.exists())
 
     async def test_ipcAgain(self) -> None:
-        """The same UNIX socket can be bound by the next transport, as soon as the last one is closed."""
+        """A UNIX socket can be bound again as soon as its transport is closed."""
         for name in (b"one", b"two"):
             transport, bound = self.bind(self.ipc)
             self.connectTo(bound, name).say(b"", name)
@@ -391,7 +391,7 @@ class EndpointTests(SocketCase, TestCase):
             await transport.close()
 
     async def test_stale(self) -> None:
-        """What a killed server has left behind is replaced."""
+        """The file of a UNIX socket that a killed server has left is replaced."""
         with socket.socket(socket.AF_UNIX) as left:
             left.bind(str(self.path))
         _, bound = self.bind(self.ipc)
@@ -399,7 +399,7 @@ class EndpointTests(SocketCase, TestCase):
         await self.until(lambda: bool(self.fromClients))
 
     async def test_live(self) -> None:
-        """A UNIX socket that another server uses is refused, and goes on serving."""
+        """A UNIX socket in use is refused, and goes on serving."""
         _, bound = self.bind(self.ipc)
         error = self.assertRaises(BindError, self.bind, self.ipc)
         self.assertIn(self.ipc, str(error))
@@ -407,7 +407,7 @@ class EndpointTests(SocketCase, TestCase):
         await self.until(lambda: bool(self.fromClients))
 
     async def test_otherFile(self) -> None:
-        """A file that is no socket is refused, and left alone."""
+        """A file that is not a socket is refused, and left alone."""
         self.path.write_text("precious")
         error = self.assertRaises(BindError, self.bind, self.ipc)
         self.assertIn("not a socket", str(error))
@@ -427,7 +427,7 @@ class EndpointTests(SocketCase, TestCase):
         self.assertIn("::1", str(self.addresses[0]))
 
     async def test_nothingLeft(self) -> None:
-        """When the second endpoint cannot be bound, the first is free again at once, and no file is left."""
+        """If one endpoint cannot be bound, the others are free again at once, and no file is left."""
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
             other.listen()
@@ -441,7 +441,7 @@ class EndpointTests(SocketCase, TestCase):
             self.bind(free)
 
     async def test_unknownHost(self) -> None:
-        """A host that is not this one is refused with a reason, not a traceback."""
+        """An address of another host is a BindError with a reason."""
         error = self.assertRaises(BindError, self.bind, "tcp://192.0.2.1:*")
         self.assertRegex(str(error), r"^frontend tcp://192\.0\.2\.1:\*: [A-Z]")
 

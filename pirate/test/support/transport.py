@@ -1,4 +1,4 @@
-"""The suite of every transport: what a server relies on."""
+"""The suite that every transport passes: what a server relies on."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ else:
 
 class Peer(Protocol):
     """
-    The other side of a ROUTER.
+    A peer of a ROUTER.
 
-    :ivar received: all messages that it got.
+    :ivar received: all messages that it has received.
     """
 
     received: list[list[bytes]]
@@ -45,7 +45,7 @@ class RecordingPeer:
 
 
 class Listener:
-    """The receiver of events of the transport under test, which tells the test case of them."""
+    """The receiver of the events of a transport, which passes them on to its test case."""
 
     def __init__(self, case: TransportCase, transport: ITransport) -> None:
         self._case = case
@@ -104,33 +104,34 @@ class Listener:
 
 
 class TransportCase(Case):
-    """A transport that is written down.  A provider gives it and its peers, and lets time pass."""
+    """A test case that records the events of a transport.  A subclass provides the transport, its peers, and time."""
 
     peerLimits = PeerLimits()
     connectionLimits = ConnectionLimits(1000, 1000)
 
     def makeTransport(self) -> Any:
-        """A transport that is not started."""
+        """Return a transport that is not started."""
         raise NotImplementedError
 
     def connect(self, side: str, name: bytes) -> Peer:
         """
-        A peer.
+        Connect a peer.
 
         :param side: ``frontend`` or ``backend``.
+        :param name: its routing id.
         """
         raise NotImplementedError
 
     def until(self, condition: Callable[[], bool]) -> Deferred[None]:
-        """Fires when something has become true, of which there is a sign in the transport or at a peer."""
+        """Return a Deferred that fires when a condition holds, which is checked after each turn and each message."""
         raise NotImplementedError
 
     def fired(self, *deferreds: Deferred[None]) -> Deferred[Any]:
-        """Fires when these have."""
+        """Return a Deferred that fires when all of these have."""
         raise NotImplementedError
 
     def setUp(self) -> None:
-        """A transport that is bound, and writes down what it reads."""
+        """Bind a transport, and record its events."""
         self.fromClients: list[list[bytes]] = []
         self.fromWorkers: list[list[bytes]] = []
         self.addresses: list[str | None] = []
@@ -149,7 +150,7 @@ class TransportCase(Case):
         self.endpoints = self.transport.bind(["tcp://127.0.0.1:*"], ["tcp://127.0.0.1:*"])
 
     def startTransport(self) -> Any:
-        """Another transport, which tells the same listeners."""
+        """Return another transport whose events are recorded, too."""
         transport = self.makeTransport()
         transport.start(Listener(self, transport), self.peerLimits, self.connectionLimits)
         return transport
@@ -170,10 +171,10 @@ class TransportCase(Case):
         self.turns += 1
 
     async def settle(self) -> None:
-        """Let what is under way happen."""
+        """Wait until messages on their way have arrived."""
 
     async def acquaintances(self) -> tuple[Peer, Peer]:
-        """A client and a worker of whom messages have been read already: the next sign is of their next message."""
+        """Return a client and a worker that are connected, so that the next event is of their next message."""
         client, worker = self.connect("frontend", b"c"), self.connect("backend", b"w")
         client.say(b"", b"hello")
         worker.say(b"", b"hello")
@@ -186,14 +187,14 @@ class TransportCase(Case):
 
 
 class TransportTests(TransportCase):
-    """The suite."""
+    """What a server relies on in a transport."""
 
     def test_interface(self) -> None:
-        """It provides :class:`~pirate.transport.interfaces.ITransport`: every method, with its arguments."""
+        """It provides :class:`~pirate.transport.interfaces.ITransport`: every method with its arguments."""
         self.assertTrue(verifyObject(ITransport, self.transport))
 
     async def test_client(self) -> None:
-        """A client's message arrives with its routing id in front, and the reply reaches it and nobody else."""
+        """A client's message arrives with its routing id in front, and the reply reaches only this client."""
         one, other = self.connect("frontend", b"one"), self.connect("frontend", b"other")
         one.say(b"", b"question")
         await self.until(lambda: bool(self.fromClients))
@@ -203,7 +204,7 @@ class TransportTests(TransportCase):
         self.assertEqual((one.received, other.received, self.fromWorkers), ([[b"", b"answer"]], [], []))
 
     async def test_worker(self) -> None:
-        """The same for a worker, on the other side."""
+        """A worker's message arrives with its routing id in front, and the worker can be sent messages."""
         worker = self.connect("backend", b"w")
         worker.say(b"", b"waiting")
         await self.until(lambda: bool(self.fromWorkers))
@@ -213,7 +214,7 @@ class TransportTests(TransportCase):
         self.assertEqual((worker.received, self.fromClients), ([[b"", b"retire"]], []))
 
     async def test_posted(self) -> None:
-        """What is posted to workers reaches them in order; what does not is told afterwards, not at once."""
+        """Posted messages reach workers in order; undelivered ones are reported later, not at once."""
         worker = self.connect("backend", b"w")
         worker.say(b"", b"waiting")
         await self.until(lambda: bool(self.fromWorkers))
@@ -226,7 +227,7 @@ class TransportTests(TransportCase):
         self.assertEqual(self.undelivered, [[b"nobody", b"", b"lost"]])
 
     async def test_workerMessages(self) -> None:
-        """Every form of a worker's message arrives as it was sent: words with and without info, and answers."""
+        """Every form of a worker's message arrives as it was sent."""
         messages = [
             [b"", b"waiting", b"{}"],
             [b"", b"heartbeat"],
@@ -244,8 +245,8 @@ class TransportTests(TransportCase):
         await self.until(lambda: len(self.fromWorkers) == len(messages))
         self.assertEqual(self.fromWorkers, [[b"w", *message] for message in messages])
 
-    async def test_speaker(self) -> None:
-        """While a worker's message is read, it is known where it has come from."""
+    async def test_workerSender(self) -> None:
+        """The sender of a worker's message is known while the message is processed."""
         speakers: list[str | None] = []
         self.workerSent = lambda frames: speakers.append(self.transport.workerSender().address())
         self.connect("backend", b"w").say(b"", b"waiting")
@@ -253,19 +254,19 @@ class TransportTests(TransportCase):
         self.assertEqual(speakers, ["127.0.0.1"])
 
     async def test_sides(self) -> None:
-        """A peer of one side is not there on the other."""
+        """A peer of one side is not connected to the other."""
         self.connect("frontend", b"c").say(b"", b"x")
         await self.until(lambda: bool(self.fromClients))
         self.assertFalse(self.transport.toWorker([b"c", b"", b"x"]))
 
-    async def test_nobody(self) -> None:
-        """To send to somebody who is not there is told, not silently done."""
+    async def test_unknownPeer(self) -> None:
+        """Sending to an unknown peer returns ``False``."""
         self.assertFalse(self.transport.toClient([b"nobody", b"", b"x"]))
         self.assertFalse(self.transport.toWorker([b"nobody", b"", b"x"]))
         await self.until(lambda: True)
 
     async def test_frames(self) -> None:
-        """Empty frames, many frames and bytes of all kinds pass unchanged, both ways."""
+        """Empty frames, many frames and all bytes pass unchanged in both directions."""
         message = [b"", *[b"%d" % number for number in range(1000)], b"", bytes(range(256)) * 40, b""]
         client = self.connect("frontend", b"\x01\xff")
         client.say(*message)
@@ -276,15 +277,15 @@ class TransportTests(TransportCase):
         self.assertEqual(client.received, [message])
 
     async def test_order(self) -> None:
-        """Many messages arrive, all of them, in the order sent."""
+        """Many messages arrive completely and in order."""
         client = self.connect("frontend", b"c")
         for number in range(500):
             client.say(b"", b"%d" % number)
         await self.until(lambda: len(self.fromClients) == 500)
         self.assertEqual([int(frames[2]) for frames in self.fromClients], list(range(500)))
 
-    async def test_answersWithin(self) -> None:
-        """A message may be answered while it is being told of."""
+    async def test_replyWithin(self) -> None:
+        """A message may be answered while it is being processed."""
         client = self.connect("frontend", b"c")
         self.clientSent = self.transport.toClient
         for number in range(200):
@@ -292,7 +293,7 @@ class TransportTests(TransportCase):
         await self.until(lambda: len(client.received) == 200)
 
     async def test_notWanted(self) -> None:
-        """While no requests are wanted, clients wait and workers do not; then clients are read."""
+        """While no requests are wanted, workers are read and clients are not; later clients are read, too."""
         client, worker = await self.acquaintances()
         self.wanted = False
         client.say(b"", b"x")
@@ -305,7 +306,7 @@ class TransportTests(TransportCase):
         await self.until(lambda: bool(self.fromClients))
 
     async def test_workersFirst(self) -> None:
-        """In one turn workers are read before clients: they make room."""
+        """A turn reads workers before clients."""
         client, worker = await self.acquaintances()
         self.wanted = False
         client.say(b"", b"x")
@@ -316,14 +317,14 @@ class TransportTests(TransportCase):
         self.assertEqual(self.order, ["worker", "client"])
 
     async def test_turnEnded(self) -> None:
-        """After each turn the owner is told, also after one in which there was nothing to read."""
+        """The end of each turn is reported, even if nothing was read."""
         self.transport.wake()
         self.assertEqual(self.turns, 0)
         await self.until(lambda: self.turns > 0)
         self.assertEqual(self.order, [])
 
-    async def test_listenerFails(self) -> None:
-        """A listener that raises costs one message, which is logged, and not the next."""
+    async def test_errorInEvent(self) -> None:
+        """An error in processing a message is logged, and the next message is processed."""
 
         def failing(frames: list[bytes]) -> None:
             if bytes(frames[2]) == b"bad":
@@ -338,7 +339,7 @@ class TransportTests(TransportCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
     async def test_sender(self) -> None:
-        """It is told where a client's message came from, by a connection of its own."""
+        """The sender of a client's message has an address, and a connection of its own."""
         for name in (b"c", b"d"):
             self.connect("frontend", name).say(b"", b"x")
         await self.until(lambda: len(self.senders) == 2)
@@ -346,7 +347,7 @@ class TransportTests(TransportCase):
         self.assertEqual(len({sender.connection() for sender in self.senders} - {None}), 2)
 
     async def test_inProcess(self) -> None:
-        """A client in this process is read as any other, and reached by both ways of sending; it has no address."""
+        """A client in this process is read, and reached by both ways of sending; it has no address."""
         peer = RecordingPeer()
         self.transport.connectInProcess(peer)
         self.transport.receiveInProcess([b"", b"question"])
@@ -359,7 +360,7 @@ class TransportTests(TransportCase):
         self.assertEqual(peer.received, [[b"", b"one"], [b"", b"two"]])
 
     async def test_inProcessNotWanted(self) -> None:
-        """A client in this process waits, too, while no requests are wanted."""
+        """While no requests are wanted, a client in this process is not read."""
         self.wanted = False
         self.transport.receiveInProcess([b"", b"question"])
         await self.until(lambda: self.turns > 0)
@@ -369,12 +370,12 @@ class TransportTests(TransportCase):
         await self.until(lambda: bool(self.fromClients))
 
     async def test_notInProcess(self) -> None:
-        """Without a client in this process, a message to it is not delivered."""
+        """Without a client in this process, its routing id is unknown."""
         self.assertFalse(self.transport.toClient([IN_PROCESS, b"", b"x"]))
         await self.until(lambda: True)
 
     async def test_postThenClose(self) -> None:
-        """An answer that was to go at the end of a turn goes as well if the turn ends with the transport."""
+        """A message posted in a turn is sent even if the transport is closed in that turn."""
         client, worker = await self.acquaintances()
         closed: list[Deferred[None]] = []
 
@@ -387,8 +388,8 @@ class TransportTests(TransportCase):
         await self.until(lambda: [b"", b"last words"] in client.received)
         await self.fired(*closed)
 
-    async def test_lastCall(self) -> None:
-        """A last call reads what clients have sent, at once, if it is wanted."""
+    async def test_drainFrontend(self) -> None:
+        """Draining the frontend reads what clients have sent, if requests are wanted."""
         client, _ = await self.acquaintances()
         self.wanted = False
         client.say(b"", b"x")
@@ -400,7 +401,7 @@ class TransportTests(TransportCase):
         self.assertEqual(self.fromClients, [[b"c", b"", b"x"]])
 
     async def test_bind(self) -> None:
-        """Each side may have several endpoints, and tells the ports that it got."""
+        """Each side may have several endpoints, and their real ports are returned."""
         transport = self.startTransport()
         frontend, backend = transport.bind(["tcp://127.0.0.1:*"] * 2, ["tcp://127.0.0.1:*"])
         self.assertEqual((len(frontend), len(backend)), (2, 1))
@@ -410,7 +411,7 @@ class TransportTests(TransportCase):
         await self.fired(transport.close())
 
     async def test_bindFails(self) -> None:
-        """What cannot be bound is refused by side, endpoint and reason."""
+        """A BindError names the side, the endpoint and the reason."""
         taken = self.endpoints[0][0]
         for endpoints, side in (
             (([taken], ["tcp://127.0.0.1:*"]), "frontend"),
@@ -421,13 +422,13 @@ class TransportTests(TransportCase):
         await self.until(lambda: True)
 
     async def test_close(self) -> None:
-        """To close is to be done once, and may be done twice, or before anything was bound."""
+        """A transport may be closed twice, and before it is bound."""
         unbound = self.makeTransport()
         await self.fired(self.transport.close(), self.transport.close(), unbound.close())
         await self.fired(self.transport.close())
 
     async def test_closeWithin(self) -> None:
-        """A listener may close the transport: nothing more is read, and nothing goes wrong."""
+        """The receiver of events may close the transport; nothing more is read."""
         closed: Deferred[None] = Deferred()
         client, worker = await self.acquaintances()
         self.wanted = False

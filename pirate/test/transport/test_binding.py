@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.transport.test_binding -*-
-"""One endpoint, bound with care: a stand-in for the ZeroMQ socket, but real files."""
+"""The tests of bindings, with a stand-in for the ZeroMQ socket and real files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pirate.transport.binding import Binding
 
 
 class Socket:
-    """A ZeroMQ socket that binds UNIX sockets, and says that it has bound what it is asked to on TCP."""
+    """A ZeroMQ socket that binds UNIX sockets, and pretends to bind TCP endpoints."""
 
     def __init__(self) -> None:
         self.ipv6 = False
@@ -28,7 +28,7 @@ class Socket:
         self.listening: list[socket.socket] = []
 
     def bind(self, endpoint: str) -> None:
-        """Bind, or not."""
+        """Bind an endpoint, or raise the error that the test has set."""
         if self.refusal is not None:
             raise self.refusal
         self.last_endpoint = endpoint.replace("*", "50000").encode()
@@ -39,13 +39,13 @@ class Socket:
             self.listening.append(listening)
 
     def close(self) -> None:
-        """Listen no more; the file stays."""
+        """Stop listening; the files stay."""
         for each in self.listening:
             each.close()
 
 
 class BindingTests(SynchronousTestCase):
-    """What is bound, what is refused, and what is left."""
+    """Bind endpoints, refuse them, and remove their files."""
 
     def setUp(self) -> None:
         # Short enough for the path of a UNIX socket, which that of a test's own directory may not be.
@@ -56,33 +56,33 @@ class BindingTests(SynchronousTestCase):
         self.addCleanup(self.socket.close)
 
     def make(self, endpoint: str = "") -> Binding:
-        """The binding of an endpoint, or of the UNIX socket of the test."""
+        """Return the binding of an endpoint; by default, of the UNIX socket of the test."""
         return Binding(self.socket, "frontend", endpoint or f"ipc://{self.path}")
 
     def refused(self, reason: str) -> None:
-        """The test's UNIX socket cannot be bound."""
+        """Check that the UNIX socket of the test cannot be bound, and why."""
         error = self.assertRaises(BindError, self.make().bind)
         self.assertEqual(str(error), f"frontend ipc://{self.path}: {reason}")
 
     def test_port(self) -> None:
-        """A free port is reported as the one that it is."""
+        """The real port is reported in place of ``*``."""
         self.assertEqual(self.make("tcp://127.0.0.1:*").bind(), "tcp://127.0.0.1:50000")
         self.assertFalse(self.socket.ipv6)
 
     def test_ipv6(self) -> None:
-        """IPv6 is for addresses of IPv6."""
+        """IPv6 is enabled for IPv6 addresses only."""
         self.make("tcp://[::1]:*").bind()
         self.assertTrue(self.socket.ipv6)
 
     def test_inUse(self) -> None:
-        """A refusal of the system names the side, the endpoint and the reason, shortly."""
+        """An error of the system is one short line with the side, the endpoint and the reason."""
         self.socket.refusal = zmq.ZMQError(errno.EADDRINUSE)
         error = self.assertRaises(BindError, self.make("tcp://127.0.0.1:6660").bind)
         self.assertEqual(str(error), f"frontend tcp://127.0.0.1:6660: {os.strerror(errno.EADDRINUSE)}")
         self.assertLess(len(f"pirate: {error}"), 100)
 
     def test_mode(self) -> None:
-        """A UNIX socket is the owner's alone; the process's umask is as before, also after a refusal."""
+        """A UNIX socket has mode 0700, and the process's umask is restored, even after an error."""
         mask = os.umask(0o022)
         self.addCleanup(os.umask, mask)
         self.assertEqual(self.make().bind(), f"ipc://{self.path}")
@@ -92,7 +92,7 @@ class BindingTests(SynchronousTestCase):
         self.assertEqual(os.umask(0o022), 0o022)
 
     def test_removed(self) -> None:
-        """The file is removed afterwards, once; it may have gone already."""
+        """The file is removed; a second removal does nothing."""
         binding = self.make()
         binding.bind()
         self.socket.close()
@@ -101,7 +101,7 @@ class BindingTests(SynchronousTestCase):
         binding.remove()
 
     def test_stale(self) -> None:
-        """A socket that nobody listens on any more is replaced."""
+        """A socket on which no process listens is replaced."""
         left = socket.socket(socket.AF_UNIX)
         left.bind(str(self.path))
         left.close()
@@ -110,29 +110,29 @@ class BindingTests(SynchronousTestCase):
             client.connect(str(self.path))
 
     def test_live(self) -> None:
-        """A socket on which somebody listens is refused, and left alone."""
+        """A socket on which a process listens is refused, and left alone."""
         with socket.socket(socket.AF_UNIX) as other:
             other.bind(str(self.path))
             other.listen()
-            self.refused("another server listens there")
+            self.refused("another process listens there")
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(str(self.path))
 
     def test_otherFile(self) -> None:
-        """A file that is no socket is refused, and left alone."""
+        """A file that is not a socket is refused, and left alone."""
         self.path.write_text("precious")
-        self.refused("there is a file that is not a socket")
+        self.refused("the path exists and is not a socket")
         self.assertEqual(self.path.read_text(), "precious")
 
     def test_link(self) -> None:
-        """So is a link, wherever it leads."""
+        """A link is refused, and left alone."""
         (self.root / "other").write_text("precious")
         self.path.symlink_to(self.root / "other")
-        self.refused("there is a file that is not a socket")
+        self.refused("the path exists and is not a socket")
         self.assertTrue(self.path.is_symlink())
 
     def test_refusedNotRemoved(self) -> None:
-        """What we could not bind is not ours to remove."""
+        """A file that could not be bound is not removed."""
         self.path.write_text("precious")
         binding = self.make()
         self.assertRaises(BindError, binding.bind)
@@ -140,7 +140,7 @@ class BindingTests(SynchronousTestCase):
         self.assertTrue(self.path.exists())
 
     def test_noDirectory(self) -> None:
-        """A directory that is a file is refused by name, not by a traceback."""
+        """A path through a file is a BindError, not a traceback."""
         self.path = self.root / "file" / "frontend"
         (self.root / "file").write_text("")
         self.refused(os.strerror(errno.ENOTDIR))
