@@ -19,7 +19,7 @@ from typing import Any
 
 import zmq
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from txzmq import ZmqFactory
 from zope.interface import implementer
@@ -48,6 +48,10 @@ BATCH = 16
 NEXT_REPLY, BATCH_TIME = 0.0003, 0.003
 
 
+class ITransportReactor(IReactorTime, IReactorFDSet, IReactorThreads):
+    """A reactor that keeps time, watches file descriptors, and has a thread pool."""
+
+
 @implementer(ITransport)
 class SocketTransport:
     """
@@ -63,7 +67,8 @@ class SocketTransport:
     _events: TransportEvents
 
     def __init__(self, reactor: Any, user: int | None = None) -> None:
-        self._reactor = reactor
+        # As for JobServer, mypy takes twisted.internet.reactor for a module.
+        self._reactor: ITransportReactor = reactor
         self._user = user
         self._nextTurn: IDelayedCall | None = None
         self._nextPeek: IDelayedCall | None = None
