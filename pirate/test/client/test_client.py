@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.client.test_client -*-
-"""The client's core with plain numbers: when it tries, which answer it takes, what it raises."""
+"""Tests of one call with plain numbers, and of the client's signatures and imports."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def makeCall(*, timeout: float = 10.0, attempts: int = 2, plain: bool = False, *
 
 
 def parsed(call: Call, now: float = 100.0) -> NativeRequest:
-    """What a broker makes of a try."""
+    """Return an attempt as a broker reads it."""
     request = readRequest([b"c", *call.frames(now)])
     assert isinstance(request, NativeRequest)
     return request
 
 
-def told(call: Call, *body: bytes, **options: Any) -> list[bytes]:
+def replyTo(call: Call, *body: bytes, **options: Any) -> list[bytes]:
     """Return the frames that the caller gets for a reply, or raise the error."""
     session = Session(call.plain, Random(1), lambda: b"", Driver())
     sent = session.add("E", Sink())
@@ -60,7 +60,7 @@ def told(call: Call, *body: bytes, **options: Any) -> list[bytes]:
 
 
 class Driver:
-    """A driver of a session that needs none."""
+    """A driver that does nothing."""
 
     def connect(self, endpoint: str) -> None:
         """See :class:`~pirate.client.session.SessionDriver`."""
@@ -70,7 +70,7 @@ class Driver:
 
 
 class Sink:
-    """A connection that takes everything."""
+    """A connection that accepts every message."""
 
     def send(self, frames: Frames) -> bool:
         """See :class:`~pirate.client.endpoints.MessageSink`."""
@@ -80,11 +80,11 @@ class Sink:
         """See :class:`~pirate.client.endpoints.MessageSink`."""
 
 
-class TryTests(SynchronousTestCase):
-    """When a call is sent, and what."""
+class AttemptTests(SynchronousTestCase):
+    """The attempts of a call."""
 
     def test_shares(self) -> None:
-        """Three tries of a 9 second call are due at 0, 3 and 6 seconds, and it ends at 9."""
+        """Three attempts of a call of 9 seconds are due at 0, 3 and 6 seconds, and it ends at 9."""
         call = makeCall(timeout=9.0, attempts=3)
         for at in (100.0, 103.0, 106.0):
             self.assertEqual(call.next, at)
@@ -92,26 +92,26 @@ class TryTests(SynchronousTestCase):
         self.assertEqual((call.next, call.deadline, call.sent), (float("inf"), 109.0, 3))
 
     def test_jitter(self) -> None:
-        """A share may be stretched, so that clients do not all ask again at the same time."""
+        """Jitter stretches a share of the time, so that clients do not retry in step."""
         call = makeCall()
         call.markSent(100.0, 1.25)
         self.assertEqual(call.next, 106.25)
 
     def test_lateConnection(self) -> None:
-        """A try that waited for its connection shares what is left: sent at 6 of 10 seconds, the next is due at 8."""
+        """Attempts share the time that is left: if the first is sent at 6 of 10 seconds, the next is due at 8."""
         call = makeCall()
         call.markSent(106.0)
         self.assertEqual(call.next, 108.0)
 
-    def test_oneTry(self) -> None:
-        """With one try nothing is ever sent again; nor is what takes parts, which would come twice."""
+    def test_oneAttempt(self) -> None:
+        """A call with one attempt, or one that takes parts, is never sent again by the clock."""
         stream = makeCall(attempts=3, part=lambda frames: None)
         for call in (makeCall(attempts=1), stream):
             call.markSent(100.0)
             self.assertEqual(call.next, float("inf"))
 
     def test_frames(self) -> None:
-        """A try carries the id, and in milliseconds what is left until its expiry, as the broker reads it."""
+        """An attempt carries the id and the milliseconds until its expiry, as the broker reads them."""
         call = makeCall()
         for now, left in ((100.0, 9.5), (107.0, 2.5), (109.4999, 0.001), (109.9, 0.001)):
             request = parsed(call, now)
@@ -119,7 +119,7 @@ class TryTests(SynchronousTestCase):
             self.assertAlmostEqual(request.timeout or 0.0, left)
 
     def test_options(self) -> None:
-        """The name of a service, the trace and the wish for parts are in the header, and the time too."""
+        """The header carries the service, the trace, the request for parts and the timeout."""
         call = makeCall(service="resize", trace="00-1", part=lambda frames: None)
         request = parsed(call)
         self.assertEqual(
@@ -127,7 +127,7 @@ class TryTests(SynchronousTestCase):
         )
 
     def test_margin(self) -> None:
-        """The server is told 5 % less, 50 ms to a second; of a short time, no more than a quarter."""
+        """The server's deadline is 5 % earlier, but 50 ms to a second; of a short timeout, a quarter at most."""
         for timeout, less in (
             (0.02, 0.005),
             (0.2, 0.05),
@@ -140,34 +140,34 @@ class TryTests(SynchronousTestCase):
             self.assertAlmostEqual(margin(timeout), less)
 
     def test_plainFrames(self) -> None:
-        """A plain call sends its body and not a byte more."""
+        """A plain call sends its body and nothing else."""
         self.assertEqual(makeCall(plain=True).frames(100.0), [b"a", b"b"])
 
 
-class AnswerTests(SynchronousTestCase):
-    """What an answer says."""
+class ReplyTests(SynchronousTestCase):
+    """Replies."""
 
     def test_frames(self) -> None:
         """A reply's frames arrive as they are, an empty one too."""
-        self.assertEqual(told(makeCall(), b"x"), [b"x"])
-        self.assertEqual(told(makeCall(), b""), [b""])
-        self.assertEqual(told(makeCall(), b"x", b"", status="ok"), [b"x", b""])
+        self.assertEqual(replyTo(makeCall(), b"x"), [b"x"])
+        self.assertEqual(replyTo(makeCall(), b""), [b""])
+        self.assertEqual(replyTo(makeCall(), b"x", b"", status="ok"), [b"x", b""])
 
     def test_ownHeader(self) -> None:
-        """A broker that knows only the envelope rule returns our own header: that is an answer like any other."""
-        self.assertEqual(told(makeCall(), b"x", timeout_ms=10000, service="resize"), [b"x"])
+        """A broker that knows only the envelope rule returns our own header: that is a reply like any other."""
+        self.assertEqual(replyTo(makeCall(), b"x", timeout_ms=10000, service="resize"), [b"x"])
 
     def test_plain(self) -> None:
-        """On a REQ socket whatever comes is the answer, even what looks like a header."""
-        self.assertEqual(told(makeCall(plain=True), b"x"), [b"x"])
-        self.assertEqual(told(makeCall(plain=True), b"PIR1", b"", b"x"), [b"PIR1", b"", b"x"])
+        """On a REQ socket every message is the reply, even one that looks like a header."""
+        self.assertEqual(replyTo(makeCall(plain=True), b"x"), [b"x"])
+        self.assertEqual(replyTo(makeCall(plain=True), b"PIR1", b"", b"x"), [b"PIR1", b"", b"x"])
 
     @steady
     @given(
         st.lists(st.one_of(st.binary(max_size=40), st.binary(max_size=20).map(lambda each: b"PIR1" + each)), max_size=5)
     )
     def test_total(self, frames: list[bytes]) -> None:
-        """Any frames give an answer or None."""
+        """Any frames parse to a reply or to None."""
         found = parseServerReply(frames)
         self.assertTrue(found is None or (len(found.key) == 16 and len(found.body) >= 1))
 
@@ -186,9 +186,9 @@ class AnswerTests(SynchronousTestCase):
         )
     )
     def test_anyOptions(self, options: dict[str, Any]) -> None:
-        """Whatever a header says, the call ends in a reply or a CallError."""
+        """Any header ends the call in a reply or a CallError."""
         try:
-            told(makeCall(), b"x", **options)
+            replyTo(makeCall(), b"x", **options)
         except errors.CallError as error:
             self.assertIsInstance(error.attempts, int)
         except AssertionError:
@@ -196,17 +196,17 @@ class AnswerTests(SynchronousTestCase):
 
 
 class ErrorTests(SynchronousTestCase):
-    """What is raised, and what it tells."""
+    """Errors, and what they say."""
 
     def error(self, **options: Any) -> errors.CallError:
-        """The error that a server's header gives."""
+        """Return the error for a server's header."""
         error: errors.CallError = self.assertRaises(
-            errors.CallError, told, makeCall(), b"", **{"status": "error", **options}
+            errors.CallError, replyTo, makeCall(), b"", **{"status": "error", **options}
         )
         return error
 
     def test_everyCode(self) -> None:
-        """Each code has a class of its own, with the facts in its attributes and advice in its docstring."""
+        """Each code has a class, with the facts in its attributes and advice in its docstring."""
         seen = set()
         for code in Code:
             error = self.error(code=code, message="words", attempts=3)
@@ -219,7 +219,7 @@ class ErrorTests(SynchronousTestCase):
         self.assertNotIn(errors.CallError, seen)
 
     def test_backend(self) -> None:
-        """What calls the backend of a server is told so, and nothing about versions."""
+        """A client that calls the backend is told so; the error does not mention versions."""
         call = makeCall()
         told = "this is the backend: a client is calling the backend, where workers connect; call the frontend"
         error = call.failure({"status": "error", "code": "malformed", "message": told})
@@ -227,24 +227,24 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual(str(error), "E is a server's backend, where its workers connect: call its frontend")
 
     def test_tooLarge(self) -> None:
-        """What the server denies because of its size is a TooLarge, with the server's own code."""
+        """A request that the server denies because of its size raises TooLarge, with the server's code."""
         error = errors.failure("denied", "it has more frames than max-message-frames allows", "E")
         self.assertEqual((type(error), error.code), (errors.TooLarge, "denied"))
         self.assertIs(type(errors.failure("denied", "not you", "E")), errors.Denied)
 
     def test_unknownCode(self) -> None:
-        """A code of a later version still ends the call, with the code in the message."""
+        """A code of a later version ends the call, with the code in the message."""
         error = self.error(code="too-late")
         self.assertIs(type(error), errors.CallError)
         self.assertEqual(error.code, "too-late")
         self.assertIn("too-late", str(error))
 
     def test_unknownStatus(self) -> None:
-        """So does a status of a later version: it is not taken for a reply."""
+        """A status of a later version ends the call too: it is not taken for a reply."""
         self.assertEqual(self.error(status="moved").code, "moved")
 
     def test_appError(self) -> None:
-        """An AppError has the remote exception's type and text apart, if the server gave both."""
+        """An AppError separates the remote exception's type from its text, if the server sent both."""
         for message, kind, text in (
             ("ValueError: bad: very", "ValueError", "bad: very"),
             ("my.module.Error: x", "my.module.Error", "x"),
@@ -257,19 +257,19 @@ class ErrorTests(SynchronousTestCase):
             self.assertEqual((error.type, error.text), (kind, text))
 
     def test_timeKinds(self) -> None:
-        """Whoever catches Timeout catches all three ways of running out of time."""
+        """Timeout is the base of every error of a timeout."""
         for code in (Code.EXPIRED, Code.TIMEOUT):
             self.assertIsInstance(self.error(code=code), errors.Timeout)
 
     def test_nothingSent(self) -> None:
-        """A Timeout tells whether anything was sent: if not, calling again is safe and the endpoint is suspect."""
+        """A Timeout says whether anything was sent: if not, the endpoint is suspect, and calling again is safe."""
         error = makeCall(timeout=2.5).timedOut()
         self.assertEqual((error.sent, error.code, error.endpoint, error.request), (0, "", "E", KEY))
         self.assertIsInstance(error, errors.Unavailable)
         self.assertIn("within 2.5 s, nothing was sent", str(error))
 
     def test_noReply(self) -> None:
-        """Otherwise it tells how often, and that the job may have run."""
+        """A Timeout says how often the request was sent, and that the job may have run."""
         call = makeCall()
         call.markSent(100.0)
         self.assertIn("(1 attempt), the job may have run", str(call.timedOut()))
@@ -278,13 +278,13 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual(call.timedOut().sent, 2)
 
     def test_pickle(self) -> None:
-        """An error survives the way between processes with all that it knows."""
+        """Pickling keeps all attributes of an error."""
         error = self.error(code="app-error", message="ValueError: bad", attempts=1)
         copy = pickle.loads(pickle.dumps(error))
         self.assertEqual((type(copy), str(copy), vars(copy)), (type(error), str(error), vars(error)))
 
     def test_tree(self) -> None:
-        """Every public error is a PirateError, so one except clause is enough."""
+        """Every public error is a PirateError, so that one except clause is enough."""
         for name in client.__all__:
             each = getattr(client, name)
             if isinstance(each, type) and issubclass(each, Exception):
@@ -292,10 +292,10 @@ class ErrorTests(SynchronousTestCase):
 
 
 class SignatureTests(SynchronousTestCase):
-    """The arguments that the faces take."""
+    """The arguments of the clients."""
 
     def test_faces(self) -> None:
-        """All faces take the same arguments by name, with the types of ``OptionArguments`` and the same defaults."""
+        """All clients take the same keyword arguments, with the types of ``OptionArguments`` and the same defaults."""
         expected = {name: each.__forward_arg__ for name, each in OptionArguments.__annotations__.items()}
         for name in ("Client", "AsyncClient", "Executor", "TwistedClient"):
             shown = dict(signature(getattr(client, name)).parameters)
@@ -310,7 +310,7 @@ class SignatureTests(SynchronousTestCase):
             self.assertEqual(defaults, {each: checked[each] for each in defaults}, name)
 
     def test_map(self) -> None:
-        """All clients' ``map`` take the same arguments, with the same defaults."""
+        """``map`` takes the same arguments, with the same defaults, in every client."""
         expected = signature(client.Client.map).parameters
         for each in (client.AsyncClient, client.TwistedClient):
             self.assertEqual(signature(each.map).parameters, expected)
@@ -323,10 +323,10 @@ class SignatureTests(SynchronousTestCase):
 
 
 class ImportTests(SynchronousTestCase):
-    """What the client costs to import."""
+    """The cost of importing the client."""
 
     def test_light(self) -> None:
-        """Neither Twisted nor txZMQ is loaded, nor what is slow in the standard library."""
+        """Neither Twisted nor txZMQ is loaded, nor the slow parts of the standard library."""
         heavy = {"twisted", "txzmq", "dataclasses", "inspect", "asyncio", "logging"}
         code = f"import sys, pirate.commands.client; print(*{heavy!r} & set(sys.modules))"
         environ = {**os.environ, "PYTHONPATH": str(Path(pirate.__file__).parent.parent)}

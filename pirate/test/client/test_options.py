@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.client.test_options -*-
-"""What the client may be given, and what it says to the rest."""
+"""Tests of the options of a client: which arguments are valid, and how they are parsed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pirate.test.support.properties import steady
 
 
 class Frames:
-    """A codec that always encodes the same."""
+    """A codec that encodes every request the same."""
 
     def __init__(self, frames: Any) -> None:
         self.frames = frames
@@ -33,7 +33,7 @@ class Frames:
 
 
 class EndpointTests(SynchronousTestCase):
-    """The ways to write an endpoint."""
+    """The forms of an endpoint."""
 
     def test_short(self) -> None:
         """A bare port means the loopback interface, as it does in the server; a host needs no scheme."""
@@ -43,12 +43,12 @@ class EndpointTests(SynchronousTestCase):
         self.assertEqual(options.parseEndpoint("[::1]:65535"), "tcp://[::1]:65535")
 
     def test_full(self) -> None:
-        """What is a ZeroMQ endpoint already stays as it is."""
+        """A ZeroMQ endpoint stays as it is."""
         for each in ("tcp://127.0.0.1:6660", "tcp://[::1]:6660", "ipc:///run/pirate/frontend"):
             self.assertEqual(options.parseEndpoint(each), each)
 
     def test_refused(self) -> None:
-        """Anything else is refused in one line that repeats it and says what would be right."""
+        """Anything else raises an error of one line with the value and the valid forms."""
         wrong: list[Any] = [0, 65536, -1, True, None, b"6660", "", "host", "host:", ":6660", "*:6660", "tcp://*:1"]
         wrong += [
             "::1:6660",
@@ -74,7 +74,7 @@ class EndpointTests(SynchronousTestCase):
     @steady
     @given(st.one_of(st.text("09ahi:/[]*.@ \n\0\u0661"), st.integers(-9, 99999)))
     def test_total(self, value: str | int) -> None:
-        """Any text or number gives an endpoint that gives itself again, or a ConfigurationError."""
+        """Any text or number parses to an endpoint that parses to itself, or raises ConfigurationError."""
         try:
             found = options.parseEndpoint(value)
         except ConfigurationError:
@@ -86,7 +86,7 @@ class ArgumentTests(SynchronousTestCase):
     """The other arguments."""
 
     def test_seconds(self) -> None:
-        """A time limit is a finite number above 0: zero, infinity, NaN, text and truth values are refused."""
+        """A timeout is a finite number above 0: zero, infinity, NaN, text and booleans are invalid."""
         self.assertEqual(options.checkTimeout(1), 1.0)
         self.assertEqual(options.checkTimeout(0.001), 0.001)
         wrong: list[Any] = [0, -1, float("inf"), float("nan"), True, "2", None, 1e10]
@@ -94,14 +94,14 @@ class ArgumentTests(SynchronousTestCase):
             self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, options.checkTimeout, each)))
 
     def test_attempts(self) -> None:
-        """There is at least one attempt, and the number is whole."""
+        """The number of attempts is an integer of at least 1."""
         self.assertEqual((options.checkAttempts(1), options.checkAttempts(1000)), (1, 1000))
         wrong: list[Any] = [-1, 0, 1001, 1.5, True, "2", None]
         for each in wrong:
             self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, options.checkAttempts, each)))
 
     def test_endpoints(self) -> None:
-        """One endpoint, or several, each of them once; an empty list is refused, and what is no list of endpoints."""
+        """There is one endpoint, or there are several, each once; an empty list is invalid."""
         self.assertEqual(options.parseEndpoints(6660), ("tcp://127.0.0.1:6660",))
         self.assertEqual(options.parseEndpoints(["6660", 6660, "a:1"]), ("tcp://127.0.0.1:6660", "tcp://a:1"))
         wrong: list[Any] = [[], None, b"6660", ["nowhere"], True]
@@ -109,14 +109,14 @@ class ArgumentTests(SynchronousTestCase):
             self.assertRaises(ConfigurationError, options.parseEndpoints, each)
 
     def test_isLocal(self) -> None:
-        """The loopback interface and UNIX sockets are this machine's own."""
+        """The loopback interface and UNIX sockets are local."""
         for endpoint in ("tcp://127.0.0.1:1", "tcp://127.9.9.9:1", "tcp://[::1]:1", "tcp://localhost:1", "ipc:///x"):
             self.assertTrue(options.isLocal(endpoint), endpoint)
         for endpoint in ("tcp://10.0.0.1:1", "tcp://127.0.0.1.example:1", "tcp://[2001:db8::1]:1", "tcp://127.x:1"):
             self.assertFalse(options.isLocal(endpoint), endpoint)
 
     def test_resolve(self) -> None:
-        """A name with several addresses is several endpoints, IPv4 before IPv6; with one it is left as it is."""
+        """A name with several addresses is several endpoints, IPv4 before IPv6; with one it stays as it is."""
 
         def found(*hosts: str) -> list[Any]:
             return [(AF_INET6 if ":" in host else AF_INET, SOCK_STREAM, 6, "", (host, 1)) for host in hosts]
@@ -130,7 +130,7 @@ class ArgumentTests(SynchronousTestCase):
             self.assertEqual(resolve(endpoint), [endpoint])
 
     def test_identity(self) -> None:
-        """An identity is what a ROUTER takes from a peer, with room for the number of a replaced socket."""
+        """An identity is a valid routing id, with room for the number of a replaced socket."""
         for right in (None, b"x", b"x" * 240):
             self.assertEqual(options.checkIdentity(right), right)
         wrong: list[Any] = [b"", b"\0x", b"x" * 241, "x"]
@@ -138,7 +138,7 @@ class ArgumentTests(SynchronousTestCase):
             self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, options.checkIdentity, each)))
 
     def test_service(self) -> None:
-        """A service's name is text that the broker accepts."""
+        """The name of a service is text that the broker accepts."""
         self.assertEqual(options.checkService("resize"), "resize")
         wrong: list[Any] = ["x" * 256, b"resize", None]
         for each in wrong:
@@ -152,7 +152,7 @@ class ArgumentTests(SynchronousTestCase):
             self.assertIn(repr(each), str(self.assertRaises(ConfigurationError, options.checkRequestId, each)))
 
     def test_ownCodec(self) -> None:
-        """What a codec of one's own gives is checked before it is sent."""
+        """The frames of a user's codec are checked before they are sent."""
         ends: list[Call] = []
         wrong: list[Any] = [["text"], [], b"frames", [b"x", None]]
         for frames in wrong:
@@ -161,7 +161,7 @@ class ArgumentTests(SynchronousTestCase):
         self.assertEqual(right.newCall((1,), ends.append).body, [b"a", b"b"])
 
     def test_body(self) -> None:
-        """Frames are bytes; what could change before a retry is copied; text and lists are refused with the reason."""
+        """Frames are bytes; those that could change before a retry are copied; text and lists are invalid."""
         changing = bytearray(b"b")
         frames = toFrames((b"a", changing, memoryview(b"c")))
         changing[:] = b"X"

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.client.test_session -*-
-"""The client's core with plain numbers: which connection a call goes to, when it moves, how it ends."""
+"""Tests of the session with plain numbers: which connection a call goes to, when it moves, how it ends."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from pirate.test.support.properties import steady
 from pirate.wire.frontend import header
 from pirate.wire.words import Code
 
-#: What may happen to a session.
-JOBS = ("begin", "reply", "busy", "stop", "lost", "ready", "cancel", "wake", "full")
+#: The events of a session.
+EVENTS = ("begin", "reply", "busy", "stop", "lost", "ready", "cancel", "wake", "full")
 
 
 class FakeConnection:
     """
-    A connection that keeps what it is sent.
+    A connection that records the messages it is sent.
 
-    :ivar sent: the messages so far.
-    :ivar full: whether it takes no more.
+    :ivar sent: the messages.
+    :ivar full: whether it accepts no more.
     :ivar reopened: how often it was replaced.
     """
 
@@ -50,7 +50,7 @@ class FakeConnection:
         self.reopened += 1
 
     def requests(self) -> list[tuple[str, bytes]]:
-        """What a broker makes of it: each command, with the first byte of the id."""
+        """Return the requests as a broker reads them: each command, with the first byte of the id."""
         found = []
         for frames in self.sent:
             request = readRequest([b"c", *frames])
@@ -61,17 +61,17 @@ class FakeConnection:
 
 class SessionCase(SynchronousTestCase):
     """
-    A session with connections that are fakes.
+    A session with fake connections; this is its driver.
 
-    :ivar told: what the caller was told while calls waited.
+    :ivar outages: the outages that were reported.
     :ivar ended: the calls that have ended, by the first byte of their ids.
     """
 
     plain = False
 
     def setUp(self) -> None:
-        """Make the session."""
-        self.told: list[Outage] = []
+        """Make a session."""
+        self.outages: list[Outage] = []
         self.session = Session(self.plain, Random(1), lambda: b"p" * 16, self)
         self.connections: list[FakeConnection] = []
         self.peers: list[Peer] = []
@@ -83,10 +83,10 @@ class SessionCase(SynchronousTestCase):
 
     def reportOutage(self, outage: Outage) -> None:
         """Record an outage; see :class:`~pirate.client.session.SessionDriver`."""
-        self.told.append(outage)
+        self.outages.append(outage)
 
     def add(self, endpoint: str, ready: bool = False) -> Peer:
-        """One more connection."""
+        """Add a connection."""
         connection = FakeConnection()
         peer = self.session.add(endpoint, connection)
         self.connections.append(connection)
@@ -101,7 +101,7 @@ class SessionCase(SynchronousTestCase):
             self.add(endpoint, ready=True)
 
     def begin(self, name: str, now: float = 0.0, timeout: float = 10.0, attempts: int = 2, **given: Any) -> Call:
-        """Begin a call, whose id is one byte sixteen times."""
+        """Begin a call whose id is one byte sixteen times."""
         key = b"" if self.plain else name.encode() * 16
         given.setdefault("done", lambda call: self.ended.append(name))
         call = Call([name.encode()], now=now, timeout=timeout, attempts=attempts, endpoint="any", key=key, **given)
@@ -109,11 +109,11 @@ class SessionCase(SynchronousTestCase):
         return call
 
     def answer(self, number: int, call: Call, now: float = 1.0, *body: bytes, **options: Any) -> None:
-        """A message comes on one of the connections."""
+        """Deliver a reply on one of the connections."""
         self.session.received(self.peers[number], [header(call.key, options), b"", *(body or (b"x",))], now)
 
     def refuse(self, number: int, call: Call, code: Code, now: float = 1.0) -> None:
-        """A server says that it will not."""
+        """Deliver a server's refusal."""
         self.answer(number, call, now, b"", status="error", code=code, message="", attempts=0)
 
     def body(self, call: Call) -> list[bytes]:
@@ -127,19 +127,19 @@ class SessionCase(SynchronousTestCase):
         return call.peer
 
     def counts(self) -> list[int]:
-        """How many messages each connection was sent."""
+        """Return how many messages each connection was sent."""
         return [len(connection.sent) for connection in self.connections]
 
     def inFlight(self) -> list[int]:
-        """How many calls each connection has in hand."""
+        """Return how many calls each connection has in flight."""
         return [peer.inFlight for peer in self.peers]
 
 
 class ChoiceTests(SessionCase):
-    """Where a call goes."""
+    """The choice of a connection."""
 
     def test_fewest(self) -> None:
-        """To the connection that has the fewest in hand."""
+        """A call goes to the connection with the fewest calls in flight."""
         self.addReady("A", "B", "C")
         calls = [self.begin(name) for name in "abcdef"]
         self.assertEqual(self.counts(), [2, 2, 2])
@@ -151,7 +151,7 @@ class ChoiceTests(SessionCase):
         self.assertEqual(self.counts(), [2, 4, 2])
 
     def test_notThere(self) -> None:
-        """Not to one that is not there; with none there it waits, in the order of its coming."""
+        """A call waits until a connection is ready; calls that wait are sent in order."""
         self.addReady("A")
         self.add("B")
         self.begin("a")
@@ -164,7 +164,7 @@ class ChoiceTests(SessionCase):
         self.assertEqual(self.connections[1].requests(), [("request", b"a"), ("request", b"b"), ("request", b"c")])
 
     def test_full(self) -> None:
-        """What a connection does not take now waits until it does, and nobody overtakes."""
+        """A call that a connection does not accept waits; no later call overtakes it."""
         self.addReady("A")
         self.connections[0].full = True
         self.begin("a")
@@ -175,7 +175,7 @@ class ChoiceTests(SessionCase):
         self.assertEqual(self.connections[0].requests(), [("request", b"a"), ("request", b"b")])
 
     def test_budget(self) -> None:
-        """A call that has waited tells the server what is left of its time, less what an answer may take."""
+        """A call that has waited tells the server the time that is left, less the margin."""
         self.add("A")
         call = self.begin("a")
         self.session.connected(self.peers[0], 4.0)
@@ -185,10 +185,10 @@ class ChoiceTests(SessionCase):
 
 
 class RetryTests(SessionCase):
-    """When a call is sent again."""
+    """Further attempts."""
 
     def test_share(self) -> None:
-        """A try that has had its share of the time, and up to a quarter more, is followed by another: elsewhere."""
+        """An attempt gets its share of the time and up to a quarter more; the next one goes to another connection."""
         self.addReady("A", "B")
         call = self.begin("a")
         first = self.peers.index(self.peerOf(call))
@@ -200,22 +200,22 @@ class RetryTests(SessionCase):
         self.assertEqual(call.sent, 2)
         self.answer(first, call, 7.0)
         self.assertEqual((self.ended, self.body(call)), (["a"], [b"x"]))
-        # The other need not do it any more.
+        # The other server is told to cancel.
         self.assertIn(("cancel", b"a"), self.connections[1 - first].requests())
 
     def pings(self) -> int:
-        """How many pings were sent."""
+        """Return how many pings were sent."""
         return sum(("ping", b"p") in connection.requests() for connection in self.connections)
 
     def test_sameAgain(self) -> None:
-        """With one connection the same id is sent there again, and the calls in hand stay as many."""
+        """With one connection the next attempt goes there with the same id, and the calls in flight stay as many."""
         self.addReady("A")
         call = self.begin("a")
         self.session.wake(call.next)
         self.assertEqual((self.connections[0].requests(), self.inFlight()), ([("request", b"a")] * 2, [1]))
 
     def test_once(self) -> None:
-        """A call with one try is never sent again: not late, not when its connection is lost."""
+        """A call with one attempt is never sent again: neither late, nor when its connection is lost."""
         self.addReady("A", "B")
         self.begin("a", attempts=1)
         call = self.begin("b", attempts=1)
@@ -226,7 +226,7 @@ class RetryTests(SessionCase):
         self.assertIn("may have run", str(call.error))
 
     def test_lost(self) -> None:
-        """A lost connection's calls go to another at once, with what is left of their time."""
+        """The calls of a lost connection go to another at once, with the time that is left."""
         self.addReady("A", "B")
         calls = [self.begin(name) for name in "abcd"]
         self.session.lost(self.peers[0], 3.0)
@@ -237,7 +237,7 @@ class RetryTests(SessionCase):
         self.assertEqual(self.inFlight(), [0, 0])
 
     def test_lostAgain(self) -> None:
-        """What is sent again after a loss counts: a call is never sent more often than it may be."""
+        """An attempt after a loss counts: a call is never sent more often than ``attempts``."""
         self.addReady("A")
         call = self.begin("a", attempts=3)
         for now in (1.0, 2.0, 3.0, 4.0):
@@ -248,7 +248,7 @@ class RetryTests(SessionCase):
         self.assertIn("(3 attempts)", str(call.error))
 
     def test_lostForGood(self) -> None:
-        """A call whose connection does not come back ends as Unavailable; one that nobody answers there, as Timeout."""
+        """A call whose connection stays lost ends as Unavailable; one without a reply after that, as Timeout."""
         self.addReady("A")
         lost = self.begin("a")
         self.session.lost(self.peers[0], 1.0)
@@ -263,7 +263,7 @@ class RetryTests(SessionCase):
         self.assertEqual((silent.sent, type(silent.error)), (2, errors.Timeout))
 
     def test_parts(self) -> None:
-        """A call of whose answer there were parts is not sent again: they would come twice."""
+        """A call is not sent again after a part of its reply has arrived: parts would arrive twice."""
         parts: list[list[bytes]] = []
         self.addReady("A", "B")
         call = self.begin("a", attempts=9, part=parts.append)
@@ -277,10 +277,10 @@ class RetryTests(SessionCase):
 
 
 class RefusalTests(SessionCase):
-    """What one server will not do, another may."""
+    """Requests that one server refuses and another accepts."""
 
     def test_elsewhere(self) -> None:
-        """A busy or stopping server's refusal is another's request, even if there is one try only."""
+        """A request refused by a busy or stopping server goes to another, even with one attempt."""
         for code in (Code.BUSY, Code.STOPPING):
             self.setUp()
             self.addReady("A", "B")
@@ -292,7 +292,7 @@ class RefusalTests(SessionCase):
             self.assertEqual((call.error and call.error.code, self.inFlight()), (code, [0, 0]))
 
     def test_stopping(self) -> None:
-        """One that stops is asked last, until it has come back."""
+        """A stopping server is chosen last, until its connection is established again."""
         self.addReady("A", "B")
         call = self.begin("a")
         first = self.peers.index(self.peerOf(call))
@@ -305,7 +305,7 @@ class RefusalTests(SessionCase):
         self.assertEqual(self.inFlight()[first], 1)
 
     def test_lateRefusal(self) -> None:
-        """What says that a request was not run means nothing if it has been sent elsewhere since."""
+        """An error that says that an attempt did not run is ignored if the call has been sent elsewhere since."""
         self.addReady("A", "B")
         call = self.begin("a")
         first = self.peers.index(self.peerOf(call))
@@ -317,7 +317,7 @@ class RefusalTests(SessionCase):
         self.assertIsInstance(call.error, errors.AppError)
 
     def test_final(self) -> None:
-        """Every other error is the caller's at once."""
+        """Any other error ends the call at once."""
         self.addReady("A", "B")
         for name, code in zip("abcdef", set(Code) - {Code.BUSY, Code.STOPPING}, strict=False):
             call = self.begin(name)
@@ -325,7 +325,7 @@ class RefusalTests(SessionCase):
             self.assertEqual(call.error and call.error.code, code)
 
     def test_denied(self) -> None:
-        """If no server lets the client in, what waits ends at once; for a later call they are tried again."""
+        """If every server rejects the client, waiting calls end at once; a later call opens new connections."""
         self.add("A")
         self.add("B")
         first = self.begin("a")
@@ -342,39 +342,39 @@ class RefusalTests(SessionCase):
 
 
 class OutageTests(SessionCase):
-    """What the caller is told while calls wait for a connection."""
+    """Reports of outages."""
 
     def test_lost(self) -> None:
-        """A connection that is lost with calls under way is told at once, and its return, too; each once."""
+        """The loss of a connection with calls in flight is reported at once, and so is its return, each once."""
         self.addReady("A")
         self.begin("a")
         self.begin("b")
         self.session.lost(self.peers[0], 1.0)
         self.session.wake(5.0)
-        self.assertEqual(self.told, [Outage("lost", "A", 2)])
-        self.assertEqual(str(self.told[0]), "connection to A lost, waiting")
+        self.assertEqual(self.outages, [Outage("lost", "A", 2)])
+        self.assertEqual(str(self.outages[0]), "connection to A lost, waiting")
         self.session.connected(self.peers[0], 6.0)
         self.session.connected(self.peers[0], 7.0)
-        self.assertEqual(self.told[1:], [Outage("connected", "A", 0)])
+        self.assertEqual(self.outages[1:], [Outage("connected", "A", 0)])
         self.assertEqual(self.connections[0].requests(), [("request", b"a"), ("request", b"b")] * 2)
 
     def test_unreachable(self) -> None:
-        """Where there is no connection the caller is told after a second, and when there is one."""
+        """Without a connection an outage is reported after a second, and its end when there is one."""
         self.add("A")
         self.begin("a")
         self.assertEqual(self.session.nextWake, 1.0)
         self.session.wake(0.9)
-        self.assertEqual(self.told, [])
+        self.assertEqual(self.outages, [])
         self.session.wake(1.0)
         self.session.wake(2.0)
         self.begin("b", 2.0)
         self.session.wake(4.0)
-        self.assertEqual((self.told, str(self.told[0])), ([Outage("unreachable", "any", 1)], "waiting for any"))
+        self.assertEqual((self.outages, str(self.outages[0])), ([Outage("unreachable", "any", 1)], "waiting for any"))
         self.session.connected(self.peers[0], 5.0)
-        self.assertEqual(str(self.told[1]), "connected to A")
+        self.assertEqual(str(self.outages[1]), "connected to A")
 
     def test_nothingToTell(self) -> None:
-        """Nothing is told of a connection that is lost idle, of calls that go elsewhere, or that end in time."""
+        """No outage is reported for an idle connection, for calls that go elsewhere, or for calls that end in time."""
         self.addReady("A", "B")
         call = self.begin("a")
         at = self.peers.index(self.peerOf(call))
@@ -384,20 +384,20 @@ class OutageTests(SessionCase):
         late = self.begin("b", 3.0)
         self.session.cancel(late, 3.5)
         self.session.wake(4.0)
-        self.assertEqual(self.told, [])
+        self.assertEqual(self.outages, [])
 
 
 class SizeTests(SessionCase):
-    """Requests that are larger than a server takes."""
+    """Requests that exceed a server's limits."""
 
     def setUp(self) -> None:
-        """Each ping has an id of its own."""
+        """Give each ping an id of its own."""
         super().setUp()
         ids = count()
         self.session = Session(False, Random(1), lambda: b"p%015d" % next(ids), self)
 
     def ask(self, size: int, now: float = 0.0, attempts: int = 2, frames: int = 1) -> Call:
-        """Begin a call of so many bytes in each of some frames."""
+        """Begin a call with frames of so many bytes."""
         call = Call(
             [bytes(size)] * frames,
             now=now,
@@ -411,16 +411,16 @@ class SizeTests(SessionCase):
         return call
 
     def limit(self, number: int = 0, now: float = 0.1, **limits: int) -> None:
-        """The server on a connection answers its last ping."""
+        """Answer the last ping of a connection."""
         key = self.connections[number].sent[-1][0][4:20]
         self.session.received(self.peers[number], [header(key, {"server": "pirate", **limits}), b"", b""], now)
 
     def commands(self) -> list[str]:
-        """The commands that the first connection was sent."""
+        """Return the commands that the first connection was sent."""
         return [name for name, _ in self.connections[0].requests()]
 
     def test_asksFirst(self) -> None:
-        """A very large request waits until the server has told that it takes so much; the next does not wait."""
+        """A very large request waits until the server has stated its limits; the next one does not wait."""
         self.addReady("A")
         call = self.ask(2 << 20)
         small = self.begin("s")
@@ -433,7 +433,7 @@ class SizeTests(SessionCase):
         self.assertEqual((again.sent, self.session.open, self.inFlight()), (1, 1, [1]))
 
     def test_refused(self) -> None:
-        """One that is larger is refused before it is sent, with both sizes; also the next, without a ping."""
+        """A request that exceeds a limit fails before it is sent, with both sizes; so does the next, without a ping."""
         for limits, words in (
             ({"max_message_size": 1 << 20}, "2097152 bytes in one frame, and the server accepts 1048576"),
             ({"max_message_total": 1 << 20}, "bytes in all, and the server accepts 1048576"),
@@ -451,7 +451,7 @@ class SizeTests(SessionCase):
             self.assertEqual((self.commands(), self.inFlight(), self.session.open), (["ping"], [0], 0))
 
     def test_broken(self) -> None:
-        """A large request with which the connection was lost may be the reason: that is asked before it goes again."""
+        """A large request whose connection was lost may be the reason: the server is pinged before it is sent again."""
         for attempts in (1, 2):
             self.setUp()
             self.addReady("A")
@@ -464,7 +464,7 @@ class SizeTests(SessionCase):
             self.assertEqual(call.error and call.error.sent, 1)
 
     def test_brokenOtherwise(self) -> None:
-        """If it was not, it goes again; if it may not, it ends as it would have."""
+        """If it was not the reason, it is sent again; without an attempt left it ends as Unavailable."""
         self.addReady("A")
         call = self.ask(100 << 10)
         once = self.begin("s", attempts=1)
@@ -479,7 +479,7 @@ class SizeTests(SessionCase):
         self.assertIsInstance(call.error, errors.Unavailable)
 
     def test_notToldInTime(self) -> None:
-        """A server that does not answer the ping, or does not tell, is sent the request."""
+        """A server that does not answer the ping, or states no limits, is sent the request."""
         self.addReady("A")
         call = self.ask(2 << 20)
         self.session.wake(ASK_PATIENCE)
@@ -490,8 +490,8 @@ class SizeTests(SessionCase):
         self.limit()
         self.assertEqual(call.sent, 1)
 
-    def test_doubtEnds(self) -> None:
-        """A request that may not be sent again waits only for a moment to learn whether it was too large."""
+    def test_checkEnds(self) -> None:
+        """A request without an attempt left waits only briefly to learn whether it was too large."""
         self.addReady("A")
         call = self.ask(100 << 10, attempts=1)
         self.session.lost(self.peers[0], 1.0)
@@ -500,7 +500,7 @@ class SizeTests(SessionCase):
         self.assertIn("lost before the reply came", str(call.error))
 
     def test_lostWhileHeld(self) -> None:
-        """A request that waits for the limits goes elsewhere when the connection is lost; a cancelled one nowhere."""
+        """A request that waits for the limits moves when the connection is lost, unless it was cancelled."""
         self.addReady("A")
         call = self.ask(2 << 20, attempts=1)
         self.session.lost(self.peers[0], 0.5)
@@ -511,7 +511,7 @@ class SizeTests(SessionCase):
         self.assertEqual((call.sent, self.ended, self.inFlight()), (0, ["l"], [0]))
 
     def test_full(self) -> None:
-        """Where the connection takes nothing, the request waits, as any would."""
+        """If the connection does not accept the ping, the request waits like any other."""
         self.addReady("A")
         self.connections[0].full = True
         call = self.ask(2 << 20)
@@ -521,7 +521,7 @@ class SizeTests(SessionCase):
         self.assertEqual(self.commands(), ["ping"])
 
     def test_close(self) -> None:
-        """Closing ends what is held."""
+        """Closing the session ends the requests that wait for limits."""
         self.addReady("A")
         call = self.ask(2 << 20)
         self.session.close()
@@ -529,15 +529,15 @@ class SizeTests(SessionCase):
 
 
 class HealthTests(SessionCase):
-    """Servers that are there, but do not answer."""
+    """Servers that are connected but do not answer."""
 
     def wakeUntil(self, end: float) -> None:
-        """Let time pass as a face does."""
+        """Wake the session whenever it asks to be woken, until a time."""
         while self.session.nextWake <= end:
             self.session.wake(self.session.nextWake)
 
     def test_ping(self) -> None:
-        """With calls in hand, silence leads to a ping, and no answer to that to the calls' removal, and to mistrust."""
+        """Silence with calls in flight leads to a ping; without an answer the calls move, and later ones too."""
         self.addReady("A", "B")
         call = self.begin("a")
         at = self.peers.index(self.peerOf(call))
@@ -551,8 +551,8 @@ class HealthTests(SessionCase):
             self.begin(name, 2.0)
         self.assertEqual(self.inFlight()[at], 0)
 
-    def test_pong(self) -> None:
-        """One that answers, whatever that is, is trusted, and keeps its calls; so is one that was not, from then on."""
+    def test_answered(self) -> None:
+        """Any message makes a server trusted: it keeps its calls, and one that was suspect gets calls again."""
         self.addReady("A", "B")
         call = self.begin("a")
         at = self.peers.index(self.peerOf(call))
@@ -565,14 +565,14 @@ class HealthTests(SessionCase):
         self.assertFalse(self.peers[at].suspect)
 
     def test_nowhereElse(self) -> None:
-        """Without an elsewhere nobody is pinged, and calls stay where they are."""
+        """With one endpoint no server is pinged, and calls stay where they are."""
         self.addReady("A")
         self.begin("a", attempts=1)
         self.wakeUntil(9.0)
         self.assertEqual(self.connections[0].requests(), [("request", b"a")])
 
     def test_idle(self) -> None:
-        """With nothing in hand there is nothing to wake for."""
+        """Without calls in flight the session need not be woken."""
         self.addReady("A", "B")
         call = self.begin("a")
         self.answer(self.peers.index(self.peerOf(call)), call, 0.5)
@@ -580,7 +580,7 @@ class HealthTests(SessionCase):
         self.assertEqual(self.session.nextWake, float("inf"))
 
     def test_silent(self) -> None:
-        """After a call in silence the connection is replaced before the next, which waits for the new one."""
+        """After a call without any message the next one waits for a new connection."""
         self.addReady("A")
         self.begin("a", attempts=1)
         self.session.wake(10.0)
@@ -590,7 +590,7 @@ class HealthTests(SessionCase):
         self.assertEqual(self.counts(), [2])
 
     def test_strange(self) -> None:
-        """An answer without the header is no answer, but a hint: if no other comes, plain mode is advised."""
+        """A reply without the header is ignored, but if no other arrives, the error recommends plain mode."""
         for frames in ([b"", b"x"], [b"x"], [], [header(b"a" * 16, {}), b""], [b"PIR1", b"", b"x"]):
             self.setUp()
             self.addReady("A")
@@ -600,7 +600,7 @@ class HealthTests(SessionCase):
             self.assertIn("plain mode", str(call.error))
 
     def test_foreign(self) -> None:
-        """Another id, an older one, and parts that nobody asked for are passed over."""
+        """Replies with an unknown or an earlier id are ignored, and so are parts that were not requested."""
         self.addReady("A")
         old, call = self.begin("o"), self.begin("a")
         self.answer(0, old)
@@ -611,10 +611,10 @@ class HealthTests(SessionCase):
 
 
 class EndTests(SessionCase):
-    """How calls end, and what is left of them."""
+    """The ends of calls."""
 
     def test_timeout(self) -> None:
-        """At its deadline a call ends, wherever it is, and tells whether it was sent."""
+        """A call ends at its deadline, and its error says whether it was sent."""
         self.addReady("A")
         sent = self.begin("a", attempts=1)
         self.session.lost(self.peers[0], 0.0)
@@ -625,7 +625,7 @@ class EndTests(SessionCase):
         self.assertEqual(waiting.error.sent, 0)
 
     def test_cancel(self) -> None:
-        """A call that is cancelled ends at once, and every server that has it is told."""
+        """A cancelled call ends at once, and every server that has it is told."""
         self.addReady("A", "B")
         call = self.begin("a")
         self.session.wake(call.next)
@@ -636,20 +636,20 @@ class EndTests(SessionCase):
         self.assertEqual((self.ended, self.inFlight()), (["a"], [0, 0]))
 
     def test_cancelWaiting(self) -> None:
-        """One that was not sent never is."""
+        """A call that was cancelled before it was sent is never sent."""
         self.add("A")
         self.session.cancel(self.begin("a"), 1.0)
         self.session.connected(self.peers[0], 2.0)
         self.assertEqual(self.counts(), [0])
 
     def test_cancelId(self) -> None:
-        """A request of another client is cancelled wherever it may be."""
+        """A request of another client is cancelled at every server."""
         self.addReady("A", "B")
         self.session.cancelId(b"z" * 16, 1.0)
         self.assertEqual([connection.requests() for connection in self.connections], [[("cancel", b"z")]] * 2)
 
     def test_close(self) -> None:
-        """All calls end when the session does, and so do those that come later."""
+        """Closing the session ends all calls, and those that begin later."""
         self.addReady("A")
         calls = [self.begin("a")]
         self.session.lost(self.peers[0], 1.0)
@@ -660,7 +660,7 @@ class EndTests(SessionCase):
         self.assertEqual({type(call.error) for call in calls}, {errors.Cancelled})
 
     def test_bounded(self) -> None:
-        """Calls that have ended leave nothing behind, however far their deadlines are."""
+        """Calls that have ended leave nothing behind, however far away their deadlines are."""
         self.addReady("A")
         for _ in range(2000):
             self.answer(0, self.begin("a"))
@@ -668,46 +668,46 @@ class EndTests(SessionCase):
         self.assertEqual((self.session.open, self.inFlight()), (0, [0]))
 
     def test_beginInDone(self) -> None:
-        """Whoever is told of an end may begin the next call at once."""
+        """``done`` may begin the next call."""
         self.addReady("A")
         call = self.begin("a", done=lambda call: self.ended.append(str(self.begin("b").finished)))
         self.answer(0, call)
         self.assertEqual((self.ended, self.inFlight()), (["False"], [1]))
 
     @steady
-    @given(st.lists(st.tuples(st.sampled_from(JOBS), st.integers(0, 7))))
-    def test_anything(self, deeds: list[tuple[str, int]]) -> None:
-        """Whatever happens, in whatever order, every call ends once, and what connections have in hand adds up."""
+    @given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 7))))
+    def test_anything(self, events: list[tuple[str, int]]) -> None:
+        """In any sequence of events every call ends once, and the counts of calls in flight are correct."""
         self.setUp()
         self.addReady("A", "B")
         self.add("C")
         calls: list[Call] = []
         ends: list[Call] = []
         now = 0.0
-        for deed, number in deeds:
+        for event, number in events:
             peer, call = self.peers[number % 3], calls[number % len(calls)] if calls else None
             now += 0.3
-            if deed == "begin":
+            if event == "begin":
                 key = bytes([len(calls)]) * 16
                 attempts = 1 + number % 3
                 fresh = Call([b""], now=now, timeout=3.0 + number, attempts=attempts, done=ends.append, key=key)
                 calls.append(fresh)
                 self.session.begin(fresh, now)
-            elif deed == "lost":
+            elif event == "lost":
                 self.session.lost(peer, now)
-            elif deed == "ready":
+            elif event == "ready":
                 self.connections[number % 3].full = False
                 self.session.connected(peer, now)
-            elif deed == "full":
+            elif event == "full":
                 self.connections[number % 3].full = True
-            elif deed == "wake":
+            elif event == "wake":
                 self.session.wake(now)
-            elif call is not None and deed == "cancel":
+            elif call is not None and event == "cancel":
                 self.session.cancel(call, now)
-            elif call is not None and deed == "reply":
+            elif call is not None and event == "reply":
                 self.answer(number % 3, call, now)
             elif call is not None:
-                self.refuse(number % 3, call, Code.BUSY if deed == "busy" else Code.STOPPING, now)
+                self.refuse(number % 3, call, Code.BUSY if event == "busy" else Code.STOPPING, now)
             held = [sum(each.peer is one for each in calls if not each.finished) for one in self.peers]
             self.assertEqual(self.inFlight(), held)
         while self.session.open:
@@ -718,12 +718,12 @@ class EndTests(SessionCase):
 
 
 class PlainTests(SessionCase):
-    """Calls without a header, of which a connection has one in hand at a time."""
+    """Plain calls, of which a connection carries one at a time."""
 
     plain = True
 
-    def test_lanes(self) -> None:
-        """Calls at the same time have connections of their own, which serve call after call."""
+    def test_connections(self) -> None:
+        """Calls in flight have connections of their own, which are used again."""
         self.addReady("A")
         calls = [self.begin(name) for name in "abc"]
         self.assertEqual((self.counts(), len(self.peers)), ([1, 0, 0], 3))
@@ -736,8 +736,8 @@ class PlainTests(SessionCase):
         self.begin("d")
         self.assertEqual((sum(self.counts()), len(self.peers)), (4, 3))
 
-    def test_mostLanes(self) -> None:
-        """There is an end to the number of connections; what is too much waits its turn."""
+    def test_mostConnections(self) -> None:
+        """The number of connections is limited; further calls wait."""
         self.addReady("A")
         for _ in range(200):
             self.begin("a")
@@ -749,7 +749,7 @@ class PlainTests(SessionCase):
         self.assertEqual((sum(self.counts()), self.inFlight()), (65, [1] * 64))
 
     def test_late(self) -> None:
-        """A try, or a call, that was not answered has its connection replaced: what comes there late is not read."""
+        """After an attempt or a call without a reply the connection is replaced, so that a late reply is not read."""
         self.addReady("A")
         call = self.begin("a")
         self.session.wake(call.next)

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.commands.test_client -*-
-"""The command line of the client, as far as it needs no server."""
+"""Tests of ``pirate-client`` with a fake client."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pirate.wire.words import Code
 
 
 class FakeClient:
-    """A client that answers with what it was asked, or raises; it notes how it was made."""
+    """A client that returns its request, or raises; it records its arguments."""
 
     def __init__(self, error: BaseException | None = None, reply: Any = None) -> None:
         self.error = error
@@ -97,15 +97,15 @@ class BrokenOutput(io.BytesIO):
 
 
 class CommandTests(SynchronousTestCase):
-    """What goes in, what comes out, and the exit status."""
+    """Input, output and the exit status."""
 
     def setUp(self) -> None:
-        """A client that echoes stands in for the real one."""
+        """Replace the client by a fake."""
         self.client = FakeClient()
         self.patch(command, "Client", self.client)
 
     def run_(self, *argv: str, stdin: bytes = b"", stdout: io.BytesIO | None = None) -> tuple[int, bytes, str]:
-        """The exit status, what is on standard output, and what is on standard error."""
+        """Return the exit status, standard output and standard error."""
         out, err = stdout or io.BytesIO(), io.StringIO()
         status = main(argv, io.BytesIO(stdin), out, err)
         return status, out.getvalue(), err.getvalue()
@@ -116,7 +116,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.client.asked, [b"a", b"b c", b""])
 
     def test_dashes(self) -> None:
-        """After -- nothing is an option; a negative number and a lone dash never are."""
+        """After -- every argument is a frame; a negative number and a lone dash always are."""
         self.run_("--plain", "-5", "-", "--", "-x", "--", "--raw")
         self.assertEqual(self.client.asked, [b"-5", b"-", b"-x", b"--", b"--raw"])
 
@@ -126,18 +126,18 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.client.asked, [b"\xff\xc3\xa9"])
 
     def test_stdin(self) -> None:
-        """Without arguments standard input is the request, less one trailing newline."""
+        """Without arguments the request is standard input, less one trailing newline."""
         for given, sent in ((b"a\n", b"a"), (b"a\n\n", b"a\n"), (b"a", b"a"), (b"", b""), (b"a\nb\n", b"a\nb")):
             self.assertEqual(self.run_(stdin=given), (0, sent + b"\n", ""))
             self.assertEqual(self.client.asked, [sent])
 
     def test_raw(self) -> None:
-        """With --raw not a byte is removed or added, either way."""
+        """--raw neither removes nor adds a byte."""
         self.assertEqual(self.run_("--raw", stdin=b"\0a\n"), (0, b"\0a\n", ""))
         self.assertEqual(self.run_("--raw", "a", "b"), (0, b"ab", ""))
 
     def test_defaults(self) -> None:
-        """Ten seconds for two attempts, at the usual place, without an identity."""
+        """The defaults are those of the client, but for the codec."""
         self.run_("a")
         made: dict[str, object] = {
             "endpoint": ["tcp://127.0.0.1:6660"],
@@ -150,7 +150,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.client.made, made)
 
     def test_flags(self) -> None:
-        """The flags reach the client; the timeout is that of the whole call."""
+        """The options reach the client."""
         short = ("-t", "0.5", "-r", "3", "-e", "6661", "-i", "me", "--plain", "a")
         long = ("--timeout=0.5", "--attempts=3", "--endpoint=6661", "--identity=me", "--plain", "a")
         made: dict[str, object] = {
@@ -174,7 +174,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.client.service, "reports")
 
     def test_file(self) -> None:
-        """A file is a frame as it is, after the arguments; - is standard input; with --frames each line is one."""
+        """A file is one frame, after the arguments; - is standard input; with --frames each line is a frame."""
         path = Path(self.mktemp())
         path.write_bytes(b"x\ny\n")
         for argv, sent in (
@@ -188,7 +188,7 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual(self.client.asked, sent)
 
     def test_json(self) -> None:
-        """With --json what is sent is JSON without blanks, and so is each line of the reply, readable."""
+        """With --json requests are sent as compact JSON, and each line of the reply is readable JSON."""
         self.assertEqual(self.run_("--json", '{"a": [1, 2]}', '"\u00e9"')[1], '{"a": [1, 2]}\n"\u00e9"\n'.encode())
         self.assertEqual(self.client.asked, [b'{"a":[1,2]}', b'"\\u00e9"'])
         self.client.reply = [b"AHOY"]
@@ -197,17 +197,17 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("the reply is not JSON", err)
 
     def test_ping(self) -> None:
-        """A ping tells of the server, in the same words in text and in an object, and reads no request."""
+        """A ping writes the server's state as text or as an object with the same words, and reads no request."""
         status, out, _ = self.run_("--ping")
         words = b"pirate 1.0 at tcp://h:1: ready, workers 5, busy 3, idle 2, backlog 4, ms "
         self.assertEqual((status, out[: len(words)]), (0, words))
-        told = json.loads(self.run_("--ping", "--json")[1])
-        self.assertTrue(told.pop("ms") >= 0)
+        shown = json.loads(self.run_("--ping", "--json")[1])
+        self.assertTrue(shown.pop("ms") >= 0)
         named = {"endpoint": "tcp://h:1", "server": "pirate", "version": "1.0", "state": "ready"}
-        self.assertEqual(told, {**named, "workers": 5, "busy": 3, "idle": 2, "backlog": 4})
+        self.assertEqual(shown, {**named, "workers": 5, "busy": 3, "idle": 2, "backlog": 4})
 
     def test_pingNotReady(self) -> None:
-        """A server that answers, but is not ready, gives a status of its own, and the same words."""
+        """A server that is not ready has an exit status of its own."""
         for self.client.state in ("starting", "no-workers", "stopping", "unknown"):
             status, out, err = self.run_("--ping")
             self.assertEqual((status, err), (15, ""))
@@ -216,7 +216,7 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual((status, err, json.loads(out)["state"]), (15, "", self.client.state))
 
     def test_outage(self) -> None:
-        """While a call waits for a connection that is told, a line for each change, on standard error."""
+        """Outages are reported on standard error, a line for each."""
 
         def call(*body: bytes, service: str = "") -> list[bytes]:
             for kind in ("lost", "connected", "unreachable"):
@@ -228,13 +228,13 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.run_("a"), (0, b"reply\n", "".join(f"pirate-client: {line}\n" for line in lines)))
 
     def test_stream(self) -> None:
-        """Parts are written as they come, also those before an error."""
+        """Parts are written as they arrive, even if an error follows."""
         self.client.error = errors.failure(Code.WORKER_LOST, "")
         status, out, _ = self.run_("--stream", "3", "2")
         self.assertEqual((status, out), (7, b"3\n2\n"))
 
     def test_count(self) -> None:
-        """Many requests give a summary on standard error and no replies; errors are counted, and give the status."""
+        """--count writes a summary to standard error and no replies; the most frequent error gives the exit status."""
         status, out, err = self.run_("-n", "4", "-c", "2", "a")
         self.assertEqual((status, out, err.count("\n")), (0, b"", 2))
         self.assertIn("pirate-client: 4 of 4 replies in ", err)
@@ -244,16 +244,16 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("pirate-client: busy: 2, the first: the server at", err)
 
     def test_countJson(self) -> None:
-        """For a machine the summary is one object on standard output."""
+        """With --json the summary is one object on standard output."""
         self.client.error = errors.failure(Code.BUSY, "")
         status, out, err = self.run_("-n", "4", "--json", "1")
-        told = json.loads(out)
+        shown = json.loads(out)
         self.assertEqual((status, err, out.count(b"\n")), (8, "", 1))
-        self.assertEqual((told["requests"], told["replies"], told["errors"]), (4, 2, {"busy": 2}))
-        self.assertEqual(list(told["latency_ms"]), ["p50", "p90", "p99", "max"])
+        self.assertEqual((shown["requests"], shown["replies"], shown["errors"]), (4, 2, {"busy": 2}))
+        self.assertEqual(list(shown["latency_ms"]), ["p50", "p90", "p99", "max"])
 
     def test_countInVain(self) -> None:
-        """When the first request finds nobody, the rest is not sent."""
+        """If the first request finds no server, the rest are not sent."""
         self.client.error, self.client.always = errors.Unavailable("nobody answers"), True
         status, out, err = self.run_("-n", "1000000", "a")
         self.assertEqual((status, out), (16, b""))
@@ -263,7 +263,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual((status, json.loads(out)["requests"], err), (16, 1, ""))
 
     def test_countInterrupted(self) -> None:
-        """Ctrl-C gives the summary so far."""
+        """Ctrl-C writes the summary so far."""
         self.client.error = KeyboardInterrupt()
         status, _, err = self.run_("-n", "9", "a")
         self.assertEqual(status, 130)
@@ -271,7 +271,7 @@ class CommandTests(SynchronousTestCase):
         self.assertTrue(err.endswith("pirate-client: interrupted\n"))
 
     def test_usage(self) -> None:
-        """A wrong flag is one line with the value and what would be right, status 2, and nothing is sent."""
+        """An invalid option is one line with the value and the valid form, status 2, and nothing is sent."""
         for argv, words in (
             (("-t", "0", "a"), ("--timeout", "'0'", "seconds above 0")),
             (("-t", "nan", "a"), ("--timeout", "'nan'")),
@@ -303,7 +303,7 @@ class CommandTests(SynchronousTestCase):
                 self.assertIn(word, err)
 
     def test_help(self) -> None:
-        """--help and --version go to standard output; the help names every flag and every exit status."""
+        """--help and --version go to standard output; the help names every option and every exit status."""
         status, out, err = self.run_("--help")
         self.assertEqual((status, err), (0, ""))
         for word in ("--timeout", "--attempts", "--endpoint", "--identity", "--plain", "--raw", "--version"):
@@ -314,7 +314,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.run_("--version"), (0, f"pirate-client {__version__}\n".encode(), ""))
 
     def test_exits(self) -> None:
-        """Each error has its own status and one line on standard error; standard output stays empty."""
+        """Each error has its own exit status and one line on standard error; standard output stays empty."""
         seen = []
         for code in Code:
             self.client.error = errors.failure(code, "words")
@@ -334,29 +334,29 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual(self.run_("a")[0], status)
 
     def test_oneLine(self) -> None:
-        """A remote text of many lines, or with control characters, is still one harmless line."""
+        """A remote text with line breaks or control characters is written as one harmless line."""
         self.client.error = errors.failure(Code.APP_ERROR, "ValueError: a\nb\x1b[31m")
         self.assertEqual(self.run_("a")[2], "pirate-client: the app failed: ValueError: a b [31m\n")
 
     def test_interrupted(self) -> None:
-        """Ctrl-C ends it with one line, and the status that a shell expects."""
+        """Ctrl-C ends the command with one line and the status that a shell expects."""
         self.client.error = KeyboardInterrupt()
         self.assertEqual(self.run_("a"), (130, b"", "pirate-client: interrupted\n"))
 
     def test_brokenPipe(self) -> None:
-        """A reader of standard output that went away is no news to anyone."""
+        """A reader that closes standard output ends the command without a message."""
         self.assertEqual(self.run_("a", stdout=BrokenOutput(errno.EPIPE)), (141, b"", ""))
 
     def test_fullDisk(self) -> None:
-        """Any other trouble with standard output is told."""
+        """Any other error of standard output is reported."""
         status, _, err = self.run_("a", stdout=BrokenOutput(errno.ENOSPC))
         self.assertEqual((status, err), (1, "pirate-client: cannot write to standard output: the disk is full\n"))
 
     def test_partialWrites(self) -> None:
-        """An output that takes a little at a time gets all of it."""
+        """An output that accepts a little at a time receives everything."""
 
         class Narrow(io.BytesIO):
-            """Takes two bytes at a time."""
+            """An output that accepts two bytes at a time."""
 
             def write(self, data: Any) -> int:
                 return super().write(data[:2])

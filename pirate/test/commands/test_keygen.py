@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.commands.test_keygen -*-
-"""The command that makes keys."""
+"""Tests of ``pirate-keygen``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pirate.test.support.keys import KeyCase
 
 
 class KeygenTests(KeyCase):
-    """What it writes, prints and refuses."""
+    """Files, output and errors."""
 
     def keygen(self, *arguments: str) -> tuple[int, str, str]:
         """
@@ -32,7 +32,7 @@ class KeygenTests(KeyCase):
         return status, out.getvalue(), err.getvalue()
 
     def test_several(self) -> None:
-        """It makes a pair for each name; what it prints is a list that curve-clients understands."""
+        """It makes a pair for each name; its output is a list that curve-clients accepts."""
         status, out, err = self.keygen("alice", "bob")
         self.assertEqual((status, err), (0, ""))
         self.assertEqual(loadUsers(self.write("list", out)), loadUsers(self.folder))
@@ -42,7 +42,7 @@ class KeygenTests(KeyCase):
             self.assertNotIn(secret.decode(), out)
 
     def test_refuses(self) -> None:
-        """It overwrites nothing: one line, status 1, and the files as they were."""
+        """It overwrites nothing: one line, status 1, and the files unchanged."""
         self.keygen("alice")
         before = {path: path.read_text() for path in self.folder.iterdir()}
         status, out, err = self.keygen("alice", "bob")
@@ -53,7 +53,7 @@ class KeygenTests(KeyCase):
         self.assertEqual({path: path.read_text() for path in self.folder.iterdir()}, before)
 
     def test_half(self) -> None:
-        """Where the public half cannot be written, no secret one is left behind."""
+        """If the public half cannot be written, no secret half is left behind."""
         self.patch(os, "open", self._noPublic(os.open))
         status, _, err = self.keygen("alice")
         self.assertEqual((status, err), (1, f"pirate-keygen: {self.folder}/alice.key: No space left on device\n"))
@@ -70,26 +70,26 @@ class KeygenTests(KeyCase):
         return refuse
 
     def test_badName(self) -> None:
-        """A name that leads elsewhere is refused."""
+        """A name with a path is rejected."""
         status, out, err = self.keygen("../alice")
         self.assertEqual((status, out, err.count("\n")), (1, "", 1))
         self.assertIn("'../alice' is not a valid name", err)
 
     def test_usage(self) -> None:
-        """Without a name, or with an option that there is not, it says so in one line, with status 2."""
+        """Without a name, or with an unknown option, it writes one line and exits with status 2."""
         for arguments in ((), ("--nonsense", "x")):
             status, out, err = self.keygen(*arguments)
             self.assertEqual((status, out, err.count("\n")), (2, "", 1))
             self.assertIn("pirate-keygen --help tells more", err)
 
     def test_help(self) -> None:
-        """It tells what it is for, and its version."""
+        """It has a help text and a version."""
         status, out, _ = self.keygen("--help")
         self.assertEqual(status, 0)
         self.assertIn("NAME.key_secret", out)
         self.assertEqual(self.keygen("--version")[1], f"pirate-keygen {pirate.__version__}\n")
 
     def test_installed(self) -> None:
-        """It is a command."""
+        """It is installed as a command."""
         [command] = entry_points(group="console_scripts", name="pirate-keygen")
         self.assertIs(command.load(), main)

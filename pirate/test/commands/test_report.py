@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.commands.test_report -*-
-"""The summary of many calls, the line that shows how far they are, and the completions."""
+"""Tests of the summary of many calls, the progress line and the completion scripts."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from pirate.wire.words import Code
 
 
 class Terminal(io.StringIO):
-    """A terminal that keeps what it shows."""
+    """A terminal that records what it shows."""
 
     def isatty(self) -> bool:
         return True
 
 
 class ReportTests(SynchronousTestCase):
-    """Numbers in, numbers out."""
+    """The summary."""
 
     def test_quantiles(self) -> None:
-        """The percentiles are latencies that were, of replies alone; the rate is that of replies."""
+        """Percentiles are latencies of replies, and the rate is that of replies."""
         report = Report(Random(7))
         for each in range(100, 0, -1):
             report.add(each / 1000, None)
         report.add(9.0, errors.failure(Code.BUSY, ""))
-        told = report.figures(4.0)
-        self.assertEqual(told["latency_ms"], {"p50": 50.0, "p90": 90.0, "p99": 99.0, "max": 100.0})
-        self.assertEqual((told["requests"], told["replies"], told["rate"]), (101, 100, 25.0))
+        figures = report.figures(4.0)
+        self.assertEqual(figures["latency_ms"], {"p50": 50.0, "p90": 90.0, "p99": 99.0, "max": 100.0})
+        self.assertEqual((figures["requests"], figures["replies"], figures["rate"]), (101, 100, 25.0))
 
     def test_one(self) -> None:
-        """One reply is every percentile."""
+        """With one reply every percentile is its latency."""
         report = Report(Random(7))
         report.add(0.002, None)
         self.assertEqual(set(report.figures(1.0)["latency_ms"].values()), {2.0})
 
     def test_none(self) -> None:
-        """Without replies there are no latencies, and no division by nothing."""
+        """Without replies there are no latencies, and no division by zero."""
         self.assertEqual(Report(Random(7)).figures(0.0)["rate"], None)
         self.assertEqual(Report(Random(7)).lines(0.0, 5), ["0 of 0 replies in 0.00 s, 0/s"])
 
     def test_status(self) -> None:
-        """The most frequent error gives the status."""
+        """The most frequent error gives the exit status."""
         report = Report(Random(7))
         self.assertEqual(report.status, ExitStatus.OK)
         for code in (Code.BUSY, Code.APP_ERROR, Code.APP_ERROR):
@@ -60,7 +60,7 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(report.status, ExitStatus.APP_ERROR)
 
     def test_hopeless(self) -> None:
-        """It makes no sense to go on if nothing could be sent, or if nothing has ever been answered."""
+        """Calls are hopeless if nothing could be sent, or if the server has never replied."""
         unsent, notLetIn = errors.Unavailable("nobody"), errors.Denied("no key")
         silent, cut = errors.Timeout("no reply"), errors.Unavailable("lost")
         silent.sent = cut.sent = 1
@@ -83,30 +83,30 @@ class ReportTests(SynchronousTestCase):
             self.assertEqual(report.hopeless, later, error)
 
     def test_gaveUp(self) -> None:
-        """What was left out because of that is in the summary for people."""
+        """The summary for people says how many requests were not sent."""
         report = Report(Random(7))
         report.add(0.1, errors.Unavailable("nobody answers"))
         self.assertEqual(report.lines(1.0, 9)[-1], "gave up: the remaining 8 were not sent")
         self.assertIn("unavailable: 1", report.lines(1.0, 1)[-1])
 
     def test_sample(self) -> None:
-        """Of very many latencies a fair sample is kept, whatever their order; the count and the longest are exact."""
+        """Of very many latencies a uniform sample is kept, in any order; the count and the maximum are exact."""
         self.patch(report, "SAMPLE", 1000)
         many = Report(Random(7))
         for each in range(20_000, 0, -1):
             many.add(each, None)
-        told = many.figures(1.0)
-        self.assertEqual((told["replies"], told["latency_ms"]["max"]), (20_000, 20_000_000))
+        figures = many.figures(1.0)
+        self.assertEqual((figures["replies"], figures["latency_ms"]["max"]), (20_000, 20_000_000))
         self.assertEqual(len(many._latencies), 1000)
-        self.assertTrue(9_000 < told["latency_ms"]["p50"] / 1000 < 11_000)
-        self.assertTrue(17_000 < told["latency_ms"]["p90"] / 1000 < 19_000)
+        self.assertTrue(9_000 < figures["latency_ms"]["p50"] / 1000 < 11_000)
+        self.assertTrue(17_000 < figures["latency_ms"]["p90"] / 1000 < 19_000)
 
 
 class ProgressTests(SynchronousTestCase):
-    """What is on the terminal, and when."""
+    """The progress line."""
 
     def test_terminal(self) -> None:
-        """It shows a bar ten times a second at most, and takes it away in the end."""
+        """It is updated ten times a second at most, and cleared at the end."""
         stream = Terminal()
         progress = Progress(stream, 60, now=10.0)
         for done, now in ((1, 10.05), (20, 12.0), (21, 12.05)):
@@ -116,7 +116,7 @@ class ProgressTests(SynchronousTestCase):
         self.assertTrue(stream.getvalue().endswith("/s\r\x1b[K"))
 
     def test_noTerminal(self) -> None:
-        """A file, or a stream that is closed, gets nothing."""
+        """A file, or a closed stream, receives nothing."""
         file = io.StringIO()
         for stream in (file, None):
             progress = Progress(stream, 60, now=0.0)
@@ -125,17 +125,17 @@ class ProgressTests(SynchronousTestCase):
         self.assertEqual(file.getvalue(), "")
 
     def test_quick(self) -> None:
-        """What is over before the first look leaves no trace."""
+        """Calls that end before the first update leave no trace."""
         stream = Terminal()
         Progress(stream, 60, now=0.0).clear()
         self.assertEqual(stream.getvalue(), "")
 
 
 class CompletionTests(SynchronousTestCase):
-    """The scripts know every option, and their shells understand them."""
+    """The completion scripts."""
 
     def test_options(self) -> None:
-        """Each script has every option that the parser has."""
+        """Each script has every option of the parser."""
         for shell in SHELLS:
             text = completionScript(newParser(), shell)
             for action in newParser()._actions:
@@ -146,7 +146,7 @@ class CompletionTests(SynchronousTestCase):
                     self.assertIn(known, text, shell)
 
     def test_syntax(self) -> None:
-        """Those shells that are here find no fault with theirs."""
+        """The shells that are installed accept their scripts."""
         found = [shell for shell in SHELLS if shutil.which(shell)]
         if not found:
             raise SkipTest("none of the shells is here")
@@ -156,7 +156,7 @@ class CompletionTests(SynchronousTestCase):
             self.assertEqual((done.returncode, done.stderr), (0, b""), shell)
 
     def test_bash(self) -> None:
-        """bash completes an option, the names of shells, and nothing where a number is wanted."""
+        """bash completes an option and the names of shells, and nothing for a number."""
         if not shutil.which("bash"):
             raise SkipTest("bash is not here")
         ask = 'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _pirate_client; echo "${COMPREPLY[*]}"'

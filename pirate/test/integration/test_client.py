@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_client -*-
-"""The blocking client against a small broker on a real ROUTER."""
+"""Tests of the blocking client with a small broker on a real ROUTER."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NativeTests(ClientCase):
     """Requests with a header."""
 
     def test_echo(self) -> None:
-        """One frame, several, none that has content, and a large one come back as they went."""
+        """One frame, several frames, an empty frame and a large one return unchanged."""
         with self.client(self.broker(echo).endpoint) as client:
             large = bytes(3_000_000)
             for frame in (b"a", b"", b"waiting", large):
@@ -40,7 +40,7 @@ class NativeTests(ClientCase):
             self.assertEqual(several.call(b"a", b"", large), [b"a", b"", large])
 
     def test_request(self) -> None:
-        """The broker reads a native request with the time left, the service asked for, and a new id each time."""
+        """The broker reads the remaining time, the service, and a new id for each request."""
         broker = self.broker(echo)
         client = Client(broker.endpoint, codec="frames", timeout=PATIENCE, attempts=1)
         self.addCleanup(client.close)
@@ -52,7 +52,7 @@ class NativeTests(ClientCase):
         self.assertNotEqual(first.key, second.key)
 
     def test_retry(self) -> None:
-        """A try without a reply is sent again with the same id and what is left of the time."""
+        """An attempt without a reply is followed by another with the same id and the time that is left."""
         broker = self.broker(inTurn(silent, echo))
         self.assertEqual(self.client(broker.endpoint, attempts=150).call(b"x"), b"x")
         first, second = native(broker.next()), native(broker.next())
@@ -60,7 +60,7 @@ class NativeTests(ClientCase):
         self.assertTrue((second.timeout or 0) <= (first.timeout or 0) - 0.19)
 
     def test_lateReply(self) -> None:
-        """The reply to the first try is as good as any, even after the second was sent."""
+        """A reply to the first attempt counts, even after the second was sent."""
 
         def late(frames: list[bytes]) -> list[list[bytes]]:
             return [native(frames).reply([b"late"])]
@@ -69,7 +69,7 @@ class NativeTests(ClientCase):
         self.assertEqual(self.client(broker.endpoint, attempts=150).call(b"x"), b"late")
 
     def test_foreignReplies(self) -> None:
-        """Replies to an earlier call, with an unknown id, or without sense are passed over."""
+        """Replies to an earlier call, with an unknown id, or malformed, are ignored."""
         earlier: list[list[bytes]] = []
 
         def confused(frames: list[bytes]) -> list[list[bytes]]:
@@ -86,7 +86,7 @@ class NativeTests(ClientCase):
         self.assertEqual([client.call(b"1"), client.call(b"2"), client.call(b"3")], [b"1", b"2", b"3"])
 
     def test_error(self) -> None:
-        """The server's error is raised with what it said, and the client goes on."""
+        """The server's error is raised with its message, and the client can be used again."""
         broker = self.broker(inTurn(lambda frames: [native(frames).error(Code.BUSY, "1000 wait")], echo))
         client = self.client(broker.endpoint)
         error: Busy = self.assertRaises(Busy, client.call, b"x")
@@ -95,7 +95,7 @@ class NativeTests(ClientCase):
         self.assertEqual(client.call(b"y"), b"y")
 
     def test_silence(self) -> None:
-        """Without a reply Timeout comes in time and tells how often the request was sent."""
+        """Without a reply a call raises Timeout in time, which says how often the request was sent."""
         broker = self.broker(inTurn(echo, silent))
         client = self.client(broker.endpoint, attempts=2)
         client.call(b"connected")
@@ -105,18 +105,18 @@ class NativeTests(ClientCase):
         self.assertEqual(error.request, native(broker.next()).key)
 
     def test_nobody(self) -> None:
-        """Where nobody listens Timeout comes in time too, and tells that nothing was sent."""
+        """Without a server a call raises Timeout in time, which says that nothing was sent."""
         for endpoint in (self.refused(), self.path()):
             self.assertEqual(self.timesOut(self.client(endpoint, attempts=3), 0.2).sent, 0)
 
     def test_notOurs(self) -> None:
-        """A broker that loses the header is found out: the Timeout advises plain mode."""
+        """A broker that loses the header is recognized: the Timeout recommends plain mode."""
         client = self.client(self.broker(inTurn(echo, perl)).endpoint)
         client.call(b"connected")
         self.assertIn("plain mode", str(self.timesOut(client, 0.2)))
 
     def test_serverComesLater(self) -> None:
-        """A server may start after its client; what was given up before is never sent to it."""
+        """A server may start after its client; requests that have timed out are never sent to it."""
         endpoint = self.path()
         client = self.client(endpoint)
         self.timesOut(client, 0.1)
@@ -136,7 +136,7 @@ class NativeTests(ClientCase):
         self.assertEqual(native(second.next()).body, [b"y"])
 
     def test_cutOff(self) -> None:
-        """A request whose frame has the connection closed is sent once, and then compared with the server's limit."""
+        """A request that makes the server close the connection is sent once, and then compared with the limit."""
         limits = {"server": "pirate", "max_message_size": 64 << 10}
 
         def limited(frames: list[bytes]) -> list[list[bytes]]:
@@ -153,14 +153,14 @@ class NativeTests(ClientCase):
             self.assertEqual(native(broker.next()).body, [b"small"])
 
     def test_neverMoreOften(self) -> None:
-        """A request that breaks its connection each time is sent as often as it may be, and not for all its time."""
+        """A request that breaks its connection each time is sent ``attempts`` times, and no longer."""
         options: dict[int, int | bytes] = {zmq.MAXMSGSIZE: 32 << 10}
         client = self.client(self.broker(silent, options=options).endpoint, attempts=3)
         error: Unavailable = self.assertRaises(Unavailable, client.call, bytes(48 << 10))
         self.assertEqual(error.sent, 3)
 
     def test_newConnection(self) -> None:
-        """After a call in silence the next one has a connection, and a name, of its own."""
+        """After a call without a reply the next one has a new connection, with a new identity."""
         for identity, names in ((b"me", [b"me", b"me", b"me.2", b"me.2"]), (None, None)):
             broker = self.broker(inTurn(echo, silent, echo))
             client = self.client(broker.endpoint, identity=identity)
@@ -173,10 +173,10 @@ class NativeTests(ClientCase):
             self.assertIn(names, (None, seen))
 
     def test_interrupted(self) -> None:
-        """A call that an exception in a signal's handler ended leaves the client fit for the next."""
+        """After a signal's handler raises in a call, the client can be used again."""
 
         class Interrupt(BaseException):
-            """What the signal raises."""
+            """The exception of the signal's handler."""
 
         def interrupt(number: int, frame: FrameType | None) -> None:
             raise Interrupt
@@ -194,7 +194,7 @@ class NativeTests(ClientCase):
             self.assertEqual(client.call(b"y"), b"y")
 
     def test_interruptedSending(self) -> None:
-        """So does one that came between two frames: no server takes the next message for the rest of the first."""
+        """The same between two frames: the server does not take the next message for the rest of the first."""
         for frames in (1, 2, 3):
             broker = self.broker(echo)
             client = self.client(broker.endpoint)
@@ -218,7 +218,7 @@ class NativeTests(ClientCase):
         self.assertEqual(self.client(self.broker(echo).endpoint).call(b"x", timeout=1e9), b"x")
 
     def test_ipv6(self) -> None:
-        """An IPv6 address in brackets is dialled as such."""
+        """An IPv6 address in brackets can be used."""
         try:
             broker = self.broker(echo, "tcp://[::1]:*")
         except zmq.ZMQError:

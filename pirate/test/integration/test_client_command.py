@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_client_command -*-
-"""The command line of the client against a real broker, in this process and as a program."""
+"""Tests of ``pirate-client`` with a real broker, in this process and as a program."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ class CommandTests(ClientCase):
     """The command in this process."""
 
     def command(self, *argv: str, stdin: bytes = b"") -> tuple[int, bytes, str]:
-        """The exit status, what is on standard output, and what is on standard error."""
+        """Return the exit status, standard output and standard error."""
         out, err = io.BytesIO(), io.StringIO()
         return main(argv, io.BytesIO(stdin), out, err), out.getvalue(), err.getvalue()
 
     def test_reply(self) -> None:
-        """The reply alone is on standard output."""
+        """Only the reply is written to standard output."""
         endpoint = self.broker(echo).endpoint
         self.assertEqual(self.command("-e", endpoint, stdin=b"hello\n"), (0, b"hello\n", ""))
         self.assertEqual(self.command("-e", endpoint, "a", "b"), (0, b"a\nb\n", ""))
 
     def test_plain(self) -> None:
-        """With --plain an old broker is served, the identity is what it sees, and a retry has another."""
+        """With --plain an old broker can be called; it sees the identity, and a retry has another."""
         broker = self.broker(inTurn(silent, perl))
         argv = ("-e", broker.endpoint, "-t", "30", "-r", "150", "-i", "me", "--plain", "hello")
         self.assertEqual(self.command(*argv), (0, b"HELLO\n", ""))
         self.assertEqual([broker.next(), broker.next()], [[b"me", b"", b"hello"], [b"me.2", b"", b"hello"]])
 
     def test_timeout(self) -> None:
-        """Giving up is status 4 and one line that counts the attempts."""
+        """A timeout exits with status 4 and one line that counts the attempts."""
         status, out, err = self.command("-e", self.broker(silent).endpoint, "-t", "0.3", "-r", "3", "x")
         self.assertEqual((status, out, err.count("\n")), (4, b"", 1))
         self.assertIn("within 0.3 s (3 attempts)", err)
 
     def test_appError(self) -> None:
-        """What the app raised is on standard error, and the status is 3."""
+        """An exception of the app is written to standard error, and the status is 3."""
         broker = self.broker(lambda frames: [native(frames).error(Code.APP_ERROR, "ValueError: bad")])
         self.assertEqual(
             self.command("-e", broker.endpoint, "x"), (3, b"", "pirate-client: the app failed: ValueError: bad\n")
@@ -53,15 +53,15 @@ class CommandTests(ClientCase):
 
 
 class ServerTests(ProgramCase):
-    """The command against a real server."""
+    """The command with a real server."""
 
     def command(self, *argv: str) -> tuple[int, bytes, str]:
-        """The exit status, what is on standard output, and what is on standard error."""
+        """Return the exit status, standard output and standard error."""
         out, err = io.BytesIO(), io.StringIO()
         return main(argv, io.BytesIO(), out, err), out.getvalue(), err.getvalue()
 
     def test_everything(self) -> None:
-        """A call in JSON, parts, a ping, many requests and an unknown service, as the page says."""
+        """A call in JSON, parts, a ping, many requests and an unknown service work as documented."""
         server = self.twistd("countdown", "--workers=2").ready()
         endpoint = ("-e", server.frontend, "-t", str(PATIENCE))
         self.assertEqual(self.command(*endpoint, "--stream", "3"), (0, b"3\n2\n1\n", ""))
@@ -77,7 +77,7 @@ class ServerTests(ProgramCase):
         self.assertEqual(server.stop(), 0)
 
     def test_keys(self) -> None:
-        """With the right keys it is let in, with others denied; a file that is no key is one line and status 2."""
+        """The right keys are accepted, others denied; a file without a key is one line and status 2."""
         os.mkdir(f"{self.folder}/clients")
         for folder, name in ((self.folder, "server"), (f"{self.folder}/clients", "me"), (self.folder, "other")):
             writePair(folder, name)
@@ -96,15 +96,15 @@ class ProgramTests(ClientCase):
     """The command as a program."""
 
     def test_pipe(self) -> None:
-        """It reads and writes real pipes, byte for byte if asked."""
+        """It reads and writes real pipes, byte for byte with --raw."""
         process = self.program(*COMMAND, "--raw", "-e", self.broker(echo).endpoint)
         payload = bytes(range(256)) * 4096 + b"\n"
         self.assertEqual(process.communicate(payload, timeout=PATIENCE), (payload, b""))
         self.assertEqual(process.returncode, 0)
 
     def test_interrupt(self) -> None:
-        """Ctrl-C in the middle of a call ends it at once, with 130 and one line."""
-        # Ignored where the tests run in the background, it would be ignored in the program too.
+        """Ctrl-C during a call ends it at once, with status 130 and one line."""
+        # In a background job SIGINT is ignored, and the program would inherit that.
         self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         broker = self.broker(silent)
         process = self.program(*COMMAND, "-e", broker.endpoint, "-t", "600", "x")
@@ -114,7 +114,7 @@ class ProgramTests(ClientCase):
         self.assertEqual(process.returncode, 130)
 
     def test_brokenPipe(self) -> None:
-        """A reader that went away ends it with 141 and not a word."""
+        """A reader that closes its end makes the command exit with status 141 and no message."""
         process = self.program(*COMMAND, "-e", self.broker(echo).endpoint)
         assert process.stdout is not None and process.stdin is not None and process.stderr is not None
         process.stdout.close()

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_client_faces -*-
-"""What all faces of the client have in common: the same tests for each, against real servers."""
+"""Tests of all clients alike, with real servers."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ JOBS = "pirate.test.support.jobs"
 
 
 class ApiCase(ServerCase):
-    """Faces that are closed when the test ends."""
+    """A test case that closes its clients."""
 
     def each(self, endpoints: Any, act: Callable[[Api], object], **options: Any) -> Deferred[None]:
-        """Do something with each face, one after the other, in a thread, so that the reactor is free meanwhile."""
+        """Do something with each client in turn, in a thread, so that the reactor can run."""
 
         def all() -> None:
             for kind in APIS:
@@ -44,7 +44,7 @@ class ApiCase(ServerCase):
         return deferToThread(all)
 
     def api(self, kind: type[Any], endpoints: Any, act: Callable[[Api], object], **options: Any) -> None:
-        """Do something with one face."""
+        """Do something with one client."""
         api = kind(endpoints, **{"timeout": PATIENCE, **options})
         try:
             act(api)
@@ -52,32 +52,32 @@ class ApiCase(ServerCase):
             api.close()
 
     def await_(self, condition: Callable[[], bool]) -> None:
-        """In a thread: wait until something holds."""
+        """Wait in a thread until a condition holds."""
         end = monotonic() + PATIENCE
         while not condition():
             self.assertTrue(monotonic() < end)
             os.sched_yield()
 
     def front(self, server: JobServer) -> str:
-        """Where a server's clients are welcome."""
+        """Return the frontend of a server."""
         return str(server.endpoints.frontend[0])
 
     def broker(self, script: Script, endpoint: str = "tcp://127.0.0.1:*") -> ScriptedBroker:
-        """A broker that follows a script."""
+        """Return a broker that follows a script."""
         broker = ScriptedBroker(script, endpoint)
         self.addCleanup(broker.close)
         return broker
 
     def path(self) -> str:
-        """An ipc endpoint that nobody listens at yet."""
+        """Return an ipc endpoint without a server."""
         return f"ipc://{self.folder}/{len(os.listdir(self.folder))}-{os.urandom(4).hex()}"
 
 
 class ConformanceTests(ApiCase):
-    """What each face does alike."""
+    """The behaviour that all clients share."""
 
     async def test_reply(self) -> None:
-        """A reply is bytes, and with the codec ``frames`` a list; one of several frames is not lost in silence."""
+        """A reply is bytes, or with the codec ``frames`` a list; without it, several frames raise an error."""
 
         def act(api: Api) -> None:
             self.assertEqual(api.call(b"upper", b"x"), b"X")
@@ -94,7 +94,7 @@ class ConformanceTests(ApiCase):
         await self.each(front.replace("127.0.0.1", "localhost"), act)
 
     async def test_appError(self) -> None:
-        """What the app raises is an AppError with its type, its text, the request's id and the endpoint."""
+        """An exception of the app raises AppError with its type, its text, the request's id and the endpoint."""
         server = await self.serve()
         front = self.front(server)
 
@@ -106,7 +106,7 @@ class ConformanceTests(ApiCase):
         await self.each(front, act)
 
     async def test_timeout(self) -> None:
-        """A call ends in time, and tells whether anything was sent; the next one is not the worse for it."""
+        """A call ends in time, and says whether anything was sent; the client can be used again."""
         broker = self.broker(lambda frames: [] if frames[-1] == b"held" else [frames])
 
         def act(api: Api) -> None:
@@ -123,7 +123,7 @@ class ConformanceTests(ApiCase):
         await self.each(self.path(), nobody, timeout=0.05)
 
     async def test_outage(self) -> None:
-        """A connection that is lost under a call is told at once; when it is back the same request is sent again."""
+        """The loss of a connection with calls in flight is reported; when it is back, the request is sent again."""
 
         def restart(kind: type[Any]) -> None:
             told: list[Outage] = []
@@ -148,7 +148,7 @@ class ConformanceTests(ApiCase):
             await deferToThread(restart, kind)
 
     async def test_strays(self) -> None:
-        """Answers that nobody waits for, which come at any moment, do not hide those that somebody does."""
+        """Replies that no call waits for, arriving at any moment, do not hide others."""
 
         def noisy(frames: list[bytes]) -> list[list[bytes]]:
             stray = [frames[0], header(os.urandom(16), {}), b"", b"no"]
@@ -161,7 +161,7 @@ class ConformanceTests(ApiCase):
         await self.each(self.broker(noisy).endpoint, act)
 
     async def test_restart(self) -> None:
-        """A call that was under way when its server died is answered by the next one at the same place."""
+        """A call in flight when its server dies is answered by the next server at the same endpoint."""
         path = self.path()
 
         def act(api: Api) -> None:
@@ -177,7 +177,7 @@ class ConformanceTests(ApiCase):
         await self.each(path, act)
 
     async def test_failover(self) -> None:
-        """What a server had when it died goes to another, with the same id, and so does what one refuses."""
+        """The calls of a server that dies go to another with the same id, and so does a refused call."""
 
         def refusing(frames: list[bytes]) -> list[list[bytes]]:
             return [native(frames).error(Code.STOPPING, "")]
@@ -201,12 +201,12 @@ class ConformanceTests(ApiCase):
             await deferToThread(self.api, kind, [path, other], act)
 
     async def test_allRefuse(self) -> None:
-        """If there is nobody else to ask, the refusal is the caller's."""
+        """If every server refuses a call, it raises that error."""
         broker = self.broker(lambda frames: [native(frames).error(Code.STOPPING, "")])
         await self.each(broker.endpoint, lambda api: self.assertRaises(Stopping, api.call, b"x"))
 
     async def test_cancel(self) -> None:
-        """A call that is cancelled is over for its caller at once, and for the server too."""
+        """A cancelled call ends at once for its caller, and for the server."""
         server = await self.serve()
         told: list[Future[Any]] = []
 
@@ -226,7 +226,7 @@ class ConformanceTests(ApiCase):
         self.assertEqual(len(told), 2 * len(APIS))
 
     async def test_stream(self) -> None:
-        """Parts come one by one, an error after them; to take no more cancels the request."""
+        """Parts arrive one by one; closing the stream cancels the request."""
         server = await self.serve(f"{JOBS}.count")
 
         def act(api: Api) -> None:
@@ -241,7 +241,7 @@ class ConformanceTests(ApiCase):
         self.assertEqual(server.stats()["failed"], {Code.CANCELLED: len(APIS) - 1})
 
     async def test_busy(self) -> None:
-        """A server whose backlog is full says so, and the call ends at once."""
+        """If the server's backlog is full, the call raises Busy at once."""
         server = await self.serve(policy=RequestPolicy(backlog=1, backlogPolicy="reject"))
 
         def act(api: Api) -> None:
@@ -256,7 +256,7 @@ class ConformanceTests(ApiCase):
         await self.each(self.front(server), act)
 
     async def test_threads(self) -> None:
-        """A thousand calls at a time from 16 threads are all answered, each with its own answer."""
+        """A thousand concurrent calls from 16 threads all get their own replies."""
         server = await self.serve("upper", workers=2)
 
         def act(api: Api) -> None:
@@ -279,7 +279,7 @@ class ConformanceTests(ApiCase):
         await self.each(self.front(server), act)
 
     async def test_close(self) -> None:
-        """A client that is closed ends the calls that are under way."""
+        """Closing a client ends the calls in flight."""
         broker = self.broker(silent)
 
         def act(api: Api) -> None:
@@ -293,10 +293,10 @@ class ConformanceTests(ApiCase):
 
 
 class KillTests(ProgramCase):
-    """Two servers, of which one dies."""
+    """Two servers, one of which dies."""
 
     def test_underLoad(self) -> None:
-        """When one of two servers is killed under load from 8 threads, no call fails that had two seconds left."""
+        """When one of two servers is killed under load from 8 threads, no call with two seconds left fails."""
         servers = [self.twistd("upper", "--workers=1") for _ in range(2)]
         killed, failed = threading.Event(), list[Exception]()
         counts = [0] * 8

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_client_many -*-
-"""What the faces of the client can do besides: many requests at a time, codecs, hooks, keys, pickled calls."""
+"""Tests of the clients' further features: many requests at a time, codecs, hooks, keys, pickled calls."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from pirate.worker.app import Context
 
 
 def picky(frames: list[bytes]) -> list[list[bytes]]:
-    """A broker whose app fails on one payload, and is silent on another."""
+    """Fail on one payload, never answer another, and return the rest."""
     if frames[-1] == b"bad":
         return [native(frames).error(Code.APP_ERROR, "ValueError: bad")]
     return [] if frames[-1] == b"held" else [frames]
 
 
 class Watched:
-    """A picky broker that notes what it is silent on, and what is cancelled."""
+    """A picky broker that records what it does not answer, and what is cancelled."""
 
     def __init__(self) -> None:
         self.held: list[bytes] = []
@@ -62,13 +62,13 @@ class Watched:
         return picky(frames)
 
     def awaitCancel(self) -> None:
-        """Wait until that which was held last is cancelled."""
+        """Wait until the last unanswered request is cancelled."""
         while self._cancelled.get(timeout=PATIENCE) != self.held[-1]:
             pass
 
 
 class Backwards:
-    """A broker that answers so many requests at a time, the last one first."""
+    """A broker that answers a number of requests together, the last one first."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -87,7 +87,7 @@ class ApiMapTests(ClientCase):
     """``map`` of every client."""
 
     def each(self, makeScript: Callable[[], Script], act: Callable[[Api], object], *without: str) -> None:
-        """Do something with every client, each with a broker of its own, but those of some kinds."""
+        """Do something with every client but those of some kinds, each with a broker of its own."""
         for kind in APIS:
             if kind.name not in without:
                 api = kind(self.broker(makeScript()).endpoint, timeout=PATIENCE)
@@ -231,7 +231,7 @@ class MapTests(ClientCase):
     """``Client.map``."""
 
     def test_lazy(self) -> None:
-        """Payloads are taken as they are needed, so that there may be no end of them; each may be several frames."""
+        """Payloads are taken as needed, so there may be infinitely many; each may have several frames."""
         taken: list[int] = []
 
         def endless() -> Iterator[Any]:
@@ -265,7 +265,7 @@ class MapTests(ClientCase):
         self.assertIn(("cancel", seen[1][1]), seen)
 
     def test_errors(self) -> None:
-        """An error is raised in its place, and ends it; or comes in the place of a reply."""
+        """An error is raised in its place and ends the map, or is returned in its place."""
         client = self.client(self.broker(picky).endpoint)
         found = list(client.map([b"a", b"bad", b"b"], return_exceptions=True))
         self.assertEqual([found[0], type(found[1]), found[2]], [b"a", AppError, b"b"])
@@ -275,7 +275,7 @@ class MapTests(ClientCase):
         self.assertRaises(StopIteration, next, replies)
 
     def test_arguments(self) -> None:
-        """What is not right is refused in a line, before anything is sent."""
+        """Invalid arguments raise an error before anything is sent."""
         client = self.client(self.refused())
         self.assertRaises(TypeError, client.map, b"one payload")
         for wrong in (0, -1, True, 1.5, None, 10**9):
@@ -287,7 +287,7 @@ class MapTests(ClientCase):
         self.assertIn("'yaml'", str(self.assertRaises(ConfigurationError, Client, codec="yaml")))
 
     def test_threads(self) -> None:
-        """Maps, calls and futures of several threads go on side by side."""
+        """Maps, calls and futures of several threads work side by side."""
         client = self.client(self.broker(echo).endpoint)
         payloads = [b"%d" % number for number in range(200)]
         found: list[bool] = []
@@ -308,7 +308,7 @@ class MapTests(ClientCase):
         self.assertEqual(found, [True] * 6)
 
     def test_plainThreads(self) -> None:
-        """In plain mode too, where each call at a time has a connection of its own."""
+        """In plain mode too, where each call in flight has a connection of its own."""
         client = self.client(self.broker(perl).endpoint, plain=True)
         self.assertEqual(
             list(client.map([b"%d" % n for n in range(50)], concurrency=5)), [b"%d" % n for n in range(50)]
@@ -319,7 +319,7 @@ class FutureTests(ClientCase):
     """``Client.submit``, and ``Executor``."""
 
     def test_callback(self) -> None:
-        """Who is told of a reply may call again, wait for that, and close the client."""
+        """The callback of a future may call, wait for the reply, and close the client."""
         client = self.client(self.broker(echo).endpoint)
         done = threading.Event()
         found: list[Any] = []
@@ -335,7 +335,7 @@ class FutureTests(ClientCase):
         self.assertRaises(MisuseError, client.call, b"y")
 
     def test_cancelById(self) -> None:
-        """Whoever knows a request's id can cancel it."""
+        """A request can be cancelled by its id."""
 
         def obedient(frames: list[bytes]) -> list[list[bytes]]:
             request = native(frames)
@@ -352,7 +352,7 @@ class FutureTests(ClientCase):
             self.assertRaises(ConfigurationError, plain.cancel, bytes(16))
 
     def test_waits(self) -> None:
-        """The functions of ``concurrent.futures`` know these futures."""
+        """The functions of ``concurrent.futures`` accept these futures."""
         with Executor(self.broker(Backwards(3)).endpoint) as executor:
             futures = [executor.submit(b"%d" % number) for number in range(3)]
             self.assertEqual(concurrent.futures.wait(futures, PATIENCE).not_done, set())
@@ -360,7 +360,7 @@ class FutureTests(ClientCase):
             self.assertEqual(sorted(completed), [b"0", b"1", b"2"])
 
     def test_executor(self) -> None:
-        """After a shutdown there are no more jobs; those there are have been done; a map ends in time."""
+        """After a shutdown no jobs are accepted, and earlier ones are done; a map ends at its timeout."""
         executor = Executor(self.broker(picky).endpoint)
         futures = [executor.submit(b"%d" % number) for number in range(10)]
         executor.shutdown()
@@ -377,7 +377,7 @@ class FutureTests(ClientCase):
         self.assertTrue(held.cancelled())
 
     def test_refused(self) -> None:
-        """A function needs the codec pickle, and that needs an endpoint that nobody can listen at."""
+        """A function needs the codec pickle, which needs a local endpoint or keys."""
         with Executor(self.refused()) as executor:
             self.assertRaises(TypeError, executor.submit, math.sqrt)
             self.assertRaises(TypeError, executor.submit, b"x", key=1)
@@ -387,7 +387,7 @@ class FutureTests(ClientCase):
         self.assertRaises(ConfigurationError, Client, codec="pickle")
 
     def test_pickle(self) -> None:
-        """A function's value, and what it raises, come back as they are; a server without the app is found out."""
+        """A function's value and its exception return unchanged; a server without the app is recognized."""
 
         def calling(frames: list[bytes]) -> list[list[bytes]]:
             request = native(frames)
@@ -448,7 +448,7 @@ executor.shutdown()
         self.assertTrue(broker.seen.empty())
 
     def test_trusted(self) -> None:
-        """The app calls for clients of this machine, and for those with a key; of nobody knows who, it does not."""
+        """The app runs calls of clients on this machine or with a key, and not of unknown ones."""
         for client, trusted in (
             ("127.0.0.1", True),
             ("::1", True),
@@ -462,7 +462,7 @@ executor.shutdown()
                 self.assertRaises(PermissionError, app, b"x", context=context)
 
     def test_fork(self) -> None:
-        """A child made by a fork goes on with an executor, and the parent too."""
+        """A forked child can use an executor, and so can its parent."""
         code = """
 import os, sys
 from pirate.client import Executor
@@ -480,10 +480,10 @@ executor.shutdown()
 
 
 class ArgumentTests(ClientCase):
-    """What a client may be given besides."""
+    """Further arguments of a client."""
 
     def test_codecs(self) -> None:
-        """With a codec each argument is a frame, and a reply's frames are values; an empty one is nothing."""
+        """With a codec each argument is a frame, and a reply's frames are values; an empty frame is None."""
         broker = self.broker(lambda frames: [[*frames[:3], *([b""] if frames[3] == b"null" else frames[3:])]])
         for name in ("json", "msgpack"):
             if name == "msgpack":
@@ -502,7 +502,7 @@ class ArgumentTests(ClientCase):
             self.assertIn("not JSON", str(self.assertRaises(ValueError, client.call, 1)))
 
     def test_trace(self) -> None:
-        """Hooks see each request before and after, and what the first returns is on the wire."""
+        """``before`` and ``after`` see each call, and the result of ``before`` is sent."""
         broker = self.broker(picky)
         seen: list[tuple[str, str | None]] = []
         with Client(
@@ -522,7 +522,7 @@ class ArgumentTests(ClientCase):
         self.assertEqual(native(broker.next()).trace, "mine")
 
     def test_ping(self) -> None:
-        """A server tells how it is; one of another kind is found out, and a plain client cannot ask."""
+        """A ping returns the server's state; another kind of broker is recognized, and a plain client cannot ping."""
         facts = {"server": "pirate", "version": "1", "state": "ready", "workers": 5, "busy": 3, "idle": 2, "backlog": 3}
         with Client(self.broker(lambda frames: [native(frames).pingReply(facts)]).endpoint) as client:
             pingReply = client.ping()
@@ -537,7 +537,7 @@ class ArgumentTests(ClientCase):
         self.assertRaises(ConfigurationError, self.client(self.refused(), plain=True).ping)
 
     def test_denied(self) -> None:
-        """A server that does not know the key says so at once, each time, and later lets in whom it knows then."""
+        """A server that rejects the key raises Denied at once, each time; when it accepts the key later, calls work."""
         if not zmq.has("curve"):
             raise SkipTest("this ZeroMQ has no CURVE")
         server, me = zmq.curve_keypair(), zmq.curve_keypair()
@@ -565,7 +565,7 @@ class ArgumentTests(ClientCase):
         serving.join(PATIENCE)
 
     def test_keys(self) -> None:
-        """With the right keys a server is reached, with a wrong one it is not; half a pair is refused."""
+        """With the right keys the server is reached, with a wrong one it is not; half a pair is invalid."""
         if not zmq.has("curve"):
             raise SkipTest("this ZeroMQ has no CURVE")
         server, me = zmq.curve_keypair(), zmq.curve_keypair()
@@ -584,14 +584,14 @@ class ArgumentTests(ClientCase):
 
 
 class AsyncTests(ClientCase):
-    """What is particular to asyncio."""
+    """Features of ``AsyncClient``."""
 
     def run_(self, main: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine; it must leave nothing behind."""
+        """Run a coroutine, which must leave nothing behind."""
         asyncio.run(main)
 
     def test_forgottenStream(self) -> None:
-        """A stream that nobody reads any more is cancelled at once, and closing it before is not needed."""
+        """A stream that is no longer used is cancelled at once, without being closed."""
         cancelled: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
         def endless(frames: list[bytes]) -> list[list[bytes]]:
@@ -614,7 +614,7 @@ class AsyncTests(ClientCase):
         self.run_(main())
 
     def test_loops(self) -> None:
-        """A client belongs to the loop in which it was first used, and closed it says so."""
+        """A client raises MisuseError in another loop than the first, and after it is closed."""
         client = AsyncClient(self.broker(echo).endpoint, timeout=PATIENCE)
 
         async def use() -> None:
@@ -635,7 +635,7 @@ class AsyncTests(ClientCase):
             first.run(misuse("closed"))
 
     def test_name(self) -> None:
-        """A name is looked up without blocking the loop."""
+        """A host name is looked up without blocking the loop."""
         endpoint = self.broker(echo).endpoint.replace("127.0.0.1", "localhost")
 
         async def main() -> None:

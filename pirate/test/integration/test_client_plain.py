@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_client_plain -*-
-"""The blocking client in plain mode against a small broker on a real ROUTER."""
+"""Tests of plain mode with a small broker on a real ROUTER."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pirate.wire.words import Frames
 
 
 class PlainTests(ClientCase):
-    """Bare requests, for any Simple Pirate broker."""
+    """Requests without a header, for any Simple Pirate broker."""
 
     def test_bytes(self) -> None:
-        """On the wire is the empty delimiter, the body, and nothing else; a connection serves call after call."""
+        """The message is the empty delimiter and the body; a connection carries call after call."""
         broker = self.broker(perl)
         client = self.client(broker.endpoint, plain=True)
         self.assertEqual([client.call(b"x"), client.call(b"y")], [b"X", b"Y"])
@@ -23,12 +23,12 @@ class PlainTests(ClientCase):
         self.assertEqual(first[0], second[0])
 
     def test_frames(self) -> None:
-        """Several frames go and come as several."""
+        """Requests and replies may have several frames."""
         with Client(self.broker(echo).endpoint, plain=True, codec="frames", timeout=PATIENCE) as client:
             self.assertEqual(client.call(b"x", b"", b"y"), [b"x", b"", b"y"])
 
     def test_retry(self) -> None:
-        """Each try has a socket of its own; a late reply to the first is not taken for the second's."""
+        """Each attempt has a socket of its own; a late reply to the first is not taken for the second's."""
         routes: list[bytes] = []
 
         def late(frames: list[bytes]) -> list[list[bytes]]:
@@ -43,7 +43,7 @@ class PlainTests(ClientCase):
         )
 
     def test_silence(self) -> None:
-        """Without a reply Timeout comes in time, and the next call is not the worse for it."""
+        """Without a reply a call raises Timeout in time, and the client can be used again."""
         client = self.client(self.broker(inTurn(perl, silent, perl)).endpoint, plain=True)
         client.call(b"connected")
         error = self.timesOut(client, 0.2)
@@ -51,23 +51,23 @@ class PlainTests(ClientCase):
         self.assertEqual(client.call(b"y"), b"Y")
 
     def test_nobody(self) -> None:
-        """Where nobody listens Timeout comes in time and tells that nothing was sent."""
+        """Without a server a call raises Timeout in time, which says that nothing was sent."""
         self.assertEqual(self.timesOut(self.client(self.refused(), attempts=3, plain=True), 0.2).sent, 0)
 
     def test_nonsense(self) -> None:
-        """What a REQ cannot read as a reply ends its connection, not the call: the next try is answered."""
+        """A malformed reply ends its connection, not the call: the next attempt is answered."""
         broker = self.broker(
             inTurn(lambda frames: [[frames[0], b"no"]], lambda frames: [[frames[0], b"no", b"no"]], echo)
         )
         self.assertEqual(self.client(broker.endpoint, attempts=150, plain=True).call(b"x"), b"x")
 
     def test_service(self) -> None:
-        """A plain request has no place for the name of a service."""
+        """A plain request cannot name a service."""
         client = self.client(self.refused(), plain=True)
         self.assertRaises(ConfigurationError, client.call, b"x", service="resize")
 
     def test_quickReplies(self) -> None:
-        """A REQ is not read beyond its one reply, however quickly the next comes."""
+        """A REQ socket is not read beyond its one reply, however quickly the next arrives."""
         self.patch(endpoints, "MAX_PLAIN_CONNECTIONS", 1)
         client = self.client(self.broker(echo).endpoint, plain=True)
         leader = client._leader

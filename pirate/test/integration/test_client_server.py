@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_client_server -*-
-"""The Python client and the command against a real server that is busy, broken or gone."""
+"""Tests of the Python client and the command with a real server that is busy, broken or gone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def command(*argv: str) -> tuple[int, bytes, str]:
 
 
 def outcomes(endpoint: str, count: int, timeout: float, **given: Any) -> list[Any]:
-    """The replies and errors of some calls at the same time."""
+    """Return the replies and errors of concurrent calls."""
     with Client(endpoint, timeout=timeout, **given) as client:
         payloads = [b"x"] * count
         return list(client.map(payloads, concurrency=count, return_exceptions=True))
@@ -39,13 +39,13 @@ class BusyTests(ServerCase):
     """A server whose workers are all busy."""
 
     async def occupied(self) -> tuple[JobServer, Guest]:
-        """A server whose only worker waits at the gate."""
+        """Start a server whose only worker waits at the gate."""
         server = await self.serve()
         self.ask(server, b"meet", self.gate.path).addErrback(lambda failure: None)
         return server, await deferToThread(self.gate.next)
 
     async def test_expired(self) -> None:
-        """A request that waited in vain for a worker ends as Expired, not as Timeout, and the command with status 5."""
+        """A request that waits for a worker until its timeout raises Expired; the command exits with status 5."""
         server, guest = await self.occupied()
         endpoint = server.endpoints.frontend[0]
         for attempts in (1, 2):
@@ -58,10 +58,10 @@ class BusyTests(ServerCase):
 
 
 class PingTests(ServerCase):
-    """Whether a server is of use."""
+    """The health check."""
 
     async def test_crashLoop(self) -> None:
-        """A server all of whose workers are dead or dying answers a ping, and the command says so by its status."""
+        """A server whose workers are all dead or dying answers a ping, and the command's status shows it."""
         server = await self.serve("Fragile", 2)
         ping = ("-e", server.endpoints.frontend[0], "--ping")
         status, out, _ = await deferToThread(command, *ping)
@@ -77,10 +77,10 @@ class PingTests(ServerCase):
 
 
 class SizeTests(ServerCase):
-    """Requests that are larger than the server takes."""
+    """Requests that exceed the server's limits."""
 
     async def test_tooLarge(self) -> None:
-        """Each ends as TooLarge at once, after one attempt at most, and the small ones beside it are answered."""
+        """Each raises TooLarge at once, after one attempt at most, and small requests beside it are answered."""
         peerLimits = PeerLimits(maxMessageSize=0.25, maxMessageTotal=3, maxMessageFrames=300)
         server = await self.serve("several", peerLimits=peerLimits)
 
@@ -93,7 +93,7 @@ class SizeTests(ServerCase):
 
         *errors, beside, last = await deferToThread(calls)
         self.assertEqual([type(each) for each in errors], [TooLarge] * 4)
-        # Only the first was sent: it is not so large that the client asks before.
+        # Only the first was sent: it is small enough not to ask for limits first.
         self.assertEqual([each.sent for each in errors], [1, 0, 0, 0])
         self.assertIn("max-message-size", str(errors[0]))
         self.assertIn("2097152 bytes in one frame, and the server accepts 262144", str(errors[1]))
@@ -102,7 +102,7 @@ class SizeTests(ServerCase):
 
 
 class BackendTests(ServerCase):
-    """A client that calls the socket of the workers."""
+    """A client that connects to the backend."""
 
     async def test_backend(self) -> None:
         """It is told so at once, in Python and by the command."""

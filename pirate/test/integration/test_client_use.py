@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_client_use -*-
-"""How the blocking client may be used: arguments, threads, forks, the end of the program; and the examples."""
+"""Tests of the use of the blocking client: arguments, threads, forks, the end of the program; and the examples."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from pirate.worker.app import Context
 
 
 class UseTests(ClientCase):
-    """The rules of use."""
+    """Arguments, threads, forks and the end of a program."""
 
     def test_arguments(self) -> None:
-        """Wrong arguments are refused before anything is opened or sent."""
+        """Invalid arguments raise an error before anything is opened or sent."""
         self.assertRaises(ConfigurationError, Client, "nowhere")
         self.assertRaises(ConfigurationError, Client, timeout=0)
         self.assertRaises(ConfigurationError, Client, attempts=-1)
@@ -44,7 +44,7 @@ class UseTests(ClientCase):
         self.assertRaises(TypeError, client.call)
 
     def test_closed(self) -> None:
-        """A closed client says so; closing it again does no harm."""
+        """A closed client raises MisuseError; closing it again does nothing."""
         client = self.client(self.refused())
         with client:
             self.assertNotIn("closed", repr(client))
@@ -53,7 +53,7 @@ class UseTests(ClientCase):
         self.assertIn("closed", str(self.assertRaises(MisuseError, client.call, b"x")))
 
     def test_secondThread(self) -> None:
-        """A second thread in the middle of a call has its own answer first, and then the call its."""
+        """A second thread that calls during a call gets its reply first; then the first gets its own."""
         replies = queue.Queue[object]()
         held: list[list[bytes]] = []
 
@@ -71,7 +71,7 @@ class UseTests(ClientCase):
         self.assertEqual(replies.get(timeout=PATIENCE), b"x")
 
     def test_fork(self) -> None:
-        """A forked child has connections of its own, and the parent's still work, before and after its end."""
+        """A forked child has connections of its own, and the parent's work before and after its end."""
         code = """
 import os, sys, threading
 from pirate.client import Client
@@ -102,14 +102,14 @@ with Client(sys.argv[1], timeout=30) as client:
             return [frames, *held] if frames[-1] == b"after" else [frames]
 
         broker = self.broker(patient)
-        # Later Pythons warn of a fork beside ZeroMQ's threads.
+        # Later Pythons warn of a fork in a process with ZeroMQ's threads.
         run = self.program("-W", "ignore", "-c", code, broker.endpoint)
         out, err = run.communicate(timeout=PATIENCE)
         self.assertEqual(err, b"")
         self.assertEqual(set(out.splitlines()), {b"b'child' b'future'", b"b'parent' 0 b'after'"})
 
     def test_forgotten(self) -> None:
-        """Clients that nobody closed leave nothing behind but a warning, and stop nothing, when they are collected."""
+        """Clients that are collected without being closed leave only a warning, and block nothing."""
         code = """
 import asyncio, gc, os, sys, warnings
 from pirate.client import AsyncClient, CallError, Client
@@ -133,7 +133,7 @@ print(len(os.listdir("/proc/self/fd")) - before, sum("was not closed" in str(eac
         self.assertEqual(process.communicate(timeout=PATIENCE), (b"0 20\n", b""))
 
     def test_exit(self) -> None:
-        """A program that gave up, and forgot to close, ends."""
+        """A program that did not close its client ends."""
         code = """
 import sys
 from pirate.client import Client, Timeout
@@ -149,7 +149,7 @@ except Timeout:
 
 
 def answering(*said: list[bytes]) -> Script:
-    """A broker that gives parts, and in the end a reply."""
+    """Send parts, and then a reply."""
 
     def answer(frames: list[bytes]) -> list[list[bytes]]:
         request = native(frames)
@@ -159,19 +159,19 @@ def answering(*said: list[bytes]) -> Script:
 
 
 def shouting(frames: list[bytes]) -> list[list[bytes]]:
-    """A broker that gives back the request in capital letters."""
+    """Return the request in capital letters."""
     request = native(frames)
     return [request.reply([frame.upper() for frame in request.body])]
 
 
 def calling(frames: list[bytes]) -> list[list[bytes]]:
-    """A broker with the app for pickled calls."""
+    """Run pickled calls."""
     request = native(frames)
     return [request.reply(app(*request.body, context=Context(b"", {"client": "::1"}, lambda: False)))]
 
 
 def failing(frames: list[bytes]) -> list[list[bytes]]:
-    """A broker whose app fails."""
+    """Fail as an app does."""
     return [native(frames).error(Code.APP_ERROR, "ValueError: only digits, please")]
 
 
@@ -196,7 +196,7 @@ class ExampleTests(ClientCase):
     """The examples of the documentation."""
 
     def test_examples(self) -> None:
-        """Each example of a client prints what it should, and there is no other."""
+        """Each example of a client prints what it should, and every example is tested."""
         folder = ROOT / "docs" / "examples"
         if not folder.exists():
             raise SkipTest("the documentation is not here")

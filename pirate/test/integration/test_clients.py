@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_clients -*-
-"""Clients of every shape against a real server."""
+"""Tests of a real server with clients of all kinds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pirate.test.support.servers import ServerCase
 
 
 class Proxy:
-    """A queue between clients and a server, as zguide's chapter 2 has it: a ROUTER and a DEALER in a thread."""
+    """A queue between clients and a server, as in zguide's chapter 2: a ROUTER and a DEALER in a thread."""
 
     def __init__(self, server: JobServer) -> None:
         self._context = contextWithoutLinger()
@@ -36,16 +36,16 @@ class Proxy:
             dealer.close()
 
     def close(self) -> None:
-        """End it."""
+        """Stop the queue."""
         self._context.term()
         self._thread.join()
 
 
 class FramesTests(ServerCase):
-    """What goes in and what comes out."""
+    """Requests and replies."""
 
     async def test_bodies(self) -> None:
-        """Every body comes back frame for frame, empty frames and the words of the wire included."""
+        """Every body returns frame for frame, with empty frames and the words of the wire."""
         server = await self.serve("several")
         bodies = [
             [b"x"],
@@ -62,7 +62,7 @@ class FramesTests(ServerCase):
         self.assertUntroubled()
 
     async def test_large(self) -> None:
-        """A body of 64 MiB comes back whole, and small ones after it."""
+        """A body of 64 MiB returns whole, and small ones after it."""
         server = await self.serve("several")
         body = sha256(b"seed").digest() * (1 << 21)
         reply = await self.ask(server, b"before", body)
@@ -71,13 +71,13 @@ class FramesTests(ServerCase):
         self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
 
     async def test_defaultApp(self) -> None:
-        """A server that is told of no app echoes."""
+        """A server without an app echoes."""
         server = await self.serve(app=None)
         self.assertEqual(await self.ask(server, b"One", b"", b"Two"), [b"One", b"", b"Two"])
 
 
 class ShapesTests(ServerCase):
-    """Who may ask."""
+    """The kinds of clients."""
 
     async def test_correlate(self) -> None:
         """A REQ_CORRELATE client gets its number back."""
@@ -85,7 +85,7 @@ class ShapesTests(ServerCase):
         self.assertEqual(await self.ask(server, b"x", req_correlate=1, req_relaxed=1), [b"X"])
 
     async def test_identities(self) -> None:
-        """Clients that are called like the words of the wire, or like a worker, are clients like any other."""
+        """Clients whose identity is a word of the wire, or a worker's, are clients like any other."""
         server = await self.serve("upper", 2)
         worker = next(iter(server.workers))
         names = [b"waiting", b"processing", b"dequeue", b"exiting", b"retire", b"child_%d" % worker, b"\xff" * 8]
@@ -95,7 +95,7 @@ class ShapesTests(ServerCase):
         self.assertUntroubled()
 
     async def test_proxy(self) -> None:
-        """Through a proxy come plain clients, REQ_CORRELATE clients and native ones, each with its own answer."""
+        """Plain, REQ_CORRELATE and native clients behind a proxy each get their own reply."""
         server = await self.serve("upper", 2)
         proxy = Proxy(server)
         self.addCleanup(proxy.close)
@@ -106,7 +106,7 @@ class ShapesTests(ServerCase):
         self.assertEqual((await correlating, await native), ([b"CORRELATING"], ({}, [b"NATIVE"])))
 
     async def test_malformed(self) -> None:
-        """What is no request is dropped and counted by reason; the server serves on."""
+        """A malformed request is dropped and counted by its reason; the server goes on."""
         server = await self.serve("upper")
         with contextWithoutLinger() as ctx, ctx.socket(zmq.DEALER) as dealer:
             dealer.connect(server.endpoints.frontend[0])
@@ -120,13 +120,13 @@ class ShapesTests(ServerCase):
         self.assertEqual((server.stats()["received"], server.stats()["replied"]), (1, 1))
 
     async def test_gone(self) -> None:
-        """A client that leaves before its answer costs nobody anything; the answer is counted, and logged."""
+        """A client that disconnects before its reply affects no other; the reply is counted and logged."""
         server = await self.serve(workers=2)
         with contextWithoutLinger() as ctx, ctx.socket(zmq.DEALER) as dealer:
             dealer.connect(server.endpoints.frontend[0])
             dealer.send_multipart([b"", b"meet", self.gate.path])
             guest = await deferToThread(self.gate.next)
-        # Whoever comes later is heard later: then the server knows that the first one has left.
+        # A later client is heard later: by then the server knows that the first one has disconnected.
         self.assertEqual(await self.ask(server, b"upper", b"x"), [b"X"])
         guest.tell(b"upper", b"late")
         await deferToThread(guest.awaitEnd)

@@ -1,4 +1,4 @@
-"""The four faces of the client, each as a test in a thread sees it."""
+"""The four clients, each with the same interface for a test in a thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Api:
     """
     A client of one kind.
 
-    :ivar name: of the kind.
+    :ivar name: the name of the kind.
     """
 
     name = ""
@@ -30,16 +30,16 @@ class Api:
         """
         Begin a call.
 
-        :return: its future; to cancel it cancels the call as this kind does.
+        :return: its future; cancelling it cancels the call as this kind of client does.
         """
         raise NotImplementedError
 
     def call(self, *body: bytes, **options: Any) -> Any:
-        """Call, and wait."""
+        """Call, and wait for the reply."""
         return self.start(*body, **options).result(PATIENCE)
 
     def parts(self, *body: bytes, most: int = 1000) -> list[Any]:
-        """The parts of an answer; after so many it is cancelled."""
+        """Return the parts of a reply; after so many the request is cancelled."""
         raise NotImplementedError
 
     def map(self, payloads: Iterable[bytes], most: int = 1000, **options: Any) -> list[Any]:
@@ -47,7 +47,7 @@ class Api:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go."""
+        """Close the client."""
         raise NotImplementedError
 
 
@@ -98,7 +98,7 @@ class ExecutorApi(Api):
 
     def map(self, payloads: Iterable[bytes], most: int = 1000, **options: Any) -> list[Any]:
         """See :class:`Api`."""
-        # It has neither: its jobs are submitted at once, and their errors are raised.
+        # An executor has neither: it submits all jobs at once, and raises their errors.
         options.pop("concurrency", None)
         replies = self._executor.map(payloads, **options)
         return [reply for _, reply in zip(range(most), replies, strict=False)]
@@ -109,7 +109,7 @@ class ExecutorApi(Api):
 
 
 class AsyncApi(Api):
-    """``AsyncClient``, in a loop of its own, in a thread of its own."""
+    """``AsyncClient``, in a loop and a thread of its own."""
 
     name = "asyncio"
 
@@ -158,7 +158,7 @@ class AsyncApi(Api):
 
 
 class TwistedApi(Api):
-    """``TwistedClient``, in a reactor of its own, in a thread of its own."""
+    """``TwistedClient``, in a reactor and a thread of its own."""
 
     name = "twisted"
 

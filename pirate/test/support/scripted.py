@@ -1,4 +1,4 @@
-"""A broker that follows a script, and a case of clients that ask it."""
+"""A broker that follows a script, and a test case with clients that call it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ScriptedBroker:
     """
     A ROUTER in a thread of its own.
 
-    :ivar seen: every message that came in, in order.
+    :ivar seen: the messages that arrived, in order.
     """
 
     def __init__(
@@ -72,52 +72,52 @@ class ScriptedBroker:
         self._router.close(linger=0)
 
     def close(self) -> None:
-        """End the thread and let go of the endpoint.  Twice does no harm."""
+        """Stop the thread, and close the socket.  A second call does nothing."""
         if not self._context.closed:
             self._stop.send(b"")
             self._thread.join(PATIENCE)
             self._context.destroy(linger=0)
 
     def next(self) -> list[bytes]:
-        """The next message that came in."""
+        """Return the next message that arrived."""
         return self.seen.get(timeout=PATIENCE)
 
 
 def echo(frames: list[bytes]) -> list[list[bytes]]:
-    """A broker that knows only the envelope rule: everything comes back."""
+    """Return every message unchanged, as a broker does that knows only the envelope rule."""
     return [frames]
 
 
 def silent(frames: list[bytes]) -> list[list[bytes]]:
-    """A broker that never answers."""
+    """Never answer."""
     return []
 
 
 def perl(frames: list[bytes]) -> list[list[bytes]]:
-    """What Net::Server::ZMQ makes of a message: the third frame is the payload, whatever it is; the rest is lost."""
+    """Answer as Net::Server::ZMQ does: the third frame is the payload; the rest is lost."""
     return [[frames[0], b"", frames[2].upper()]]
 
 
 def inTurn(*scripts: Script) -> Script:
-    """A broker that follows one script for each message, and the last one from then on."""
+    """Follow one script for each message, and the last one from then on."""
     left = list(scripts)
     return lambda frames: (left.pop(0) if len(left) > 1 else left[0])(frames)
 
 
 def native(frames: list[bytes]) -> NativeRequest:
-    """A message that must be a native request."""
+    """Return a message as a native request, which it must be."""
     request = readRequest(frames)
     assert isinstance(request, NativeRequest)
     return request
 
 
 class ClientCase(SynchronousTestCase):
-    """Brokers and clients that are closed when the test ends."""
+    """A test case that closes its brokers and clients."""
 
     def broker(
         self, script: Script, endpoint: str = "tcp://127.0.0.1:*", options: dict[int, int | bytes] | None = None
     ) -> ScriptedBroker:
-        """A broker that follows a script."""
+        """Return a broker that follows a script."""
         broker = ScriptedBroker(script, endpoint, options)
         self.addCleanup(broker.close)
         return broker
@@ -130,13 +130,13 @@ class ClientCase(SynchronousTestCase):
         identity: bytes | None = None,
         plain: bool = False,
     ) -> Client:
-        """A client that, unless told otherwise, tries once and waits long."""
+        """Return a client that by default makes one attempt and waits long."""
         client = Client(endpoint, timeout=timeout, attempts=attempts, identity=identity, plain=plain)
         self.addCleanup(client.close)
         return client
 
     def program(self, *argv: str, cwd: str | None = None) -> subprocess.Popen[bytes]:
-        """A Python program with pipes for all three streams; a warning is an error in it."""
+        """Start a Python program with pipes for all three streams; a warning is an error in it."""
         process = subprocess.Popen(
             [sys.executable, "-W", "error", *argv],
             cwd=cwd,
@@ -150,20 +150,20 @@ class ClientCase(SynchronousTestCase):
         return process
 
     def path(self) -> str:
-        """An ipc endpoint that nobody listens at yet."""
+        """Return an ipc endpoint without a server."""
         folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, folder)
         return f"ipc://{folder}/frontend"
 
     def refused(self) -> str:
-        """A tcp endpoint that refuses connections for as long as the test lasts."""
+        """Return a tcp endpoint that refuses connections until the test ends."""
         taken = socket.socket()
         self.addCleanup(taken.close)
         taken.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{taken.getsockname()[1]}"
 
     def timesOut(self, client: Client, timeout: float) -> Timeout:
-        """The Timeout of a call, which must come neither before its time nor long after."""
+        """Return the Timeout of a call, which must come neither early nor late."""
         start = monotonic()
         error: Timeout = self.assertRaises(Timeout, client.call, b"x", timeout=timeout)
         self.assertTrue(timeout <= monotonic() - start < timeout + 3.0)
