@@ -1,7 +1,7 @@
 """
 Draw the diagrams of the documentation: ``python docs/diagrams/draw.py`` writes one SVG file for each next to itself.
 
-Each picture is 360 units wide, so that a telephone shows its text at nearly full size.  Lines and text take the color
+Each picture is 360 units wide, so that a phone shows its text at nearly full size.  Lines and text take the color
 of the page around them; the other colors are of medium brightness, so that they can be seen on white and on black.
 """
 
@@ -25,7 +25,7 @@ NAME, NOTE = 13, 12
 #: The width of a letter, as a share of its size, in the wider fonts.
 LETTER = 0.58
 
-#: What a reader sees where no page gives a color.
+#: The color of lines and text where the page around gives none.
 INK = "#767b84"
 CLIENT, BROKER, WORKER, FAILURE = "#b9770e", "#3b82c4", "#3a9a6b", "#d9534f"
 PALETTE = (CLIENT, BROKER, WORKER, FAILURE)
@@ -121,14 +121,14 @@ class Drawing:
         )
 
     def cross(self, x: float, y: float) -> None:
-        """Draw the end of something that did not want to end."""
+        """Draw the mark of an unexpected end."""
         self._parts.append(
             f'<path d="M{x - 7:g},{y - 7:g} l14,14 m0,-14 l-14,14" stroke="{FAILURE}" stroke-width="3" '
             'stroke-linecap="round"/>'
         )
 
     def dot(self, x: float, y: float) -> None:
-        """Draw where a life begins."""
+        """Draw the mark of a start."""
         self._parts.append(f'<circle cx="{x:g}" cy="{y:g}" r="5" fill="currentColor"/>')
 
     def _head(self, before: Point, tip: Point, color: str) -> None:
@@ -144,7 +144,7 @@ def _direction(start: Point, end: Point) -> Point:
 
 
 def _shortened(points: Sequence[Point], both: bool) -> Iterable[Point]:
-    """The points of an arrow's line, which ends within its heads."""
+    """Return the points of an arrow's line, which ends within its heads."""
     trimmed = list(points)
     for end, neighbour in ((-1, -2), (0, 1)) if both else ((-1, -2),):
         along, across = _direction(points[neighbour], points[end])
@@ -182,7 +182,7 @@ def broker() -> Drawing:
     return drawing
 
 
-#: How a request can end without a reply: what the group is called, and the codes, for each state that it can be in.
+#: How a request can end without a reply: what the group is called, and the codes, for each state.
 ENDINGS = {
     "received": ("refused", ("busy", "denied", "malformed", "stopping", "unknown-service")),
     "waiting": ("not run", ("cancelled", "expired", "stopping")),
@@ -191,7 +191,7 @@ ENDINGS = {
 
 
 def request() -> Drawing:
-    """Draw the states of a request, and all of its ends."""
+    """Draw the states of a request, and all of its outcomes."""
     codes = "; ".join(f"{state}: {', '.join(codes)}" for state, (_, codes) in ENDINGS.items())
     drawing = Drawing(
         "request",
@@ -268,7 +268,7 @@ def death() -> Drawing:
     _message(drawing, second, server, 326, "reply")
     _message(drawing, server, client, 352, "reply")
     drawing.text(180, 404, f"After {attempts} deaths (max-attempts)")
-    drawing.text(180, 421, "the client is told worker-lost instead.")
+    drawing.text(180, 421, "the client gets worker-lost instead.")
     return drawing
 
 

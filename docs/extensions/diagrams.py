@@ -20,7 +20,7 @@ _STYLE = "max-width: 440px; margin: 1.5em auto"
 
 
 def description(svg: str) -> str:
-    """Return what a picture says of itself for those who cannot see it."""
+    """Return the description in a picture, for readers who cannot see it."""
     found = re.search(r"<desc[^>]*>(.*?)</desc>", svg, re.S)
     if found is None:
         raise ValueError("the picture has no description")

@@ -15,7 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 
 Transitions = Mapping[Enum, frozenset[Enum]]
 
-#: Sizes of the drawing, in units, which are pixels where there is room: a telephone shows all of it.
+#: Sizes of the drawing, in units, which are pixels where there is room: a phone shows all of it.
 WIDTH, HEIGHT, GAP, RISE = 120, 34, 30, 26
 
 _HEAD = (
@@ -25,7 +25,7 @@ _HEAD = (
 
 
 def edges(transitions: Transitions) -> list[tuple[int, int]]:
-    """The steps, as pairs of the states' places in their enumeration."""
+    """Return the steps, as pairs of the states' positions in their enumeration."""
     order = list(transitions)
     return [
         (order.index(before), order.index(after)) for before in order for after in order if after in transitions[before]
@@ -89,7 +89,7 @@ def _arrow(name: str, step: tuple[int, int], left: int) -> str:
 
 
 def rows(transitions: Transitions) -> Iterator[str]:
-    """The lines of the table."""
+    """Yield the lines of the table."""
     yield from [".. list-table::", "   :header-rows: 1", "", "   * - From", "     - To"]
     for before in transitions:
         following = [f"``{after.value}``" for after in transitions if after in transitions[before]]
@@ -102,7 +102,7 @@ class StatesDirective(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """The drawing, where pages can hold one, and the table."""
+        """Return the drawing, for HTML, and the table."""
         module, _, name = self.arguments[0].rpartition(".")
         transitions: Transitions = getattr(import_module(module), name)
         drawing = nodes.raw("", svg(name.lower().replace("_", "-"), transitions), format="html")
@@ -110,6 +110,6 @@ class StatesDirective(SphinxDirective):
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Add the directive."""
     app.add_directive("states", StatesDirective)
     return {"parallel_read_safe": True}

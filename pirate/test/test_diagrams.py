@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.test_diagrams -*-
-"""The pictures of the documentation are those that their program draws, and everybody can read them."""
+"""The diagrams of the documentation are up to date and legible."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BACKGROUNDS = (1.0, 0.007)
 
 
 def program() -> Any:
-    """Load the program that draws."""
+    """Load the program that draws the diagrams."""
     path = DIAGRAMS / "draw.py"
     if not path.exists():
         raise SkipTest("the documents are not here")
@@ -50,7 +50,7 @@ class DiagramTests(SynchronousTestCase):
         self.pictures = [draw() for draw in self.draw.DRAWINGS]
 
     def test_current(self) -> None:
-        """Each file is what the program draws; ``python docs/diagrams/draw.py`` makes it so."""
+        """Each file equals the program's output; ``python docs/diagrams/draw.py`` updates the files."""
         drawn = {f"{picture.name}.svg": picture.svg() for picture in self.pictures}
         self.assertEqual({path.name: path.read_text() for path in DIAGRAMS.glob("*.svg")}, drawn)
 
@@ -70,7 +70,7 @@ class DiagramTests(SynchronousTestCase):
             self.assertTrue(all(texts.values()))
 
     def test_small(self) -> None:
-        """Each is as wide as a telephone, and no text in it is smaller than 12 units."""
+        """Each is as wide as a phone's screen, and no text in it is smaller than 12 units."""
         for picture in self.pictures:
             svg = picture.svg()
             self.assertIn('viewBox="0 0 360 ', svg)

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.test_docs -*-
-"""The documents tell of what there is: options, signals, hooks, words, messages; and show files that exist."""
+"""The documentation agrees with the program about options, signals, hooks, words, messages and figures."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ OTHERS = {"--init", "--time", "--data", "--not-an-option", "--only", "--seconds"
 
 
 def read(name: str) -> str:
-    """The text of a document, by its path in the checkout."""
+    """Return the text of a document, by its path in the checkout."""
     path = ROOT / name
     if not path.exists():
         raise SkipTest("the documents are not here")
@@ -96,7 +96,7 @@ def read(name: str) -> str:
 
 
 def example(test: SynchronousTestCase, name: str) -> ModuleType:
-    """A module of the examples."""
+    """Import a module of the examples."""
     if not EXAMPLES.exists():
         raise SkipTest("the documents are not here")
     sys.path.insert(0, str(EXAMPLES))
@@ -109,7 +109,7 @@ def example(test: SynchronousTestCase, name: str) -> ModuleType:
 
 
 def firstColumn(text: str) -> list[str]:
-    """What stands in double backquotes in the first cell of each row of the ``list-table``s."""
+    """Return the literals in the first cell of each row of the ``list-table``s."""
     cells = re.findall(r"^ +\* - (.*(?:\n {7}\S.*)*)", text, re.M)
     return [literal for cell in cells for literal in literals(cell)]
 
@@ -122,7 +122,7 @@ def replaced(text: str, replacements: dict[str, str]) -> str:
 
 
 def literals(text: str) -> list[str]:
-    """What stands in double backquotes, each in one line."""
+    """Return the literals of a text, each as one line."""
     return [" ".join(each.split()) for each in re.findall(r"``(.+?)``", text, re.S)]
 
 
@@ -134,13 +134,13 @@ class ReadmeTests(SynchronousTestCase):
     """The README, which cannot include files and so repeats them."""
 
     def test_examples(self) -> None:
-        """What the README shows of examples is what is in their files, which other tests run."""
+        """The README shows the examples as they are in their files, which other tests run."""
         blocks = self.blocks()
         for name in ("shout.py", "req.py", "req.pl", "pirate.tac", *CLIENTS):
             self.assertIn(read(f"docs/examples/{name}").strip(), blocks, f"the README does not show {name}")
 
     def test_commands(self) -> None:
-        """Each of the two commands is marked for those who want to run it, and is one command."""
+        """Each of the two commands is marked, so that a program can run it, and is one command."""
         for mark in ("demo", "test"):
             marked = rf"^\.\. {mark} command\n\n\.\. code-block:: sh\n\n((?: +.*\n)+)\n"
             found = re.findall(marked, read("README.rst"), re.M)
@@ -154,16 +154,16 @@ class ReadmeTests(SynchronousTestCase):
             self.assertTrue((ROOT / page).exists(), page)
 
     def blocks(self) -> list[str]:
-        """The blocks of code in the README."""
+        """Return the blocks of code in the README."""
         found = re.findall(r"^\.\. code-block:: \w+\n\n((?:(?: {4}.*)?\n)+)", read("README.rst"), re.M)
         return [textwrap.dedent(block).strip() for block in found]
 
 
 class OptionTests(SynchronousTestCase):
-    """What the documents say of options."""
+    """The options and messages in the documentation."""
 
     def test_names(self) -> None:
-        """Every option that any document names exists: here, in twistd, in pirate-client."""
+        """Every option that a page names exists in pirate, twistd or the commands."""
         known = {f"--{name}" for options in (Options(), ServerOptions()) for name in options.longOpt}
         known = {name.rstrip("=") for name in known} | OTHERS | clientOptions() | keygenOptions()
         for page in [ROOT / "README.rst", *DOCS.rglob("*.rst")]:
@@ -171,13 +171,13 @@ class OptionTests(SynchronousTestCase):
             self.assertEqual([option for option in named if option not in known], [], f"in {page.name}")
 
     def test_reference(self) -> None:
-        """The page on the command line is made from the whole table of settings, and from what stands beside it."""
+        """The page on options includes the whole table of settings, and the other options."""
         text = read("docs/reference/command-line.rst")
         for owner in ("Settings", "RequestPolicy", "PeerLimits", "PoolLimits", "others"):
             self.assertIn(f".. settings:: {owner}\n", text)
 
     def test_message(self) -> None:
-        """The messages that the page on the command line quotes are those that are printed."""
+        """The page on options quotes messages as they are printed."""
         found = re.findall(r"\$ twistd -n pirate (.+)\n +(pirate: .+)\n", read("docs/reference/command-line.rst"))
         self.assertEqual(len(found), 2)
         for arguments, line in found:
@@ -185,7 +185,7 @@ class OptionTests(SynchronousTestCase):
             self.assertEqual(str(error), line)
 
     def test_clientErrors(self) -> None:
-        """The errors that the page on pirate-client shows, and for which no server runs, are those that it prints."""
+        """The page on pirate-client shows the errors without a server as they are printed."""
         folder = Path(mkdtemp(prefix="pirate-"))
         self.addCleanup(rmtree, folder)
         replacements = {"tcp://127.0.0.1:6670": f"ipc://{folder}/none", "0.5": "0.05", " 2 s": " 0.05 s"}
@@ -202,7 +202,7 @@ class OptionTests(SynchronousTestCase):
             self.assertEqual([line for line in lines if f"    {line}\n" not in shown], [])
 
     def test_keygen(self) -> None:
-        """The page on pirate-keygen shows the error, and the file, of a second try."""
+        """The page on pirate-keygen shows a certificate as it is written, and the error for a file that exists."""
         folder = self.mktemp()
         os.mkdir(folder)
         for _ in range(2):
@@ -214,12 +214,12 @@ class OptionTests(SynchronousTestCase):
         self.assertIn(" ".join(written.split()[:-1]), shown)
 
     def test_netServer(self) -> None:
-        """Everything that Net::Server has is in the table of where it went."""
+        """The page on Net::Server lists each of its options, signals, hooks and methods, and nothing else."""
         named = firstColumn(read("docs/reference/net-server.rst"))
         self.assertEqual(sorted(set(NET_SERVER.split()) ^ set(named)), [])
 
     def test_verdicts(self) -> None:
-        """Each row of that table begins with a verdict: pirate, twistd, or not applicable and the reason."""
+        """Each row of that page begins with a verdict: pirate, twistd, or not applicable and the reason."""
         cells = re.findall(r"^   \* - ``.*(?:\n {7}.*)*\n {5}- (.*)", read("docs/reference/net-server.rst"), re.M)
         self.assertGreater(len(cells), 90)
         verdict = re.compile(r"\*\*(pirate|twistd|Not applicable\*\*, (because|for the same reason))")
@@ -233,14 +233,14 @@ class OptionTests(SynchronousTestCase):
 
 
 def clientOptions() -> set[str]:
-    """The options of ``pirate-client``, as its help lists them."""
+    """Return the options of ``pirate-client``, as its help lists them."""
     out = BytesIO()
     client(["--help"], BytesIO(), out, sys.stderr)
     return set(re.findall(r"--[a-z-]+", out.getvalue().decode()))
 
 
 def keygenOptions() -> set[str]:
-    """The options of ``pirate-keygen``, likewise."""
+    """Return the options of ``pirate-keygen``, as its help lists them."""
     out = StringIO()
     with redirect_stdout(out), contextlib.suppress(SystemExit):
         keygen(["--help"])
@@ -263,10 +263,10 @@ class CallableReactor:
 
 
 class NameTests(SynchronousTestCase):
-    """Names that the documents list."""
+    """The names and figures in the documentation."""
 
     def test_signals(self) -> None:
-        """The page on signals lists those that the server handles, and the three that it leaves to others."""
+        """The page on signals lists those that the server handles, and three that Twisted and Python handle."""
         bed = TestBed()
         signals = Signals(CallableReactor(), JobServer(bed.reactor, transport=bed.makeTransport))
         numbers = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
@@ -280,22 +280,22 @@ class NameTests(SynchronousTestCase):
         self.assertEqual({f"SIG{name}" for name in firstColumn(server)}, handled | left)
 
     def test_hooks(self) -> None:
-        """The page on hooks says of each hook, and of nothing else, which of Net::Server's it follows."""
+        """The page on hooks relates each hook to those of Net::Server, and lists nothing else."""
         hooks = [name for name in vars(Hooks) if not name.startswith("_")]
         self.assertEqual(firstColumn(read("docs/reference/hooks.rst")), hooks)
 
     def test_codes(self) -> None:
-        """The page on the wire explains every code of an error."""
+        """The page on the wire protocol explains each error code."""
         text = read("docs/reference/wire.rst")
         self.assertEqual([code for code in Code if not re.search(rf"^``{code}`` ", text, re.M)], [])
 
     def test_words(self) -> None:
-        """It explains every word that a worker may say."""
+        """The page on the wire protocol explains each word that a worker sends."""
         text = read("docs/reference/wire.rst")
         self.assertEqual([word for word in WORDS if not re.search(rf"^``{word.decode()}`` ", text, re.M)], [])
 
     def test_reasons(self) -> None:
-        """It explains every reason for which a message is dropped."""
+        """The page on the wire protocol explains each reason for dropping a message."""
         text = read("docs/reference/wire.rst")
         reasons = {*re.findall(r"(?:Malformed|dropped\.count)\(\"([a-z-]+)\"", source()), *Rejection, *Refusal}
         self.assertGreater(len(reasons), 7)
@@ -310,14 +310,14 @@ class NameTests(SynchronousTestCase):
             self.assertEqual([name for name in sorted(named) if not isTest(name)], [], page)
 
     def test_backOff(self) -> None:
-        """The pages give the pauses between starts as they are."""
+        """The pages give the pauses between starts of workers as in the program."""
         text = " ".join(read("docs/howto/operate.rst").split())
         self.assertIn(f"a pause that grows from {FIRST_DELAY:g} to {MAX_DELAY:g} seconds", text)
         text = " ".join(read("docs/topics/design.rst").split())
         self.assertIn(f"{FIRST_DELAY:g} seconds, then twice as long each time, up to {MAX_DELAY:g} seconds", text)
 
     def test_figures(self) -> None:
-        """Figures that the pages give outside of the table of settings are those of the program."""
+        """The pages give figures as in the program."""
         policy, peers, pool = RequestPolicy(), PeerLimits(), PoolLimits()
         memory = policy.rememberMib * MIB / policy.remember
         figures = {
@@ -371,7 +371,7 @@ class NameTests(SynchronousTestCase):
             self.assertEqual([phrase for phrase in phrases if phrase not in text], [], page)
 
     def test_countsNamed(self) -> None:
-        """What the pages say that ``stats()`` returns, it returns, and every number that it has is named somewhere."""
+        """The pages name only counters that ``stats()`` returns, and each of these is documented."""
         bed = TestBed()
         server = JobServer(bed.reactor, transport=bed.makeTransport)
         server.startService()
@@ -392,7 +392,7 @@ class NameTests(SynchronousTestCase):
         self.assertEqual([name for name in known if not re.search(rf"[`{{']{name}[`}}']", everything)], [])
 
     def test_counts(self) -> None:
-        """``JobServer.stats`` says of each count that there is what it is."""
+        """The docstring of ``JobServer.stats`` lists each counter."""
         bed = TestBed()
         server = JobServer(bed.reactor, transport=bed.makeTransport)
         server.startService()
@@ -401,7 +401,7 @@ class NameTests(SynchronousTestCase):
         server.abort()
 
     def test_logLines(self) -> None:
-        """Every line of the log that the page on operation explains is one that the program writes."""
+        """Every log line on the page on operation is one that the program writes."""
         text = read("docs/howto/operate.rst")
         detail = re.search(r"At level 3, info: (.*?)\n\n", text, re.S)
         assert detail is not None
@@ -421,7 +421,7 @@ def isTest(name: str) -> bool:
 
 
 def source() -> str:
-    """The program, all of it, without its tests."""
+    """Return the source of the whole program, without its tests."""
     return "\n".join(each.read_text() for each in sorted((ROOT / "pirate").rglob("*.py")) if "test" not in each.parts)
 
 
@@ -435,26 +435,26 @@ class AppTests(SynchronousTestCase):
         return harness
 
     def test_shout(self) -> None:
-        """The tutorial's app."""
+        """The tutorial's app returns capitals."""
         self.assertEqual(self.app("shout", "shout").call(b"Ahoy!"), b"AHOY!")
 
     def test_frames(self) -> None:
-        """Several frames in, several frames out."""
+        """Apps take and return several frames."""
         self.assertEqual(self.app("join").call(b"a", b"b", b"c"), b"a b c")
         self.assertEqual(self.app("split").call(b"a b c"), [b"a", b"b", b"c"])
 
     def test_generator(self) -> None:
-        """A generator counts down, a part for each number."""
+        """A generator returns a part for each number."""
         self.assertEqual(self.app("countDown").stream(b"3").parts, [b"3", b"2", b"1"])
 
     def test_error(self) -> None:
-        """Digits are fine, and nothing else is."""
+        """The app accepts digits, and raises for anything else."""
         check = self.app("check")
         self.assertEqual(check.call(b"123"), b"")
         self.assertRaises(AppError, check.call, b"abc")
 
     def test_class(self) -> None:
-        """An instance counts what it is sent, for itself, until it is closed."""
+        """An instance counts its own requests, until it is closed."""
         ledger = example(self, "apps").Ledger()
         harness = AppHarness(ledger)
         self.assertEqual([harness.call(b"one"), harness.call(b"two")], [b"1", b"2"])
@@ -462,7 +462,7 @@ class AppTests(SynchronousTestCase):
         self.assertRaises(sqlite3.ProgrammingError, ledger, b"three")
 
     def test_dequeue(self) -> None:
-        """The dequeue example removes what is old, and leaves what is not."""
+        """The dequeue example removes old files, and leaves new ones."""
         module: Any = example(self, "dequeue")
         folder = Path(self.mktemp())
         (folder / "spool").mkdir(parents=True)
