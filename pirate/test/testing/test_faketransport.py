@@ -1,16 +1,62 @@
 # -*- test-case-name: pirate.test.testing.test_faketransport -*-
-"""The tests of the memory transport, apart from the suite that it shares with the real one."""
+"""
+The tests of the memory transport.
+
+``pirate.test.integration.test_transport`` runs the same suite on ZeroMQ sockets.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.defer import Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from pirate.errors import BindError
 from pirate.settings.limits import PeerLimits
-from pirate.testing import MemoryTransport, ProcessReactor
+from pirate.test.support.transport import Peer, TransportTests
+from pirate.testing import MemoryRouter, MemoryTransport, ProcessReactor
 from pirate.transport.interfaces import ConnectionLimits
+
+
+class MemoryPeer:
+    """A peer of a memory transport."""
+
+    def __init__(self, router: MemoryRouter, name: bytes) -> None:
+        self._router = router
+        self._name = name
+        self.received: list[list[bytes]] = []
+        router.connect(name, self.received.append)
+
+    def say(self, *frames: bytes) -> None:
+        """Send a message."""
+        self._router.receive(self._name, *frames)
+
+
+class SuiteTests(TransportTests, TestCase):
+    """Pass the suite of all transports."""
+
+    def setUp(self) -> None:
+        self.reactor = ProcessReactor()
+        self.taken: dict[str, str] = {}
+        super().setUp()
+        self.taken[self.endpoints[0][0]] = "Address already in use"
+
+    def makeTransport(self) -> MemoryTransport:
+        return MemoryTransport(self.reactor, self.taken)
+
+    def connect(self, side: str, name: bytes) -> Peer:
+        return MemoryPeer(getattr(self.transport, side), name)
+
+    def until(self, condition: Callable[[], bool]) -> Deferred[None]:
+        self.reactor.advance(0)
+        self.assertTrue(condition(), "nothing more happens")
+        return succeed(None)
+
+    def fired(self, *deferreds: Deferred[None]) -> Deferred[Any]:
+        self.reactor.advance(0)
+        return succeed([self.successResultOf(each) for each in deferreds])
 
 
 class Recorder:
@@ -24,8 +70,8 @@ class Recorder:
         self.secondsUntilPeek = lambda: None
 
 
-class MemoryTransportTests(SynchronousTestCase):
-    """Do what only the fake can do; the suite of both transports is in ``test.support.transport``."""
+class FakeTests(SynchronousTestCase):
+    """Do what only the memory transport can do."""
 
     def test_disconnect(self) -> None:
         """A disconnected peer is sent nothing more; what it had sent is still read."""
