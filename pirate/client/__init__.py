@@ -1,9 +1,9 @@
 """
-Clients of a pirate server: one pure core and four faces.
+Clients of a pirate server: one pure core and four APIs.
 
 :class:`Client` blocks, :class:`Executor` is a ``concurrent.futures.Executor``, :class:`TwistedClient` returns Deferreds
-and :class:`AsyncClient` coroutines.  Calling a server takes pyzmq and the standard library; what else a face needs is
-imported when that face is first used.
+and :class:`AsyncClient` coroutines.  Calling a server takes pyzmq and the standard library; what else an API needs is
+imported when it is first used.
 
 ``call``, ``endpoints``, ``schedule`` and ``session`` are the core: they know neither sockets nor clocks.
 ``connection`` owns the sockets; ``leader`` drives them in threads and ``loop`` in an event loop.  The room imports
@@ -67,7 +67,7 @@ __all__ = [
     "WorkerLost",
 ]
 
-#: The faces that import something slow, and their modules.
+#: The APIs that import something slow, and their modules.
 _IMPORTED_LATER = {
     "AsyncClient": "pirate.client.asyncclient",
     "Executor": "pirate.client.executor",

@@ -57,7 +57,7 @@ class Call:
     :ivar foreign: whether a message arrived that no pirate server sends.
     :ivar done: called with the call when it ends.
     :ivar part: called with the frames of each part of the reply; ``None`` if the call takes no parts.
-    :ivar waiter: the lock or the future that wakes the caller; used by the faces only.
+    :ivar waiter: the lock or the future that wakes the caller; used by its API only.
     """
 
     __slots__ = (
@@ -106,7 +106,7 @@ class Call:
         self.error: CallError | None = None
         self.parts = 0
         self.foreign = False
-        # A lock in a thread, a future in a loop: what it is, only its face knows.
+        # A lock in a thread, a future in an event loop.
         self.waiter: Any = None
 
     @property

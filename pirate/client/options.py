@@ -1,4 +1,4 @@
-"""The options of a client: what each may be, and the calls that are made with them.  All faces share this module."""
+"""The options of a client: what each may be, and the calls that are made with them.  All APIs share this module."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Endpoints = str | int | Iterable[str | int]
 
 
 class OptionArguments(TypedDict, total=False):
-    """The keyword arguments of all faces but ``codec``; :class:`~pirate.client.blocking.Client` documents them."""
+    """The keyword arguments of all clients but ``codec``; :class:`~pirate.client.blocking.Client` documents them."""
 
     timeout: float
     attempts: int

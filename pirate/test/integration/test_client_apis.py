@@ -1,4 +1,4 @@
-# -*- test-case-name: pirate.test.integration.test_client_faces -*-
+# -*- test-case-name: pirate.test.integration.test_client_apis -*-
 """Tests of all clients alike, with real servers."""
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ApiCase(ServerCase):
                 try:
                     self.api(kind, endpoints, act, **options)
                 except Exception as error:
-                    error.add_note(f"with the face {kind.name}")
+                    error.add_note(f"with the {kind.name} client")
                     raise
 
         return deferToThread(all)
