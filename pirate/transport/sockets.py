@@ -282,7 +282,7 @@ class SocketTransport:
                 more = True
             else:
                 self._peekLater()
-        if more:
+        if more or (self._inProcessMessages and events.wantsRequests()):
             self.wake()
 
     def drainFrontend(self) -> None:

@@ -369,6 +369,19 @@ class TransportTests(TransportCase):
         self.transport.wake()
         await self.until(lambda: bool(self.fromClients))
 
+    async def test_inProcessWantedAgain(self) -> None:
+        """A client in this process is read if the end of a turn makes room, without any other event."""
+        self.wanted = False
+        ended = self.turnEnded
+
+        def makeRoom() -> None:
+            self.wanted = True
+            ended()
+
+        self.patch(self, "turnEnded", makeRoom)
+        self.transport.receiveInProcess([b"", b"question"])
+        await self.until(lambda: bool(self.fromClients))
+
     async def test_notInProcess(self) -> None:
         """Without a client in this process, its routing id is unknown."""
         self.assertFalse(self.transport.toClient([IN_PROCESS, b"", b"x"]))
