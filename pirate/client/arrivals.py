@@ -21,7 +21,7 @@ class Want(Protocol):
     :ivar waiter: the caller that waits; ``None`` if none does.
     """
 
-    waiter: Any
+    waiter: Waiter | None
 
     @property
     def finished(self) -> bool:
@@ -30,7 +30,7 @@ class Want(Protocol):
 
 def wake(want: Want) -> None:
     """Wake the caller that waits for something, if one does, so that it looks again."""
-    waiter: Waiter | None = want.waiter
+    waiter = want.waiter
     if waiter is not None:
         want.waiter = None
         # Two threads may wake it at the same moment.
@@ -55,7 +55,7 @@ class Arrivals:
     def __init__(self) -> None:
         self.items: deque[Any] = deque()
         self.over = False
-        self.waiter: Any = None
+        self.waiter: Waiter | None = None
 
     @property
     def finished(self) -> bool:

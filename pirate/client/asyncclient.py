@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Literal, Unpack, overload
 
@@ -134,8 +135,9 @@ class AsyncClient(Generic[Reply]):
         :raise ValueError: if the codec cannot decode the reply.
         :raise MisuseError: if the client is closed, or belongs to another loop.
         """
-        call = self._options.newCall(body, _resume, timeout, service, trace)
-        await self._perform(call)
+        ended = asyncio.get_running_loop().create_future()
+        call = self._options.newCall(body, partial(_resume, ended), timeout, service, trace)
+        await self._perform(call, ended)
         return self._options.conclude(call)
 
     @overload
@@ -213,8 +215,9 @@ class AsyncClient(Generic[Reply]):
         :param timeout: the seconds that this may take.
         :raise Timeout: if no server answers in time.
         """
-        call = self._options.newPing(_resume, timeout)
-        await self._perform(call)
+        ended = asyncio.get_running_loop().create_future()
+        call = self._options.newPing(partial(_resume, ended), timeout)
+        await self._perform(call, ended)
         return pingReply(call)
 
     async def cancel(self, request: bytes) -> None:
@@ -232,13 +235,11 @@ class AsyncClient(Generic[Reply]):
         if self._driver is not None:
             self._driver.close()
 
-    async def _perform(self, call: Call) -> None:
+    async def _perform(self, call: Call, ended: asyncio.Future[None]) -> None:
         driver = self._openDriver()
         driver.begin(call)
         try:
-            if not call.finished:
-                call.waiter = asyncio.get_running_loop().create_future()
-                await call.waiter
+            await ended
         except BaseException:
             driver.cancel(call)
             with suppress(CallError):
@@ -257,10 +258,10 @@ class AsyncClient(Generic[Reply]):
         return self._driver
 
 
-def _resume(call: Call) -> None:
-    """Wake the coroutine that waits for a call."""
-    if call.waiter is not None and not call.waiter.done():
-        call.waiter.set_result(None)
+def _resume(ended: asyncio.Future[None], call: Call) -> None:
+    """Wake the coroutine that waits for a call, unless it was cancelled."""
+    if not ended.done():
+        ended.set_result(None)
 
 
 class _FutureWaiter:

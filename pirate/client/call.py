@@ -17,6 +17,7 @@ from pirate.wire.frontend import ServerReply, header
 from pirate.wire.words import MAGIC
 
 if TYPE_CHECKING:
+    from pirate.client.arrivals import Waiter
     from pirate.client.endpoints import Peer
 
 _NEVER = float("inf")
@@ -57,7 +58,7 @@ class Call:
     :ivar foreign: whether a message arrived that no pirate server sends.
     :ivar done: called with the call when it ends.
     :ivar part: called with the frames of each part of the reply; ``None`` if the call takes no parts.
-    :ivar waiter: the lock or the future that wakes the caller; used by its API only.
+    :ivar waiter: the thread that waits for the end, if one does.
     """
 
     __slots__ = (
@@ -106,8 +107,7 @@ class Call:
         self.error: CallError | None = None
         self.parts = 0
         self.foreign = False
-        # A lock in a thread, a future in an event loop.
-        self.waiter: Any = None
+        self.waiter: Waiter | None = None
 
     @property
     def plain(self) -> bool:

@@ -21,7 +21,7 @@ from random import Random
 from time import monotonic
 from typing import Any
 
-from pirate.client.arrivals import Want, wake
+from pirate.client.arrivals import Waiter, Want, wake
 from pirate.client.call import Call
 from pirate.client.connection import Connection
 from pirate.client.endpoints import Outage
@@ -316,7 +316,7 @@ class _UntilIdle:
     """The want of the background thread, which is never finished."""
 
     finished = False
-    waiter = None
+    waiter: Waiter | None = None
 
 
 _UNTIL_IDLE = _UntilIdle()

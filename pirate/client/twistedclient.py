@@ -126,6 +126,7 @@ class TwistedClient(Generic[Reply]):
             outage=outage,
         )
         self.endpoints = self._options.endpoints
+        # mypy takes twisted.internet.reactor for a module, so the parameter cannot have the type IClientReactor.
         self._loop = _ReactorLoop(reactor)
         self._driver: LoopDriver | None = None
         self._closed = False
