@@ -298,7 +298,7 @@ class Client(Generic[Reply]):
         """
         Cancel a request of this client or another.  Its caller gets ``Cancelled``.
 
-        :param request: its id: the ``request`` of its future or its error, or the ``key`` of its :class:`Call`.
+        :param request: its id, the attribute ``request`` of its future, its error or its :class:`Call`.
         :raise ConfigurationError: if the id is invalid, or the client is plain.
         """
         leader = self._openLeader()

@@ -34,7 +34,7 @@ class Call:
     """
     One request, from its first attempt to its end.  Times are seconds of any one clock.
 
-    :ivar key: the id of the request, the same in every attempt; empty in plain mode.
+    :ivar request: the id of the request, the same in every attempt; empty in plain mode.
     :ivar service: the name of the service; empty for the unnamed one.
     :ivar trace: the W3C traceparent that is sent with the request, or empty.
     :ivar began: when the call was made.
@@ -63,7 +63,7 @@ class Call:
 
     __slots__ = (
         *("attempts", "began", "body", "checkingSize", "command", "deadline", "done", "endpoint", "error", "expiry"),
-        *("finished", "foreign", "key", "large", "next", "others", "part", "parts", "peer", "refused", "reply"),
+        *("finished", "foreign", "large", "next", "others", "part", "parts", "peer", "refused", "reply", "request"),
         *("sent", "sentAt", "service", "trace", "waiter"),
     )
 
@@ -77,7 +77,7 @@ class Call:
         done: Callable[[Call], object],
         part: Callable[[list[bytes]], object] | None = None,
         endpoint: str = "",
-        key: bytes = b"",
+        request: bytes = b"",
         service: str = "",
         trace: str = "",
         command: str = "",
@@ -90,7 +90,7 @@ class Call:
         self.done = done
         self.part = part
         self.endpoint = endpoint
-        self.key = key
+        self.request = request
         self.service = service
         self.trace = trace
         self.command = command
@@ -112,7 +112,7 @@ class Call:
     @property
     def plain(self) -> bool:
         """Whether the request is sent without a header."""
-        return not self.key
+        return not self.request
 
     @property
     def maySendAgain(self) -> bool:
@@ -121,7 +121,7 @@ class Call:
 
     def frames(self, now: float) -> list[bytes]:
         """Return the frames of the next attempt, as a DEALER sends them, or in plain mode a REQ."""
-        if not self.key:
+        if not self.request:
             return self.body
         left = max(1, int((self.expiry - now) * 1000))
         if self.service or self.trace or self.command or self.part is not None:
@@ -131,10 +131,10 @@ class Call:
                     options[name] = value
             if self.part is not None:
                 options["partial"] = True
-            head = header(self.key, options)
+            head = header(self.request, options)
         else:
             # The same bytes, at a fifth of the cost.
-            head = b'%b%b{"timeout_ms":%d}' % (MAGIC, self.key, left)
+            head = b'%b%b{"timeout_ms":%d}' % (MAGIC, self.request, left)
         return [head, b"", *self.body]
 
     def markSent(self, now: float, jitter: float = 1.0) -> None:
@@ -150,10 +150,10 @@ class Call:
         self.sent += 1
         self.sentAt = now
 
-    def failure(self, told: dict[str, Any]) -> CallError:
+    def failure(self, options: dict[str, Any]) -> CallError:
         """Return the error that the header of a server's reply describes."""
-        code, detail, attempts = told.get("code"), told.get("message"), told.get("attempts")
-        error = failure(str(code or told.get("status")), str(detail or ""), self.endpoint, self.key)
+        code, detail, attempts = options.get("code"), options.get("message"), options.get("attempts")
+        error = failure(str(code or options.get("status")), str(detail or ""), self.endpoint, self.request)
         error.attempts = attempts if isinstance(attempts, int) else 0
         error.sent = self.sent
         return error
@@ -195,15 +195,15 @@ class Call:
 
         :param excess: which limit it exceeds, and by how much.
         """
-        return TooLarge(f"the request for {self.endpoint} has {excess}", self.endpoint, self.key)
+        return TooLarge(f"the request for {self.endpoint} has {excess}", self.endpoint, self.request)
 
     def denied(self) -> Denied:
         """Return the error for a call of a client that no server lets in."""
         why = f"{self.endpoint} does not accept this client: use a key that the server knows"
-        return Denied(why, self.endpoint, self.key)
+        return Denied(why, self.endpoint, self.request)
 
     def _timeout(self, kind: type[Timeout], why: str) -> Timeout:
-        error = kind(why, self.endpoint, self.key)
+        error = kind(why, self.endpoint, self.request)
         error.sent = self.sent
         return error
 

@@ -80,17 +80,17 @@ class SizeLimits(Value):
         return ""
 
 
-def sizeLimits(told: dict[str, Any]) -> SizeLimits:
+def sizeLimits(options: dict[str, Any]) -> SizeLimits:
     """
     Return the limits that a server states in its answer to a ping.
 
-    :param told: the JSON object in the header of that answer.
+    :param options: the JSON object in the header of that answer.
     """
-    return SizeLimits(*(_limit(told, f"max_message_{name}") for name in ("size", "total", "frames")))
+    return SizeLimits(*(_limit(options, f"max_message_{name}") for name in ("size", "total", "frames")))
 
 
-def _limit(told: dict[str, Any], name: str) -> float:
-    value = told.get(name)
+def _limit(options: dict[str, Any], name: str) -> float:
+    value = options.get(name)
     return value if isinstance(value, int) and value > 0 else _NEVER
 
 

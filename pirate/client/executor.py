@@ -57,7 +57,7 @@ class CallFuture(Future[Reply]):
         self._leader = leader
         self._options = options
         self._call = options.newCall(values, self._ended, timeout, service, trace)
-        self.request = self._call.key
+        self.request = self._call.request
 
     def cancel(self) -> bool:
         """

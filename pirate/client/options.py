@@ -128,7 +128,7 @@ class ClientOptions(Generic[Reply]):
             done=done,
             part=part,
             endpoint=self._anyEndpoint,
-            key=b"" if self.plain else os.urandom(16),
+            request=b"" if self.plain else os.urandom(16),
             service=checkService(service) if service else "",
             trace=checkTrace(trace) if trace else "",
         )
@@ -151,7 +151,7 @@ class ClientOptions(Generic[Reply]):
             attempts=1,
             done=done,
             endpoint=self._anyEndpoint,
-            key=os.urandom(16),
+            request=os.urandom(16),
             command="ping",
         )
 

@@ -52,14 +52,16 @@ def pingReply(call: Call) -> PingReply:
     """
     if call.error is not None:
         raise call.error
-    told: dict[str, Any] = {} if call.reply is None else call.reply.options
-    if "server" not in told:
-        raise CallError(f"{call.endpoint} does not answer pings: it is not a pirate server", call.endpoint, call.key)
-    numbers = (_number(told, name) for name in ("workers", "busy", "idle", "backlog"))
-    state = str(told.get("state", "unknown"))
-    return PingReply(call.endpoint, str(told["server"]), str(told.get("version")), state, *numbers)
+    options: dict[str, Any] = {} if call.reply is None else call.reply.options
+    if "server" not in options:
+        raise CallError(
+            f"{call.endpoint} does not answer pings: it is not a pirate server", call.endpoint, call.request
+        )
+    numbers = (_number(options, name) for name in ("workers", "busy", "idle", "backlog"))
+    state = str(options.get("state", "unknown"))
+    return PingReply(call.endpoint, str(options["server"]), str(options.get("version")), state, *numbers)
 
 
-def _number(told: dict[str, Any], name: str) -> int:
-    value = told.get(name)
+def _number(options: dict[str, Any], name: str) -> int:
+    value = options.get(name)
     return value if isinstance(value, int) else 0

@@ -99,7 +99,7 @@ class Session:
 
     def begin(self, call: Call, now: float) -> None:
         """Begin a call."""
-        self._open[call.key or call] = call
+        self._open[call.request or call] = call
         if self._closed:
             self._endClosed(call)
             return
@@ -118,7 +118,7 @@ class Session:
         if not call.finished:
             where = () if call.peer is None or not call.sent else (call.peer,)
             call.others = (*call.others, *where)
-            self._finish(call, error=Cancelled("the request was cancelled by its caller", call.endpoint, call.key))
+            self._finish(call, error=Cancelled("the request was cancelled by its caller", call.endpoint, call.request))
 
     def cancelId(self, key: bytes, now: float) -> None:
         """Cancel a request by its id; it may be another client's."""
@@ -139,7 +139,7 @@ class Session:
 
     def _endClosed(self, call: Call) -> None:
         why = "the client was closed before the reply came" + (", the job may have run" if call.sent else "")
-        self._finish(call, error=Cancelled(why, call.endpoint, call.key))
+        self._finish(call, error=Cancelled(why, call.endpoint, call.request))
 
     # --- from the connections and the clock
 
@@ -321,7 +321,7 @@ class Session:
             attempts=1,
             done=lambda ask: self._limitsReceived(peer, ask),
             endpoint=peer.endpoint,
-            key=self._newId(),
+            request=self._newId(),
             command="ping",
         )
         if not peer.connection.send(ask.frames(now)):
@@ -329,7 +329,7 @@ class Session:
         ask.peer = peer
         peer.inFlight += 1
         ask.markSent(now)
-        self._open[ask.key] = ask
+        self._open[ask.request] = ask
         self._plan(ask, now)
         return True
 
@@ -434,7 +434,7 @@ class Session:
 
     def _finish(self, call: Call, reply: ServerReply | None = None, error: CallError | None = None) -> None:
         """End a call with a reply or an error."""
-        del self._open[call.key or call]
+        del self._open[call.request or call]
         peer = call.peer
         if peer is not None:
             peer.inFlight -= 1
@@ -449,7 +449,7 @@ class Session:
         if error is not None:
             error.sent = call.sent
         if call.others and not self._plain:
-            self._sendCancel(call.key, call.others)
+            self._sendCancel(call.request, call.others)
         call.done(call)
 
     def _sendCancel(self, key: bytes, peers: tuple[Peer, ...]) -> None:

@@ -33,7 +33,7 @@ class Stream(Generic[Reply]):
         self._call = call
         self._parts = parts
         self._closed = False
-        self.request = call.key
+        self.request = call.request
 
     def __iter__(self) -> Stream[Reply]:
         return self
@@ -91,7 +91,7 @@ class AsyncStream(Generic[Reply]):
         self._call = call
         self._parts = parts
         self._closed = False
-        self.request = call.key
+        self.request = call.request
 
     def __aiter__(self) -> AsyncStream[Reply]:
         return self

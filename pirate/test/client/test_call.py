@@ -28,7 +28,9 @@ KEY = bytes(range(16))
 def makeCall(*, timeout: float = 10.0, attempts: int = 2, plain: bool = False, **given: Any) -> Call:
     """Return a call that begins at second 100."""
     key, done = b"" if plain else KEY, list[Call]().append
-    return Call([b"a", b"b"], now=100.0, timeout=timeout, attempts=attempts, done=done, endpoint="E", key=key, **given)
+    return Call(
+        [b"a", b"b"], now=100.0, timeout=timeout, attempts=attempts, done=done, endpoint="E", request=key, **given
+    )
 
 
 def parsed(call: Call, now: float = 100.0) -> NativeRequest:

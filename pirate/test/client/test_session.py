@@ -104,13 +104,13 @@ class SessionCase(SynchronousTestCase):
         """Begin a call whose id is one byte sixteen times."""
         key = b"" if self.plain else name.encode() * 16
         given.setdefault("done", lambda call: self.ended.append(name))
-        call = Call([name.encode()], now=now, timeout=timeout, attempts=attempts, endpoint="any", key=key, **given)
+        call = Call([name.encode()], now=now, timeout=timeout, attempts=attempts, endpoint="any", request=key, **given)
         self.session.begin(call, now)
         return call
 
     def answer(self, number: int, call: Call, now: float = 1.0, *body: bytes, **options: Any) -> None:
         """Deliver a reply on one of the connections."""
-        self.session.received(self.peers[number], [header(call.key, options), b"", *(body or (b"x",))], now)
+        self.session.received(self.peers[number], [header(call.request, options), b"", *(body or (b"x",))], now)
 
     def refuse(self, number: int, call: Call, code: Code, now: float = 1.0) -> None:
         """Deliver a server's refusal."""
@@ -405,7 +405,7 @@ class SizeTests(SessionCase):
             attempts=attempts,
             done=lambda call: self.ended.append("l"),
             endpoint="any",
-            key=b"l" * 16,
+            request=b"l" * 16,
         )
         self.session.begin(call, now)
         return call
@@ -690,7 +690,7 @@ class EndTests(SessionCase):
             if event == "begin":
                 key = bytes([len(calls)]) * 16
                 attempts = 1 + number % 3
-                fresh = Call([b""], now=now, timeout=3.0 + number, attempts=attempts, done=ends.append, key=key)
+                fresh = Call([b""], now=now, timeout=3.0 + number, attempts=attempts, done=ends.append, request=key)
                 calls.append(fresh)
                 self.session.begin(fresh, now)
             elif event == "lost":
