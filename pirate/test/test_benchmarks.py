@@ -14,7 +14,8 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from pirate.test.support.benchmarks import COMMAND, PATIENCE, ROOT, run, start
+from pirate.test.support.benchmarks import COMMAND, PATIENCE, run, start
+from pirate.test.support.program import ROOT
 
 
 def runs(pid: int) -> bool:

@@ -15,9 +15,9 @@ from pirate.auth.keys import loadPair
 from pirate.client import Client, MisuseError
 from pirate.errors import ConfigurationError
 from pirate.pickled import app
+from pirate.test.support.program import ROOT
 from pirate.test.support.scripted import (
     PATIENCE,
-    ROOT,
     ClientCase,
     Script,
     ScriptedBroker,

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-import pirate
-
-ROOT = Path(pirate.__file__).parent.parent
-
+from pirate.test.support.program import ROOT, environmentWith
 
 COMMAND = ROOT / "benchmarks" / "speed.py"
-
-
 #: Seconds after which a test that waits for something has failed.
 PATIENCE = 60
 
@@ -27,7 +20,7 @@ def start(*arguments: str, command: str = str(COMMAND)) -> subprocess.Popen[str]
         raise SkipTest("the benchmark is not here")
     return subprocess.Popen(
         [sys.executable, command, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=environmentWith({}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

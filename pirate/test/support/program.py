@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +23,20 @@ from pirate.test.support.processes import processesIn
 ROOT = Path(pirate.__file__).parent.parent
 
 
+@cache
+def shareBytecode() -> None:
+    """
+    Let programs that tests start compile each module only once, even where Python writes no bytecode files.
+
+    Where ``PYTHONDONTWRITEBYTECODE`` is set, hundreds of programs would each compile the whole package.  They share a
+    temporary folder instead, and the checkout stays clean.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        folder = tempfile.mkdtemp()
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
+
+
 def environmentWith(added: dict[str, str]) -> dict[str, str]:
     """
     The environment in which a process finds this very package.
@@ -26,6 +44,7 @@ def environmentWith(added: dict[str, str]) -> dict[str, str]:
     ``PYTHONPATH`` is the first variable, so that a worker that puts it right moves the first of them, on which
     setproctitle depends.
     """
+    shareBytecode()
     others = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return {"PYTHONPATH": str(ROOT), **others, **added}
 

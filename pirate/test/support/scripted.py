@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import shutil
 import socket
@@ -11,15 +10,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from time import monotonic
 
 import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
-import pirate
 from pirate.broker.request import NativeRequest, readRequest
 from pirate.client import Client, Timeout
+from pirate.test.support.program import environmentWith
 
 #: What a broker sends when a message comes in: whole messages, routing id first.
 Script = Callable[[list[bytes]], list[list[bytes]]]
@@ -27,9 +25,6 @@ Script = Callable[[list[bytes]], list[list[bytes]]]
 
 #: Ends a test that would wait for ever, in seconds; nothing is as slow as this.
 PATIENCE = 30.0
-
-
-ROOT = Path(pirate.__file__).parent.parent
 
 
 class ScriptedBroker:
@@ -140,7 +135,7 @@ class ClientCase(SynchronousTestCase):
         process = subprocess.Popen(
             [sys.executable, "-W", "error", *argv],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env=environmentWith({}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

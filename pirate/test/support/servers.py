@@ -27,7 +27,7 @@ from pirate.test.support import apps
 from pirate.test.support.clients import Load, NativeClient, ask
 from pirate.test.support.gate import PATIENCE, Gate
 from pirate.test.support.processes import processesIn, remaining
-from pirate.test.support.program import Program, script
+from pirate.test.support.program import Program, script, shareBytecode
 
 # Untyped, for an observer that is a mere method.
 _publisher: Any = globalLogPublisher
@@ -152,6 +152,7 @@ class ServerCase(TestCase):
 
     def setUp(self) -> None:
         """Listen."""
+        shareBytecode()
         self.moments: list[tuple[Any, ...]] = []
         self.times: list[float] = []
         self.lines: list[str] = []
