@@ -17,7 +17,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from pirate.errors import ExitCode
-from pirate.pool.child import Child, ChildExit, ChildKind
+from pirate.pool.child import Child, ChildExit, ChildKind, ChildState
 from pirate.server.interfaces import ChildKeys, IServerReactor, ProcessTransport
 from pirate.server.output import OutputLog, WorkerOutput
 from pirate.wire.backend import Status
@@ -73,6 +73,7 @@ class ChildProcess(ProcessProtocol):
     :ivar keys: its CURVE keys; empty without CURVE.
     :ivar reportedState: the state that the hooks were told last.
     :ivar left: whether it has said that it is leaving.
+    :ivar closedState: its state when its connection was closed, if that was before its process ended.
     :ivar spawnCall: the next attempt to spawn it, if the server had no file descriptors left.
     :ivar stopCall: the call that stops it, if its connection is closed and its process has not ended.
     :ivar reapCall: the call that requeues its requests, if its last replies may still arrive.
@@ -96,6 +97,7 @@ class ChildProcess(ProcessProtocol):
         self.keys: dict[str, str] = {}
         self.reportedState = child.state
         self.left = False
+        self.closedState: ChildState | None = None
         self.spawnCall: IDelayedCall | None = None
         self.stopCall: IDelayedCall | None = None
         self.reapCall: IDelayedCall | None = None

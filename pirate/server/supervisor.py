@@ -374,9 +374,10 @@ class Supervisor:
             # A child that has ended, or has said that it is leaving, is dealt with when it is reaped.
             process.child.key in self._children and not process.left and process.child.kind is ChildKind.WORKER
         ):
-            self._dispatcher.workerGone(identity, why)
             if process.stopCall is None:
+                process.closedState = self._stateOf(process)
                 process.stopCall = self._reactor.callLater(CLOSED_GRACE, self._stopDisconnected, process, why)
+            self._dispatcher.workerGone(identity, why)
 
     def _stopDisconnected(self, process: ChildProcess, why: str) -> None:
         self._log.warn("worker {pid}: {why}", pid=process.pid, why=why, verbosity=1)
@@ -452,4 +453,5 @@ class Supervisor:
         else:
             text, verbosity = "worker {pid} ended while {state}: {how}", 1
         log = self._log.warn if verbosity == 1 else self._log.info
-        log(text, pid=process.pid, how=str(how), state=self._stateOf(process).value, verbosity=verbosity)
+        state = process.closedState or self._stateOf(process)
+        log(text, pid=process.pid, how=str(how), state=state.value, verbosity=verbosity)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from functools import partial
 
 from twisted.internet.threads import deferToThread
 
@@ -134,7 +135,9 @@ class ErrorsTests(ServerCase):
             second.tell(b"pid")
             self.assertEqual(await asked, [b"%d" % second.pid])
             self.assertNotEqual(first.pid, second.pid)
-            self.assertEqual(len(self.logged(f"worker {first.pid} ended while processing: {cause}$")), 1)
+            ended = f"worker {first.pid} ended while processing: {cause}$"
+            await self.until(partial(self.logged, ended))
+            self.assertEqual(len(self.logged(ended)), 1)
             await self.until(lambda: list(server.workers.values()) == ["waiting"] * 2)
         self.assertEqual(len(self.logged("stderr: half a line$")), 1)
         self.assertEqual(server.stats()["exits"], dict.fromkeys(ends.values(), 1))

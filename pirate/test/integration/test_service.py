@@ -9,6 +9,7 @@ import socket
 import stat
 import sys
 from itertools import pairwise
+from pathlib import Path
 from time import monotonic
 
 from twisted.application.service import IService, MultiService
@@ -27,9 +28,11 @@ from pirate.transport.sockets import SocketTransport
 
 
 def own() -> set[str]:
-    """The UNIX sockets without files that some server's workers come by."""
+    """The UNIX sockets without files by which workers reach servers of this process."""
+    links = {os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
     with open("/proc/net/unix") as sockets:
-        return {line.split()[-1] for line in sockets if " @pirate-" in line}
+        rows = [line.split() for line in sockets if " @pirate-" in line]
+    return {row[-1] for row in rows if f"socket:[{row[6]}]" in links}
 
 
 def yielding() -> set[int]:

@@ -141,6 +141,17 @@ class DeathTests(TestBedCase):
         self.settle()
         self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
 
+    def test_connectionClosedIdle(self) -> None:
+        """An idle worker whose connection is closed before its process ends has ended while waiting."""
+        self.serve(1)
+        self.settle(5)
+        [leaver] = self.bed.workers
+        self.bed.transports[0].disconnectWorker(leaver.identity)
+        self.settle(LAST_MESSAGES)
+        leaver.process.end(5)
+        self.settle()
+        self.assertIn(f"worker {leaver.process.pid} ended while waiting: exit code 5", self.log())
+
     def test_disconnected(self) -> None:
         """A worker whose connection is closed and whose process stays is stopped and replaced."""
         self.serve(1)

@@ -156,7 +156,7 @@ class ServerCase(TestCase):
         self.moments: list[tuple[Any, ...]] = []
         self.times: list[float] = []
         self.lines: list[str] = []
-        self._conditions: list[tuple[Callable[[], bool], Deferred[None]]] = []
+        self._conditions: list[tuple[Callable[[], object], Deferred[None]]] = []
         self._look: IDelayedCall | None = None
         _publisher.addObserver(self._logged)
         self.addCleanup(self._deafen)
@@ -218,7 +218,7 @@ class ServerCase(TestCase):
         """What the error says with which a Deferred must fail."""
         return str(await self.assertFailure(result, kind))
 
-    def until(self, condition: Callable[[], bool]) -> Deferred[None]:
+    def until(self, condition: Callable[[], object]) -> Deferred[None]:
         """Fires when a condition holds, which is looked at after every hook and every line of the log."""
         met: Deferred[None] = Deferred()
         self._conditions.append((condition, met))
