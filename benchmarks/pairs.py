@@ -37,8 +37,8 @@ def interval(values: list[float], confidence: float = 0.95) -> tuple[float, floa
     return ordered[rank], ordered[-1 - rank], covered
 
 
-def run(python: str, options: argparse.Namespace) -> float:
-    """Run the case once, and return its figure."""
+def run(python: str, options: argparse.Namespace) -> dict[str, float]:
+    """Run the case once, and return the figures asked for."""
     root = subprocess.run([python, "-P", "-c", _ROOT], capture_output=True, text=True, check=True).stdout.strip()
     with TemporaryDirectory() as folder:
         result = Path(folder, "result.json")
@@ -52,7 +52,7 @@ def run(python: str, options: argparse.Namespace) -> float:
         scenarios = json.loads(result.read_text())["scenarios"]
     cases = scenarios[options.scenario]["runs"]
     figures = next(iter(cases.values()))[0]
-    return float(figures[options.figure])
+    return {name: float(figures[name]) for name in options.figure}
 
 
 def main() -> None:
@@ -64,17 +64,27 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--scenario", default="tiny")
     parser.add_argument("--contestant", default="auto")
-    parser.add_argument("--figure", default="rate", help="a column of the scenario's table (default: rate)")
+    parser.add_argument(
+        "--figure",
+        nargs="+",
+        default=["rate", "cpu"],
+        help="columns of the scenario's table (default: rate cpu, the broker's CPU seconds for 1,000 requests)",
+    )
     options = parser.parse_args()
-    ratios = []
+    ratios: dict[str, list[float]] = {name: [] for name in options.figure}
     for number in range(options.pairs):
         order = (options.before, options.after) if number % 2 == 0 else (options.after, options.before)
         figures = {python: run(python, options) for python in order}
-        before, after = figures[options.before], figures[options.after]
-        ratios.append(after / before)
-        print(f"pair {number + 1}: before {before:.6g}, after {after:.6g}, ratio {ratios[-1]:.3f}", flush=True)
-    low, high, covered = interval(ratios)
-    print(f"median ratio {median(ratios):.3f}, {covered:.1%} interval {low:.3f} to {high:.3f}, {len(ratios)} pairs")
+        shown = []
+        for name, found in ratios.items():
+            before, after = figures[options.before][name], figures[options.after][name]
+            found.append(after / before)
+            shown.append(f"{name} {before:.6g} to {after:.6g}, ratio {found[-1]:.3f}")
+        print(f"pair {number + 1}: {'; '.join(shown)}", flush=True)
+    for name, found in ratios.items():
+        low, high, covered = interval(found)
+        result = f"median ratio {median(found):.3f}, {covered:.1%} interval {low:.3f} to {high:.3f}"
+        print(f"{name}: {result}, {len(found)} pairs")
 
 
 if __name__ == "__main__":
