@@ -35,7 +35,7 @@ class ClientTests(SynchronousTestCase):
         if not sys.platform.startswith("linux"):
             raise SkipTest("the benchmark needs Linux")
         clients = str(COMMAND.with_name("clients.py"))
-        with start("--scenario", "one", "--runs", "1", "--calls", "100", command=clients) as process:
+        with start("--scenario", "one", "--runs", "1", "--calls", "30", command=clients) as process:
             out, err = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 0, err)
         for name in ("bare REQ socket", "Client.call", "AsyncClient.call", "TwistedClient.call"):

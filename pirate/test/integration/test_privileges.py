@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -10,7 +11,9 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -91,11 +94,11 @@ def placeEverything(folder: Path) -> None:
         os.chmod(inside, 0o755)
 
 
-def pythonForNobody(folder: Path) -> tuple[str, str]:
+@cache
+def pythonForNobody() -> tuple[str, str]:
     """
-    Find a Python that the user nobody can run.
+    Find a Python that the user nobody can run; copy this package and all that it needs if that user cannot read them.
 
-    :param folder: the folder for copies of this package and what it needs, if the user cannot read the originals.
     :return: the interpreter and its path for imports.
     """
     pythons = (sys.executable, f"/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}")
@@ -103,6 +106,8 @@ def pythonForNobody(folder: Path) -> tuple[str, str]:
     for python in pythons:
         if nobodyRuns(python, path, ROOT):
             return python, path
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     placeEverything(folder)
     for python in (*pythons, os.path.realpath(sys.executable)):
         if nobodyRuns(python, str(folder), folder):
@@ -129,7 +134,7 @@ class PrivilegesTests(ProgramCase):
         if os.geteuid() != 0:
             raise SkipTest("only root can change the user")
         os.chmod(self.folder, 0o755)
-        self.python, self.path = pythonForNobody(Path(self.folder, "packages"))
+        self.python, self.path = pythonForNobody()
 
     def start(self, *arguments: str, options: tuple[str, ...] = ("--uid=nobody",)) -> Program:
         """Start a server with one worker."""

@@ -32,7 +32,7 @@ class TrialTests(SynchronousTestCase):
         request is executed more than three times, the counters add up, and neither open files nor memory are left
         behind.
         """
-        status, out, err = run("--only", "account", "--seconds", "4", command=str(COMMAND.with_name("chaos.py")))
+        status, out, err = run("--only", "account", "--seconds", "2", command=str(COMMAND.with_name("chaos.py")))
         self.assertEqual((status, err), (0, ""), out)
         self.assertRegex(out, "(?m)^ok   account: ")
 

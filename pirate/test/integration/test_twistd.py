@@ -23,12 +23,12 @@ class StartTests(ProgramCase):
     """Servers that start."""
 
     def test_twistd(self) -> None:
-        """``twistd -n`` replies to 10,000 requests of 50 concurrent clients, with all of its five workers."""
+        """``twistd -n`` replies to 3,000 requests of 50 concurrent clients, with all of its five workers."""
         server = self.twistd("record", "--workers=5", "--max-requests=0").ready()
         workers = server.workers()
         self.assertEqual(len(workers), 5)
-        load = self.load(server.frontend, 50, 10_000)
-        load.until(10_000)
+        load = self.load(server.frontend, 50, 3_000)
+        load.until(3_000)
         self.assertEqual(load.answers, {each: [each.upper()] for each in load.asked})
         executed = [line.split() for line in executions(self.record)]
         self.assertEqual(sorted(each for each, _ in executed), sorted(each.decode() for each in load.asked))
@@ -138,13 +138,13 @@ class RefusalTests(ProgramCase):
         """A port in use is reported; by a daemon on the terminal from which it was started."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            commands = self.commands(f"--frontend={port}", "--backend=*", "--workers=3")
+            commands = self.commands(f"--frontend={port}", "--backend=*", "--workers=1")
             self.assertRefused(commands, f"frontend tcp://127.0.0.1:{port}: Address already in use")
         self.assertFalse(os.path.exists(os.path.join(self.folder, "twistd.pid")))
 
     def test_unknownApp(self) -> None:
         """An app that cannot be imported is reported once, by a daemon on the terminal."""
-        commands = self.commands("--frontend=*", "--backend=*", "--workers=5", "--app=no.such.app")
+        commands = self.commands("--frontend=*", "--backend=*", "--workers=2", "--app=no.such.app")
         programs = self.assertRefused(commands, "^pirate: cannot load 'no.such.app': there is no module 'no'$")
         for program in programs:
             lines = [*program.out.all(), *program.err.all()]

@@ -27,5 +27,5 @@ class SeedTests(SynchronousTestCase):
     def test_unpredictable(self) -> None:
         """Once the C library is seeded, the first routing id differs from process to process."""
         command = [sys.executable, "-c", PROGRAM]
-        processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-        self.assertEqual(len({process.communicate(timeout=60)[0] for process in processes}), 3)
+        processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        self.assertEqual(len({process.communicate(timeout=60)[0] for process in processes}), 2)
