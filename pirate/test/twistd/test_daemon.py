@@ -7,8 +7,10 @@ import atexit
 import io
 import os
 import pwd
+import shutil
 import signal
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -299,7 +301,10 @@ class ChangeTests(DaemonCase):
 
     def test_refused(self) -> None:
         """If the owner cannot change, one line names the socket, and no file stays behind."""
-        path = os.path.abspath(self.mktemp())
+        # The path of a UNIX socket must be short.
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        path = f"{folder}/socket"
         Path(path).touch()
 
         def refuse(*ignored: object, **alike: object) -> None:
