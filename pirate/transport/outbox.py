@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -27,12 +28,14 @@ class OutboxEvents(Protocol):
 
 class Outbox:
     """
-    The messages on their way to clients.
+    The messages on their way to clients, each client's in their order.
 
     :param clock: gives the time, and schedules the next try.
     :param router: the frontend.
     :param events: the receiver of events.
     :ivar posted: the messages to send at the end of the turn.
+    :ivar postponed: the messages for clients with full queues, oldest first, by the client's routing id; each with the
+        time at which it is given up.
     """
 
     def __init__(self, clock: IReactorTime, router: Router, events: OutboxEvents) -> None:
@@ -40,7 +43,8 @@ class Outbox:
         self._router = router
         self._events = events
         self.posted: list[Sequence[bytes]] = []
-        self._postponed: list[tuple[float, Sequence[bytes]]] = []
+        self.postponed: dict[bytes, deque[tuple[float, Sequence[bytes]]]] = {}
+        self._count = 0
         self._retry: IDelayedCall | None = None
 
     def flush(self) -> None:
@@ -48,21 +52,43 @@ class Outbox:
         messages = self.posted[:]
         self.posted.clear()
         if self._router.factory is not None:
+            deliver, postponed = self._router.deliver, self.postponed
             for frames in messages:
-                if not self._router.deliver(frames):
+                if (postponed and self.isBehind(frames[0])) or not deliver(frames):
                     self._postpone(frames)
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Send a message at once, or as soon as its client reads on."""
-        if not self._router.deliver(frames):
+        if self.isBehind(frames[0]) or not self._router.deliver(frames):
             self._postpone(frames)
+
+    def isBehind(self, client: bytes) -> bool:
+        """
+        Send the postponed messages of a client as far as it has read on, and give up those whose time is over.
+
+        :param client: its routing id.
+        :return: whether any is left, so that a later message must wait, too.
+        """
+        waiting = self.postponed.get(client)
+        while waiting:
+            deadline, frames = waiting[0]
+            delivered = self._router.deliver(frames)
+            if not delivered and self._router.full and self._clock.seconds() < deadline:
+                return True
+            waiting.popleft()
+            self._count -= 1
+            if not delivered:
+                self._events.replyUndelivered()
+        self.postponed.pop(client, None)
+        return False
 
     def _postpone(self, frames: Sequence[bytes]) -> None:
         """Send a message later that could not be delivered, unless its client is gone."""
-        if not self._router.full or len(self._postponed) >= MAX_POSTPONED:
+        if not self._router.full or self._count >= MAX_POSTPONED:
             self._events.replyUndelivered()
             return
-        self._postponed.append((self._clock.seconds() + RETRY_TIME, frames))
+        self.postponed.setdefault(frames[0], deque()).append((self._clock.seconds() + RETRY_TIME, frames))
+        self._count += 1
         if self._retry is None:
             self._retry = self._clock.callLater(RETRY_INTERVAL, self._sendPostponed)
 
@@ -75,14 +101,8 @@ class Outbox:
 
     def _sendPostponed(self) -> None:
         self._retry = None
-        postponed, self._postponed = self._postponed, []
-        for deadline, frames in postponed:
-            if self._router.deliver(frames):
-                continue
-            if self._router.full and self._clock.seconds() < deadline:
-                self._postponed.append((deadline, frames))
-            else:
-                self._events.replyUndelivered()
-        if self._postponed:
+        for client in list(self.postponed):
+            self.isBehind(client)
+        if self.postponed:
             self._retry = self._clock.callLater(RETRY_INTERVAL, self._sendPostponed)
         self._events.wake()

@@ -148,6 +148,8 @@ class SocketTransport:
         self._outbox.flush()
         if not self._inTurn:
             self.wake()
+        if self._outbox.postponed and self._outbox.isBehind(frames[0]):
+            return False
         return self._frontend.deliver(frames)
 
     def postToClient(self, frames: Sequence[bytes]) -> None:

@@ -1,0 +1,142 @@
+"""Tests of the messages to clients that are sent later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from pirate.transport.outbox import MAX_POSTPONED, RETRY_INTERVAL, RETRY_TIME, Outbox
+from pirate.transport.router import Router
+
+
+class FakeRouter:
+    """
+    A frontend in memory.
+
+    :ivar refusals: how many of the next messages to a client find its queue full, by its routing id.
+    :ivar gone: the routing ids of the clients that are not connected.
+    :ivar sent: the delivered messages.
+    """
+
+    def __init__(self) -> None:
+        self.factory = object()
+        self.full = False
+        self.refusals: dict[bytes, int] = {}
+        self.gone: set[bytes] = set()
+        self.sent: list[Sequence[bytes]] = []
+
+    def deliver(self, frames: Sequence[bytes]) -> bool:
+        """Deliver a message, unless its client is gone or its queue is full."""
+        client = frames[0]
+        self.full = client not in self.gone and self.refusals.get(client, 0) > 0
+        if self.full:
+            self.refusals[client] -= 1
+        if self.full or client in self.gone:
+            return False
+        self.sent.append(frames)
+        return True
+
+
+class OutboxTests(SynchronousTestCase):
+    """Messages to clients with full queues."""
+
+    def setUp(self) -> None:
+        """Make an outbox whose router is in memory."""
+        self.clock = Clock()
+        self.router = FakeRouter()
+        self.undelivered = self.turns = 0
+        self.outbox = Outbox(self.clock, cast(Router, self.router), self)
+
+    def replyUndelivered(self) -> None:
+        """See :class:`~pirate.transport.outbox.OutboxEvents`."""
+        self.undelivered += 1
+
+    def wake(self) -> None:
+        """See :class:`~pirate.transport.outbox.OutboxEvents`."""
+        self.turns += 1
+
+    def post(self, *messages: Sequence[bytes]) -> None:
+        """Send messages at the end of a turn."""
+        self.outbox.posted.extend(messages)
+        self.outbox.flush()
+
+    def test_order(self) -> None:
+        """A message that finds a queue full once keeps its place before the later ones to the same client."""
+        self.router.refusals[b"a"] = 1
+        self.post([b"a", b"part 1"], [b"a", b"end"])
+        self.clock.advance(RETRY_INTERVAL)
+        self.assertEqual(self.router.sent, [[b"a", b"part 1"], [b"a", b"end"]])
+
+    def test_orderOfSend(self) -> None:
+        """A message outside of a turn waits too until the earlier ones to its client are delivered."""
+        self.router.refusals[b"a"] = 2
+        self.outbox.send([b"a", b"1"])
+        self.outbox.send([b"a", b"2"])
+        self.assertEqual(self.router.sent, [])
+        self.clock.advance(RETRY_INTERVAL)
+        self.assertEqual((self.router.sent, self.turns), ([[b"a", b"1"], [b"a", b"2"]], 1))
+
+    def test_orderOfRetries(self) -> None:
+        """A retry that fails holds back the later messages to the same client."""
+        self.router.refusals[b"a"] = 3
+        self.post([b"a", b"1"], [b"a", b"2"])
+        self.clock.advance(RETRY_INTERVAL)
+        self.assertEqual(self.router.sent, [])
+        self.clock.advance(RETRY_INTERVAL)
+        self.assertEqual(self.router.sent, [[b"a", b"1"], [b"a", b"2"]])
+
+    def test_room(self) -> None:
+        """The next message to a client that has read on sends the postponed ones at once, with no retry left."""
+        self.router.refusals[b"a"] = 1
+        self.post([b"a", b"1"])
+        self.post([b"a", b"2"])
+        self.assertEqual(self.router.sent, [[b"a", b"1"], [b"a", b"2"]])
+        self.clock.advance(RETRY_INTERVAL)
+        self.assertEqual((len(self.router.sent), self.undelivered, self.clock.getDelayedCalls()), (2, 0, []))
+
+    def test_otherClients(self) -> None:
+        """A client with a full queue holds back no other client."""
+        self.router.refusals[b"a"] = 2
+        self.post([b"a", b"1"], [b"b", b"1"], [b"a", b"2"], [b"b", b"2"])
+        self.assertEqual(self.router.sent, [[b"b", b"1"], [b"b", b"2"]])
+
+    def test_givenUp(self) -> None:
+        """Each message is given up and counted once its client has not read on in time."""
+        self.router.refusals[b"a"] = 1_000_000
+        self.post([b"a", b"1"])
+        self.clock.pump([RETRY_INTERVAL] * 50)
+        self.post([b"a", b"2"])
+        self.clock.pump([RETRY_INTERVAL] * 52)
+        self.assertEqual(self.undelivered, 1)
+        self.clock.pump([RETRY_INTERVAL] * int(RETRY_TIME / RETRY_INTERVAL))
+        self.assertEqual((self.undelivered, self.clock.getDelayedCalls()), (2, []))
+
+    def test_gone(self) -> None:
+        """All messages to a client that disconnects meanwhile are counted."""
+        self.router.refusals[b"a"] = 2
+        self.post([b"a", b"1"], [b"a", b"2"])
+        self.router.gone.add(b"a")
+        self.clock.advance(RETRY_INTERVAL)
+        self.assertEqual((self.router.sent, self.undelivered), ([], 2))
+
+    def test_limit(self) -> None:
+        """A bounded number of messages is postponed, and there is room again once they are delivered."""
+        self.router.refusals[b"a"] = MAX_POSTPONED + 5
+        self.post(*[[b"a", b"%d" % number] for number in range(MAX_POSTPONED + 5)])
+        self.assertEqual(self.undelivered, 5)
+        self.clock.advance(RETRY_INTERVAL)
+        self.assertEqual(len(self.router.sent), MAX_POSTPONED)
+        self.router.refusals[b"a"] = 1
+        self.post([b"a", b"more"])
+        self.assertEqual(self.undelivered, 5)
+
+    def test_sendNow(self) -> None:
+        """A message that must go at once is behind only while earlier ones to its client cannot be delivered."""
+        self.router.refusals[b"a"] = 2
+        self.post([b"a", b"1"])
+        self.assertTrue(self.outbox.isBehind(b"a"))
+        self.assertFalse(self.outbox.isBehind(b"a"))
+        self.assertEqual((self.router.sent, self.outbox.isBehind(b"b")), ([[b"a", b"1"]], False))
