@@ -20,7 +20,7 @@ from pirate.server.logs import RateLimitedLog, ServerLog
 from pirate.server.procfs import requireMemory
 from pirate.server.running import Endpoints, RunningServer
 from pirate.settings.limits import PoolLimits
-from pirate.settings.settings import LimitChanges, Settings, SettingsArguments
+from pirate.settings.settings import LimitChanges, Settings, SettingsArguments, spreadWorkers
 from pirate.transport.interfaces import ITransport
 
 if TYPE_CHECKING:
@@ -184,14 +184,14 @@ class JobServer(Service):
         Change settings while the server runs.
 
         :param changes: fields of :class:`~pirate.settings.limits.PoolLimits`; ``workers``, short for ``minServers`` and
-            ``maxServers``; ``dequeue`` and ``logLevel``, as in :class:`~pirate.settings.settings.Settings`.
+            ``maxServers``, which must then not be given with other values; ``dequeue`` and ``logLevel``, as in
+            :class:`~pirate.settings.settings.Settings`.
         :raise ConfigurationError: if another setting is given, or the values contradict each other or those that
             hold; nothing is changed then.
         """
         given: dict[str, Any] = dict(changes)
         others = {name: given.pop(name) for name in ("dequeue", "logLevel") if name in given}
-        if "workers" in given:
-            given = {"minServers": given["workers"], "maxServers": given.pop("workers"), **given}
+        given = spreadWorkers(given, "minServers", "maxServers")
         unknown = given.keys() - {field.name for field in fields(PoolLimits)}
         if unknown:
             raise ConfigurationError(f"{', '.join(sorted(unknown))}: cannot be changed while the server runs")

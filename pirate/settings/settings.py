@@ -18,7 +18,7 @@ from pirate.settings.access import checkKeys
 from pirate.settings.addresses import parseNetwork
 from pirate.settings.endpoints import isPublic, parseEndpoint
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
-from pirate.settings.table import Setting, checkValues, setting, table
+from pirate.settings.table import Setting, checkValues, optionName, setting, table
 from pirate.settings.types import (
     CLASS_PATH,
     CLIENT_KEYS,
@@ -53,7 +53,7 @@ class SettingsArguments(TypedDict, total=False):
     frontend: Endpoints
     backend: Endpoints
     app: str | Callable[..., Any]
-    prefetch: int | None
+    prefetch: int | Literal["auto"] | None
     concurrency: int
     threads: int
     loop: Literal["auto", "asyncio", "twisted"]
@@ -198,6 +198,8 @@ class Settings:
             except ConfigurationError as error:
                 raise ConfigurationError(f"{name} {error}" if parse is parseNetwork else str(error)) from None
             object.__setattr__(self, name, parsed)
+        if self.prefetch == "auto":  # type: ignore[comparison-overlap]
+            object.__setattr__(self, "prefetch", None)
         for name in ("app", "dequeue"):
             given = getattr(self, name)
             if callable(given):
@@ -255,7 +257,7 @@ def fromText(given: Mapping[str, Any]) -> Settings:
         for a repeatable option.  ``workers`` sets both ``min-servers`` and ``max-servers``.
     :raise ConfigurationError: naming the option and its value.
     """
-    texts = _spreadWorkers(given)
+    texts = spreadWorkers(given, "min-servers", "max-servers")
     return Settings(
         limits=PoolLimits(**_parsed(PoolLimits, texts)),
         policy=RequestPolicy(**_parsed(RequestPolicy, texts)),
@@ -271,15 +273,25 @@ def _parsed(owner: type[Any], texts: Mapping[str, Any]) -> dict[str, Any]:
 _WORKERS = Setting("workers", "", COUNT, None, "")
 
 
-def _spreadWorkers(given: Mapping[str, Any]) -> dict[str, Any]:
-    texts = dict(given)
-    workers = texts.pop("workers", None)
-    if workers is not None and not COUNT.accepts(_parse(_WORKERS, workers)):
+def spreadWorkers(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """
+    Replace ``workers`` by the settings that it stands for.
+
+    :param given: the values by the names of their settings, as texts or not.
+    :param names: the names of those settings: of options, or of attributes.
+    :raise ConfigurationError: if ``workers`` is no whole number, or one of the settings is given with another value.
+    """
+    values = dict(given)
+    if "workers" not in values:
+        return values
+    workers = values.pop("workers")
+    if not COUNT.accepts(_parse(_WORKERS, workers)):
         raise ConfigurationError(f"workers is {workers!r}, but must be {COUNT.words}")
-    for name in ("min-servers", "max-servers") if workers is not None else ():
-        if texts.setdefault(name, workers) != workers:
-            raise ConfigurationError(f"workers ({workers}) sets {name} to {workers}, but {name} is {texts[name]}")
-    return texts
+    for name in names:
+        if values.setdefault(name, workers) != workers:
+            option = optionName(name)
+            raise ConfigurationError(f"workers ({workers}) sets {option} to {workers}, but {option} is {values[name]}")
+    return values
 
 
 def _parse(setting: Setting, text: Any) -> Any:

@@ -230,6 +230,21 @@ class CommandTests(TestBedCase):
         self.settle(1)
         self.assertEqual((server.limits, len(server.workers)), (before, 2))
 
+    def test_workersAndLimits(self) -> None:
+        """``workers`` and a limit that it sets must agree, as on the command line."""
+        server = self.make()
+        before = server.limits
+        for name in ("minServers", "maxServers"):
+            error = self.assertRaises(ConfigurationError, server.setLimits, **{"workers": 5, name: 3})
+            self.assertIn("workers (5) sets", str(error))
+            self.assertIn("is 3", str(error))
+        for value in (-1, None):
+            error = self.assertRaises(ConfigurationError, server.setLimits, workers=value)
+            self.assertIn(f"workers is {value}", str(error))
+        self.assertEqual(server.limits, before)
+        server.setLimits(workers=5, minServers=5)
+        self.assertEqual((server.limits.minServers, server.limits.maxServers), (5, 5))
+
     def test_keptLimits(self) -> None:
         """Limits that are set before the start, or between two, apply to the next."""
         server = self.make()

@@ -282,6 +282,11 @@ class TextTests(SettingsCase):
         for text, value in (("0", 0), ("65", 65), ("x", "x"), ("", "")):
             self.assertRefused("prefetch", value, fromText, {"prefetch": text})
 
+    def test_prefetchInPython(self) -> None:
+        """In Python too, ``auto`` is the default."""
+        self.assertEqual(Settings(prefetch="auto"), Settings())
+        Settings(prefetch="auto", threads=4)
+
 
 class SeveralTests(SettingsCase):
     """Settings of workers that run several requests at a time."""
@@ -323,7 +328,7 @@ class ArgumentTests(SynchronousTestCase):
     """The types of the keyword arguments, against the table."""
 
     #: The arguments that take more forms than the field has, after ``Settings`` has read them.
-    WIDER = {"frontend", "backend", "app", "dequeue", "allow", "deny"}
+    WIDER = {"frontend", "backend", "app", "prefetch", "dequeue", "allow", "deny"}
 
     def test_settings(self) -> None:
         """Each setting but the hooks is a typed argument, of the field's own type unless it takes more forms."""
