@@ -36,13 +36,13 @@ class Attempts:
 
     def areOver(self, request: Request) -> bool:
         """Return whether a request has used up its attempts."""
-        return request.attempts >= (request.maxAttempts or self.maxAttempts)
+        return request.deaths >= (request.maxAttempts or self.maxAttempts)
 
     def isolates(self, worker: WorkerRecord, request: Request) -> bool:
         """Return whether a request must be the only one of this worker."""
         if worker.concurrency == 1:
             return request.alone
-        charged = request.attempts + request.suspected
+        charged = request.deaths + request.suspected
         return charged > 0 and charged + 1 >= (request.maxAttempts or self.maxAttempts)
 
     def charge(self, worker: WorkerRecord) -> None:
@@ -50,7 +50,7 @@ class Attempts:
         if len(worker.inFlight) == 1 or worker.concurrency > 1:
             for executed in worker.inFlight.values():
                 if executed.state is State.IN_FLIGHT:
-                    executed.attempts += 1 + executed.suspected
+                    executed.deaths += 1 + executed.suspected
                     executed.suspected = 0
         else:
             # Replies may have been lost with the worker, so even the first may have been done.

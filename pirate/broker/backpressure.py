@@ -107,7 +107,7 @@ class Backpressure:
             0.0,
         )
 
-    def crowds(self, request: Request) -> str | None:
+    def excess(self, request: Request) -> str | None:
         """
         Check whether a request that has been queued is too much for its client's share, or for the backlog.
 

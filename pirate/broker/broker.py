@@ -113,7 +113,7 @@ class Broker:
         self.dispatcher.assign(request, service)
         # With less than one client's share of the backlog in it, no client has more than that.
         if queues.waiting > queues.maxPerClient or queues.waitingBytes > queues.maxBytesPerClient:
-            excess = self.backpressure.crowds(request)
+            excess = self.backpressure.excess(request)
             if excess is not None:
                 self.dispatcher.fail(request, Code.BUSY, excess)
 
@@ -139,7 +139,7 @@ class Broker:
             self.dispatcher.cancel(request)
         elif not self.replies.remembers(command, self.deadlines.now):
             # A request that is remembered has had its outcome.
-            self.replies.refuse(command, Code.CANCELLED, "there is no such request")
+            self.replies.sendError(command, Code.CANCELLED, "there is no such request")
 
     def withdraw(self, request: Request) -> None:
         """Give up a request that still waits, because its client has gone, or has sent another."""
@@ -155,7 +155,7 @@ class Broker:
             self.counters.received += 1
             self.counters.withdrawn += 1
 
-    def refuseRequests(self, message: str) -> None:
+    def stopAccepting(self, message: str) -> None:
         """
         Accept no more requests: the server is stopping.
 

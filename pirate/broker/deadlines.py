@@ -33,7 +33,7 @@ class Deadlines:
         self._jobTimeout = policy.jobTimeout or NEVER
         self._deliveryTimeout = policy.deliveryTimeout
         self._cancelKills = policy.cancelKills
-        self._waiting: list[tuple[float, bytes, Request]] = []
+        self._heap: list[tuple[float, bytes, Request]] = []
         self._pruneAt = 1000
         self.now = 0.0
         self.nextSearch = NEVER
@@ -53,17 +53,17 @@ class Deadlines:
 
     def requestWaits(self, request: Request) -> None:
         """Note the deadline of a request that begins to wait."""
-        heappush(self._waiting, (request.deadline, request.id, request))
-        if len(self._waiting) > self._pruneAt:
+        heappush(self._heap, (request.deadline, request.id, request))
+        if len(self._heap) > self._pruneAt:
             self._prune()
         if request.deadline < self.due:
             self._schedule()
 
     def _prune(self) -> None:
         """Remove the requests that no longer wait."""
-        self._waiting = [entry for entry in self._waiting if entry[2].state is State.QUEUED]
-        heapify(self._waiting)
-        self._pruneAt = max(len(self._waiting) * 2, 1000)
+        self._heap = [entry for entry in self._heap if entry[2].state is State.QUEUED]
+        heapify(self._heap)
+        self._pruneAt = max(len(self._heap) * 2, 1000)
 
     # --- cancelled requests
 
@@ -93,16 +93,16 @@ class Deadlines:
 
     # --- what is due
 
-    def expired(self, most: int = MAX_EXPIRED) -> Iterator[Request]:
+    def takeExpired(self, most: int = MAX_EXPIRED) -> Iterator[Request]:
         """
         Return requests that have waited too long.
 
         :param most: how many, at most; if there are more, the rest is due at once.
         """
-        waiting = self._waiting
+        heap = self._heap
         left = most
-        while left and waiting and (waiting[0][0] <= self.now or waiting[0][2].state is not State.QUEUED):
-            request = heappop(waiting)[2]
+        while left and heap and (heap[0][0] <= self.now or heap[0][2].state is not State.QUEUED):
+            request = heappop(heap)[2]
             if request.state is State.QUEUED:
                 left -= 1
                 yield request
@@ -134,13 +134,13 @@ class Deadlines:
                     found.append((worker, "a cancelled job did not end"))
         return found
 
-    def late(self, worker: WorkerRecord) -> list[Request]:
+    def overlong(self, worker: WorkerRecord) -> list[Request]:
         """Return the requests that an overdue worker has been executing for too long."""
         if worker.concurrency == 1:
             return [next(iter(worker.inFlight.values()))]
         return [request for request in worker.inFlight.values() if request.since + self._jobTimeout <= self.now]
 
-    def silent(self, workers: Collection[WorkerRecord]) -> list[WorkerRecord]:
+    def endSearch(self, workers: Collection[WorkerRecord]) -> list[WorkerRecord]:
         """
         Return the workers that have held a request for long without sending anything, and schedule the next search.
 
@@ -171,7 +171,7 @@ class Deadlines:
         return found
 
     def _schedule(self) -> None:
-        self.due = min(self.nextSearch, self._waiting[0][0] if self._waiting else NEVER)
+        self.due = min(self.nextSearch, self._heap[0][0] if self._heap else NEVER)
 
 
 def _notBegun(worker: WorkerRecord) -> Iterator[Request]:

@@ -129,7 +129,7 @@ class Dispatcher:
         worker.concurrency = known.concurrency
         worker.wantsContext = known.context
         worker.lifetime = lifetime
-        worker.half = lifetime // 2
+        worker.nextHalf = lifetime // 2
         self.wantsContext = bool(self.wantsContext) or known.context
         self._queues.addWorker(worker)
         return worker
@@ -206,19 +206,19 @@ class Dispatcher:
         """Give the requests in messages that could not be sent to their workers to other workers."""
         missing: dict[WorkerRecord, list[bytes]] = {}
         services = []
-        for identity, _, name, *_ in reversed(messages):
+        for identity, _, idOrWord, *_ in reversed(messages):
             worker = self.workers.get(identity)
-            request = None if worker is None else worker.inFlight.pop(name, None)
-            if worker is not None and name == HEARTBEAT:
+            request = None if worker is None else worker.inFlight.pop(idOrWord, None)
+            if worker is not None and idOrWord == HEARTBEAT:
                 # It is asked again, as if it had not been.
                 worker.probed = None
             if worker is not None and request is not None:
-                missing.setdefault(worker, []).append(name)
+                missing.setdefault(worker, []).append(idOrWord)
                 if request.state is State.IN_FLIGHT:
                     services.append(self._requeue(request, worker))
         # All workers are in order before the first request is given to another.
-        for worker, names in missing.items():
-            self._inFlightChanged(worker, names)
+        for worker, ids in missing.items():
+            self._inFlightChanged(worker, ids)
             self._checkIdle(worker)
             self.withhold(worker.identity)
         for worker in missing:
@@ -354,7 +354,7 @@ class Dispatcher:
         for request in self._queues.queued():
             self.fail(request, Code.STOPPING, message)
         # Those that are left have been removed from their queues, because their deadline has passed.
-        self.expire(self._deadlines.expired(self._queues.waiting))
+        self.expire(self._deadlines.takeExpired(self._queues.waiting))
         return counts
 
     # --- time
@@ -362,13 +362,13 @@ class Dispatcher:
     def enforceDeadlines(self) -> None:
         """Give up requests whose deadline has passed, stop workers that are overdue, and probe silent ones."""
         deadlines, workers = self._deadlines, self.workers
-        self.expire(deadlines.expired())
+        self.expire(deadlines.takeExpired())
         for worker, request in deadlines.overtaken(workers.values()):
             self.fail(request, Code.EXPIRED, _EXPIRED)
             self._outgoing.postToWorker([worker.identity, b"", CANCEL, request.id])
         for worker, why in deadlines.overdue(workers.values()):
             self._stop(worker, why)
-        for worker in deadlines.silent(workers.values()):
+        for worker in deadlines.endSearch(workers.values()):
             if worker.probed is None:
                 worker.probed = list(worker.inFlight)
                 self._outgoing.postToWorker([worker.identity, b"", HEARTBEAT])
@@ -381,7 +381,7 @@ class Dispatcher:
 
     def _stop(self, worker: WorkerRecord, why: str) -> None:
         """Give up what an overdue worker has been executing for too long, requeue the rest, and have it stopped."""
-        for each in self._deadlines.late(worker):
+        for each in self._deadlines.overlong(worker):
             if each.state is State.IN_FLIGHT:
                 self.fail(each, Code.TIMEOUT, why)
         self.workerGone(worker.identity, why, died=worker.concurrency > 1)
@@ -432,14 +432,14 @@ class Dispatcher:
             if self._watchBusy:
                 self._events.workerBusyChanged(worker.identity, True)
         worker.lifetime -= 1
-        if worker.lifetime == worker.half:
+        if worker.lifetime == worker.nextHalf:
             self._lifetimeReached(worker)
         return True
 
     def _lifetimeReached(self, worker: WorkerRecord) -> None:
         """Report that a worker has been given half of the requests that it had left, or all of them."""
         if worker.lifetime:
-            worker.half = worker.lifetime // 2
+            worker.nextHalf = worker.lifetime // 2
             self._events.lifetimeHalved(worker.identity)
         else:
             self.retire(worker.identity)
@@ -529,7 +529,7 @@ class Dispatcher:
                     request, Code.WORKER_LOST, f"its worker was lost after {len(request.parts)} parts, by {reason}"
                 )
             elif attempts.areOver(request):
-                times = "once" if request.attempts == 1 else f"{request.attempts} times"
+                times = "once" if request.deaths == 1 else f"{request.deaths} times"
                 self.fail(request, Code.WORKER_LOST, f"its worker was lost {times}, at last by {reason}")
             else:
                 request.alone = request.alone or died or worker.plain

@@ -70,7 +70,7 @@ class Quota:
             self._accounts.move_to_end(client)
         return account
 
-    def refusal(self, account: Account, now: float, opens: bool = True) -> str | None:
+    def takeToken(self, account: Account, now: float, opens: bool = True) -> str | None:
         """
         Take a token for a message of a client.
 
@@ -117,7 +117,7 @@ class RequestFilter:
         self._quota = quota
         self._allow = allow
 
-    def refusal(self, request: Request, sender: Sender, now: float) -> tuple[Code, str] | None:
+    def admit(self, request: Request, sender: Sender, now: float) -> tuple[Code, str] | None:
         """
         Return why a request is refused; ``None`` if it is not.
 
@@ -129,7 +129,7 @@ class RequestFilter:
             client = user or sender.connection()
             # If the transport does not know the connection, there is still the routing id.
             account = self._quota.account(request.route[0] if client is None else client, now)
-            refusal = self._quota.refusal(account, now, opens)
+            refusal = self._quota.takeToken(account, now, opens)
             if refusal is not None:
                 return Code.BUSY, refusal
             request.account = account

@@ -94,13 +94,13 @@ class Replies:
         if not request.key and not request.parts:
             self._outgoing.postToClient(request.reply(body))
         else:
-            self._end(request, Outcome(body, parts=request.parts or (), attempts=request.attempts), now)
+            self._end(request, Outcome(body, parts=request.parts or (), deaths=request.deaths), now)
 
     def failed(self, request: Request, code: Code, message: str, now: float) -> None:
         """Send the error of a request that has been given up, and remember it."""
         self._counters.failed[code] = self._counters.failed.get(code, 0) + 1
         self._events.requestFailed(request, code, message)
-        self._end(request, Outcome(None, code, message, request.parts or (), request.attempts), now)
+        self._end(request, Outcome(None, code, message, request.parts or (), request.deaths), now)
 
     def partReplied(self, request: Request, body: Frames) -> str:
         """
@@ -126,7 +126,7 @@ class Replies:
         """Return whether a client has been sent parts of the reply, so that they must not be sent again."""
         return any(each.partial for each in (request, *_joined(request)))
 
-    def refuse(self, request: NativeRequest, code: Code, message: str) -> None:
+    def sendError(self, request: NativeRequest, code: Code, message: str) -> None:
         """Send an error that ends no request."""
         self._outgoing.postToClient(request.error(code, message, False))
 
@@ -146,7 +146,7 @@ class Replies:
         :param partsSent: whether a client that takes parts has been sent them already.
         """
         if outcome.code is not None:
-            request.attempts = outcome.attempts
+            request.deaths = outcome.deaths
             error = request.error(outcome.code, outcome.message, self._errorReply)
             if error is not None:
                 self._outgoing.postToClient(error)

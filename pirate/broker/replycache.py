@@ -23,10 +23,10 @@ class Outcome:
     :ivar body: the last part, or the whole reply; ``None`` if it failed.
     :ivar code: why it failed.
     :ivar message: the same in words.
-    :ivar attempts: how many workers died while executing it.
+    :ivar deaths: how many workers died while executing it.
     """
 
-    __slots__ = ("attempts", "body", "code", "message", "parts")
+    __slots__ = ("body", "code", "deaths", "message", "parts")
 
     def __init__(
         self,
@@ -34,13 +34,13 @@ class Outcome:
         code: Code | None = None,
         message: str = "",
         parts: Sequence[Frames] = (),
-        attempts: int = 0,
+        deaths: int = 0,
     ) -> None:
         self.body = body
         self.code = code
         self.message = message
         self.parts = parts
-        self.attempts = attempts
+        self.deaths = deaths
 
     def size(self) -> int:
         """Return the bytes that it takes to remember this."""

@@ -23,7 +23,7 @@ class State(Enum):
 
     NEW = "new"
     QUEUED = "queued"
-    IN_FLIGHT = "held"
+    IN_FLIGHT = "in flight"
     DONE = "done"
 
 
@@ -40,7 +40,7 @@ class Request:
     :ivar user: who the client is, where known.
     :ivar account: the client's account, if there is a quota.
     :ivar id: the broker's id for it, 8 bytes; empty until it is accepted.
-    :ivar attempts: how many workers have died while executing it.
+    :ivar deaths: how many workers have died while executing it.
     :ivar suspected: how many more deaths it is charged with if it takes another worker down.
     :ivar alone: whether it must be its worker's only request: it may have killed one, or may be tried only once.
     :ivar holders: the identities of the workers that have been lost while they held it.
@@ -57,9 +57,9 @@ class Request:
     __slots__ = (
         "account",
         "alone",
-        "attempts",
         "body",
         "deadline",
+        "deaths",
         "holder",
         "holders",
         "id",
@@ -86,7 +86,7 @@ class Request:
         self.share: Share | None = None
         self.waitingBytes = 0
         self.id = b""
-        self.attempts = 0
+        self.deaths = 0
         self.suspected = 0
         self.alone = False
         self.holders: tuple[bytes, ...] = ()
@@ -126,7 +126,7 @@ class Request:
 
         :param now: the time, on the clock of the deadline.
         """
-        context = {"client": self.peer, "service": self.service, "attempt": self.attempts + 1}
+        context = {"client": self.peer, "service": self.service, "attempt": self.deaths + 1}
         if self.deadline != NEVER:
             context["remaining_ms"] = max(int((self.deadline - now) * 1000), 0)
         if self.user is not None:
@@ -159,7 +159,7 @@ class Request:
             as the only body frame.
         :return: ``None`` if the client is not sent errors.
         """
-        return plainErrorFrames(self.route, code, message, self.attempts) if errorReply else None
+        return plainErrorFrames(self.route, code, message, self.deaths) if errorReply else None
 
 
 class NativeRequest(Request):
@@ -195,7 +195,7 @@ class NativeRequest(Request):
         return [*self.route[:-2], header(self.key, {"status": "partial"}), b"", *body]
 
     def error(self, code: Code, message: str, errorReply: bool = True) -> list[bytes]:
-        return errorFrames(self.route, self.key, code, message, self.attempts)
+        return errorFrames(self.route, self.key, code, message, self.deaths)
 
     def pingReply(self, facts: dict[str, Any]) -> list[bytes]:
         """

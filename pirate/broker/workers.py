@@ -33,7 +33,7 @@ class WorkerRecord:
     :ivar killAt: when it is to be stopped because it goes on with a cancelled request; infinite if it is not.
     :ivar killDeadlines: the same for each cancelled request that it executes, by the broker's request id.
     :ivar lifetime: how many more requests it is given before it is retired; negative: no limit.
-    :ivar half: the lifetime at which it will have been given half of what it had left.
+    :ivar nextHalf: the lifetime at which it will have been given half of what it had left.
     :ivar inFlight: its requests by the broker's request id, in the order in which they were sent.  A plain worker keeps
         its request here until it says ``waiting``.
     :ivar level: its place among the :class:`ReadyWorkers` of its services; -1 if it has none.
@@ -45,7 +45,6 @@ class WorkerRecord:
         "capacity",
         "concurrency",
         "credit",
-        "half",
         "heard",
         "identity",
         "inFlight",
@@ -53,6 +52,7 @@ class WorkerRecord:
         "killDeadlines",
         "level",
         "lifetime",
+        "nextHalf",
         "plain",
         "probed",
         "services",
@@ -70,7 +70,7 @@ class WorkerRecord:
         self.plain = False
         self.busy = False
         self.lifetime = -1
-        self.half = 0
+        self.nextHalf = 0
         self.inFlight: dict[bytes, Request] = {}
         self.level = -1
         self.began = self.heard = 0.0

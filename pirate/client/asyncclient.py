@@ -279,7 +279,7 @@ class _FutureWaiter:
 
 
 class _AsyncioLoop:
-    """An event loop of asyncio as a :class:`~pirate.client.loop.Loop`."""
+    """An event loop of asyncio as a :class:`~pirate.client.loop.ClientLoop`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

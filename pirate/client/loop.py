@@ -26,7 +26,7 @@ class LoopWaiter(Protocol):
         """Wait."""
 
 
-class Loop(Protocol):
+class ClientLoop(Protocol):
     """An event loop."""
 
     def watch(self, descriptor: int, act: Callable[[], object]) -> None:
@@ -62,7 +62,7 @@ class LoopDriver:
     :ivar closed: whether :meth:`close` was called.
     """
 
-    def __init__(self, options: ClientOptions[Any], loop: Loop) -> None:
+    def __init__(self, options: ClientOptions[Any], loop: ClientLoop) -> None:
         self.loop = loop
         self._options = options
         self._dialer = options.newDialer()

@@ -372,7 +372,7 @@ class _DeferredWaiter:
 
 
 class _ReactorLoop:
-    """A reactor as a :class:`~pirate.client.loop.Loop`."""
+    """A reactor as a :class:`~pirate.client.loop.ClientLoop`."""
 
     def __init__(self, reactor: IClientReactor) -> None:
         self._reactor = reactor

@@ -120,7 +120,7 @@ class Pool:
 
         :return: whether a successor has to be started.
         """
-        if not self._recycling.needsSuccessor(child, now) or child.outgoing:
+        if not self._recycling.noteHalved(child, now) or child.outgoing:
             return False
         child.outgoing = True
         child.recycleAt = min(child.recycleAt, now + SUCCESSOR_WAIT)

@@ -44,9 +44,9 @@ class Recycling:
         self._startDuration = max(now - child.spawnedAt, self._startDuration * START_TIME_DECAY)
         child.halvedAt = now
 
-    def needsSuccessor(self, child: Child, now: float) -> bool:
+    def noteHalved(self, child: Child, now: float) -> bool:
         """
-        Return whether a worker that has been given half of its remaining requests needs a successor now.
+        Note that a worker has been given half of its remaining requests; return whether it needs a successor now.
 
         It does if the other half, at the same rate, will be over soon.
         """

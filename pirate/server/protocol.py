@@ -16,7 +16,7 @@ from pirate.pool.pool import Mode, Pool
 from pirate.server.logs import AppErrorLog, RateLimitedLog, ServerLog
 from pirate.server.pending import WaitingClients
 from pirate.server.supervisor import Supervisor
-from pirate.wire.backend import Failure, Part, Status, parseWorkerMessage
+from pirate.wire.backend import ErrorReply, Part, Status, parseWorkerMessage
 from pirate.wire.foreign import FOREIGN, MAJORDOMO, recognize
 from pirate.wire.frontend import parseRequest
 from pirate.wire.words import Code, readText
@@ -200,7 +200,7 @@ class BrokerProtocol:
             if len(body) > 1 and len(body[0]) == 6 and body[0] in MAJORDOMO:
                 self._noteForeign(request)
             if self._filter is not None:
-                refusal = self._filter.refusal(request, self._transport.clientSender(), self._deadlines.now)
+                refusal = self._filter.admit(request, self._transport.clientSender(), self._deadlines.now)
                 if refusal is not None:
                     self._broker.refuse(request, *refusal)
                     return
@@ -286,20 +286,20 @@ class BrokerProtocol:
                 self._dropAtBackend(rejection.value, self._transport.workerSender())
         elif isinstance(message, Part):
             self._dispatcher.partReceived(message.worker, message.request, message.body)
-        elif isinstance(message, Failure):
-            self._failureReceived(message)
+        elif isinstance(message, ErrorReply):
+            self._errorReplyReceived(message)
         elif message is not None:
             self._dropForeign(frames, message.reason)
 
-    def _failureReceived(self, failure: Failure) -> None:
+    def _errorReplyReceived(self, error: ErrorReply) -> None:
         try:
-            code = Code(failure.code.decode())
+            code = Code(error.code.decode())
         except ValueError:
             code = Code.APP_ERROR
-        text = readText(failure.text)
-        request = self._dispatcher.failureReceived(failure.worker, failure.request, code, text)
+        text = readText(error.text)
+        request = self._dispatcher.failureReceived(error.worker, error.request, code, text)
         if request is not None and code in _OF_THE_APP:
-            self._errors.report(request, text, readText(failure.trail))
+            self._errors.report(request, text, readText(error.trail))
 
     def workerMessageRejected(self, frames: list[bytes], reason: str) -> None:
         """Reject a worker message that exceeds a limit; if it is a reply, its request fails."""

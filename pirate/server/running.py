@@ -164,7 +164,7 @@ class RunningServer:
         :return: fires when the last child is gone and the sockets are closed.
         """
         self._transport.drainFrontend()
-        self._broker.refuseRequests("the server is stopping")
+        self._broker.stopAccepting("the server is stopping")
         self.pool.drain(self._reactor.seconds(), grace)
         gone = self.supervisor.whenGone()
         gone.addCallback(lambda ignored: self._close())

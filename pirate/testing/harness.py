@@ -15,7 +15,7 @@ from pirate.broker.replycache import Outcome
 from pirate.broker.request import NativeRequest, readRequest
 from pirate.client.codecs import toFrames
 from pirate.client.errors import CallError, failure
-from pirate.wire.backend import Failure, Part, parseWorkerMessage, requestFrames
+from pirate.wire.backend import ErrorReply, Part, parseWorkerMessage, requestFrames
 from pirate.wire.frontend import header, parseServerReply
 from pirate.wire.words import CANCEL, Code, Frames
 from pirate.worker import looprunner
@@ -206,7 +206,7 @@ class _Exchange:
             return False
         if isinstance(message, tuple):
             self._body = _bodyForClient(self.request.reply(message[2]))
-        elif isinstance(message, Failure):
+        elif isinstance(message, ErrorReply):
             self._fail(message.code.decode(), message.text.decode(), cause)
         else:
             raise AssertionError(f"the worker sent {message!r}")
@@ -233,7 +233,7 @@ class _Exchange:
 
     def _fail(self, code: str, text: str, cause: BaseException | None) -> None:
         self._error = failure(code, text, ENDPOINT, self.request.key)
-        self._error.attempts = self.request.attempts
+        self._error.attempts = self.request.deaths
         self._error.__cause__ = cause
 
 
@@ -467,7 +467,7 @@ def _request(
         raise ValueError(f"no client can send this request: {request!r}")
     request.id = number.to_bytes(8, "big")
     request.peer = client
-    request.attempts = attempt - 1
+    request.deaths = attempt - 1
     if request.timeout is not None:
         request.deadline = monotonic() + request.timeout
     return request

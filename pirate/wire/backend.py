@@ -6,12 +6,12 @@ from typing import Any
 
 from pirate.wire.words import (
     ERROR,
-    FIRST_ID,
     ID_SIZE,
     MAX_CONCURRENCY,
     MAX_CREDIT,
     MAX_SERVICE,
     MAX_TEXT,
+    MIN_FIRST_BYTE,
     PARTIAL,
     WORDS,
     Frames,
@@ -89,7 +89,7 @@ class Part(Value):
         self.body = body
 
 
-class Failure(Value):
+class ErrorReply(Value):
     """
     An error of the app, in place of a reply.
 
@@ -109,7 +109,7 @@ class Failure(Value):
         self.trail = trail
 
 
-WorkerMessage = Status | Reply | Part | Failure
+WorkerMessage = Status | Reply | Part | ErrorReply
 
 
 def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
@@ -128,7 +128,7 @@ def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
     first = frames[1]
     if len(first):
         # As in ``_isId``, which is not called for every reply.
-        if count > 2 and len(first) == ID_SIZE and first[:1] >= FIRST_ID:
+        if count > 2 and len(first) == ID_SIZE and first[:1] >= MIN_FIRST_BYTE:
             return frames[0], first, frames[2:]
         return Malformed("no-delimiter")
     if count > 4:
@@ -139,14 +139,14 @@ def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
             return Part(frames[0], frames[2], frames[4:])
         if kind == ERROR and count in (6, 7):
             code, text, *trail = (_cut(each) for each in frames[4:])
-            return Failure(frames[0], frames[2], code, text, *trail)
+            return ErrorReply(frames[0], frames[2], code, text, *trail)
         return Malformed("unknown-reply")
     return None if count == 2 else _parseStatus(frames)
 
 
 def _isId(frame: bytes) -> bool:
     """Return whether a frame has the form of a request's id."""
-    return len(frame) == ID_SIZE and frame[:1] >= FIRST_ID
+    return len(frame) == ID_SIZE and frame[:1] >= MIN_FIRST_BYTE
 
 
 def _cut(frame: bytes) -> bytes:

@@ -20,7 +20,7 @@ MAX_CREDIT = 64
 #: The most requests that a worker may execute at a time, which is what ZeroMQ queues for it while it is busy.
 MAX_CONCURRENCY = 1000
 #: The length of the broker's id of a request, and its first byte, at least: no word begins so.
-ID_SIZE, FIRST_ID = 8, b"\x80"
+ID_SIZE, MIN_FIRST_BYTE = 8, b"\x80"
 #: The longest service name, in characters.
 MAX_SERVICE = 255
 

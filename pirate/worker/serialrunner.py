@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from pirate.wire.words import CANCEL, FIRST_ID, HEARTBEAT, PARTIAL, RETIRE
+from pirate.wire.words import CANCEL, HEARTBEAT, MIN_FIRST_BYTE, PARTIAL, RETIRE
 from pirate.worker.app import App, cancelledReply, errorReply, prepare, softTimeoutError
 from pirate.worker.credit import Credit
 
@@ -240,7 +240,7 @@ class SerialWorker:
         """
         receive = self._receive
         frames = [receive(flags), receive()]
-        if frames[1][:1] < FIRST_ID:
+        if frames[1][:1] < MIN_FIRST_BYTE:
             more = self._get(_RCVMORE)
         else:
             frames.append(receive())

@@ -62,7 +62,7 @@ class DeathTests(SynchronousTestCase):
         one, two, three = bench.ask(b"1", b"2", b"3")
         bench.reply(b"A", one)
         bench.gone(b"A")
-        self.assertEqual((one.attempts, two.attempts, three.attempts), (0, 0, 0))
+        self.assertEqual((one.deaths, two.deaths, three.deaths), (0, 0, 0))
 
     def test_notDied(self) -> None:
         """A worker that leaves was executing nothing: none of its requests is charged, and all are moved."""
@@ -71,7 +71,7 @@ class DeathTests(SynchronousTestCase):
         one, two = bench.ask(b"1", b"2")
         bench.gone(b"A", "leaving", died=False)
         bench.ready(b"B", credit=2)
-        self.assertEqual((one.attempts, two.attempts, bench.broker.counters.failed), (0, 0, {}))
+        self.assertEqual((one.deaths, two.deaths, bench.broker.counters.failed), (0, 0, {}))
         self.assertEqual(bench.broker.dispatcher.inFlight + bench.broker.queues.waiting, 2)
 
     def test_aloneNextTime(self) -> None:
@@ -89,7 +89,7 @@ class DeathTests(SynchronousTestCase):
         bench.reply(b"B", one)
         self.assertEqual(bench.sent(), [(b"B", b"2")])
         bench.gone(b"B")
-        self.assertEqual(two.attempts, 2)
+        self.assertEqual(two.deaths, 2)
         bench.ready(b"C", credit=8)
         bench.reply(b"C", two)
         bench.sent()
@@ -124,7 +124,7 @@ class DeathTests(SynchronousTestCase):
         self.assertEqual((client, told["code"], told["attempts"]), (b"1", "worker-lost", 3))
         self.assertIn("signal SIGSEGV", told["message"])
         self.assertIn("3 times", told["message"])
-        self.assertEqual((one.attempts, bench.broker.counters.redispatched), (3, 2))
+        self.assertEqual((one.deaths, bench.broker.counters.redispatched), (3, 2))
 
     def test_clientAttempts(self) -> None:
         """
@@ -145,7 +145,7 @@ class DeathTests(SynchronousTestCase):
             bench.ready(worker)
             bench.gone(worker)
         ((_, told),) = bench.told()
-        self.assertEqual((len(bench.sent()), many.attempts, told["attempts"]), (2, 2, 2))
+        self.assertEqual((len(bench.sent()), many.deaths, told["attempts"]), (2, 2, 2))
 
     def test_notExecutedNotLost(self) -> None:
         """A request that may be tried only once is never together with others, so it is not lost with them."""
@@ -189,7 +189,7 @@ class DeathTests(SynchronousTestCase):
         bench.reply(b"D", one, two, three)
         self.assertEqual([client for client, _ in bench.replies()], [b"1", b"2", b"3"])
         self.assertEqual([client for client, *_ in bench.givenUp], [b"bad"])
-        self.assertEqual((bad.attempts, one.attempts, two.attempts, three.attempts), (3, 0, 0, 0))
+        self.assertEqual((bad.deaths, one.deaths, two.deaths, three.deaths), (3, 0, 0, 0))
 
 
 class ConcurrentDeathTests(SynchronousTestCase):
@@ -201,7 +201,7 @@ class ConcurrentDeathTests(SynchronousTestCase):
         bench.several(b"A")
         requests = bench.ask(b"1", b"2", b"3")
         bench.gone(b"A")
-        self.assertEqual([each.attempts for each in requests], [1, 1, 1])
+        self.assertEqual([each.deaths for each in requests], [1, 1, 1])
         bench.sent()
         bench.several(b"B")
         self.assertEqual([name for _, name in bench.sent()], [b"1", b"2", b"3"])
@@ -225,7 +225,7 @@ class ConcurrentDeathTests(SynchronousTestCase):
         bench.several(b"A")
         (one,) = bench.ask(b"1")
         bench.gone(b"A", "leaving", died=False)
-        self.assertEqual(one.attempts, 0)
+        self.assertEqual(one.deaths, 0)
 
     def test_poison(self) -> None:
         """A request that kills is alone at its last attempt, so it takes no other down for the third time."""
@@ -241,7 +241,7 @@ class ConcurrentDeathTests(SynchronousTestCase):
         bench.ask(b"next")
         self.assertEqual(bench.sent(), [])
         bench.gone(b"C")
-        self.assertEqual((bad.attempts, [name for name, _, _ in bench.givenUp]), (3, [b"bad"]))
+        self.assertEqual((bad.deaths, [name for name, _, _ in bench.givenUp]), (3, [b"bad"]))
         bench.reply(b"D", good)
         self.assertEqual(bench.sent(), [(b"D", b"next")])
         self.assertEqual(bench.replies(), [(b"good", b"good")])

@@ -20,7 +20,7 @@ class EndTests(SynchronousTestCase):
         bench = BrokerBench()
         bench.ready(b"A")
         one, two = bench.ask(b"1", b"2")
-        bench.broker.refuseRequests("the server is stopping")
+        bench.broker.stopAccepting("the server is stopping")
         bench.askNatively(b"3")
         ((client, told),) = bench.told()
         self.assertEqual((client, told["code"], told["message"]), (b"3", "stopping", "the server is stopping"))

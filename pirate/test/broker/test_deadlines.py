@@ -86,7 +86,7 @@ class ConcurrencyTests(SynchronousTestCase):
         self.assertEqual(
             (bench.stopped, [(name, code) for name, code, _ in bench.givenUp]), ([b"A"], [(b"1", "timeout")])
         )
-        self.assertEqual(three.attempts, 1)
+        self.assertEqual(three.deaths, 1)
 
     def test_repliedInTime(self) -> None:
         """After the reply to the oldest, the next oldest counts, from when it was begun."""
@@ -117,7 +117,7 @@ class ConcurrencyTests(SynchronousTestCase):
         self.assertEqual(bench.stopped, [])
         bench.tick(7)
         self.assertEqual(bench.stopped, [b"A"])
-        self.assertEqual((one.attempts, [code for _, code, _ in bench.givenUp]), (1, ["cancelled"] * 2))
+        self.assertEqual((one.deaths, [code for _, code, _ in bench.givenUp]), (1, ["cancelled"] * 2))
 
     def test_cancelIsSent(self) -> None:
         """The worker is told, whichever of its requests is cancelled."""

@@ -267,7 +267,7 @@ class LateTests(SynchronousTestCase):
         bench.reply(b"A", one)
         bench.gone(b"B")
         self.assertEqual(bench.sent(), [(b"A", b"1"), (b"B", b"1")])
-        self.assertEqual((one.attempts, bench.broker.isQuiet()), (1, True))
+        self.assertEqual((one.deaths, bench.broker.isQuiet()), (1, True))
 
     def test_givenUp(self) -> None:
         """A reply after the error is too late."""
@@ -329,7 +329,7 @@ class PlainWorkerTests(SynchronousTestCase):
         bench.waiting(b"P", b"Q")
         (one,) = bench.ask(b"1")
         bench.gone(b"P", "leaving", died=False)
-        self.assertEqual((one.attempts, bench.sent()), (1, [(b"P", b"1"), (b"Q", b"1")]))
+        self.assertEqual((one.deaths, bench.sent()), (1, [(b"P", b"1"), (b"Q", b"1")]))
 
     def test_asksWithoutReply(self) -> None:
         """If it asks for the next request without a reply, the last one has failed."""
@@ -555,7 +555,7 @@ class RetireTests(SynchronousTestCase):
         bench.broker.dispatcher.retire(b"A")
         bench.gone(b"A")
         self.assertEqual(bench.sent(), [(b"A", b"1"), (b"A", RETIRE), (b"B", b"1")])
-        self.assertEqual(one.attempts, 1)
+        self.assertEqual(one.deaths, 1)
 
 
 class LifetimeTests(SynchronousTestCase):
@@ -615,9 +615,7 @@ class UnreachableTests(SynchronousTestCase):
         bench.away |= {b"A", b"B"}
         (one,) = bench.ask(b"1")
         self.assertEqual((bench.sent(), bench.lost), ([(b"C", b"1")], [b"A", b"B"]))
-        self.assertEqual(
-            (one.attempts, bench.broker.dispatcher.knows(b"A"), bench.broker.dispatcher.idle), (0, False, 0)
-        )
+        self.assertEqual((one.deaths, bench.broker.dispatcher.knows(b"A"), bench.broker.dispatcher.idle), (0, False, 0))
 
     def test_none(self) -> None:
         """If no other worker is left, the request waits."""
@@ -646,7 +644,7 @@ class UnreachableTests(SynchronousTestCase):
         (one,) = bench.ask(b"1")
         bench.away.add(b"A")
         bench.ask(b"2")
-        self.assertEqual((one.attempts, bench.broker.queues.waiting), (1, 2))
+        self.assertEqual((one.deaths, bench.broker.queues.waiting), (1, 2))
         bench.ready(b"B", credit=2)
         bench.reply(b"B", one)
         self.assertEqual(bench.sent()[1:], [(b"B", b"1"), (b"B", b"2")])
@@ -674,7 +672,7 @@ class UnreachableTests(SynchronousTestCase):
         for request in requests:
             bench.broker.requestReceived(request)
         bench.check()
-        self.assertEqual([request.attempts for request in requests], [0, 0, 0])
+        self.assertEqual([request.deaths for request in requests], [0, 0, 0])
         bench.sent()
         for name in (b"B", b"C", b"D", b"E"):
             bench.ready(name)
@@ -693,7 +691,7 @@ class UnreachableTests(SynchronousTestCase):
         bench.reply(b"A", one)
         self.assertEqual(bench.replies(), [(b"1", b"1")])
         bench.gone(b"A")
-        self.assertEqual(one.attempts, 0)
+        self.assertEqual(one.deaths, 0)
 
     def missByTwo(self, bench: BrokerBench) -> list[Request]:
         """Have two workers reply to what they held before what they were sent later turns out to be missing."""
@@ -733,7 +731,7 @@ class UnreachableTests(SynchronousTestCase):
         bench.away.clear()
         bench.check()
         self.assertEqual((bench.sent(), bench.broker.queues.waiting), ([], 2))
-        self.assertEqual([request.attempts for request in later], [0, 0])
+        self.assertEqual([request.deaths for request in later], [0, 0])
 
     def test_missedWord(self) -> None:
         """A word that does not reach its worker changes nothing."""
@@ -759,7 +757,7 @@ class UnreachableTests(SynchronousTestCase):
         self.assertEqual(bench.sent(), [(b"A", HEARTBEAT)])
         bench.broker.dispatcher.workerAlive(b"A")
         bench.check()
-        self.assertEqual((bench.sent(), one.attempts), ([(b"A", b"1")], 0))
+        self.assertEqual((bench.sent(), one.deaths), ([(b"A", b"1")], 0))
 
     def test_lostOnTheWay(self) -> None:
         """The job of a worker that did not get its first request begins with the next one that it got."""

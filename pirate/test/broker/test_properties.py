@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker.request import NativeRequest, Request, State, readRequest
 from pirate.test.support.broker import BrokerBench
-from pirate.wire.backend import Failure, Info, Part, Status, parseWorkerMessage
+from pirate.wire.backend import ErrorReply, Info, Part, Status, parseWorkerMessage
 from pirate.wire.frontend import header, parseHeader
 from pirate.wire.words import MAGIC, MAX_CONCURRENCY, RETIRE, WORDS, Malformed
 
@@ -142,7 +142,7 @@ class ParserTests(SynchronousTestCase):
             elif isinstance(message, Part):
                 self.assertEqual([message.request, *message.body], [frames[2], *frames[4:]])
                 self.assertTrue(message.body)
-            elif isinstance(message, Failure):
+            elif isinstance(message, ErrorReply):
                 self.assertEqual([message.request, message.code, message.text], [frames[2], frames[4], frames[5]])
             elif message is None:
                 self.assertEqual(frames[1:], [b""])
@@ -210,7 +210,7 @@ class RandomPeersBench(BrokerBench):
         assert not hand or not any(self.isAlone(worker, each) for each in [*hand, name]), "not alone"
         self.deliveries[name] += 1
         if self.deliveries[name] > 1:
-            assert request.attempts < (request.maxAttempts or 2), "tried too often"
+            assert request.deaths < (request.maxAttempts or 2), "tried too often"
         elif name not in self.detoured:
             assert self.latest.get(request.service, b"") < name, "overtaken"
             self.latest[request.service] = name
@@ -234,7 +234,7 @@ class RandomPeersBench(BrokerBench):
         request = self.named[name]
         if worker != CONCURRENT:
             return self.deaths[name] > 0 or request.maxAttempts == 1
-        return 0 < request.attempts + request.suspected >= (request.maxAttempts or 2) - 1
+        return 0 < request.deaths + request.suspected >= (request.maxAttempts or 2) - 1
 
     def settled(self) -> None:
         """Check that no request waits for an idle worker, that each is in one place, and that none is overcharged."""
@@ -249,7 +249,7 @@ class RandomPeersBench(BrokerBench):
             if worker not in self.leaving and self.broker.dispatcher.isIdle(worker):
                 assert wanted.isdisjoint(self.services[worker]), "a request waits for an idle worker"
         for request in self.requests.values():
-            assert request.attempts <= min(self.deaths[request.id], request.maxAttempts or 2)
+            assert request.deaths <= min(self.deaths[request.id], request.maxAttempts or 2)
 
     # --- what may happen
 

@@ -24,7 +24,7 @@ class RateTests(SynchronousTestCase):
 
     def sent(self, client: object, now: float, times: int = 1) -> int:
         """Return how many of so many messages are accepted."""
-        return sum(self.quota.refusal(self.quota.account(client, now), now) is None for _ in range(times))
+        return sum(self.quota.takeToken(self.quota.account(client, now), now) is None for _ in range(times))
 
     def test_burst(self) -> None:
         """As many messages as the burst may come at once, then none until a token has come back."""
@@ -51,13 +51,13 @@ class RateTests(SynchronousTestCase):
         """The reason tells what is allowed."""
         account = self.quota.account(1, 0.0)
         account.tokens = 0
-        self.assertEqual(self.quota.refusal(account, 0.0), "this client may send 10 requests a second, 3 at once")
+        self.assertEqual(self.quota.takeToken(account, 0.0), "this client may send 10 requests a second, 3 at once")
 
     def test_commands(self) -> None:
         """A message that opens no request takes a token, too."""
         account = self.quota.account(1, 0.0)
         self.assertEqual(
-            [self.quota.refusal(account, 0.0, opens=False) is None for _ in range(4)], [True] * 3 + [False]
+            [self.quota.takeToken(account, 0.0, opens=False) is None for _ in range(4)], [True] * 3 + [False]
         )
 
 
@@ -68,12 +68,12 @@ class OpenTests(SynchronousTestCase):
         """A client with as many open requests as it may have is refused one more until one has ended."""
         quota = Quota(2, 0, 1)
         account = quota.account(1, 0.0)
-        self.assertIsNone(quota.refusal(account, 0.0))
+        self.assertIsNone(quota.takeToken(account, 0.0))
         account.open = 2
-        self.assertEqual(quota.refusal(account, 0.0), "2 requests of this client are open, which is the limit")
-        self.assertIsNone(quota.refusal(account, 0.0, opens=False))
+        self.assertEqual(quota.takeToken(account, 0.0), "2 requests of this client are open, which is the limit")
+        self.assertIsNone(quota.takeToken(account, 0.0, opens=False))
         account.open = 1
-        self.assertIsNone(quota.refusal(account, 0.0))
+        self.assertIsNone(quota.takeToken(account, 0.0))
 
     def test_same(self) -> None:
         """A client keeps its account as long as it has an open request, however long it is silent."""
@@ -104,7 +104,7 @@ class MemoryTests(SynchronousTestCase):
         kept: list[Account] = []
         for number in range(10_000):
             account = quota.account(number, number / 100)
-            quota.refusal(account, number / 100)
+            quota.takeToken(account, number / 100)
             if number % 1000 == 0:
                 account.open = 1
                 kept.append(account)
@@ -122,7 +122,7 @@ class MemoryTests(SynchronousTestCase):
             for _ in range(5):
                 began = perf_counter()
                 for number in range(200):
-                    quota.refusal(quota.account(number % clients, 1.0), 1.0)
+                    quota.takeToken(quota.account(number % clients, 1.0), 1.0)
                 best = min(best, perf_counter() - began)
             return best
 

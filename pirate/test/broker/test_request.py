@@ -135,7 +135,7 @@ class NativeTests(SynchronousTestCase):
     def test_error(self) -> None:
         """An error carries code, message and attempts in the header, and one empty frame as its body."""
         request = native(b"hop")
-        request.attempts = 2
+        request.deaths = 2
         *route, head, delimiter, body = request.error(Code.WORKER_LOST, "signal SIGKILL")
         self.assertEqual((route, delimiter, body), ([b"c", b"hop"], b"", b""))
         told = {"status": "error", "code": "worker-lost", "message": "signal SIGKILL", "attempts": 2}
@@ -174,7 +174,7 @@ class PlainErrorTests(SynchronousTestCase):
     def test_told(self) -> None:
         """If configured, it is sent one JSON object as the only body frame, behind the whole envelope."""
         request = plain(b"c", b"\x00\x00\x00\x01", b"", b"x")
-        request.attempts = 3
+        request.deaths = 3
         frames = request.error(Code.APP_ERROR, "ValueError: é", True)
         assert frames is not None
         self.assertEqual(frames[:-1], [b"c", b"\x00\x00\x00\x01", b""])
@@ -188,7 +188,7 @@ class ContextTests(SynchronousTestCase):
     def test_context(self) -> None:
         """The context has what is known; attempts are counted from 1."""
         request = Request([b"c", b"", b"ignored"], [b"a", b""], "resize", "10.0.0.1")
-        request.attempts = 2
+        request.deaths = 2
         self.assertEqual(request.context(0.0), {"client": "10.0.0.1", "service": "resize", "attempt": 3})
 
     def test_remaining(self) -> None:

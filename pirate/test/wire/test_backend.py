@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.wire.backend import (
-    Failure,
+    ErrorReply,
     Info,
     Part,
     Status,
@@ -143,17 +143,17 @@ class ReplyTests(SynchronousTestCase):
 
     def test_failure(self) -> None:
         """An error of the app has a code and a text."""
-        self.assertEqual(parse(b"", ID, b"error", b"app-error", b"E: x"), Failure(b"w", ID, b"app-error", b"E: x"))
+        self.assertEqual(parse(b"", ID, b"error", b"app-error", b"E: x"), ErrorReply(b"w", ID, b"app-error", b"E: x"))
 
     def test_trail(self) -> None:
         """An error may tell where in the app it arose."""
         told = parse(b"", ID, b"error", b"app-error", b"E: x", b"/app.py:1 in app")
-        self.assertEqual(told, Failure(b"w", ID, b"app-error", b"E: x", b"/app.py:1 in app"))
+        self.assertEqual(told, ErrorReply(b"w", ID, b"app-error", b"E: x", b"/app.py:1 in app"))
 
     def test_largeFailure(self) -> None:
         """No more of an error is kept than is read."""
         told = parse(b"", ID, b"error", *([b"x" * 1_000_000] * 3))
-        assert isinstance(told, Failure)
+        assert isinstance(told, ErrorReply)
         self.assertEqual([len(each) for each in (told.code, told.text, told.trail)], [MAX_TEXT + 1] * 3)
 
     def test_failureOfOtherLengths(self) -> None:
@@ -177,7 +177,7 @@ class ReplyTests(SynchronousTestCase):
         message = parse(b"", ID, b"", large)
         assert isinstance(message, tuple)
         self.assertIs(message[2][0], large)
-        self.assertEqual(parse(b"", ID, b"error", b"app-error", large), Failure(b"w", ID, b"app-error", b"x" * 100))
+        self.assertEqual(parse(b"", ID, b"error", b"app-error", large), ErrorReply(b"w", ID, b"app-error", b"x" * 100))
 
 
 class NothingTests(SynchronousTestCase):
