@@ -178,7 +178,7 @@ def rogueWorker(target: Target) -> int:
     """A worker that is none, with a token that it has guessed, and answers to what it was never asked."""
     with RawPeer(target.backend) as peer:
         peer.handshake(b"child_%d_%s" % (random.choice(target.pids), os.urandom(4).hex().encode()))
-        info = b'{"pirate": 1, "pid": 1, "token": "%s", "credit": 64}' % os.urandom(16).hex().encode()
+        info = b'{"pirate": 1, "token": "%s", "credit": 64}' % os.urandom(16).hex().encode()
         peer.send(message(b"", b"waiting", info))
         peer.send(message(b"", b"waiting") + message(b"", b"exiting"))
         for _ in range(20):

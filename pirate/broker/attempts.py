@@ -13,7 +13,7 @@ How often a request may be tried, and which request is charged when a worker die
 
 from __future__ import annotations
 
-from pirate.broker.request import NativeRequest, Request, State
+from pirate.broker.request import Request, State
 from pirate.broker.workers import WorkerRecord
 
 
@@ -29,7 +29,7 @@ class Attempts:
     def __init__(self, maxAttempts: int) -> None:
         self.maxAttempts = maxAttempts
 
-    def cap(self, request: NativeRequest) -> None:
+    def cap(self, request: Request) -> None:
         """Cap a client's number of attempts at ours: a client may put fewer workers at risk, and not more."""
         request.maxAttempts = min(request.maxAttempts, self.maxAttempts)
         request.alone = (request.maxAttempts or self.maxAttempts) == 1

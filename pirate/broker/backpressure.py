@@ -16,7 +16,8 @@ from pirate.settings.limits import RequestPolicy
 _MIB = 1 << 20
 #: How many requests, and which part of its bytes, may wait beyond the backlog because they were peeked at.
 EXTRA_REQUESTS, EXTRA_BYTES = 1000, 0.25
-#: Seconds between two peeks at an otherwise unread frontend; each eighth of the extra room that is used doubles them.
+#: Seconds between two peeks at an otherwise unread frontend.  The interval doubles with each eighth of the extra room
+#: that is in use.
 INTERVAL = 0.01
 #: Messages that are read in one peek, at most.
 MESSAGES = 16
@@ -26,8 +27,8 @@ class Throttle:
     """
     Lets a few messages through, so that no client is shut out by those that send too much.
 
-    A ROUTER reads its peers in turn.  So a peek ends with as many requests from clients that should be held back as
-    there are such clients: by then, every other client has had its turn.
+    A ROUTER reads its peers in turn.  With n clients to hold back, a peek ends after n of their requests: every other
+    client has had its turn by then.
 
     :ivar due: when the next peek may begin.
     """
@@ -109,9 +110,9 @@ class Backpressure:
 
     def excess(self, request: Request) -> str | None:
         """
-        Check whether a request that has been queued is too much for its client's share, or for the backlog.
+        Check a queued request against its client's share and the backlog, and note a client that should be held back.
 
-        :return: why it is to be given up; ``None`` if it may wait.  The client may be held back all the same.
+        :return: why the request should be given up; ``None`` if it may wait.
         """
         queues, share = self._queues, request.share
         if request.state is not State.QUEUED or share is None or share.waiting == 1:

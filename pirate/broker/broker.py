@@ -2,7 +2,7 @@
 The broker: it accepts requests, and composes the parts that find a worker for each and send its client the outcome.
 
 - Every accepted request gets an id of the broker's own, so that no worker can reply to a request that it was not given.
-- A native request that is sent again is not executed again: it shares the reply of the first.
+- A request with a key that is sent again is not executed again: it shares the reply of the first.
 - A request that is not begun before its deadline is not begun at all.
 - A job that takes too long is stopped together with its worker, and not tried again.
 """
@@ -20,7 +20,7 @@ from pirate.broker.interfaces import BrokerEvents, Outgoing
 from pirate.broker.queues import Queues
 from pirate.broker.replies import Replies
 from pirate.broker.replycache import ReplyCache
-from pirate.broker.request import NativeRequest, Request, State
+from pirate.broker.request import Request, State
 from pirate.settings.limits import RequestPolicy
 from pirate.wire.words import Code
 
@@ -37,7 +37,7 @@ class Broker:
     :param outgoing: sends messages.
     :param events: is told of what the server has to know.
     :param policy: the limits and the promises of requests.
-    :param errorReply: whether clients without a native header are sent errors.
+    :param errorReply: whether clients that do not understand errors are sent them.
     :param firstId: where the numbering of requests starts, up to 62 random bits: a worker that knew another broker
         then cannot reply to one of this broker's ids by chance.
     :param watchBusy: whether to report each change of a worker between idle and busy.
@@ -85,7 +85,7 @@ class Broker:
         self.counters.received += 1
         queues, now = self.queues, self.deadlines.now
         service = queues.services.get(request.service)
-        if isinstance(request, NativeRequest) and self._isKnown(request):
+        if request.key and self._isKnown(request):
             return
         if self._refusal is not None:
             self.dispatcher.fail(request, Code.STOPPING, self._refusal)
@@ -104,7 +104,7 @@ class Broker:
         timeout = self._requestTimeout if request.timeout is None else request.timeout
         if timeout is not None:
             request.deadline = now + timeout
-        if isinstance(request, NativeRequest):
+        if request.key:
             self._attempts.cap(request)
             self.replies.opened(request)
             if request.deadline <= now:
@@ -117,7 +117,7 @@ class Broker:
             if excess is not None:
                 self.dispatcher.fail(request, Code.BUSY, excess)
 
-    def _isKnown(self, request: NativeRequest) -> bool:
+    def _isKnown(self, request: Request) -> bool:
         """Return whether a request has been sent before, so that it only shares the outcome, or gets it again."""
         if self.replies.join(request):
             self.counters.joined += 1
@@ -128,11 +128,18 @@ class Broker:
         return True
 
     def refuse(self, request: Request, code: Code, message: str) -> None:
-        """Count a request that is not accepted, and tell its client, if it can be told."""
-        self.counters.received += 1
-        self.dispatcher.fail(request, code, message)
+        """
+        Give up a request that is not accepted.
 
-    def cancel(self, command: NativeRequest) -> None:
+        A command other than ``request`` only gets an error: it is not counted, because it would have ended no request.
+        """
+        if request.command == "request":
+            self.counters.received += 1
+            self.dispatcher.fail(request, code, message)
+        else:
+            self.replies.sendError(request, code, message)
+
+    def cancel(self, command: Request) -> None:
         """Give up the open request that has the same key as a client's command."""
         request = self.replies.find(command.key)
         if request is not None:
@@ -145,13 +152,13 @@ class Broker:
         """Give up a request that still waits, because its client has gone, or has sent another."""
         if request.state is State.QUEUED:
             self.dispatcher.finish(request)
-            if isinstance(request, NativeRequest):
+            if request.key:
                 self.replies.withdrawn(request)
             self.counters.withdrawn += 1
 
     def noteDeparted(self, request: Request) -> None:
         """Count a message of a client whose connection had been closed before it was read."""
-        if not isinstance(request, NativeRequest) or request.command == "request":
+        if request.command == "request":
             self.counters.received += 1
             self.counters.withdrawn += 1
 

@@ -13,7 +13,7 @@ from pirate.settings.limits import RequestPolicy
 #: Requests that expire in one turn, at most.
 MAX_EXPIRED = 200
 
-#: Seconds between two searches of the workers for requests whose deadline has passed, at least.
+#: Seconds until the next search, at least, when only the deadline of a request that its worker has not begun is near.
 GRAIN = 0.01
 
 
@@ -21,8 +21,8 @@ class Deadlines:
     """
     The time, and the deadlines of requests and workers.
 
-    A message costs no more here than a comparison: the workers are searched only when one may be overdue, which is no
-    more often than once in the shortest of the time limits.
+    A message costs no more here than a comparison.  The workers are searched only when one may be overdue: at most once
+    per shortest time limit, or every ``GRAIN`` seconds while the deadlines of requests that wait in a worker pass.
 
     :ivar now: the time of the current turn in seconds, on a clock that does not go back.
     :ivar due: when there is something to do.
@@ -42,7 +42,7 @@ class Deadlines:
     # --- notes
 
     def jobBegan(self) -> None:
-        """Note that a worker has begun a job.  While a search is scheduled, there is no need to."""
+        """Schedule a search, because a worker has begun a job.  Needed only if no search is scheduled."""
         self.searchBy(self.now + min(self._deliveryTimeout, self._jobTimeout))
 
     def searchBy(self, time: float) -> None:
@@ -95,7 +95,7 @@ class Deadlines:
 
     def takeExpired(self, most: int = MAX_EXPIRED) -> Iterator[Request]:
         """
-        Return requests that have waited too long.
+        Remove and return requests that have waited too long.
 
         :param most: how many, at most; if there are more, the rest is due at once.
         """
@@ -142,9 +142,9 @@ class Deadlines:
 
     def endSearch(self, workers: Collection[WorkerRecord]) -> list[WorkerRecord]:
         """
-        Return the workers that have held a request for long without sending anything, and schedule the next search.
+        Schedule the next search, and return the workers that have held a request for long without sending anything.
 
-        Call this last: it is the end of a search.
+        Call this last in a search.
         """
         now = self.now
         if now < self.nextSearch:

@@ -186,7 +186,8 @@ class Dispatcher:
         """
         Remove a worker and requeue its in-flight requests.
 
-        :param reason: how it ended, for the clients whose requests cannot be tried again.
+        :param reason: how it ended, as a clause such as ``it left``, for the clients whose requests cannot be tried
+            again.
         :param died: whether it may have been executing a request.
         """
         worker = self.workers.pop(identity, None)
@@ -202,7 +203,7 @@ class Dispatcher:
         for service in self._queues.removeWorker(worker):
             self._dispatch(service)
 
-    def messagesUndelivered(self, messages: Sequence[Frames]) -> None:
+    def workerMessagesUndelivered(self, messages: Sequence[Frames]) -> None:
         """Give the requests in messages that could not be sent to their workers to other workers."""
         missing: dict[WorkerRecord, list[bytes]] = {}
         services = []
@@ -291,6 +292,7 @@ class Dispatcher:
             else:
                 self._queues.place(worker)
             if worker.busy and not worker.inFlight:
+                # As in ``_checkIdle``, which is not called for every reply.
                 worker.busy = False
                 self.busy -= 1
                 if self._watchBusy:
@@ -384,7 +386,7 @@ class Dispatcher:
         for each in self._deadlines.overlong(worker):
             if each.state is State.IN_FLIGHT:
                 self.fail(each, Code.TIMEOUT, why)
-        self.workerGone(worker.identity, why, died=worker.concurrency > 1)
+        self.workerGone(worker.identity, f"it was stopped because {why}", died=worker.concurrency > 1)
         self._events.workerOverdue(worker.identity, why)
 
     # --- sending
@@ -449,7 +451,7 @@ class Dispatcher:
         if self._events.workerUnreachable(worker.identity):
             self.withhold(worker.identity)
         else:
-            self.workerGone(worker.identity, "being out of reach")
+            self.workerGone(worker.identity, "it could not be reached")
 
     def _fill(self, worker: WorkerRecord) -> None:
         """Send a worker as many requests as wait and it can take, and put it where it belongs then."""
@@ -525,12 +527,10 @@ class Dispatcher:
             if request.state is not State.IN_FLIGHT:
                 continue
             if request.parts and self._replies.hasSentParts(request):
-                self.fail(
-                    request, Code.WORKER_LOST, f"its worker was lost after {len(request.parts)} parts, by {reason}"
-                )
+                parts = "1 part" if len(request.parts) == 1 else f"{len(request.parts)} parts"
+                self.fail(request, Code.WORKER_LOST, f"its worker was lost after {parts} of the reply: {reason}")
             elif attempts.areOver(request):
-                times = "once" if request.deaths == 1 else f"{request.deaths} times"
-                self.fail(request, Code.WORKER_LOST, f"its worker was lost {times}, at last by {reason}")
+                self.fail(request, Code.WORKER_LOST, f"its worker was lost (attempt {request.deaths}): {reason}")
             else:
                 request.alone = request.alone or died or worker.plain
                 self._requeue(request, worker)

@@ -11,7 +11,7 @@ from pirate.wire.words import Code
 
 class Outgoing(Protocol):
     """
-    The sending half of a transport.
+    The sending half of a transport; :class:`~pirate.transport.interfaces.ITransport` includes it.
 
     The first frame of each message is the routing id of its peer.  A message that is posted may be sent a little later,
     together with others.
@@ -28,7 +28,7 @@ class Outgoing(Protocol):
         """
         Send a message to a client soon.
 
-        Report a failure to :meth:`~pirate.broker.replies.Replies.countUndelivered`.
+        A failure is reported to :meth:`~pirate.broker.replies.Replies.replyUndelivered`.
         """
 
     def toWorker(self, frames: Sequence[bytes]) -> bool:
@@ -42,8 +42,8 @@ class Outgoing(Protocol):
         """
         Send a message to a worker soon.
 
-        Report a failure, after this call has returned, to
-        :meth:`~pirate.broker.dispatcher.Dispatcher.messagesUndelivered`.
+        A failure is reported, after this call has returned, to
+        :meth:`~pirate.broker.dispatcher.Dispatcher.workerMessagesUndelivered`.
         """
 
 

@@ -34,7 +34,7 @@ class ClientQueue:
     The requests of one client that wait for one service.
 
     :ivar share: what the client has waiting altogether.
-    :ivar first: the request that is next, or was until it was given up; ``None``: the queue is not in the ring.
+    :ivar first: the next request; it may have ended since.  ``None``: the queue is not in the ring.
     :ivar rest: the requests behind it, in order; ``None`` until there is one.
     """
 
@@ -58,7 +58,7 @@ class Service:
     :ivar returned: requests whose worker was lost; they are served first.
     :ivar ring: the queues of the clients that have a request waiting, which are served one request each in turn.
     :ivar queues: the same by client, and some empty ones.
-    :ivar served: the higher, the later it had its turn with a worker of several services.
+    :ivar served: when a multi-service worker last served it, as a sequence number.
     :ivar dispatching: whether its requests are being given to workers at the moment.
     """
 
@@ -133,7 +133,9 @@ class Service:
 
 class Queues:
     """
-    Every service name that is known: the unnamed one, and those that a worker serves or a request waits for.
+    The services, with the requests that wait for each.
+
+    A service is kept while a worker serves it or a request waits for it; the unnamed one always is.
 
     Within a service, the clients that have a request waiting are served in turn, one request each.  Each call takes the
     same time whatever their number.  A client is the user that it has proved to be, or else its routing id, which

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from pirate.broker.interfaces import Sender
-from pirate.broker.request import NativeRequest, Request, RequestContext
+from pirate.broker.request import Request, RequestContext
 from pirate.settings.limits import PeerLimits
 from pirate.wire.words import Code
 
@@ -124,7 +124,7 @@ class RequestFilter:
         Commands other than ``request`` count towards the rate alone.
         """
         user = sender.userId()
-        opens = not isinstance(request, NativeRequest) or request.command == "request"
+        opens = request.command == "request"
         if self._quota is not None:
             client = user or sender.connection()
             # If the transport does not know the connection, there is still the routing id.

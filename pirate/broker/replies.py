@@ -5,7 +5,7 @@ from __future__ import annotations
 from pirate.broker.counters import Counters
 from pirate.broker.interfaces import BrokerEvents, Outgoing
 from pirate.broker.replycache import Outcome, ReplyCache
-from pirate.broker.request import NativeRequest, Request
+from pirate.broker.request import Request
 from pirate.wire.words import Code, Frames
 
 #: The bytes of the parts of one reply that are kept.
@@ -23,7 +23,7 @@ class Replies:
     :param outgoing: sends messages to clients.
     :param events: is told of requests that fail and of replies that are not delivered.
     :param cache: remembers outcomes.
-    :param errorReply: whether clients without a native header are sent errors.
+    :param errorReply: whether clients that do not understand errors are sent them.
     """
 
     def __init__(
@@ -39,22 +39,22 @@ class Replies:
         self._counters = counters
         self._cache = cache
         self._errorReply = errorReply
-        self._open: dict[bytes, NativeRequest] = {}
+        self._open: dict[bytes, Request] = {}
 
-    def opened(self, request: NativeRequest) -> None:
-        """Note a native request that has been accepted."""
+    def opened(self, request: Request) -> None:
+        """Note a request with a key that has been accepted."""
         self._open[request.key] = request
 
-    def withdrawn(self, request: NativeRequest) -> None:
-        """Forget a native request whose client has gone."""
+    def withdrawn(self, request: Request) -> None:
+        """Forget a request with a key whose client has gone."""
         if self._open.get(request.key) is request:
             del self._open[request.key]
 
-    def find(self, key: bytes) -> NativeRequest | None:
+    def find(self, key: bytes) -> Request | None:
         """Return the open request with a key; ``None`` if there is none."""
         return self._open.get(key)
 
-    def join(self, request: NativeRequest) -> bool:
+    def join(self, request: Request) -> bool:
         """
         Let a request share the reply of an open one with the same key.
 
@@ -63,9 +63,7 @@ class Replies:
         first = self._open.get(request.key)
         if first is None:
             return False
-        if len(first.joined) >= MAX_JOINED:
-            first.joined.pop(0)
-        first.joined.append(request)
+        first.joined = (*first.joined, request)[-MAX_JOINED:]
         # The worker has the first one's body; this one's would be kept without being counted.
         request.body = []
         if request.partial:
@@ -73,7 +71,7 @@ class Replies:
                 self._send(request.part(part))
         return True
 
-    def repeat(self, request: NativeRequest, now: float) -> bool:
+    def repeat(self, request: Request, now: float) -> bool:
         """
         Send the outcome of a request with the same key again.
 
@@ -84,7 +82,7 @@ class Replies:
             self._sendOutcome(request, outcome)
         return outcome is not None
 
-    def remembers(self, request: NativeRequest, now: float) -> bool:
+    def remembers(self, request: Request, now: float) -> bool:
         """Return whether the outcome of a request with the same key is remembered."""
         return self._cache.recall(request.key, now) is not None
 
@@ -118,21 +116,23 @@ class Replies:
         elif self._open.get(request.key) is request:
             # It is too much to keep, so a request with the same key could not get the first parts.
             del self._open[request.key]
-        takers = [each for each in (request, *_joined(request)) if each.partial]
+        takers = [each for each in (request, *request.joined) if each.partial]
         taken = [self._send(each.part(body)) for each in takers]
         return "" if not taken or any(taken) else "its client does not read the parts"
 
     def hasSentParts(self, request: Request) -> bool:
         """Return whether a client has been sent parts of the reply, so that they must not be sent again."""
-        return any(each.partial for each in (request, *_joined(request)))
+        return any(each.partial for each in (request, *request.joined))
 
-    def sendError(self, request: NativeRequest, code: Code, message: str) -> None:
+    def sendError(self, request: Request, code: Code, message: str) -> None:
         """Send an error that ends no request."""
-        self._outgoing.postToClient(request.error(code, message, False))
+        error = request.error(code, message, self._errorReply)
+        if error is not None:
+            self._outgoing.postToClient(error)
 
     def _end(self, request: Request, outcome: Outcome, now: float) -> None:
         self._sendOutcome(request, outcome, partsSent=True)
-        for each in _joined(request):
+        for each in request.joined:
             self._sendOutcome(each, outcome, partsSent=True)
         if request.key and self._open.get(request.key) is request:
             del self._open[request.key]
@@ -160,14 +160,10 @@ class Replies:
     def _send(self, frames: list[bytes]) -> bool:
         if self._outgoing.toClient(frames):
             return True
-        self.countUndelivered()
+        self.replyUndelivered()
         return False
 
-    def countUndelivered(self) -> None:
+    def replyUndelivered(self) -> None:
         """Count a message whose client is gone, or does not read."""
         self._counters.undeliverable += 1
         self._events.replyUndelivered()
-
-
-def _joined(request: Request) -> list[NativeRequest]:
-    return request.joined if isinstance(request, NativeRequest) else []

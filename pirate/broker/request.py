@@ -41,6 +41,8 @@ class Request:
     :ivar account: the client's account, if there is a quota.
     :ivar id: the broker's id for it, 8 bytes; empty until it is accepted.
     :ivar deaths: how many workers have died while executing it.
+    :ivar maxAttempts: the attempts that the client allows; 0 when it leaves that to the broker.
+    :ivar joined: the same request, each time that it was sent again while this one was waiting or in flight.
     :ivar suspected: how many more deaths it is charged with if it takes another worker down.
     :ivar alone: whether it must be its worker's only request: it may have killed one, or may be tried only once.
     :ivar holders: the identities of the workers that have been lost while they held it.
@@ -48,7 +50,7 @@ class Request:
     :ivar share: what its client has waiting, once this request has waited.
     :ivar state: its state; a request that is done has been replied to or given up.
     :ivar waitingBytes: the bytes of all that is kept of it, once it has waited.
-    :ivar since: when it began to wait or, with a worker that has a concurrency, to be executed, on the broker's clock.
+    :ivar since: when it was queued; after sending to a concurrent worker, when it was sent; on the broker's clock.
     :ivar deadline: when it is not worth starting any more, on the broker's clock.
     :ivar parts: the parts of its reply so far, each one or more frames; ``None`` before the first.
     :ivar partBytes: the bytes of all of them.
@@ -63,6 +65,8 @@ class Request:
         "holder",
         "holders",
         "id",
+        "joined",
+        "maxAttempts",
         "partBytes",
         "parts",
         "peer",
@@ -87,6 +91,8 @@ class Request:
         self.waitingBytes = 0
         self.id = b""
         self.deaths = 0
+        self.maxAttempts = 0
+        self.joined: tuple[Request, ...] = ()
         self.suspected = 0
         self.alone = False
         self.holders: tuple[bytes, ...] = ()
@@ -97,10 +103,12 @@ class Request:
         self.parts: list[Frames] | None = None
         self.partBytes = 0
 
+    #: What the client asks for: ``request``, ``cancel`` or ``ping``.
+    command = "request"
+    #: Whether the client understands errors, so that it is always sent them.
+    toldErrors = False
     #: The client's key for the request; empty if it has none.
     key = b""
-    #: The attempts that the client allows; 0 when it leaves that to the broker.
-    maxAttempts = 0
     #: Seconds of the caller's budget; ``None`` when it leaves that to the broker.
     timeout: float | None = None
     #: Whether the client takes partial replies.
@@ -168,14 +176,14 @@ class NativeRequest(Request):
 
     :ivar key: the client's key for the request, 16 bytes.
     :ivar timeout: what is left of the caller's budget in seconds, or ``None``.
-    :ivar maxAttempts: the attempts that the client allows; 0 when it leaves that to the broker.
     :ivar partial: whether the client takes partial replies.
     :ivar trace: a W3C traceparent, or empty.
     :ivar command: ``request``, ``cancel`` or ``ping``.
-    :ivar joined: the same request, sent again while this one was waiting or in flight.
     """
 
-    __slots__ = ("command", "joined", "key", "maxAttempts", "partial", "timeout", "trace")
+    __slots__ = ("command", "key", "partial", "timeout", "trace")
+
+    toldErrors = True
 
     def __init__(self, route: list[bytes], body: list[bytes], key: bytes, options: Mapping[str, Any]) -> None:
         super().__init__(route, body, options.get("service", ""))
@@ -186,7 +194,6 @@ class NativeRequest(Request):
         self.maxAttempts = options.get("attempts", 0)
         self.partial: bool = options.get("partial", False)
         self.trace: str = options.get("trace", "")
-        self.joined: list[NativeRequest] = []
 
     def reply(self, body: Frames) -> list[bytes]:
         return [*self.route[:-2], MAGIC + self.key, b"", *body]

@@ -33,7 +33,7 @@ class WorkerRecord:
     :ivar killAt: when it is to be stopped because it goes on with a cancelled request; infinite if it is not.
     :ivar killDeadlines: the same for each cancelled request that it executes, by the broker's request id.
     :ivar lifetime: how many more requests it is given before it is retired; negative: no limit.
-    :ivar nextHalf: the lifetime at which it will have been given half of what it had left.
+    :ivar nextHalf: when ``lifetime`` falls to this, half of what was left at the last report has been sent.
     :ivar inFlight: its requests by the broker's request id, in the order in which they were sent.  A plain worker keeps
         its request here until it says ``waiting``.
     :ivar level: its place among the :class:`ReadyWorkers` of its services; -1 if it has none.

@@ -18,7 +18,7 @@ from twisted.logger import (
 )
 from zope.interface import implementer, provider
 
-from pirate.broker.request import NativeRequest, Request
+from pirate.broker.request import Request
 
 #: The ``log-level`` from which an event is shown, by its level; an event's own ``verbosity`` takes precedence.
 VERBOSITY: dict[Any, int] = {
@@ -206,7 +206,7 @@ class AppErrorLog:
 def _requestName(request: Request) -> str:
     """Return the broker's id of a request, which the app knows, and the client's id, if there is one."""
     own = request.id.hex()
-    return f"{own} ({request.key.hex()})" if isinstance(request, NativeRequest) else own
+    return f"{own} ({request.key.hex()})" if request.key else own
 
 
 def _clientName(request: Request) -> str:

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from typing import Protocol
 
 from pirate.broker.interfaces import Sender
-from pirate.broker.request import NativeRequest, Request, State
+from pirate.broker.request import Request, State
 
 #: The least number of a client's requests at which those that no longer wait are forgotten.
 PRUNE_MIN = 8
@@ -184,7 +184,7 @@ class WaitingClients:
 
     def _withdraw(self, request: Request) -> None:
         """Withdraw a request, unless it is a native one for which a connected client waits."""
-        if isinstance(request, NativeRequest):
+        if request.key:
             connected = self._byRoutingId
             if request.route[0] in connected or any(each.route[0] in connected for each in request.joined):
                 return

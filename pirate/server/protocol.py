@@ -19,7 +19,7 @@ from pirate.server.supervisor import Supervisor
 from pirate.wire.backend import ErrorReply, Part, Status, parseWorkerMessage
 from pirate.wire.foreign import FOREIGN, MAJORDOMO, recognize
 from pirate.wire.frontend import parseRequest
-from pirate.wire.words import Code, readText
+from pirate.wire.words import Code, Malformed, readText
 
 #: The error that a client gets for a rejected message, by reason.
 REJECTED = {
@@ -146,6 +146,7 @@ class BrokerProtocol:
         if self.waiting.orphans:
             self.waiting.withdrawOrphans()
             due = deadlines.now
+        # As in ``Dispatcher.idle``, which is not called in every turn.
         idle = len(dispatcher.workers) - dispatcher.busy
         if self._queues.waiting or idle < pool.limits.minSpareServers or pool.mode is not Mode.RUNNING:
             self._events.turnEnded()
@@ -192,6 +193,7 @@ class BrokerProtocol:
         message = parseRequest(frames)
         if isinstance(message, tuple):
             route, body, key, options = message
+            # As in ``readRequest``, which is not called for every message.
             request = NativeRequest(route, body, key, options) if key else Request(route, body)
             client = route[0]
             if client in self.waiting.departed and self.waiting.hasDeparted(client, self._transport.clientSender()):
@@ -210,25 +212,21 @@ class BrokerProtocol:
                 request.peer, request.user = sender.address(), sender.userId()
             elif self._transport.identifiesClients:
                 request.user = self._transport.clientSender().userId()
-            if isinstance(request, NativeRequest):
-                self._nativeRequestReceived(request)
-            else:
+            if request.command == "request":
                 self._broker.requestReceived(request)
                 if request.state is State.QUEUED:
                     self._addWaiting(request)
+                elif request.state is State.NEW:
+                    self._noteSentAgain(request)
+            elif isinstance(request, NativeRequest):
+                self._commandReceived(request)
         elif message is not None:
             self._dropAtFrontend(recognize(frames) or message.reason)
             if message.reply is not None:
                 self._transport.toClient(message.reply)
 
-    def _nativeRequestReceived(self, request: NativeRequest) -> None:
-        if request.command == "request":
-            self._broker.requestReceived(request)
-            if request.state is State.QUEUED:
-                self._addWaiting(request)
-            elif request.state is State.NEW:
-                self._noteSentAgain(request)
-        elif request.command == "ping":
+    def _commandReceived(self, request: NativeRequest) -> None:
+        if request.command == "ping":
             facts = {"server": "pirate", "version": pirate.__version__, **self._events.condition()}
             self._transport.toClient(request.pingReply(facts))
         else:
@@ -239,7 +237,7 @@ class BrokerProtocol:
         if not self.waiting.add(request, self._transport.clientSender()):
             self._broker.withdraw(request)
 
-    def _noteSentAgain(self, request: NativeRequest) -> None:
+    def _noteSentAgain(self, request: Request) -> None:
         """Note that a client waits for a request that it has sent again, if the first one still waits."""
         first = self._broker.replies.find(request.key)
         if first is not None and first.state is State.QUEUED:
@@ -253,9 +251,9 @@ class BrokerProtocol:
         :param reason: a key of ``REJECTED``.
         """
         self._dropAtFrontend(reason)
-        request = readRequest(frames)
-        if isinstance(request, NativeRequest):
-            self._transport.toClient(request.error(Code.DENIED, REJECTED[reason]))
+        error = _errorFor(readRequest(frames), Code.DENIED, REJECTED[reason])
+        if error is not None:
+            self._transport.toClient(error)
 
     def clientDisconnected(self, connection: int) -> None:
         """Withdraw the requests of a client whose connection is closed."""
@@ -271,7 +269,7 @@ class BrokerProtocol:
 
     def replyUndelivered(self) -> None:
         """Count a message whose client is gone, or does not read."""
-        self._broker.replies.countUndelivered()
+        self._broker.replies.replyUndelivered()
 
     # --- messages of workers
 
@@ -313,7 +311,7 @@ class BrokerProtocol:
 
     def workerMessagesUndelivered(self, messages: list[Sequence[bytes]]) -> None:
         """Give the requests in messages whose workers are gone, or do not read, to other workers."""
-        self._dispatcher.messagesUndelivered(messages)
+        self._dispatcher.workerMessagesUndelivered(messages)
 
     def workerDisconnected(self, connection: int) -> None:
         """Note that a connection of the backend is closed."""
@@ -326,12 +324,13 @@ class BrokerProtocol:
     # --- dropped messages
 
     def _dropForeign(self, frames: list[bytes], reason: str) -> None:
-        """Drop a message from the backend that no worker would send, and tell a native client where it is."""
+        """Drop a message from the backend that no worker would send, and tell its sender, if it understands errors."""
         sender = self._transport.workerSender()
         foreign = recognize(frames)
         request = readRequest(frames) if reason == "no-delimiter" else None
-        if isinstance(request, NativeRequest):
-            self._transport.toWorker(request.error(Code.MALFORMED, WRONG_SOCKET))
+        error = _errorFor(request, Code.MALFORMED, WRONG_SOCKET)
+        if error is not None:
+            self._transport.toWorker(error)
             foreign = "client-at-backend"
         elif not foreign and sender.asksOneByOne():
             foreign = "client-at-backend"
@@ -348,6 +347,11 @@ class BrokerProtocol:
         reason = MAJORDOMO[request.body[0]]
         detail = _detail(reason, self._transport.clientSender(), "frontend")
         self._foreign.count(reason, f"{detail}; the app gets its frames as they are")
+
+
+def _errorFor(request: Request | Malformed | None, code: Code, message: str) -> list[bytes] | None:
+    """Return the frames of an error for a request; ``None`` if its client does not understand errors."""
+    return request.error(code, message, errorReply=False) if isinstance(request, Request) else None
 
 
 def _detail(reason: str, sender: Sender, socket: str) -> str:

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from pirate.auth.policy import AccessPolicy
 from pirate.broker.broker import Broker
 from pirate.broker.quota import makeRequestFilter
-from pirate.broker.request import NativeRequest, Request
+from pirate.broker.request import Request
 from pirate.pool.child import ChildState
 from pirate.pool.pool import Mode, Pool
 from pirate.server.descriptors import descriptorLimit, shareDescriptors
@@ -283,7 +283,7 @@ class RunningServer:
     def requestFailed(self, request: Request, code: Code, message: str) -> None:
         """Log that a request has been given up."""
         if code not in _UNLOGGED:
-            told = isinstance(request, NativeRequest) or self._settings.errorReply
+            told = request.toldErrors or self._settings.errorReply
             silence = "" if told else ", which its plain client was not told"
             self._failedRequests.count(code.value, f"{message}{silence}")
 

@@ -262,7 +262,7 @@ class Supervisor:
         elif word == DEQUEUE and announced:
             self._connections.announced(identity, own=True)
         elif word == EXITING:
-            self._dispatcher.workerGone(identity, "leaving", died=False)
+            self._dispatcher.workerGone(identity, "it left", died=False)
             if process is not None:
                 self._childLeaving(process)
         elif word == HEARTBEAT:
@@ -334,7 +334,7 @@ class Supervisor:
         """Stop a silent child if a signal has stopped it: it would be silent for ever."""
         process = self._byIdentity.get(identity)
         if process is not None and isStopped(process.pid):
-            self._dispatcher.workerGone(identity, "being stopped by a signal")
+            self._dispatcher.workerGone(identity, "it was stopped by a signal")
             self.workerOverdue(identity, "it has been stopped by a signal")
 
     def workerUnreachable(self, identity: bytes) -> bool:
@@ -415,7 +415,7 @@ class Supervisor:
         cancel(process.reapCall)
         process.reapCall = None
         self._byIdentity.pop(process.identity, None)
-        self._dispatcher.workerGone(process.identity, cause)
+        self._dispatcher.workerGone(process.identity, f"it ended with {cause}")
         self._connections.drop(process.identity)
         self._fireIfGone()
 

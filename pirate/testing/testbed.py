@@ -57,7 +57,7 @@ class FakeWorker(FakeProgram):
 
         :param info: fields of :class:`~pirate.wire.backend.Info` to send instead of the right ones.
         """
-        told = {"pid": self.process.pid, "token": self.job.token, **info}
+        told = {"token": self.job.token, **info}
         self.send(word, announcement(Info(**told)))
 
     def send(self, *frames: bytes) -> None:

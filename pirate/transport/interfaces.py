@@ -114,7 +114,8 @@ class ITransport(Interface):
     """
     The frontend and the backend of a server: two ROUTERs, read in turns.
 
-    The first frame of every message, in either direction, is the peer's routing id.
+    The first frame of every message, in either direction, is the peer's routing id.  The four methods that send are
+    those of :class:`~pirate.broker.interfaces.Outgoing`, through which the broker calls them.
     """
 
     identifiesClients: bool = Attribute("Whether clients prove who they are, so that ``Sender.userId`` may be known.")
@@ -158,16 +159,20 @@ class ITransport(Interface):
         """
 
     def toClient(frames: Sequence[bytes]) -> bool:
-        """Send to a client at once; return ``False`` if the client is gone or does not read."""
+        """See :meth:`pirate.broker.interfaces.Outgoing.toClient`."""
 
     def postToClient(frames: Sequence[bytes]) -> None:
-        """Send to a client by the end of the turn; ``events.replyUndelivered`` reports a failure."""
+        """See :meth:`pirate.broker.interfaces.Outgoing.postToClient`; ``events.replyUndelivered`` reports a failure."""
 
     def toWorker(frames: Sequence[bytes]) -> bool:
-        """Send to a worker at once; return ``False`` if the worker is gone or does not read."""
+        """See :meth:`pirate.broker.interfaces.Outgoing.toWorker`."""
 
     def postToWorker(frames: Sequence[bytes]) -> None:
-        """Send to a worker by the end of the turn; ``events.workerMessagesUndelivered`` reports a failure."""
+        """
+        See :meth:`pirate.broker.interfaces.Outgoing.postToWorker`.
+
+        ``events.workerMessagesUndelivered`` reports a failure.
+        """
 
     def clientSender() -> Sender:
         """Return the sender of the client message that is being processed."""

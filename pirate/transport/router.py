@@ -92,7 +92,7 @@ class Router(ZmqConnection):
     :param events: the receiver of events.
     :param ownWorkers: whether the server's own workers connect here.
     :ivar monitor: the monitor of the connections.
-    :ivar full: whether the last message that could not be delivered may be later, when its peer has read on.
+    :ivar full: whether the last failed delivery may be retried, because only the peer's queue was full.
     :ivar armed: whether the file descriptor will report the next message.  It does once the socket has been found
         empty, until the next send.
     """

@@ -57,13 +57,15 @@ class SocketTransport:
     """
     Both ROUTERs, read in turns.
 
-    It implements :class:`~pirate.transport.interfaces.ITransport`, and the interfaces through which its parts report to
-    it, :class:`~pirate.transport.router.RouterEvents` and :class:`~pirate.transport.outbox.OutboxEvents`.
+    It implements :class:`~pirate.transport.interfaces.ITransport` and with it
+    :class:`~pirate.broker.interfaces.Outgoing`, and the interfaces through which its parts report to it,
+    :class:`~pirate.transport.router.RouterEvents` and :class:`~pirate.transport.outbox.OutboxEvents`.
 
     :param reactor: the reactor.
     :param user: the user id that this process takes once its sockets are bound; ``None``: it keeps its own.
     """
 
+    #: The receiver of what is read, a :class:`~pirate.server.protocol.BrokerProtocol` in a server; see :meth:`start`.
     _events: TransportEvents
 
     def __init__(self, reactor: Any, user: int | None = None) -> None:

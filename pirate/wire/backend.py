@@ -42,26 +42,23 @@ class Info(Value):
     """
     The announcement of a worker, which it sends with its first ``waiting``.
 
-    :ivar pid: its process id; 0 if it did not tell.
     :ivar token: the secret that it was spawned with; empty if it has none.
-    :ivar credit: how many requests it may hold: 1 to 64, or with a concurrency 1 to that.
+    :ivar credit: how many requests it may hold: 1 to 64, or 1 to the concurrency.
     :ivar context: whether its app wants each request's context.
     :ivar services: the names that it serves.
     :ivar concurrency: how many requests it executes at the same time, 1 to 1000.
     """
 
-    __slots__ = ("concurrency", "context", "credit", "pid", "services", "token")
+    __slots__ = ("concurrency", "context", "credit", "services", "token")
 
     def __init__(
         self,
-        pid: int = 0,
         token: str = "",
         credit: int = 1,
         context: bool = False,
         services: tuple[str, ...] = ("",),
         concurrency: int = 1,
     ) -> None:
-        self.pid = pid
         self.token = token
         self.credit = credit
         self.context = context
@@ -166,9 +163,9 @@ def _parseStatus(frames: Frames) -> Status | Malformed:
 
 
 def _info(told: dict[str, Any]) -> Info | None:
-    pid, token, services = told.get("pid", 0), told.get("token", ""), told.get("services", [""])
+    token, services = told.get("token", ""), told.get("services", [""])
     credit, concurrency = told.get("credit", 1), told.get("concurrency", 1)
-    if not (type(pid) is int and isinstance(token, str) and isinstance(services, list)):
+    if not (isinstance(token, str) and isinstance(services, list)):
         return None
     if type(credit) is not int or type(concurrency) is not int:
         return None
@@ -176,7 +173,7 @@ def _info(told: dict[str, Any]) -> Info | None:
         return None
     concurrency = min(max(concurrency, 1), MAX_CONCURRENCY)
     credit = min(max(credit, 1), concurrency if concurrency > 1 else MAX_CREDIT)
-    return Info(pid, token, credit, bool(told.get("context")), tuple(dict.fromkeys(services)), concurrency)
+    return Info(token, credit, bool(told.get("context")), tuple(dict.fromkeys(services)), concurrency)
 
 
 def requestFrames(worker: bytes, request: bytes, body: Frames, context: dict[str, Any] | None = None) -> list[bytes]:
@@ -197,7 +194,6 @@ def announcement(info: Info) -> bytes:
     return encode(
         {
             "pirate": 1,
-            "pid": info.pid,
             "token": info.token,
             "credit": info.credit,
             "context": info.context,

@@ -107,7 +107,11 @@ def errorFrames(route: list[bytes], key: bytes, code: Code, message: str, attemp
 
 
 def plainErrorFrames(route: list[bytes], code: Code, message: str, attempts: int) -> list[bytes]:
-    """Return the same for a plain client, which cannot tell it from a reply: one JSON object as the only body frame."""
+    """
+    Return the frames that tell a plain client why its request has no reply: one JSON object as the only body frame.
+
+    The client cannot tell it from a reply.
+    """
     told = {"pirate": "error", "code": code, "message": shorten(message), "attempts": attempts}
     return [*route, encode(told)]
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
+#: The frames of a message.  A frame is ``bytes``, but a large one may be another buffer with a length: the transport
+#: passes on one of more than 4096 bytes as a ``zmq.Frame``, uncopied.  Use ``len``, ``bytes`` and ``memoryview`` on a
+#: frame of unknown size, and no methods of ``bytes``.
 Frames = Sequence[bytes]
 
 #: The first bytes of a native header frame.
@@ -19,7 +22,7 @@ MAX_ENVELOPE_BYTES = 72 << 10
 MAX_CREDIT = 64
 #: The most requests that a worker may execute at a time, which is what ZeroMQ queues for it while it is busy.
 MAX_CONCURRENCY = 1000
-#: The length of the broker's id of a request, and its first byte, at least: no word begins so.
+#: The size of a request id, and the least value of its first byte; no word begins with a byte that high.
 ID_SIZE, MIN_FIRST_BYTE = 8, b"\x80"
 #: The longest service name, in characters.
 MAX_SERVICE = 255

@@ -116,7 +116,7 @@ class Worker:
 
     def _announce(self, word: bytes, credit: int) -> None:
         concurrency = max(self._job.concurrency, self._job.threads, 1)
-        info = Info(os.getpid(), self._job.token, credit, self._wantsContext, concurrency=concurrency)
+        info = Info(self._job.token, credit, self._wantsContext, concurrency=concurrency)
         self._socket.send_multipart([b"", word, announcement(info)])
 
 

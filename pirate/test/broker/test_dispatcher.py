@@ -75,7 +75,7 @@ class DispatchTests(SynchronousTestCase):
         bench = BrokerBench()
         bench.ready(b"A")
         self.assertFalse(bench.broker.dispatcher.wantsContext)
-        bench.broker.dispatcher.workerReady(b"B", Info(1, "", 1, True))
+        bench.broker.dispatcher.workerReady(b"B", Info("", 1, True))
         self.assertTrue(bench.broker.dispatcher.wantsContext)
         for name in (b"1", b"2"):
             bench.broker.requestReceived(Request([name, b""], [name], "", "10.0.0.1"))
@@ -318,7 +318,7 @@ class PlainWorkerTests(SynchronousTestCase):
         bench = BrokerBench()
         bench.waiting(b"P")
         bench.reply(b"P", *bench.ask(b"1"))
-        bench.gone(b"P", "leaving", died=False)
+        bench.gone(b"P", "it left", died=False)
         self.assertEqual(
             (bench.broker.counters.redispatched, bench.broker.isQuiet(), bench.broker.dispatcher.idle), (0, True, 0)
         )
@@ -328,7 +328,7 @@ class PlainWorkerTests(SynchronousTestCase):
         bench = BrokerBench()
         bench.waiting(b"P", b"Q")
         (one,) = bench.ask(b"1")
-        bench.gone(b"P", "leaving", died=False)
+        bench.gone(b"P", "it left", died=False)
         self.assertEqual((one.deaths, bench.sent()), (1, [(b"P", b"1"), (b"Q", b"1")]))
 
     def test_asksWithoutReply(self) -> None:
@@ -521,7 +521,7 @@ class RetireTests(SynchronousTestCase):
         bench.reply(b"A", one, two)
         self.assertEqual(bench.sent(), [(b"A", b"1"), (b"A", b"2"), (b"A", RETIRE)])
         self.assertEqual(len(bench.replies()), 2)
-        bench.gone(b"A", "leaving", died=False)
+        bench.gone(b"A", "it left", died=False)
         bench.ready(b"B")
         self.assertEqual(bench.sent(), [(b"B", b"3")])
 
@@ -765,7 +765,7 @@ class UnreachableTests(SynchronousTestCase):
         bench.ready(b"A", credit=2)
         first, second = bench.askNatively(b"1", b"2")
         bench.tick(5)
-        bench.broker.cancel(first)  # type: ignore[arg-type]
+        bench.broker.cancel(first)
         bench.reply(b"A", second)
         bench.ask(b"3")
         bench.tick(12)

@@ -39,11 +39,11 @@ SPECIAL = [
         b'{"token":"\\ud800"}',
         b"\xff\xfe{",
     ),
-    *(b"[" * 60_000, b'{"a":' * 12_000, b'{"pid":' + b"9" * 9_000 + b"}", b'{"a":"' + b"x" * 70_000 + b'"}'),
+    *(b"[" * 60_000, b'{"a":' * 12_000, b'{"credit":' + b"9" * 9_000 + b"}", b'{"a":"' + b"x" * 70_000 + b'"}'),
 ]
 NAMES = [
     *("command", "service", "timeout_ms", "attempts", "partial", "trace"),
-    *("pid", "token", "credit", "services", "concurrency", "x"),
+    *("token", "credit", "services", "concurrency", "x"),
 ]
 VALUES: list[Any] = [
     *(
@@ -262,7 +262,7 @@ class RandomPeersBench(BrokerBench):
         self.credits[worker] = credit
         if worker == CONCURRENT:
             self._workers.add(worker)
-            self.broker.dispatcher.workerReady(worker, Info(1, "", credit, False, services, 4))
+            self.broker.dispatcher.workerReady(worker, Info("", credit, False, services, 4))
         else:
             self.ready(worker, credit=credit, services=services, lifetime=5 if which == 1 else -1)
 
@@ -315,7 +315,7 @@ class RandomPeersBench(BrokerBench):
         if workers:
             worker = workers[which % len(workers)]
             self.forget(worker, died)
-            self.gone(worker, "signal SIGKILL", died)
+            self.gone(worker, "it ended with signal SIGKILL", died)
 
     def forget(self, worker: bytes, died: bool = True) -> None:
         """Note that a worker is lost; it may still reply to what it held."""

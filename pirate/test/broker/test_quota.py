@@ -226,6 +226,17 @@ class QuotaTests(FilterCase):
         self.native({"command": "ping"})
         self.assertEqual(self.told()["server"], "pirate")
 
+    def test_rateOfCommands(self) -> None:
+        """A ping or a cancel beyond the rate gets ``busy``, but is no request, so it is not counted as one."""
+        self.begin(peerLimits=PeerLimits(rate=2, burst=2))
+        self.assertEqual(self.keys(2), [])
+        for command in ("ping", "cancel"):
+            self.frontend.sent.clear()
+            self.native({"command": command})
+            self.assertEqual(self.told()["code"], "busy")
+        stats = self.server.stats()
+        self.assertEqual((stats["received"], stats["failed"]), (2, {}))
+
     def test_plain(self) -> None:
         """A plain client is sent nothing, but counted, and the log says so."""
         self.begin(peerLimits=PeerLimits(clientRequests=1))

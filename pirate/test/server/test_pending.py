@@ -205,7 +205,7 @@ class WaitingTests(SynchronousTestCase):
             one, two = b"\0one%d" % order[0], b"\0two%d" % order[0]
             request = self.waitNatively(one, 1)
             again = NativeRequest([two, b"PIR1" + bytes(16), b""], [], bytes(16), {})
-            request.joined.append(again)
+            request.joined += (again,)
             self.waiting.add(request, FakeSender(2), two)
             self.waiting.disconnected(order[0])
             self.assertEqual(self.withdrawn, [])

@@ -60,7 +60,7 @@ class BrokerBench:
     def postToClient(self, frames: Sequence[bytes]) -> None:
         """Keep a message to a client, or report that it is away."""
         if not self.toClient(frames):
-            self.broker.replies.countUndelivered()
+            self.broker.replies.replyUndelivered()
 
     def toWorker(self, frames: Sequence[bytes]) -> bool:
         """Keep a message to a worker, unless it is away."""
@@ -113,7 +113,7 @@ class BrokerBench:
         """Have workers announce themselves."""
         for worker in workers:
             self._workers.add(worker)
-            self.broker.dispatcher.workerReady(worker, Info(1, "", credit, False, services), lifetime)
+            self.broker.dispatcher.workerReady(worker, Info("", credit, False, services), lifetime)
             self.check()
 
     def waiting(self, *workers: bytes) -> None:
@@ -152,7 +152,7 @@ class BrokerBench:
             self.broker.dispatcher.failureReceived(worker, request.id, Code.APP_ERROR, message)
             self.check()
 
-    def gone(self, worker: bytes, reason: str = "signal SIGKILL", died: bool = True) -> None:
+    def gone(self, worker: bytes, reason: str = "it ended with signal SIGKILL", died: bool = True) -> None:
         """Remove a worker."""
         self.broker.dispatcher.workerGone(worker, reason, died)
         self.check()
@@ -187,7 +187,7 @@ class BrokerBench:
         broker, counters = self.broker, self.broker.counters
         while self.missed:
             missed, self.missed = self.missed, []
-            broker.dispatcher.messagesUndelivered(missed)
+            broker.dispatcher.workerMessagesUndelivered(missed)
         done = (
             counters.replied
             + sum(counters.failed.values())
@@ -208,7 +208,7 @@ class ConcurrencyBench(BrokerBench):
         """Have workers with a concurrency announce themselves."""
         for worker in workers:
             self._workers.add(worker)
-            self.broker.dispatcher.workerReady(worker, Info(1, "", concurrency, concurrency=concurrency))
+            self.broker.dispatcher.workerReady(worker, Info("", concurrency, concurrency=concurrency))
             self.check()
 
     def tick(self, now: float) -> float:

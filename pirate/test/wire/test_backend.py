@@ -48,13 +48,13 @@ class StatusTests(SynchronousTestCase):
     def test_info(self) -> None:
         """An announcement may follow the word; unknown keys are ignored."""
         self.assertEqual(
-            info(pirate=1, pid=7, token="t", credit=3, context=True, services=["a", "", "a"], heartbeat=2, novelty={}),
-            Info(7, "t", 3, True, ("a", "")),
+            info(pirate=1, token="t", credit=3, context=True, services=["a", "", "a"], heartbeat=2, novelty={}),
+            Info("t", 3, True, ("a", "")),
         )
 
     def test_infoDefaults(self) -> None:
         """An empty announcement means one request at a time, for the unnamed service."""
-        self.assertEqual(info(), Info(0, "", 1, False, ("",)))
+        self.assertEqual(info(), Info("", 1, False, ("",)))
 
     def test_creditBounds(self) -> None:
         """A credit out of bounds counts as the nearest that is within."""
@@ -86,7 +86,6 @@ class StatusTests(SynchronousTestCase):
     def test_badInfo(self) -> None:
         """An announcement with an invalid value is malformed."""
         bad: dict[str, list[Any]] = {
-            "pid": ["1", None, 1.5, True, []],
             "token": [1, None, [], {}],
             "credit": ["1", None, 1.5, True, float("nan")],
             "concurrency": ["1", None, 1.5, True],
@@ -98,7 +97,7 @@ class StatusTests(SynchronousTestCase):
 
     def test_noJson(self) -> None:
         """What follows the word must be a JSON object."""
-        for frame in (b"", b"x", b"[]", b"{", b"\xff", b"null", b"[" * 60_000, b'{"pid":' + b"9" * 50_000 + b"}"):
+        for frame in (b"", b"x", b"[]", b"{", b"\xff", b"null", b"[" * 60_000, b'{"credit":' + b"9" * 50_000 + b"}"):
             self.assertEqual(parse(b"", b"waiting", frame), Malformed("bad-info"), frame[:20])
 
     def test_unknownWord(self) -> None:
@@ -210,7 +209,7 @@ class SendingTests(SynchronousTestCase):
 
     def test_announcement(self) -> None:
         """The broker reads what a worker announces; the frame carries the protocol's number."""
-        for each in (Info(), Info(7, "t", 64, True, ("a", "é"))):
+        for each in (Info(), Info("t", 64, True, ("a", "é"))):
             frame = announcement(each)
             self.assertEqual(parse(b"", b"waiting", frame), Status(b"w", b"waiting", each))
             self.assertEqual(json.loads(frame)["pirate"], 1)

@@ -175,7 +175,7 @@ class FakeWorker:
     def creditChanged(self, credit: int) -> None:
         """Tell the broker."""
         self.said.append(f"credit {credit}")
-        self._broker.dispatcher.workerReady(self._identity, Info(1, "", credit))
+        self._broker.dispatcher.workerReady(self._identity, Info("", credit))
 
     def isCancelled(self, request: bytes) -> bool:
         """Return false: nothing is cancelled."""
