@@ -1,4 +1,4 @@
-"""An app in the test's own process: everything that happens to a request, except the sockets."""
+"""An app in the test's own process, called as a worker calls it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ class AppHarness:
     """
     A harness that calls an app as a server does.
 
-    Requests and replies are encoded, checked and decoded exactly as between a client, a broker and a worker.
+    Requests and replies are encoded, parsed and decoded exactly as between a client, a broker and a worker, and the
+    worker's own code runs the app.  There is no broker: no queue, no job timeout, no second attempt after a lost
+    worker, and no limit of the size of a message.  Use :func:`~pirate.testing.serverprocess.serving` to test those.
 
     ::
 
@@ -104,8 +106,8 @@ class AppHarness:
 
         :raise TypeError: if a frame is not bytes, or there is none.
         :raise CallError: as a client does: ``AppError`` with ``type`` and ``text``, ``JobTimedOut``, ``Cancelled``, or
-            ``WorkerLost`` if the app ends its process; the next call then finds a new worker.  The exception that the
-            app raised is its ``__cause__``.
+            ``WorkerLost`` if the app ends its process, which loses the other requests in flight, too; the next call
+            then finds a new worker.  The exception that the app raised is its ``__cause__``.
         """
         return _shown(self._run(body, about).whole())
 
@@ -137,15 +139,18 @@ class AppHarness:
             return _AsyncioWorker(self, self._target, self._softTimeout)
         return _SerialWorker(self, self._target, self._softTimeout)
 
+    def _replaceWorker(self) -> None:
+        """Replace a worker whose app has ended it, as a server does."""
+        self._worker.close()
+        self._worker = self._makeWorker()
+
     def _run(self, body: tuple[bytes, ...], about: dict[str, Any]) -> _Exchange:
         exchange, cancelled = self._newExchange(body, about)
         try:
             self._worker.run(exchange, cancelled)
         except SystemExit as ended:
             exchange.workerLost(ended)
-            # A server replaces the worker, too.
-            self._worker.close()
-            self._worker = self._makeWorker()
+            self._replaceWorker()
         finally:
             self._exchanges.pop(exchange.request.id, None)
         return exchange
@@ -153,6 +158,8 @@ class AppHarness:
     def _newExchange(self, body: tuple[bytes, ...], about: dict[str, Any]) -> tuple[_Exchange, bool]:
         if self._closed:
             raise RuntimeError("this harness is closed")
+        if self._worker.hasExited:
+            self._replaceWorker()
         cancelled = bool(about.pop("cancelled", False))
         self._lastId += 1
         request = _request(self._lastId, body, **about)
@@ -160,6 +167,11 @@ class AppHarness:
         return exchange, cancelled
 
     # --- what a worker reports
+
+    def requestLost(self, exchange: _Exchange, cause: SystemExit) -> None:
+        """Fail a request, because the app has ended its worker."""
+        self._exchanges.pop(exchange.request.id, None)
+        exchange.workerLost(cause)
 
     def workerMessageReceived(self, frames: list[bytes]) -> None:
         """Receive a message that the worker sends to the broker."""
@@ -240,6 +252,9 @@ class _Exchange:
 class _SerialWorker:
     """The worker of an app that is not async; it implements :class:`~pirate.worker.interfaces.SerialHost`."""
 
+    #: The call that meets the exit replaces the worker.
+    hasExited = False
+
     def __init__(self, harness: AppHarness, target: Any, softTimeout: float) -> None:
         self._harness = harness
         self._softTimeout = softTimeout
@@ -284,6 +299,9 @@ class _SerialWorker:
 
 class _AsyncioWorker:
     """The worker of an async app, on an asyncio loop; it implements :class:`~pirate.worker.interfaces.LoopHost`."""
+
+    #: The call that meets the exit replaces the worker.
+    hasExited = False
 
     def __init__(self, harness: AppHarness, target: Any, softTimeout: float) -> None:
         self._harness = harness
@@ -344,7 +362,11 @@ class _AsyncioWorker:
 
 
 class _ReactorWorker:
-    """The worker of an app that returns Deferreds; it implements :class:`~pirate.worker.interfaces.LoopHost`."""
+    """
+    The worker of an app that returns Deferreds; it implements :class:`~pirate.worker.interfaces.LoopHost`.
+
+    :ivar hasExited: whether the app has ended it, so that the next request needs a new worker.
+    """
 
     def __init__(self, harness: AppHarness, target: Any, softTimeout: float, reactor: Any) -> None:
         from twisted.internet.defer import Deferred
@@ -353,7 +375,8 @@ class _ReactorWorker:
 
         self._Deferred = Deferred
         self._harness = harness
-        self._lost: Callable[[SystemExit], None] | None = None
+        self._inFlight: dict[_Exchange, Callable[[], None]] = {}
+        self.hasExited = False
         loop = ReactorLoop(reactor)
         self.app: App = self._runNow(looprunner.prepare(loop, target), "setup")
         self._runner = LoopRunner(self.app, loop, self, softTimeout=softTimeout)
@@ -367,6 +390,7 @@ class _ReactorWorker:
         result: Deferred[bytes | list[bytes]] = self._Deferred()
 
         def end() -> None:
+            self._inFlight.pop(exchange, None)
             try:
                 reply = _shown(exchange.whole())
             except CallError:
@@ -374,12 +398,8 @@ class _ReactorWorker:
             else:
                 result.callback(reply)
 
-        def lost(error: SystemExit) -> None:
-            exchange.workerLost(error)
-            end()
-
         exchange.whenEnded(end)
-        self._lost = lost
+        self._inFlight[exchange] = end
         self._runner.inFlight.received(exchange.frames)
         if cancelled:
             self._runner.inFlight.received([b"", CANCEL, exchange.request.id])
@@ -393,6 +413,7 @@ class _ReactorWorker:
         """
         result = self.begin(exchange, cancelled)
         if not result.called:
+            self._inFlight.pop(exchange, None)
             raise RuntimeError("the app has not replied at once: use begin, which returns a Deferred")
         result.addErrback(lambda reason: None)
 
@@ -412,9 +433,13 @@ class _ReactorWorker:
         self._harness.requestFailed(error)
 
     def appExited(self, error: SystemExit) -> None:
-        """End the last call, because the app ends the process."""
-        if self._lost is not None:
-            self._lost(error)
+        """End all requests in flight, because the app ends the process."""
+        self.hasExited = True
+        # A callback of one may begin another request, which finds a new worker.
+        while self._inFlight:
+            exchange, end = next(iter(self._inFlight.items()))
+            self._harness.requestLost(exchange, error)
+            end()
 
     def finished(self) -> None:
         """Do nothing: another call may come."""

@@ -403,6 +403,24 @@ class TwistedTests(HarnessCase):
         self.clock.advance(1)
         self.assertIn("exit code 3", str(self.failureResultOf(result, WorkerLost).value))
 
+    def test_exitWithOthers(self) -> None:
+        """An app that ends its worker loses all requests in flight; the next request finds a new worker."""
+
+        class App(Diary):
+            def __call__(self, word: bytes) -> Any:
+                if word == b"wait":
+                    return Deferred()
+                return leave(b"3") if word == b"leave" else super().__call__(word)
+
+        harness = self.harnessOf(App)
+        waiting = harness.begin(b"wait")
+        followed = harness.begin(b"wait").addErrback(lambda reason: harness.begin(b"again"))
+        self.assertRaises(WorkerLost, harness.call, b"leave")
+        self.assertIn("exit code 3", str(self.failureResultOf(waiting, WorkerLost).value))
+        self.assertEqual(self.successResultOf(followed), b"made setup again")
+        self.assertEqual(harness.call(b"once more"), b"made setup again once more")
+        self.assertEqual(diaries[-2], ["made", "setup", "closed"])
+
 
 class HostileTests(SynchronousTestCase):
     """Report exceptions whose own methods fail, however the app is run."""
