@@ -153,6 +153,9 @@ class ThreadWorker:
     """
     A worker with an app in threads: its socket and its runner, until it leaves.
 
+    The pipe that wakes the main thread stays open until the process ends: after ``SystemExit`` other threads still run
+    the app, and the handler of TERM stays installed; both write to it.
+
     :param app: the app.
     :param socket: the worker's DEALER.
     :param threads: how many threads.
@@ -190,11 +193,6 @@ class ThreadWorker:
                 runner.inFlight.received(frames)
         socket.finish()
         runner.close()
-
-    def close(self) -> None:
-        """Close the pipe that wakes the main thread."""
-        for each in (self._woken, self._waker):
-            os.close(each)
 
     # --- ThreadHost
 
@@ -241,4 +239,3 @@ def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, threads: i
         worker.serve()
     finally:
         app.close()
-        worker.close()

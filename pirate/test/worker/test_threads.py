@@ -1,19 +1,21 @@
 # -*- test-case-name: pirate.test.worker.test_threads -*-
-"""Tests of an app in threads, without a socket."""
+"""Tests of an app in threads, without a server."""
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NoReturn
 
+import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.test.support import hostile
 from pirate.wire.words import CANCEL, ERROR, PARTIAL, RETIRE, encode
 from pirate.worker.app import App, Context
-from pirate.worker.threads import PARTS, ThreadRunner
+from pirate.worker.threads import PARTS, ThreadRunner, ThreadWorker, run
 
 #: Seconds after which a wait that does not end fails.
 PATIENCE = 60.0
@@ -176,3 +178,58 @@ class ThreadRunnerTests(SynchronousTestCase):
         runner.inFlight.received([b"", RETIRE])
         self.until(runner, 1)
         self.assertEqual(self.host.finishes, 1)
+
+
+class Events:
+    """The worker, as it is told about its app."""
+
+    def appReady(self, app: App) -> None:
+        """Do nothing."""
+
+    def appFailed(self, error: BaseException) -> NoReturn:
+        """Raise the error."""
+        raise error
+
+    def creditChanged(self, credit: int) -> None:
+        """Do nothing."""
+
+
+class ThreadWorkerTests(SynchronousTestCase):
+    """A worker reads requests from a DEALER in the test's own process."""
+
+    def test_exitOfOne(self) -> None:
+        """After ``SystemExit`` in one thread, another can end its request: the pipe that it wakes with is open."""
+        begun, ended = threading.Event(), threading.Event()
+        wakes: SimpleQueue[OSError | None] = SimpleQueue()
+        original = ThreadWorker.wake
+
+        def app(word: bytes) -> bytes:
+            if word == b"exit":
+                begun.wait(PATIENCE)
+                raise SystemExit(3)
+            begun.set()
+            ended.wait(PATIENCE)
+            return word
+
+        def wake(worker: ThreadWorker) -> None:
+            try:
+                original(worker)
+            except OSError as error:
+                wakes.put(error)
+            else:
+                wakes.put(None)
+
+        self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        self.patch(ThreadWorker, "wake", wake)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.addCleanup(context.destroy, 0)
+        router, dealer = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
+        router.bind("inproc://backend")
+        dealer.identity = b"w"
+        dealer.connect("inproc://backend")
+        for number, word in ((b"1", b"work"), (b"2", b"exit")):
+            router.send_multipart([b"w", b"", number, b"", word])
+        self.assertEqual(self.assertRaises(SystemExit, run, app, dealer, Events(), threads=2).code, 3)
+        self.assertIsNone(wakes.get(timeout=PATIENCE))
+        ended.set()
+        self.assertIsNone(wakes.get(timeout=PATIENCE))
