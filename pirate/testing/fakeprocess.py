@@ -71,7 +71,7 @@ class FakeProcess:
         self.stdin = b""
         self.signals: list[str] = []
         self.termDelay: float | None = 0.0
-        self.program = reactor.program(self)
+        self.program = reactor.makeProgram(self)
 
     @property
     def alive(self) -> bool:
@@ -177,18 +177,18 @@ class ProcessReactor(MemoryReactorClock):
     """
     A reactor on a clock whose child processes are :class:`FakeProcess` objects.
 
-    :param program: makes the program of each new process.
-    :ivar program: the same; a test may change it.
+    :param makeProgram: makes the program of the next process.
+    :ivar makeProgram: the same; assignable.
     :ivar processes: all processes that were spawned, oldest first.
     :ivar spawnError: the error that the next calls of ``spawnProcess`` raise; ``None`` for none.
     """
 
-    def __init__(self, program: Callable[[FakeProcess], FakeProgram] = FakeProgram) -> None:
+    def __init__(self, makeProgram: Callable[[FakeProcess], FakeProgram] = FakeProgram) -> None:
         super().__init__()
         # Twisted before 26 sets these.
         self.hasRun = self.hasStopped = self.hasCrashed = False
         self._pids = count(1001)
-        self.program = program
+        self.makeProgram = makeProgram
         self.processes: list[FakeProcess] = []
         self.spawnError: OSError | None = None
 

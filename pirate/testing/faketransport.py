@@ -17,7 +17,7 @@ from pirate.errors import BindError
 from pirate.settings.limits import PeerLimits
 from pirate.transport.interfaces import IN_PROCESS, ConnectionLimits, InProcessPeer, ITransport, TransportEvents
 
-#: Messages that a :class:`MemoryTransport` reads from one side in one turn, at most.
+#: Messages that a :class:`MemoryTransport` reads from one side in one turn, at most, unless a deadline has passed.
 MAX_MESSAGES = 64
 
 
@@ -110,7 +110,13 @@ class MemorySender:
 
 def connectionOf(peer: bytes) -> int:
     """Return the number of the connection of a peer of a :class:`MemoryTransport`."""
-    return int.from_bytes(peer, "big")
+    # The first byte keeps leading zeros.
+    return int.from_bytes(b"\1" + peer, "big")
+
+
+def _peerOf(connection: int) -> bytes:
+    """Return the routing id of the peer on a connection."""
+    return connection.to_bytes((connection.bit_length() + 7) // 8, "big")[1:]
 
 
 @implementer(ITransport)
@@ -133,6 +139,7 @@ class MemoryTransport:
     :ivar policies: the policies of both sides.
     :ivar answer: returns the reply to a ZAP request.
     :ivar dropped: the routing ids of the workers whose connections the server closed.
+    :ivar closed: whether it is closed, or could not be bound.
     :ivar turns: the number of turns so far.
     """
 
@@ -239,7 +246,7 @@ class MemoryTransport:
 
     def dropWorker(self, connection: int) -> None:
         """Note that the server closes a connection of the backend."""
-        self.dropped.append(connection.to_bytes((connection.bit_length() + 7) // 8, "big"))
+        self.dropped.append(_peerOf(connection))
 
     def connectionCounts(self) -> dict[str, dict[str, int]]:
         """Return no counts."""
@@ -264,6 +271,7 @@ class MemoryTransport:
 
     def drainFrontend(self) -> None:
         """Read what clients have sent so far."""
+        self.events.turnStarted()
         while self.events.wantsRequests() and self.frontend.unread:
             self._read(self.frontend, self._clientMessageReceived)
         self.wake()
@@ -272,8 +280,10 @@ class MemoryTransport:
         self._nextTurn = None
         self.turns += 1
         frontend, events = self.frontend, self.events
-        events.turnStarted()
+        late = events.turnStarted()
         self._read(self.backend, self._workerMessageReceived)
+        while late and self.backend.unread and not self.closed:
+            self._read(self.backend, self._workerMessageReceived)
         if not self.closed and events.wantsRequests():
             self._read(frontend, self._clientMessageReceived)
         while not self.closed and frontend.unread and not events.wantsRequests() and events.mayPeek():

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pirate.errors import START_ERROR_PREFIX
+from pirate.errors import START_ERROR_PREFIX, ExitCode
 from pirate.testing.fakeprocess import FakeProcess, FakeProgram, ProcessReactor
 from pirate.testing.faketransport import MemoryRouter, MemoryTransport
 from pirate.wire.backend import Info, announcement
 from pirate.wire.job import Job
-from pirate.wire.words import ERROR, EXITING, RETIRE, WAITING, Code
+from pirate.wire.words import CANCEL, ERROR, EXITING, HEARTBEAT, RETIRE, WAITING, Code
 
 
 class FakeWorker(FakeProgram):
     """
     The worker that a fake process runs.
 
-    It announces itself, replies to each request with the request's own frames, and leaves when it is told to.
+    It announces itself, replies to each request with the request's own frames, and leaves when it is told to.  It
+    executes one request at a time: it answers a heartbeat when it has replied to the requests that came before.
 
     :param process: the process.
     :param findBackend: returns the ROUTER that is bound to an endpoint.
     :ivar inFlight: the requests without a reply, oldest first; each is the broker's id and all frames behind it.
+    :ivar cancelled: the ids of the requests that the broker has cancelled; the worker itself ignores that.
     :ivar autoAnnounce: whether it announces itself as soon as it has its job.
     :ivar autoReply: whether it replies to each request at once.
     """
@@ -29,10 +31,12 @@ class FakeWorker(FakeProgram):
     def __init__(self, process: FakeProcess, findBackend: Callable[[str], MemoryRouter]) -> None:
         super().__init__(process)
         self._findBackend = findBackend
-        self._backend: MemoryRouter
+        self._backend: MemoryRouter | None = None
         self._job: Job | None = None
         self._leaving = False
+        self._heartbeats: list[list[list[bytes]]] = []
         self.inFlight: list[list[bytes]] = []
+        self.cancelled: list[bytes] = []
         self.autoAnnounce = self.autoReply = True
 
     @property
@@ -40,7 +44,7 @@ class FakeWorker(FakeProgram):
         """
         The job that it was spawned with.
 
-        :raise RuntimeError: if it has not been told yet.
+        :raise RuntimeError: if it has not been given yet.
         """
         if self._job is None:
             raise RuntimeError("this worker has not been given its job")
@@ -61,8 +65,14 @@ class FakeWorker(FakeProgram):
         self.send(word, announcement(Info(**told)))
 
     def send(self, *frames: bytes) -> None:
-        """Send a message to the broker, behind an empty frame."""
-        self._backend.receive(self.identity, b"", *frames)
+        """
+        Send a message to the broker, behind an empty frame.
+
+        :raise RuntimeError: if the worker has not been given its job, and so is not connected.
+        """
+        identity = self.identity
+        assert self._backend is not None
+        self._backend.receive(identity, b"", *frames)
 
     def reply(self, *body: bytes) -> None:
         """
@@ -72,7 +82,7 @@ class FakeWorker(FakeProgram):
         """
         request, *rest = self.inFlight.pop(0)
         self.send(request, b"", *(body or rest[rest.index(b"") + 1 :]))
-        self._leaveIfDone()
+        self._ended()
 
     def fail(self, text: bytes, *trace: bytes) -> None:
         """
@@ -82,9 +92,9 @@ class FakeWorker(FakeProgram):
         :param trace: the place in the app where it was raised, if that is to be reported.
         """
         self.send(self.inFlight.pop(0)[0], ERROR, Code.APP_ERROR.encode(), text, *trace)
-        self._leaveIfDone()
+        self._ended()
 
-    def failToStart(self, reason: str, code: int = 4) -> None:
+    def failToStart(self, reason: str, code: int = ExitCode.APP_NOT_LOADED) -> None:
         """
         Exit before it has announced itself.
 
@@ -112,10 +122,24 @@ class FakeWorker(FakeProgram):
             return
         if frames == [b"", RETIRE]:
             self.terminate()
+        elif frames == [b"", HEARTBEAT]:
+            self._heartbeats.append(list(self.inFlight))
+            self._answerHeartbeats()
+        elif frames[1] == CANCEL:
+            self.cancelled.append(frames[2])
         elif len(frames) > 3:
             self.inFlight.append(frames[1:])
             if self.autoReply:
                 self.reply()
+
+    def _ended(self) -> None:
+        self._answerHeartbeats()
+        self._leaveIfDone()
+
+    def _answerHeartbeats(self) -> None:
+        while self._heartbeats and not any(each in self.inFlight for each in self._heartbeats[0]):
+            del self._heartbeats[0]
+            self.send(HEARTBEAT)
 
     def _leaveIfDone(self) -> None:
         if self._leaving and not self.inFlight:
@@ -130,7 +154,7 @@ class TestBed:
 
     :ivar reactor: the reactor; nothing happens until a test advances it.
     :ivar transports: all transports that were made, oldest first.
-    :ivar users: the user ids that these were given.
+    :ivar uids: the ids of the system users that these were to run as; ``None`` for none.
     :ivar workers: all workers that were spawned, oldest first.
     :ivar bindErrors: the reasons why endpoints cannot be bound, by endpoint.
     :ivar autoAnnounce: whether the next workers announce themselves.
@@ -143,7 +167,7 @@ class TestBed:
     def __init__(self) -> None:
         self.reactor = ProcessReactor(self._makeWorker)
         self.transports: list[MemoryTransport] = []
-        self.users: list[int | None] = []
+        self.uids: list[int | None] = []
         self.workers: list[FakeWorker] = []
         self.bindErrors: dict[str, str] = {}
         self.autoAnnounce = self.autoReply = True
@@ -152,9 +176,9 @@ class TestBed:
         """
         Make a transport, which cannot bind an endpoint that another one has bound.
 
-        :param user: as for :class:`~pirate.transport.sockets.SocketTransport`; it is kept in ``users``.
+        :param user: as for :class:`~pirate.transport.sockets.SocketTransport`; it is kept in ``uids``.
         """
-        self.users.append(user)
+        self.uids.append(user)
         inUse = {each: "Address already in use" for transport in self.transports for each in transport.bound}
         firstPort = 49152 + 100 * len(self.transports)
         self.transports.append(MemoryTransport(reactor, {**inUse, **self.bindErrors}, firstPort))

@@ -138,7 +138,7 @@ class SpawnTests(ChildProcessCase):
             blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
             return FakeProgram(process)
 
-        self.reactor.program = program
+        self.reactor.makeProgram = program
         self.spawn()
         self.assertEqual(blocked, [before | {signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}])
         self.assertEqual(signal.pthread_sigmask(signal.SIG_BLOCK, []), before)

@@ -17,6 +17,7 @@ from pirate.errors import BindError
 from pirate.settings.limits import PeerLimits
 from pirate.test.support.transport import Peer, TransportTests
 from pirate.testing import MemoryRouter, MemoryTransport, ProcessReactor
+from pirate.testing.faketransport import MAX_MESSAGES, connectionOf
 from pirate.transport.interfaces import ConnectionLimits
 
 
@@ -60,14 +61,29 @@ class SuiteTests(TransportTests, TestCase):
 
 
 class Recorder:
-    """A receiver of events that records the messages of workers."""
+    """
+    A receiver of events that records the messages of workers.
+
+    :ivar late: whether a deadline has passed.
+    :ivar turns: the number of turns that were started.
+    :ivar ended: the number of messages that had been read at the end of each turn.
+    """
+
+    late = False
 
     def __init__(self, read: list[list[bytes]]) -> None:
         self.workerMessageReceived = read.append
-        self.turnStarted = self.turnEnded = lambda: None
+        self.turns = 0
+        self.ended: list[int] = []
+        self.turnEnded = lambda: self.ended.append(len(read))
         self.wantsRequests = lambda: True
         self.mayPeek = lambda: False
         self.secondsUntilPeek = lambda: None
+
+    def turnStarted(self) -> bool:
+        """Count a turn."""
+        self.turns += 1
+        return self.late
 
 
 class FakeTests(SynchronousTestCase):
@@ -92,6 +108,37 @@ class FakeTests(SynchronousTestCase):
         error = self.assertRaises(BindError, transport.bind, ["tcp://127.0.0.1:1"], ["tcp://127.0.0.1:2"])
         self.assertEqual(str(error), "backend tcp://127.0.0.1:2: no luck")
         self.assertEqual(transport.bound, [])
+
+    def test_late(self) -> None:
+        """When a deadline has passed, a turn reads all that workers have sent."""
+        reactor = ProcessReactor()
+        for late, count in ((False, MAX_MESSAGES), (True, 3 * MAX_MESSAGES)):
+            transport = MemoryTransport(reactor)
+            recorder = Recorder([])
+            recorder.late = late
+            events: Any = recorder
+            transport.start(events, PeerLimits(), ConnectionLimits(10, 10))
+            for _ in range(3 * MAX_MESSAGES):
+                transport.backend.receive(b"w", b"", b"waiting")
+            reactor.advance(0)
+            self.assertEqual(recorder.ended[0], count)
+
+    def test_drainFrontend(self) -> None:
+        """Draining the frontend starts a turn, so that its messages have the right time."""
+        transport = MemoryTransport(ProcessReactor())
+        recorder = Recorder([])
+        events: Any = recorder
+        transport.start(events, PeerLimits(), ConnectionLimits(10, 10))
+        transport.drainFrontend()
+        self.assertEqual(recorder.turns, 1)
+
+    def test_dropped(self) -> None:
+        """The routing ids of dropped workers are recorded whole; each has a connection of its own."""
+        transport = MemoryTransport(ProcessReactor())
+        peers = [b"\0\0w", b"w", b"\0"]
+        for peer in peers:
+            transport.dropWorker(connectionOf(peer))
+        self.assertEqual(transport.dropped, peers)
 
     def test_closed(self) -> None:
         """Sending after close() raises, because it is a mistake that a test should show."""

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from twisted.internet.protocol import ProcessProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.errors import BindError
 from pirate.service import JobServer, ServerState
 from pirate.testing import TestBed
+from pirate.wire.words import CANCEL, HEARTBEAT
 
 
 class TestBedTests(SynchronousTestCase):
@@ -67,6 +69,33 @@ class TestBedTests(SynchronousTestCase):
         bed.reactor.advance(0)
         self.assertFalse(busy.process.alive)
         self.assertEqual(bed.transports[0].frontend.sentTo(b"c"), [[b"", b"x"]])
+
+    def test_heartbeat(self) -> None:
+        """A worker answers a heartbeat after the requests that came before it, and notes what is cancelled."""
+        bed = TestBed()
+        bed.autoReply = False
+        server = JobServer(bed.reactor, transport=bed.makeTransport)
+        server.startService()
+        bed.reactor.run()
+        bed.reactor.advance(0)
+        bed.request(b"c", b"x")
+        backend = bed.transports[0].backend
+        [busy] = [worker for worker in bed.workers if worker.inFlight]
+        idle = next(worker for worker in bed.workers if not worker.inFlight)
+        for worker in (busy, idle):
+            backend.deliver([worker.identity, b"", HEARTBEAT])
+        backend.deliver([busy.identity, b"", CANCEL, busy.inFlight[0][0]])
+        self.assertEqual(list(backend.unread), [[idle.identity, b"", HEARTBEAT]])
+        self.assertEqual(busy.cancelled, [busy.inFlight[0][0]])
+        busy.reply()
+        self.assertEqual(backend.unread[-1], [busy.identity, b"", HEARTBEAT])
+
+    def test_tooEarly(self) -> None:
+        """A worker that has no job yet cannot send; the error says why."""
+        bed = TestBed()
+        process = bed.reactor.spawnProcess(ProcessProtocol(), "worker")
+        for call in (process.program.announce, lambda: process.program.send(HEARTBEAT)):
+            self.assertIn("not been given its job", str(self.assertRaises(RuntimeError, call)))
 
     def test_addressInUse(self) -> None:
         """Two servers on one test bed cannot bind the same endpoint."""

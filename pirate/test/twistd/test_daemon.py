@@ -285,7 +285,7 @@ class ChangeTests(DaemonCase):
     def test_user(self) -> None:
         """The transport learns the new user, under which the children connect."""
         self.run_(self.make(IdentityChange(os.getuid())))
-        self.assertEqual(self.bed.users, [os.getuid()])
+        self.assertEqual(self.bed.uids, [os.getuid()])
 
     def test_group(self) -> None:
         """A given group takes precedence, and an unknown user has no primary group."""
