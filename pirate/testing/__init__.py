@@ -24,6 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pirate.testing.arguments import ServerArguments
     from pirate.testing.fakeprocess import FakeProcess, FakeProgram, ProcessReactor
     from pirate.testing.faketransport import MemoryRouter, MemorySender, MemoryTransport
     from pirate.testing.harness import AppHarness, Streamed
@@ -40,6 +41,7 @@ __all__ = [
     "MemorySender",
     "MemoryTransport",
     "ProcessReactor",
+    "ServerArguments",
     "ServerMixin",
     "ServerProcess",
     "Streamed",
@@ -56,6 +58,7 @@ _HOMES = {
     "MemorySender": "faketransport",
     "MemoryTransport": "faketransport",
     "ProcessReactor": "fakeprocess",
+    "ServerArguments": "arguments",
     "ServerMixin": "trial",
     "ServerProcess": "serverprocess",
     "TestBed": "testbed",

@@ -55,7 +55,7 @@ class AppHarness:
 
     Requests and replies are encoded, parsed and decoded exactly as between a client, a broker and a worker, and the
     worker's own code runs the app.  There is no broker: no queue, no job timeout, no second attempt after a lost
-    worker, and no limit of the size of a message.  Use :func:`~pirate.testing.serverprocess.serving` to test those.
+    worker, and no limit of the size of a message.  Use :func:`~pirate.testing.serving` to test those.
 
     ::
 

@@ -10,13 +10,15 @@ import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, Unpack
 
 from pirate.errors import ConfigurationError, StartError
-from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
-from pirate.settings.settings import Settings
-from pirate.settings.table import optionName, table
+from pirate.settings.table import optionName
 from pirate.settings.types import importPathOf
+from pirate.testing.arguments import ServerArguments, completeSettings
+
+if TYPE_CHECKING:
+    from pirate.hooks import Hooks
 
 #: Seconds after ``stopTimeout`` until a server that has not ended is killed.
 KILL_DELAY = 10.0
@@ -33,8 +35,6 @@ from twisted.scripts.twistd import run
 run()
 """
 
-_SETTINGS = {each.attribute for owner in (PoolLimits, RequestPolicy, PeerLimits, Settings) for each in table(owner)}
-
 
 class ServerProcess:
     """
@@ -48,7 +48,7 @@ class ServerProcess:
 
     def __init__(self, command: list[str], folder: str | None, stopTimeout: float) -> None:
         self._stopTimeout = stopTimeout
-        self._logged = threading.Event()
+        self._settled = threading.Event()
         self.endpoint = self.backend = ""
         self.log: list[str] = []
         self._process = subprocess.Popen(
@@ -104,13 +104,13 @@ class ServerProcess:
         :raise StartError: with the server's own error line, if they never will be.
         """
         try:
-            logged = self._logged.wait(within)
+            settled = self._settled.wait(within)
         except BaseException:
             self.stop()
             raise
-        if logged and self.endpoint:
+        if settled and self.endpoint:
             return
-        ended = self._process.poll() is not None or logged
+        ended = self._process.poll() is not None or settled
         self.stop()
         if not ended:
             raise StartError(f"the server was not ready within {within:g} seconds; its log ends: {self._lastLine()}")
@@ -130,12 +130,18 @@ class ServerProcess:
                     endpoint, backend = found[1], found[2]
                 if "] ready, with " in line:
                     self.endpoint, self.backend = endpoint, backend
-                    self._logged.set()
-        self._logged.set()
+                    self._settled.set()
+        self._settled.set()
 
 
 def serving(
-    app: str | Callable[..., Any], *, workers: int = 1, folder: str | None = None, within: float = 30.0, **settings: Any
+    app: str | Callable[..., Any],
+    *,
+    workers: int = 1,
+    hooks: str | type[Hooks] | None = None,
+    folder: str | None = None,
+    within: float = 30.0,
+    **settings: Unpack[ServerArguments],
 ) -> ServerProcess:
     """
     Start a server on free ports of the loopback interface, and return when its workers are ready.
@@ -149,21 +155,15 @@ def serving(
 
     :param app: an import path, or a callable or class that has one.  The server finds modules where this process does.
     :param workers: the number of workers, unless ``minServers`` or ``maxServers`` is given.
+    :param hooks: a subclass of :class:`~pirate.hooks.Hooks`, or its import path.
     :param folder: the server's working directory; ``None`` for this process's own.
     :param within: seconds until the workers must be ready.
-    :param settings: any other setting, by its name in Python, such as ``concurrency=100``, ``jobTimeout=2``,
+    :param settings: any of :class:`~pirate.testing.ServerArguments`, such as ``concurrency=100``, ``jobTimeout=2``,
         ``errorReply=True`` or ``maxMessageFrames=8``.
     :raise StartError: with the server's own error line, if it cannot start.
     :raise ConfigurationError: if a setting does not exist.
     """
-    given = {
-        "frontend": "*",
-        "backend": "*",
-        "app": app if isinstance(app, str) else importPathOf(app, "app"),
-        **settings,
-    }
-    if not {"minServers", "maxServers"} & set(settings):
-        given |= {"minServers": workers, "maxServers": workers}
+    given = completeSettings(settings, workers) | {"app": app, "hooks": hooks}
     if given.get("logLevel", 2) < 2:
         raise ConfigurationError(f"logLevel ({given['logLevel']}) must be 2 or more, because the log reports readiness")
     options = ["-n", "--pidfile=", "pirate"]
@@ -178,12 +178,10 @@ def serving(
 
 
 def _option(name: str, value: Any) -> list[str]:
-    if name not in _SETTINGS:
-        raise ConfigurationError(
-            f"unknown setting {name!r}: settings have the names of JobServer's arguments, such as maxRequests"
-        )
     if isinstance(value, bool):
         return [f"--{optionName(name)}"] if value else []
     if isinstance(value, (list, tuple)):
         return [f"--{optionName(name)}={each}" for each in value]
+    if callable(value):
+        value = importPathOf(value, name)
     return [] if value is None else [f"--{optionName(name)}={value}"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Unpack
 
+from pirate.hooks import Hooks
 from pirate.service import JobServer
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
-
-#: The classes of the settings that are grouped, by their names in :class:`~pirate.settings.settings.Settings`.
-_GROUPS: dict[str, Any] = {"limits": PoolLimits, "policy": RequestPolicy, "peerLimits": PeerLimits}
+from pirate.settings.settings import Settings
+from pirate.testing.arguments import ServerArguments, completeSettings, settingsOf
 
 
 class ServerMixin:
@@ -26,26 +27,38 @@ class ServerMixin:
 
     addCleanup: Any
 
-    async def startServer(self, reactor: Any, app: str, *, workers: int = 1, **settings: Any) -> JobServer:
+    async def startServer(
+        self,
+        reactor: Any,
+        app: str | Callable[..., Any],
+        *,
+        workers: int = 1,
+        hooks: Hooks | None = None,
+        **settings: Unpack[ServerArguments],
+    ) -> JobServer:
         """
         Start a server on free ports of the loopback interface, and wait until its workers are ready.
 
         The server stops when the test ends.
 
-        :param app: an import path.
+        :param app: an import path, or a callable or class that has one.
         :param workers: the number of workers, unless ``minServers`` or ``maxServers`` is given.
-        :param settings: any other setting, including the fields of ``PoolLimits``, ``RequestPolicy`` and
-            ``PeerLimits``.
+        :param hooks: the hooks of the server.
+        :param settings: any of :class:`~pirate.testing.ServerArguments`, such as ``jobTimeout=2`` or
+            ``maxMessageFrames=8``.
         :raise StartError: if the workers cannot start.
+        :raise ConfigurationError: if a setting does not exist, or is wrong.
         """
-        if not {"minServers", "maxServers"} & set(settings):
-            settings |= {"minServers": workers, "maxServers": workers}
-        groups = {
-            group: kind(**{name: settings.pop(name) for name in list(settings) if name in kind.__dataclass_fields__})
-            for group, kind in _GROUPS.items()
-        }
-        given = {"frontend": "*", "backend": "*", **groups, **settings}
-        server = JobServer(reactor, app=app, **given)
+        given = completeSettings(settings, workers)
+        server = JobServer(
+            reactor,
+            app=app,
+            hooks=hooks,
+            limits=PoolLimits(**settingsOf(PoolLimits, given)),
+            policy=RequestPolicy(**settingsOf(RequestPolicy, given)),
+            peerLimits=PeerLimits(**settingsOf(PeerLimits, given)),
+            **settingsOf(Settings, given),
+        )
         self.addCleanup(server.stopService)
         server.startService()
         await server.whenReady()

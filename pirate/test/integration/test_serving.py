@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -13,9 +13,9 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from pirate.errors import ConfigurationError, StartError
+from pirate.hooks import Hooks
 from pirate.service import JobServer
-from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
-from pirate.settings.settings import Settings
+from pirate.settings.settings import SettingsArguments
 from pirate.settings.table import table
 from pirate.test.support import apps
 from pirate.test.support.clients import ask
@@ -24,6 +24,7 @@ from pirate.test.support.processes import processesIn, remaining
 from pirate.test.support.servers import ProgramCase
 from pirate.testing import ServerMixin
 from pirate.testing import serverprocess as module
+from pirate.testing.arguments import OWNERS, ServerArguments
 from pirate.testing.serverprocess import serving
 
 #: Starts a server, tells its process id, and hangs.
@@ -100,15 +101,44 @@ class SettingsTests(SynchronousTestCase):
                 pass
 
         self.patch(module, "ServerProcess", Started)
-        for owner in (PoolLimits, RequestPolicy, PeerLimits, Settings):
+        for owner in OWNERS:
             for each in table(owner):
                 given: dict[str, Any] = {"app": "pirate.echo.echo", each.attribute: "3" if each.name == "app" else 3}
                 serving(**given)
                 self.assertIn(f"--{each.name}=3", commands[-1])
 
+    def test_types(self) -> None:
+        """Every row of the table is a typed argument, with the type of the server's own argument."""
+        expected = {each.attribute: get_type_hints(owner)[each.attribute] for owner in OWNERS for each in table(owner)}
+        arguments = get_type_hints(SettingsArguments)
+        expected |= {name: arguments[name] for name in expected.keys() & arguments.keys()}
+        del expected["app"], expected["hooks"]
+        self.assertEqual(get_type_hints(ServerArguments), expected)
+
+    def test_callables(self) -> None:
+        """Callables and classes are given by their import paths."""
+        commands: list[list[str]] = []
+
+        class Started:
+            def __init__(self, command: list[str], *others: Any) -> None:
+                commands.append(command)
+
+            def awaitReady(self, within: float) -> None:
+                pass
+
+        self.patch(module, "ServerProcess", Started)
+        serving(apps.fail, dequeue=apps.pid, hooks=Hooks)
+        for option in ("--app=pirate.test.support.apps:fail", "--dequeue=pirate.test.support.apps:pid"):
+            self.assertIn(option, commands[0])
+        self.assertIn("--hooks=pirate.hooks:Hooks", commands[0])
+
     def test_unknown(self) -> None:
         """A setting that there is not, and an app that no worker could import."""
         error = self.assertRaises(ConfigurationError, serving, "pirate.echo.echo", max_requests=5)
+        self.assertIn("'max_requests'", str(error))
+        wrong: dict[str, Any] = {"max_requests": 5}
+        starting = ServerMixin().startServer(reactor, "pirate.echo.echo", **wrong)
+        error = self.failureResultOf(Deferred.fromCoroutine(starting), ConfigurationError).value
         self.assertIn("'max_requests'", str(error))
         error = self.assertRaises(ConfigurationError, serving, "pirate.echo.echo", logLevel=0)
         self.assertIn("logLevel (0) must be 2 or more", str(error))
@@ -121,8 +151,9 @@ class MixinTests(ServerMixin, TestCase):
 
     async def test_serves(self) -> None:
         """It serves, with settings of every kind, and is stopped by the test."""
-        given: dict[str, Any] = {"jobTimeout": 5, "maxMessageFrames": 7, "logLevel": 1}
-        server = await self.startServer(reactor, "pirate.echo.echo", workers=2, **given)
+        server = await self.startServer(
+            reactor, "pirate.echo.echo", workers=2, jobTimeout=5, maxMessageFrames=7, logLevel=1
+        )
         settings = server.settings
         self.assertEqual((len(server.workers), settings.limits.maxServers), (2, 2))
         self.assertEqual(
