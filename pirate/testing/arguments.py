@@ -16,8 +16,7 @@ OWNERS = (PoolLimits, RequestPolicy, PeerLimits, Settings)
 
 class ServerArguments(TypedDict, total=False):
     """
-    The settings that :func:`~pirate.testing.serving` and :meth:`~pirate.testing.ServerMixin.startServer` take as keyword
-    arguments.
+    The settings that :func:`~pirate.testing.serving` and :meth:`~pirate.testing.ServerMixin.startServer` take.
 
     These are all settings, by their names in Python and whatever class they belong to, but ``app`` and ``hooks``, which
     are arguments of their own.

@@ -12,6 +12,9 @@ from typing import Any
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\0" + bytes(31)
 MORE, LONG, COMMAND = 1, 2, 4
 
+#: Seconds that a peer waits for the server to read or to send.
+PATIENCE = 5.0
+
 
 def frame(body: bytes, more: bool = False) -> bytes:
     """Return a frame of a message."""
@@ -53,10 +56,12 @@ def ready(identity: bytes | None = None, kind: bytes = b"DEALER", **more: bytes)
 
 class RawPeer:
     """
-    A connection whose every step is the caller's.  Errors are taken as the server closing it, and are not raised.
+    A connection whose every step is the caller's.
+
+    Errors are not raised.  They mean that the server has closed the connection, unless it was only too slow.
 
     :param endpoint: a tcp or ipc endpoint.
-    :ivar closed: whether the server has closed the connection.
+    :ivar closed: whether the server has closed the connection, as far as has been seen by reading or sending.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -68,7 +73,7 @@ class RawPeer:
             host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
             self._socket = socket.socket(socket.AF_INET6 if "[" in host else socket.AF_INET)
             address = (host.strip("[]"), int(port))
-        self._socket.settimeout(5)
+        self._socket.settimeout(PATIENCE)
         self._socket.connect(address)
 
     def send(self, data: bytes) -> bool:
@@ -79,8 +84,8 @@ class RawPeer:
         """
         try:
             self._socket.sendall(data)
-        except OSError:
-            self.closed = True
+        except OSError as error:
+            return self._failed(error)
         return not self.closed
 
     def handshake(self, identity: bytes | None = None, **more: bytes) -> bool:
@@ -95,12 +100,12 @@ class RawPeer:
             self._socket.sendall(ready(identity, **more))
             _, size = self._read(2)
             self._read(size)
-        except OSError:
-            self.closed = True
+        except OSError as error:
+            return self._failed(error)
         return not self.closed
 
     def receive(self) -> list[bytes]:
-        """Return the frames of the next message; ``[]`` at the end of the connection."""
+        """Return the frames of the next message; ``[]`` at the end of the connection, or if none comes in time."""
         frames, more = [], True
         try:
             while more:
@@ -110,17 +115,17 @@ class RawPeer:
                 if not flags & COMMAND:
                     frames.append(body)
                     more = bool(flags & MORE)
-        except OSError:
-            self.closed = True
+        except OSError as error:
+            self._failed(error)
             return []
         return frames
 
     def receiveRaw(self) -> bytes:
-        """Return the next bytes from the wire; empty at the end of the connection."""
+        """Return the next bytes from the wire; empty at the end of the connection, or if none come in time."""
         try:
-            return self._socket.recv(1 << 16)
-        except OSError:
-            self.closed = True
+            return self._read(None)
+        except OSError as error:
+            self._failed(error)
             return b""
 
     def awaitEnd(self, within: float) -> bool:
@@ -132,13 +137,13 @@ class RawPeer:
         """
         self._socket.settimeout(within)
         try:
-            while self._socket.recv(1 << 16):
-                pass
-        except TimeoutError:
-            return False
-        except OSError:
-            pass
-        return True
+            while True:
+                self._read(None)
+        except OSError as error:
+            self._failed(error)
+        finally:
+            self._socket.settimeout(PATIENCE)
+        return self.closed
 
     def awaitNothing(self, within: float) -> None:
         """Wait some seconds without reading what the server sends."""
@@ -161,10 +166,20 @@ class RawPeer:
     def __exit__(self, *ignored: object) -> None:
         self.close()
 
-    def _read(self, count: int) -> bytes:
+    def _failed(self, error: OSError) -> bool:
+        """Note that the connection is closed, unless the server was only too slow; return ``False``."""
+        self.closed = self.closed or not isinstance(error, TimeoutError)
+        return False
+
+    def _read(self, count: int | None) -> bytes:
+        """
+        Read so many bytes, or as many as there are.
+
+        :raise OSError: at the end of the connection.
+        """
         data = b""
-        while len(data) < count:
-            chunk = self._socket.recv(count - len(data))
+        while len(data) < (1 if count is None else count):
+            chunk = self._socket.recv(1 << 16 if count is None else count - len(data))
             if not chunk:
                 raise ConnectionResetError("the server has closed the connection")
             data += chunk
