@@ -11,17 +11,17 @@ from pirate.settings.table import AdjustableDefault, checkValues, optionName, se
 from pirate.settings.types import (
     COUNT,
     FRAME_MIB,
-    HEARTBEAT_SECONDS,
     INTERVAL,
     MIB,
     POLICY,
     POSITIVE,
-    POSITIVE_HEARTBEAT,
     POSITIVE_MIB,
     POSITIVE_SECONDS,
+    POSITIVE_ZMQ_SECONDS,
     RATE,
     SECONDS,
     SHARE,
+    ZMQ_SECONDS,
 )
 
 
@@ -216,11 +216,11 @@ class PeerLimits:
         "Number of requests that one client may send at once within its rate; a second's worth unless set.",
     )
     handshakeTimeout: float = setting(
-        5.0, POSITIVE_HEARTBEAT, "Seconds within which a new connection must complete its handshake."
+        5.0, POSITIVE_ZMQ_SECONDS, "Seconds within which a new connection must complete its handshake."
     )
     heartbeat: float = setting(
         0.0,
-        HEARTBEAT_SECONDS,
+        ZMQ_SECONDS,
         "Seconds between ZMTP heartbeats to clients over TCP; 0 for none, which suits every client.",
     )
 

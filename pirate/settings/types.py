@@ -116,10 +116,10 @@ INTERVAL = SettingType(
     float, lambda value: _isNumber(value) and value >= 0.01, "a number of seconds, at least 0.01", "seconds"
 )
 #: ZeroMQ counts these in milliseconds, and an int of C holds about 24 days of them.
-HEARTBEAT_SECONDS = SettingType(
+ZMQ_SECONDS = SettingType(
     float, lambda value: _isNumber(value) and value <= 1e6, "a number of seconds, from 0 to a million", "seconds"
 )
-POSITIVE_HEARTBEAT = SettingType(
+POSITIVE_ZMQ_SECONDS = SettingType(
     float,
     lambda value: _isNumber(value) and 0 < value <= 1e6,
     "a number of seconds, more than 0 and at most a million",

@@ -7,6 +7,7 @@ The program of a child, ``python -m pirate.worker``.
 - :mod:`~pirate.worker.worker` connects, loads the app and chooses a runner for it: :mod:`~pirate.worker.serialrunner`
   for one request after the other, :mod:`~pirate.worker.threads` for several at once in threads,
   :mod:`~pirate.worker.asynciorunner` and :mod:`~pirate.worker.twistedrunner` for several at once on a loop.
-- The server imports :mod:`~pirate.worker.imports` and :mod:`~pirate.worker.startup`; :mod:`pirate.testing` runs apps
-  with the runners.  Nothing else enters.
+- These enter: the server and ``twistd``, for :mod:`~pirate.worker.imports` and :mod:`~pirate.worker.startup`;
+  :mod:`pirate.app` and :mod:`pirate.pickled`, for the :class:`~pirate.worker.app.Context`; and :mod:`pirate.testing`,
+  which runs apps with the runners.
 """

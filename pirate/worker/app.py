@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from time import perf_counter
 from types import MethodType
@@ -101,6 +101,22 @@ class App:
                 "max-message-total allows"
             )
         return frames
+
+    def sendParts(self, parts: Generator[Any, Any, Any], send: Callable[[list[bytes]], bool]) -> Any:
+        """
+        Send each value of a generator as a part of the reply, until the request is cancelled.
+
+        :param send: sends the body of a part, and returns whether the request has been cancelled.
+        :return: what the generator returns; ``None`` if the request has been cancelled.
+        """
+        while True:
+            try:
+                part = next(parts)
+            except StopIteration as end:
+                return end.value
+            if send(self.reply(part)):
+                parts.close()
+                return None
 
     def call(self, frames: list[bytes], isCancelled: Callable[[], bool]) -> Any:
         """

@@ -6,7 +6,7 @@ from pirate.wire.words import MAX_CREDIT
 
 #: Seconds of work that a worker may hold: about what waiting for the network costs.
 TARGET = 0.001
-#: The share of the difference to a shorter duration by which one job lowers the estimate.
+#: The weight of one shorter duration in the moving average.
 DECAY = 1 / 64
 #: The estimate, in seconds, above which the credit depends on how steady the durations are.
 _SHORT = TARGET / 2

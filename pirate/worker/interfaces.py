@@ -40,7 +40,11 @@ class SerialHost(Protocol):
         """Tell the broker how many requests the worker may hold from now on."""
 
     def requestFailed(self, error: BaseException) -> None:
-        """Note an error of the app, which becomes the reply.  The error is being handled."""
+        """
+        Note an error of the app, which becomes the reply.
+
+        Called inside the except block, so ``sys.exc_info()`` has it.
+        """
 
 
 class InFlightHost(Protocol):
@@ -69,7 +73,11 @@ class LoopHost(Protocol):
         """Return what fires when all messages have been sent; ``None`` if they have been."""
 
     def requestFailed(self, error: BaseException) -> None:
-        """Note an error of the app, which becomes the reply.  The error is being handled."""
+        """
+        Note an error of the app, which becomes the reply.
+
+        Called inside the except block, so ``sys.exc_info()`` has it.
+        """
 
     def appExited(self, error: SystemExit) -> None:
         """End the process, because the app has raised this."""
@@ -88,7 +96,7 @@ class ThreadHost(Protocol):
         """Tell whether messages wait for room."""
 
     def wake(self) -> None:
-        """Have the main thread call :meth:`ThreadRunner.flush`.  Any thread, and a signal handler, may call this."""
+        """Have the main thread call :meth:`ThreadRunner.runCalls`.  Any thread, and a signal handler, may call this."""
 
     def finished(self) -> None:
         """Leave: the worker begins no more requests, and has none in flight."""

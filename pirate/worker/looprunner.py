@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from pirate.wire.words import PARTIAL
 from pirate.worker.app import App, cancelledReply, errorReply, isAwaitable, softTimeoutError
 from pirate.worker.inflight import InFlight, RunningRequest
 from pirate.worker.sockets import DealerSocket, LoopSocket
-from pirate.worker.startup import leaveAtNextTerm
+from pirate.worker.startup import exitAtNextTerm
 
 if TYPE_CHECKING:
     import zmq
 
     from pirate.worker.interfaces import AppEvents, Loop, LoopHost
-
-_Generator = type(_ for _ in ())
 
 
 async def resolve(loop: Loop, result: Any) -> Any:
@@ -123,7 +122,7 @@ class LoopRunner:
         if hasattr(type(result), "__anext__"):
             await self._sendAsyncParts(result, request)
             result = None
-        elif type(result) is _Generator:
+        elif type(result) is GeneratorType:
             result = await self._sendParts(result, request)
         else:
             result = await resolve(self._loop, result)
@@ -198,7 +197,7 @@ class LoopWorker:
             # A loop that still watches TERM restores the default when it is closed, and the next TERM would kill this
             # process while it sends its last messages.
             self._loop.unwatchTerm()
-            leaveAtNextTerm()
+            exitAtNextTerm()
             self._socket.close()
             await self._runner.close()
 
@@ -226,7 +225,7 @@ class LoopWorker:
 
     def _terminated(self) -> None:
         """Leave after the requests in flight; at a second TERM, at once."""
-        leaveAtNextTerm()
+        exitAtNextTerm()
         self._runner.inFlight.leave()
 
 

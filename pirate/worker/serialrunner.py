@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 from collections import deque
+from functools import partial
 from time import perf_counter
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -17,7 +19,7 @@ from pirate.worker.credit import Credit
 if TYPE_CHECKING:
     from pirate.worker.interfaces import AppEvents, SerialHost
 
-#: Seconds after which a request has taken so long that requests waiting behind it may have been cancelled meanwhile.
+#: After a request that took this many seconds, look for cancels before starting the next.
 LONG = 0.001
 
 # Plain ints, because to use a member of an enumeration costs more than the call that it is for.
@@ -26,7 +28,6 @@ _NOBLOCK = int(zmq.NOBLOCK)
 _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
 _RCVMORE = int(zmq.RCVMORE)
-_Generator = type(_ for _ in ())
 
 
 class Leave(BaseException):
@@ -115,31 +116,24 @@ class SerialRunner:
             signal.setitimer(signal.ITIMER_REAL, self._softTimeout)
         try:
             result = app.call(frames, lambda: self.isCancelled(request))
-            if type(result) is _Generator:
-                result = self._sendParts(result, request)
+            if type(result) is GeneratorType:
+                result = app.sendParts(result, partial(self._sendPart, request))
             return [request, *app.reply(result)]
         finally:
             if self._softTimeout:
                 signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def _sendParts(self, parts: Any, request: bytes) -> Any:
+    def _sendPart(self, request: bytes, frames: list[bytes]) -> bool:
         """
-        Send each value of a generator as a part.
+        Send a part of a reply.
 
-        :return: what the generator returns.
+        :return: whether the request has been cancelled.
         """
-        while True:
-            try:
-                part = next(parts)
-            except StopIteration as end:
-                return end.value
-            frames = self._app.reply(part)
-            self._inMessage = True
-            self._host.post([b"", request, PARTIAL, *frames])
-            self._endMessage()
-            if self.isCancelled(request):
-                parts.close()
-                return None
+        self._inMessage = True
+        self._host.post([b"", request, PARTIAL, *frames])
+        cancelled = self._host.isCancelled(request)
+        self._endMessage()
+        return cancelled
 
 
 class SerialWorker:
@@ -190,12 +184,11 @@ class SerialWorker:
                     else:
                         runner.execute(frames)
                     cancelled.discard(frames[1])
-                elif frames[1] == CANCEL:
-                    cancelled.discard(frames[2])
                 elif frames[1:] == [HEARTBEAT]:
                     self._socket.send_multipart([b"", HEARTBEAT])
                 elif frames[1:] == [RETIRE]:
                     return
+                # A cancel that is read here comes too late: its request has its reply.
         except Leave:
             self._busy = True
 
@@ -271,6 +264,7 @@ def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, softTimeou
 
     :param target: the app, a callable or a class.
     :param socket: the worker's DEALER.
+    :param events: told about the app, and about the credit.
     :param softTimeout: seconds after which :class:`~pirate.errors.SoftTimeout` is raised in the app; 0 for never.
     :param prefetch: how many requests the worker may hold; ``None`` to measure it.
     :raise SystemExit: if the app has raised it.

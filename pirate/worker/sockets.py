@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pirate.worker.interfaces import Cancellable, Loop, Receiver
 
 #: Messages that are read before anything else has its turn.
-TURN = 100
+MAX_MESSAGES = 100
 
 # Plain ints, because to use a member of an enumeration costs more than the call that it is for.
 _SNDMORE = int(zmq.SNDMORE)
@@ -117,7 +117,7 @@ class LoopSocket:
     def post(self, frames: list[bytes]) -> None:
         """Send a message, as soon as there is room."""
         self._socket.post(frames)
-        # Sending may have used up the sign that something has arrived.
+        # Sending can consume ZeroMQ's edge notification, so look again.
         self._lookSoon()
 
     def drained(self) -> Any:
@@ -132,13 +132,13 @@ class LoopSocket:
         if self._receiver is None:
             return
         count = 0
-        for count, frames in enumerate(self._socket.receive(TURN), 1):  # noqa: B007
+        for count, frames in enumerate(self._socket.receive(MAX_MESSAGES), 1):  # noqa: B007
             self._receiver.received(frames)
         if self._socket.flush():
             waiters, self._waiters = self._waiters, []
             for each in waiters:
                 self._loop.fire(each)
-        if count == TURN:
+        if count == MAX_MESSAGES:
             self._lookSoon()
 
     def close(self) -> None:

@@ -140,7 +140,7 @@ def readJob() -> Job:
     return Job.decode(bytes(line))
 
 
-def settle(job: Job) -> None:
+def applyJob(job: Job) -> None:
     """Set up paths, environment, title and standard output as the job says."""
     sys.path[:] = job.importPath
     # Before the environment is changed: setproctitle finds its room by walking back from the first variable.
@@ -161,11 +161,11 @@ def setTitle(title: str) -> None:
     setproctitle.setproctitle(title)
 
 
-def leaveAtNextTerm() -> None:
+def exitAtNextTerm() -> None:
     """Have the next TERM end this process at once, whatever it is doing."""
-    signal.signal(signal.SIGTERM, _leaveAtOnce)
+    signal.signal(signal.SIGTERM, _exitAtOnce)
 
 
-def _leaveAtOnce(number: int, frame: object) -> None:
+def _exitAtOnce(number: int, frame: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(128 + number)

@@ -6,8 +6,10 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from threading import Semaphore, Thread
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -15,16 +17,14 @@ import zmq
 from pirate.wire.words import PARTIAL
 from pirate.worker.app import App, errorReply, prepare
 from pirate.worker.inflight import InFlight, RunningRequest
-from pirate.worker.sockets import TURN, DealerSocket
-from pirate.worker.startup import leaveAtNextTerm
+from pirate.worker.sockets import MAX_MESSAGES, DealerSocket
+from pirate.worker.startup import exitAtNextTerm
 
 if TYPE_CHECKING:
     from pirate.worker.interfaces import AppEvents, ThreadHost
 
 #: Parts of one reply that may wait to be sent before its generator has to wait.
 PARTS = 16
-
-_Generator = type(_ for _ in ())
 
 
 class ThreadRunner:
@@ -49,9 +49,11 @@ class ThreadRunner:
         for each in self._threads:
             each.start()
 
-    def flush(self) -> None:
+    def runCalls(self) -> None:
         """
-        Send what the threads have produced, as long as there is room for it.  Only the main thread may call this.
+        Run what the threads have left to the main thread, as long as there is room for the messages that it sends.
+
+        Only the main thread may call this.
 
         :raise SystemExit: if the app has raised it.
         """
@@ -97,47 +99,32 @@ class ThreadRunner:
                 return
             except BaseException as error:
                 reply = errorReply(request.id, error)
-            self._callInMainThread(self._ender(request, reply))
+            self._callInMainThread(partial(self.inFlight.ended, request, reply))
 
     def _run(self, request: RunningRequest) -> list[bytes]:
         """Run the app on a request, and return the frames of the reply."""
         result = self._app.call(request.frames, request.isCancelled)
-        if type(result) is _Generator:
-            result = self._sendParts(result, request)
+        if type(result) is GeneratorType:
+            result = self._app.sendParts(result, partial(self._sendPart, request, Semaphore(PARTS)))
         return [request.id, *self._app.reply(result)]
 
-    def _sendParts(self, parts: Any, request: RunningRequest) -> Any:
+    def _sendPart(self, request: RunningRequest, room: Semaphore, frames: list[bytes]) -> bool:
         """
-        Send each value of a generator as a part.
+        Send a part of a reply, as soon as few enough of them wait to be sent.
 
-        :return: what the generator returns.
+        :return: whether the request has been cancelled.
         """
-        room = Semaphore(PARTS)
-        while True:
-            try:
-                part = next(parts)
-            except StopIteration as end:
-                return end.value
-            frames = [b"", request.id, PARTIAL, *self._app.reply(part)]
-            room.acquire()
-            self._callInMainThread(self._sender(frames, room))
-            if request.cancelled:
-                parts.close()
-                return None
+        room.acquire()
+        self._callInMainThread(partial(self._postPart, [b"", request.id, PARTIAL, *frames], room))
+        return request.cancelled
 
     def _callInMainThread(self, call: Callable[[], None]) -> None:
         self._calls.put(call)
         self._host.wake()
 
-    def _ender(self, request: RunningRequest, reply: list[bytes]) -> Callable[[], None]:
-        return lambda: self.inFlight.ended(request, reply)
-
-    def _sender(self, frames: list[bytes], room: Semaphore) -> Callable[[], None]:
-        def send() -> None:
-            self._host.post(frames)
-            room.release()
-
-        return send
+    def _postPart(self, frames: list[bytes], room: Semaphore) -> None:
+        self._host.post(frames)
+        room.release()
 
 
 def _raiser(error: BaseException) -> Callable[[], None]:
@@ -158,6 +145,7 @@ class ThreadWorker:
 
     :param app: the app.
     :param socket: the worker's DEALER.
+    :param events: told about the app.
     :param threads: how many threads.
     """
 
@@ -188,8 +176,8 @@ class ThreadWorker:
             if any(each == self._woken for each, _ in poller.poll()):
                 os.read(self._woken, 1 << 16)
             socket.flush()
-            runner.flush()
-            for frames in socket.receive(TURN):
+            runner.runCalls()
+            for frames in socket.receive(MAX_MESSAGES):
                 runner.inFlight.received(frames)
         socket.finish()
         runner.close()
@@ -215,7 +203,7 @@ class ThreadWorker:
         self._left = True
 
     def _terminated(self, number: int, frame: object) -> None:
-        leaveAtNextTerm()
+        exitAtNextTerm()
         self._runner.leaveSoon()
 
 
@@ -225,6 +213,7 @@ def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, threads: i
 
     :param target: the app, a callable or a class.
     :param socket: the worker's DEALER.
+    :param events: told about the app.
     :param threads: how many threads.
     :raise SystemExit: if the app has raised it.
     """

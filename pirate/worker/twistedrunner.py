@@ -125,6 +125,7 @@ def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, softTimeou
 
     :param target: the app, a callable or a class.
     :param socket: the worker's DEALER.
+    :param events: told about the app.
     :param softTimeout: seconds after which a request is cancelled; 0 for never.
     :raise SystemExit: if the app has raised it.
     """

@@ -25,13 +25,13 @@ from pirate.worker import serialrunner
 from pirate.worker.app import App, isAsync
 from pirate.worker.imports import explain, load
 from pirate.worker.startup import (
+    applyJob,
     closeInForks,
     dieWithParent,
     endWithParent,
     fail,
     ignoreTerminal,
     readJob,
-    settle,
     showTraceback,
 )
 
@@ -161,7 +161,7 @@ def main() -> NoReturn:
     lifeline = endWithParent()
     dieWithParent(job.parent)
     closeInForks(job.backend)
-    settle(job)
+    applyJob(job)
     try:
         Worker(job).run()
     except zmq.ZMQError as error:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.worker.sockets import TURN, DealerSocket, LoopSocket
+from pirate.worker.sockets import MAX_MESSAGES, DealerSocket, LoopSocket
 
 
 class FakeSocket:
@@ -154,12 +154,12 @@ class LoopSocketTests(SynchronousTestCase):
 
     def test_turns(self) -> None:
         """More than so many messages are read in several turns, although the descriptor tells of them once."""
-        self.fake.arrived = [[b"%d" % number] for number in range(2 * TURN + 1)]
+        self.fake.arrived = [[b"%d" % number] for number in range(2 * MAX_MESSAGES + 1)]
         self.socket.look()
-        self.assertEqual(len(self.listener.messages), 1 + TURN)
+        self.assertEqual(len(self.listener.messages), 1 + MAX_MESSAGES)
         self.loop.turn()
         self.loop.turn()
-        self.assertEqual((len(self.listener.messages), self.loop.calls), (2 + 2 * TURN, []))
+        self.assertEqual((len(self.listener.messages), self.loop.calls), (2 + 2 * MAX_MESSAGES, []))
 
     def test_post(self) -> None:
         """After messages are sent, the socket is read once in the next turn: sending may use up the sign to read."""

@@ -66,7 +66,7 @@ class ThreadRunnerTests(SynchronousTestCase):
         """Wait until so many messages have been sent."""
         while len(self.host.posted) < count:
             self.host.wakes.get(timeout=PATIENCE)
-            runner.flush()
+            runner.runCalls()
 
     def test_atOnce(self) -> None:
         """As many requests run at once as there are threads, and each reply is sent when it is there."""
@@ -106,7 +106,7 @@ class ThreadRunnerTests(SynchronousTestCase):
         runner = self.runner(app)
         runner.inFlight.received([b"", b"1", b"", b"x"])
         self.host.wakes.get(timeout=PATIENCE)
-        self.assertEqual(self.assertRaises(SystemExit, runner.flush).code, 3)
+        self.assertEqual(self.assertRaises(SystemExit, runner.runCalls).code, 3)
 
     def test_cancelled(self) -> None:
         """The context tells the app that its request has been cancelled."""
@@ -140,7 +140,7 @@ class ThreadRunnerTests(SynchronousTestCase):
             self.host.wakes.get(timeout=PATIENCE)
         self.assertLessEqual(len(yielded), PARTS + 1)
         runner.inFlight.received([b"", CANCEL, b"1"])
-        runner.flush()
+        runner.runCalls()
         self.until(runner, PARTS + 1)
         while self.host.posted[-1][2:3] == [PARTIAL]:
             self.until(runner, len(self.host.posted) + 1)
@@ -153,11 +153,11 @@ class ThreadRunnerTests(SynchronousTestCase):
         runner.inFlight.received([b"", b"1", b"", b"x"])
         self.until(runner, 1)
         self.host.full = True
-        runner.flush()
+        runner.runCalls()
         already = len(self.host.posted)
         for _ in range(PARTS):
             self.host.wakes.get(timeout=PATIENCE)
-            runner.flush()
+            runner.runCalls()
         self.assertEqual(len(self.host.posted), already)
         self.host.full = False
         self.until(runner, 1001)
@@ -168,7 +168,7 @@ class ThreadRunnerTests(SynchronousTestCase):
         runner.inFlight.received([b"", b"1", b"", b"x"])
         runner.leaveSoon()
         self.until(runner, 1)
-        runner.flush()
+        runner.runCalls()
         self.assertEqual(self.host.finishes, 1)
 
     def test_retire(self) -> None:
