@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pirate.testing.arguments import ServerArguments
     from pirate.testing.fakeprocess import FakeProcess, FakeProgram, ProcessReactor
     from pirate.testing.faketransport import MemoryRouter, MemorySender, MemoryTransport
-    from pirate.testing.harness import AppHarness, Streamed
+    from pirate.testing.harness import AppHarness, RequestOptions, Streamed
     from pirate.testing.serverprocess import ServerProcess, serving
     from pirate.testing.testbed import FakeWorker, TestBed
     from pirate.testing.trial import ServerMixin
@@ -42,6 +42,7 @@ __all__ = [
     "MemorySender",
     "MemoryTransport",
     "ProcessReactor",
+    "RequestOptions",
     "ServerArguments",
     "ServerMixin",
     "ServerProcess",
@@ -59,6 +60,7 @@ _HOMES = {
     "MemorySender": "faketransport",
     "MemoryTransport": "faketransport",
     "ProcessReactor": "fakeprocess",
+    "RequestOptions": "harness",
     "ServerArguments": "arguments",
     "ServerMixin": "trial",
     "ServerProcess": "serverprocess",

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 from pirate.broker.replycache import Outcome
 from pirate.broker.request import NativeRequest, readRequest
@@ -49,6 +49,28 @@ class Streamed(NamedTuple):
     end: bytes | list[bytes]
 
 
+class RequestOptions(TypedDict, total=False):
+    """
+    The keyword arguments of the methods of an :class:`AppHarness` that call the app.
+
+    All but ``cancelled`` are fields of the app's ``context``.
+
+    :ivar service: the name of the service that the client asks for.
+    :ivar client: the client's address.
+    :ivar attempt: 1, or more as if workers had died while they executed this request.
+    :ivar remaining: the seconds that are left of the caller's timeout.
+    :ivar trace: the caller's W3C traceparent.
+    :ivar cancelled: whether to cancel the request as soon as the app has been called.
+    """
+
+    service: str
+    client: str | None
+    attempt: int
+    remaining: float | None
+    trace: str
+    cancelled: bool
+
+
 class AppHarness:
     """
     A harness that calls an app as a server does.
@@ -66,9 +88,8 @@ class AppHarness:
     the harness's own, so :meth:`call` cannot be used inside another loop; ``await asyncio.to_thread(harness.call,
     b"x")`` can.
 
-    The methods that call the app take, beside the frames of the request, the fields of its ``context``: ``service``,
-    ``client`` (an address), ``attempt``, ``remaining`` (seconds) and ``trace``; and ``cancelled=True``, which cancels
-    the request as soon as the app has been called.
+    The methods that call the app take, beside the frames of the request, :class:`~pirate.testing.RequestOptions`: the
+    fields of its ``context``, and ``cancelled=True``, which cancels the request as soon as the app has been called.
 
     :param app: a callable, a class, or an import path.
     :param loop: ``auto``, ``asyncio`` or ``twisted``, as ``--loop``.
@@ -100,7 +121,7 @@ class AppHarness:
     ) -> None:
         self.close()
 
-    def call(self, *body: bytes, **about: Any) -> bytes | list[bytes]:
+    def call(self, *body: bytes, **options: Unpack[RequestOptions]) -> bytes | list[bytes]:
         """
         Return the whole reply: ``bytes``, or a list of them for several frames.
 
@@ -109,21 +130,21 @@ class AppHarness:
             ``WorkerLost`` if the app ends its process, which loses the other requests in flight, too; the next call
             then finds a new worker.  The exception that the app raised is its ``__cause__``.
         """
-        return _shown(self._run(body, about).whole())
+        return _shown(self._run(body, options).whole())
 
-    def stream(self, *body: bytes, **about: Any) -> Streamed:
+    def stream(self, *body: bytes, **options: Unpack[RequestOptions]) -> Streamed:
         """
         Return the reply in parts.
 
         :raise CallError: as :meth:`call` does.
         """
-        return self._run(body, about).streamed()
+        return self._run(body, options).streamed()
 
-    def begin(self, *body: bytes, **about: Any) -> Deferred[bytes | list[bytes]]:
+    def begin(self, *body: bytes, **options: Unpack[RequestOptions]) -> Deferred[bytes | list[bytes]]:
         """With ``loop="twisted"``, return a Deferred that fires with what :meth:`call` returns, or fails as it does."""
         if not isinstance(self._worker, _ReactorWorker):
             raise TypeError("begin is for loop='twisted': use call")
-        exchange, cancelled = self._newExchange(body, about)
+        exchange, cancelled = self._newExchange(body, options)
         return self._worker.begin(exchange, cancelled)
 
     def close(self) -> None:
@@ -144,8 +165,8 @@ class AppHarness:
         self._worker.close()
         self._worker = self._makeWorker()
 
-    def _run(self, body: tuple[bytes, ...], about: dict[str, Any]) -> _Exchange:
-        exchange, cancelled = self._newExchange(body, about)
+    def _run(self, body: tuple[bytes, ...], options: RequestOptions) -> _Exchange:
+        exchange, cancelled = self._newExchange(body, options)
         try:
             self._worker.run(exchange, cancelled)
         except SystemExit as ended:
@@ -155,16 +176,15 @@ class AppHarness:
             self._exchanges.pop(exchange.request.id, None)
         return exchange
 
-    def _newExchange(self, body: tuple[bytes, ...], about: dict[str, Any]) -> tuple[_Exchange, bool]:
+    def _newExchange(self, body: tuple[bytes, ...], options: RequestOptions) -> tuple[_Exchange, bool]:
         if self._closed:
             raise RuntimeError("this harness is closed")
         if self._worker.hasExited:
             self._replaceWorker()
-        cancelled = bool(about.pop("cancelled", False))
         self._lastId += 1
-        request = _request(self._lastId, body, **about)
+        request = _request(self._lastId, body, **options)
         exchange = self._exchanges[request.id] = _Exchange(request, self._worker.app.wantsContext)
-        return exchange, cancelled
+        return exchange, options.get("cancelled", False)
 
     # --- what a worker reports
 
@@ -482,8 +502,9 @@ def _request(
     attempt: int = 1,
     remaining: float | None = None,
     trace: str = "",
+    cancelled: bool = False,
 ) -> NativeRequest:
-    """Return a request as the broker parses it from a client's frames."""
+    """Return a request as the broker parses it from a client's frames; only the worker is told if it is cancelled."""
     options: dict[str, Any] = {"service": service, "trace": trace, "partial": True}
     if remaining is not None:
         options["timeout_ms"] = remaining * 1000

@@ -156,7 +156,8 @@ class PlainTests(HarnessCase):
         text: Any = "text"
         self.assertIn("a frame is bytes, not str", str(self.assertRaises(TypeError, harness.call, text)))
         self.assertIn("bad-header", str(self.assertRaises(ValueError, harness.call, b"", remaining=-1)))
-        self.assertRaises(TypeError, harness.call, b"", color="red")
+        unknown: Any = {"color": "red"}
+        self.assertRaises(TypeError, harness.call, b"", **unknown)
         self.assertRaises(TypeError, AppHarness, 3)
         self.assertRaises(ValueError, AppHarness, told, loop="trio")
         self.assertRaises(TypeError, AppHarness, told, loop="twisted")
