@@ -43,11 +43,13 @@ def randomBytes(most: int = 40) -> bytes:
 def garbage(target: Target) -> int:
     """Something else than ZMTP, from the start or from the middle of the greeting."""
     for endpoint in (target.frontend, target.backend):
-        with RawPeer(endpoint) as peer:
-            start = random.choice((b"", b"GET / HTTP/1.1\r\n\r\n", GREETING[:10], GREETING[:32], b"\x16\x03\x01"))
-            peer.send(start + os.urandom(random.randrange(1, 2000)))
-            peer.awaitEnd(0.02)
-    return 2
+        start = random.choice((b"", b"GET / HTTP/1.1\r\n\r\n", GREETING[:10], GREETING[:32], b"\x16\x03\x01"))
+        # Random bytes may begin like an old greeting, which is no failure yet; an unknown mechanism always is one.
+        for sent in (start + os.urandom(random.randrange(1, 2000)), GREETING.replace(b"NULL", b"NONE")):
+            with RawPeer(endpoint) as peer:
+                peer.send(sent)
+                peer.awaitEnd(0.02)
+    return 4
 
 
 def slowHandshake(target: Target) -> int:
