@@ -5,7 +5,7 @@ The number of workers: Net::Server::PreFork's algorithm, without processes, reac
 
 1. Deadlines.  A child that is not ready in time is killed, a signalled child that still lives is killed, and a child
    that was asked to leave and has not left is sent TERM, then ABRT, which makes it write its stack, then KILL.
-2. Reload.  One old child is retired for each new one that is ready.
+2. Reload.  One old child is retired for each new one that is ready, and at once those in excess of ``max-servers``.
 3. With fewer than ``min-servers`` workers, the difference is started at once.
 4. With fewer than ``min-spare-servers`` idle workers, or with requests waiting and none idle, more workers are started,
    up to ``max-servers``, in batches that double every second.
@@ -14,11 +14,12 @@ The number of workers: Net::Server::PreFork's algorithm, without processes, reac
    ``min-spare-servers``, the difference is retired, the oldest first, no sooner than ``min-child-ttl`` after the last
    start and ``check-for-waiting`` after the last retirement.
 7. A worker that exceeds ``max-age`` or ``max-memory``, or has nearly reached ``max-requests``, no longer counts, so
-   that a successor is started.  It works on, and is retired when enough workers are ready.
+   that a successor is started.  It works on, and is retired when enough workers are ready.  If there is no place for a
+   successor, it stays until there is one.
 8. A dequeue child is started when one is due.
 
-Children on their way out make room for others within ``max-servers``.  In all there are never more than twice
-``max-servers``, so that workers which hang when they should leave do not pile up.
+Workers on their way out make room for others within ``max-servers``.  No worker is started if there are twice
+``max-servers`` in all, so that workers which hang when they should leave do not pile up.
 
 A child that fails to start, or ends within a second of being ready and without having served a request, delays the
 next start, twice as long each time.  A child ended by a signal from outside does not, unless all starts end so.  If no
@@ -79,7 +80,6 @@ class Pool:
         self.limits = limits
         self.mode = Mode.RUNNING
         self._children: dict[int, Child] = {}
-        self._retiring = 0
         self._lastKey = 0
         self._reload = Reload()
         self._recycling = Recycling(random)
@@ -87,6 +87,7 @@ class Pool:
         self._scaling = Scaling()
         self._urgent: list[Action] = []
         self._extra = 0
+        self._room = limits.maxServers
         self.everReady = False
         self._gaveUp = False
         self._lastSpawn = self._nextSweep = self._nextDequeue = float("-inf")
@@ -120,7 +121,7 @@ class Pool:
 
         :return: whether a successor has to be started.
         """
-        if not self._recycling.noteHalved(child, now) or child.outgoing:
+        if not self._recycling.noteHalved(child, now) or child.outgoing or not self._isReplaceable():
             return False
         child.outgoing = True
         child.recycleAt = min(child.recycleAt, now + SUCCESSOR_WAIT)
@@ -131,7 +132,6 @@ class Pool:
         if child.state in (ChildState.RETIRING, ChildState.GONE):
             return
         child.become(ChildState.RETIRING)
-        self._retiring += 1
         child.outgoing = False
         child.setDeadline(now + (self.limits.reloadTimeout or float("inf")), *LEAVE_SIGNALS)
 
@@ -149,8 +149,6 @@ class Pool:
         state = child.state
         child.become(ChildState.GONE)
         self._children.pop(child.key, None)
-        if state is ChildState.RETIRING:
-            self._retiring -= 1
         if child.kind is ChildKind.DEQUEUE or state is ChildState.RETIRING:
             return
         if child.readyAt is not None:
@@ -207,10 +205,15 @@ class Pool:
             self._urgent.append(self._endReload("the server is stopping"))
 
     def close(self, now: float) -> None:
-        """Ask every child to leave."""
+        """
+        Ask every child to leave.
+
+        A dequeue child reads no messages: it is signalled if its callable does not return within ``stop-timeout``.
+        """
         self.mode = Mode.CLOSING
-        for child in self._serving():
-            self._urgent.append(self._retire(child, now))
+        for child in self._children.values():
+            if child.state is not ChildState.RETIRING:
+                self._urgent.append(self._retire(child, now))
 
     def abort(self, now: float) -> None:
         """Kill every child."""
@@ -226,6 +229,8 @@ class Pool:
         actions, self._urgent = self._urgent, []
         self._scaling.noteLoad(load, now)
         actions += self._signalOverdue(now, load)
+        if self.mode is Mode.RUNNING:
+            self._keepIrreplaceable()
         due = self._selectDue(now, load) if self.mode is Mode.RUNNING else []
         if self.mode is not Mode.CLOSING:
             actions += self._continueReload(now, load)
@@ -237,7 +242,9 @@ class Pool:
         if now >= self._nextSweep:
             self._nextSweep = now + self.limits.checkForDead
             actions.append(Sweep())
-        self._extra = 0
+        # While a reload is in progress, a worker to be retired because of :meth:`shrink` waits for its end.
+        self._extra = min(self._extra, 0) if self._reload.active else 0
+        self._room = self._countRoom(self._staying())
         return actions
 
     def nextDecision(self, now: float) -> float:
@@ -258,13 +265,12 @@ class Pool:
         return max(min(times), now)
 
     def canGrow(self, now: float) -> bool:
-        """Return whether spare workers could be started now."""
+        """Return whether spare workers could be started now, if there is as much room as at the last decision."""
         return (
-            self.mode is Mode.RUNNING
+            self._room > 0
+            and self.mode is Mode.RUNNING
             and now >= self._scaling.nextBatch
             and now >= self._backoff.until
-            and len(self._children) - self._retiring < self.limits.maxServers
-            and len(self._children) < TOTAL_FACTOR * self.limits.maxServers
         )
 
     def isFailing(self, now: float) -> bool:
@@ -310,8 +316,10 @@ class Pool:
     def _continueReload(self, now: float, load: Load) -> list[Action]:
         if not self._reload.active:
             return []
-        old = self._sortByIdleness(self._reload.selectOld(self._staying()), load)
-        retired = self._reload.takeRetirable(old)
+        staying = self._staying()
+        old = self._sortByIdleness(self._reload.selectOld(staying), load)
+        replaced = sum(child.readyAt is not None for child in staying) - sum(child.readyAt is not None for child in old)
+        retired = self._reload.takeRetirable(old, len(old) + replaced - self.limits.maxServers)
         actions = [self._retire(child, now) for child in retired]
         if len(retired) == len(old):
             # The successors of outgoing workers are started by rule 3: the reload ends when they are ready.
@@ -323,6 +331,8 @@ class Pool:
         places = self._countPlaces()
         if places <= 0:
             # Wait until children that should leave are gone; otherwise each reload would add to them.
+            if self._isComplete():
+                actions += [self._retire(child, now) for child in self._serving() if child.outgoing]
             return actions
         count = min(self._reload.countToStart(len(old) - len(retired), self._staying()), places)
         return [*actions, *self._spawn(count, now)]
@@ -338,7 +348,7 @@ class Pool:
         staying = self._staying()
         starting = sum(child.state is ChildState.STARTING for child in staying)
         self._backoff.forgetIfStable(staying, now)
-        room = min(self.limits.maxServers - len(staying), self._countPlaces())
+        room = self._countRoom(staying)
         missing = min(max(self.limits.minServers - len(staying), min(self._extra, room)), self._countPlaces())
         if self.mode is Mode.DRAINING:
             missing = min(max(missing, 0 if staying else 1), room, load.backlog - starting)
@@ -382,7 +392,7 @@ class Pool:
         serving = self._serving()
         due = [child for child in serving if self._recycling.isDue(child, now, load.memory, self.limits)]
         for child in [child for child in due if not child.outgoing][: self._recycling.countReplaceable(serving)]:
-            child.outgoing = True
+            child.outgoing = self._isReplaceable()
         return [child for child in due if child.outgoing]
 
     def _isComplete(self) -> bool:
@@ -414,12 +424,23 @@ class Pool:
     # --- selections
 
     def _countPlaces(self) -> int:
-        """Return how many more workers there may be, counting those that were asked to leave and still live."""
-        present = [child for child in self._children.values() if child.kind is ChildKind.WORKER and not child.outgoing]
-        places = TOTAL_FACTOR * self.limits.maxServers - len(present)
-        # A second reload finds the new workers of the first beside the old ones: no worker leaves before its
-        # replacement is ready, so one more is allowed.
-        return places if any(child.state is ChildState.RETIRING for child in present) else max(places, 1)
+        """Return how many more workers may live beside all that do, those that were asked to leave included."""
+        present = sum(child.kind is ChildKind.WORKER for child in self._children.values())
+        return TOTAL_FACTOR * self.limits.maxServers - present
+
+    def _countRoom(self, staying: Collection[Child]) -> int:
+        """Return how many more workers ``max-servers`` allows."""
+        return min(self.limits.maxServers - len(staying), self._countPlaces())
+
+    def _isReplaceable(self) -> bool:
+        """Return whether there is a place for the successor of one more worker."""
+        return self._countPlaces() > max(self.limits.minServers - len(self._staying()), 0)
+
+    def _keepIrreplaceable(self) -> None:
+        """Let workers that were to be replaced stay if there is no place for the successors that they need."""
+        lacking = self.limits.minServers - len(self._staying()) - max(self._countPlaces(), 0)
+        for child in [child for child in self._serving() if child.outgoing][: max(lacking, 0)]:
+            child.outgoing = False
 
     def _serving(self) -> list[Child]:
         """Return the workers that have not been asked to leave."""

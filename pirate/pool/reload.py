@@ -44,14 +44,15 @@ class Reload:
         """Return the children that have to be replaced."""
         return [child for child in staying if child.generation != self.generation]
 
-    def takeRetirable(self, old: list[Child]) -> list[Child]:
+    def takeRetirable(self, old: list[Child], excess: int) -> list[Child]:
         """
         Return the old children to retire now, one for each new child that has become ready since the last call.
 
-        :param old: all old children, in the order in which they are to be retired.
+        :param old: all old children, in the order in which they are retired.
+        :param excess: how many are retired in any case, because there are more children than ``max-servers``.
         """
-        retired = old[: self._retirable]
-        self._retirable -= len(retired)
+        retired = old[: max(self._retirable, excess, 0)]
+        self._retirable = max(self._retirable - len(retired), 0)
         return retired
 
     def countToStart(self, old: int, staying: Iterable[Child]) -> int:

@@ -181,6 +181,21 @@ class SpareTests(SynchronousTestCase):
         bench.gone(list(bench.pool.children))
         self.assertFalse(bench.pool.canGrow(bench.now + 100))
 
+    def test_mayGrowBesideDequeue(self) -> None:
+        """Dequeue children take no worker's place; workers that hang when they should leave do."""
+        bench = PoolBench(minServers=1, maxServers=2, minSpareServers=0, checkForDequeue=5, reloadTimeout=0)
+        bench.started(0.0)
+        bench.decide()
+        bench.ready(bench.spawned(5.0))
+        bench.busy = set(range(100))
+        bench.decide()
+        self.assertTrue(bench.pool.canGrow(bench.now))
+        for _ in range(3):
+            (child,) = (each for each in bench.pool.children if each.state is ChildState.WAITING)
+            bench.pool.childLeaving(child, bench.now)
+            bench.ready(bench.spawned())
+        self.assertFalse(bench.pool.canGrow(bench.now))
+
 
 class SurplusTests(SynchronousTestCase):
     """Rule 6: idle workers are retired when there are too many."""
@@ -346,6 +361,53 @@ class ResizeTests(SynchronousTestCase):
         bench.pool.shrink()
         self.assertEqual(bench.decide(), [])
         self.assertEqual(bench.pool.limits.minServers, 3)
+
+    def test_shrinkDuringReload(self) -> None:
+        """A worker fewer during a reload is retired when the reload has ended."""
+        bench = PoolBench(minServers=3, maxServers=10, minSpareServers=0, minChildTtl=1000)
+        old = bench.started()
+        bench.pool.reload()
+        new = bench.ready(bench.spawned())
+        bench.pool.shrink()
+        retired = []
+        for _ in range(10):
+            for action in bench.decide(0.1):
+                if isinstance(action, Spawn):
+                    new += bench.ready([action.child])
+                elif isinstance(action, Retire):
+                    retired.append(action.child)
+        self.assertEqual(len([child for child in bench.pool.children if child.state is ChildState.WAITING]), 2)
+        self.assertEqual(set(keys(old)) - set(keys(retired)), set())
+
+    def test_shrinkAndGrowDuringReload(self) -> None:
+        """A worker fewer and one more during a reload cancel out."""
+        bench = PoolBench(minServers=1, minSpareServers=0, minChildTtl=1000)
+        bench.started()
+        bench.pool.reload()
+        new = bench.spawned()
+        bench.pool.shrink()
+        self.assertEqual(bench.decide(), [])
+        bench.pool.grow()
+        self.assertEqual(bench.decide(), [])
+        bench.ready(new)
+        bench.decide()
+        self.assertIs(new[0].state, ChildState.WAITING)
+
+    def test_loweredDuringReload(self) -> None:
+        """Old workers in excess of a lower ``max-servers`` are retired at once, and the reload goes on."""
+        bench = PoolBench(minServers=8, maxServers=8)
+        old = bench.started()
+        bench.pool.reload()
+        bench.pool.limits = PoolLimits(minServers=1, maxServers=2, minSpareServers=0)
+        actions = bench.decide()
+        self.assertEqual([action.child for action in actions if isinstance(action, Retire)], old[:6])
+        for _ in range(10):
+            bench.left()
+            actions = bench.decide(0.01)
+            bench.ready(action.child for action in actions if isinstance(action, Spawn))
+            if Reloaded(None) in actions:
+                return
+        self.fail("the reload did not end")
 
 
 class TimeoutTests(SynchronousTestCase):
@@ -544,6 +606,7 @@ class LastRequestsTests(SynchronousTestCase):
         bench, [child] = self.bench(minServers=1, maxServers=1)
         bench.pool.childLeaving(child, bench.now)
         [quick] = bench.ready(bench.spawned())
+        bench.left()
         self.assertFalse(self.lifetimeHalved(bench, quick, 5))
         self.assertTrue(self.lifetimeHalved(bench, quick, 4))
 
@@ -761,6 +824,13 @@ class HangingTests(SynchronousTestCase):
         bench.busy = set(range(1000))
         return bench.started()
 
+    def startSlowly(self, bench: PoolBench) -> list[Child]:
+        """Return the same workers, each of which took 2 seconds to start."""
+        bench.busy = set(range(1000))
+        children = bench.spawned()
+        bench.now += 2
+        return bench.ready(children)
+
     def test_escalation(self) -> None:
         """After ``reload-timeout`` a hanging worker is sent TERM, then ABRT, which writes its stack, then KILL."""
         bench = PoolBench(minServers=2, maxServers=2, reloadTimeout=20)
@@ -818,6 +888,61 @@ class HangingTests(SynchronousTestCase):
         self.assertEqual(len(bench.pool.children), 4)
         bench.left()
         self.assertEqual(len(bench.spawned(0.1)), 2)
+
+    def test_successors(self) -> None:
+        """Recycled workers that are slow to leave count as well, so that there are never more than twice as many."""
+        bench = PoolBench(minServers=4, maxServers=4, reloadTimeout=20)
+        self.startSlowly(bench)
+        most = 0
+        for _ in range(20):
+            for child in list(bench.pool.children):
+                if child.state is ChildState.WAITING and child.outgoing:
+                    bench.pool.childLeaving(child, bench.now)
+                elif child.state is ChildState.WAITING:
+                    bench.pool.lifetimeHalved(child, bench.now)
+            bench.ready(action.child for action in bench.decide(0.1) if isinstance(action, Spawn))
+            most = max(most, len(bench.pool.children))
+        self.assertEqual(most, 8)
+        bench.left()
+        bench.ready(action.child for action in bench.decide(0.1) if isinstance(action, Spawn))
+        self.assertGreaterEqual(len(bench.pool.children), 4)
+
+    def test_noPlaceForASuccessor(self) -> None:
+        """A worker whose successor would have no place is not replaced before it leaves."""
+        bench = PoolBench(minServers=2, maxServers=2)
+        old = self.startSlowly(bench)
+        self.assertEqual([bench.pool.lifetimeHalved(child, bench.now) for child in old], [True, True])
+        new = bench.ready(bench.spawned())
+        self.assertEqual([bench.pool.lifetimeHalved(child, bench.now) for child in new], [False, False])
+        self.assertEqual(bench.decide(), [])
+
+    def test_reloadBesideSuccessors(self) -> None:
+        """A reload that finds no place retires the workers whose successors are ready, and goes on."""
+        bench = PoolBench(minServers=2, maxServers=2)
+        old = self.startSlowly(bench)
+        for child in old:
+            bench.pool.lifetimeHalved(child, bench.now)
+        bench.ready(bench.spawned())
+        bench.pool.reload()
+        self.assertEqual(bench.retired(), old)
+        for _ in range(10):
+            bench.left()
+            actions = bench.decide(0.01)
+            bench.ready(action.child for action in actions if isinstance(action, Spawn))
+            if Reloaded(None) in actions:
+                return
+        self.fail("the reload did not end")
+
+    def test_loweredBelowSuccessors(self) -> None:
+        """If new limits leave no place for successors, the workers that were to be replaced stay."""
+        bench = PoolBench(minServers=4, maxServers=4)
+        old = self.startSlowly(bench)
+        for child in old:
+            bench.pool.lifetimeHalved(child, bench.now)
+        bench.pool.limits = PoolLimits(minServers=1, maxServers=1)
+        actions = [action for _ in range(5) for action in bench.decide(SUCCESSOR_WAIT)]
+        self.assertNotIn(Spawn, {type(action) for action in actions})
+        self.assertEqual(len([child for child in old if child.state is ChildState.WAITING]), 1)
 
 
 class GiveUpTests(SynchronousTestCase):
@@ -1086,6 +1211,28 @@ class DrainTests(SynchronousTestCase):
             [(Retire, children[0]), (Retire, children[1]), (Signal, children[2])],
         )
         self.assertEqual([child.state for child in children], [ChildState.RETIRING] * 3)
+
+    def test_closeDequeue(self) -> None:
+        """Closing gives a dequeue child, which reads no messages, ``stop-timeout`` to end."""
+        bench = PoolBench(minServers=0, checkForDequeue=5, stopTimeout=7, dequeueTimeout=3600)
+        bench.decide()
+        [ready] = bench.ready(bench.spawned(5.0))
+        bench.pool.drain(bench.now, None)
+        bench.pool.close(bench.now)
+        self.assertEqual(bench.retired(), [ready])
+        self.assertEqual(bench.signals(6.9), [])
+        self.assertEqual(bench.signals(0.1), [(ready.key, "TERM")])
+        self.assertEqual(bench.signals(KILL_DELAY), [(ready.key, "ABRT")])
+        self.assertEqual(bench.signals(KILL_DELAY), [(ready.key, "KILL")])
+
+    def test_closeStartingDequeue(self) -> None:
+        """Closing signals a dequeue child that is starting."""
+        bench = PoolBench(minServers=0, checkForDequeue=5)
+        bench.decide()
+        [child] = bench.spawned(5.0)
+        bench.pool.drain(bench.now, None)
+        bench.pool.close(bench.now)
+        self.assertEqual(bench.signals(), [(child.key, "TERM")])
 
     def test_noneAfterClose(self) -> None:
         """After closing no worker is spawned, whatever dies and whatever waits."""
