@@ -50,7 +50,7 @@ class Hooks:
         """
         Called when the process of a worker has ended.
 
-        :param how: the reason, and whether the server had told the worker to leave.
+        :param how: how it ended; not whether the server had asked it to leave.
         """
 
     def statusChanged(self, server: JobServer, pid: int, before: ChildState, after: ChildState) -> None:

@@ -125,7 +125,8 @@ class ChildExit:
     :ivar message: the reason that the child itself gave, in one line; empty if it gave none.
     :ivar clean: whether it ended with exit code 0.
     :ivar fatal: whether its app cannot be loaded, so that any other child would end in the same way.
-    :ivar killed: whether a signal from outside ended it, rather than a fault of its own.
+    :ivar killed: whether it was ended by a signal that others send, the server's own ``TERM`` and ``KILL`` included,
+        rather than by a fault of its own.
     """
 
     cause: str
