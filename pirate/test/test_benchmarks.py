@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.test_benchmarks -*-
-"""The benchmark, as a command: what it takes, what it gives, and that it leaves nothing running."""
+"""Tests of the benchmarks' commands: their arguments, their output, and that they leave no process running."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pirate.test.support.program import ROOT
 
 
 def runs(pid: int) -> bool:
-    """Whether there is such a process, and it has not ended."""
+    """Return whether a process runs."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
@@ -31,7 +31,7 @@ class ClientTests(SynchronousTestCase):
     """``benchmarks/clients.py``."""
 
     def test_table(self) -> None:
-        """Each kind of client that asks one at a time has its row, and is compared with the bare socket."""
+        """The table has a row for each client, and compares ``Client.call`` with the bare socket."""
         if not sys.platform.startswith("linux"):
             raise SkipTest("the benchmark needs Linux")
         clients = str(COMMAND.with_name("clients.py"))
@@ -44,7 +44,7 @@ class ClientTests(SynchronousTestCase):
 
 
 class TrialsTests(SynchronousTestCase):
-    """The verdicts of ``benchmarks/chaos.py`` and ``benchmarks/fuzz.py``, and what they say of themselves."""
+    """The verdicts and the arguments of ``benchmarks/chaos.py`` and ``benchmarks/fuzz.py``."""
 
     def setUp(self) -> None:
         """Make the benchmarks' packages importable."""
@@ -57,7 +57,7 @@ class TrialsTests(SynchronousTestCase):
         return import_module(f"trials.{name}")
 
     def test_filesLeftBehind(self) -> None:
-        """A server that has more files open than its workers account for is at fault, and one that has not is not."""
+        """More open files than the workers account for are a fault."""
         account = self.module("account")
         before = account.State(files=40, workers=4, memory=40.0)
         same = account.State(files=56, workers=8, memory=40.0)
@@ -66,7 +66,7 @@ class TrialsTests(SynchronousTestCase):
         self.assertEqual(account.judgeState(before, leaking, 40.0).faults, ["open files left behind 4, above 3"])
 
     def test_memoryLeftBehind(self) -> None:
-        """A server that has grown beyond the limit, from where it was under load, is at fault."""
+        """More growth of memory than the limit allows is a fault."""
         account = self.module("account")
         before = account.State(files=40, workers=4, memory=30.0)
         after = account.State(files=40, workers=4, memory=57.0)
@@ -74,7 +74,7 @@ class TrialsTests(SynchronousTestCase):
         self.assertEqual(account.judgeState(before, after, 40.0).faults, ["the server grew by 17 MiB, above 16 MiB"])
 
     def test_account(self) -> None:
-        """Each thing that can be wrong with an account is found."""
+        """Each possible fault of an account is reported."""
         account = self.module("account")
         names = ("received", "replied", "joined", "remembered", "withdrawn", "backlog", "in_flight")
         clean = {**dict.fromkeys(names, 0), "failed": {"timeout": 1}, "received": 3, "replied": 2}
@@ -93,7 +93,7 @@ class TrialsTests(SynchronousTestCase):
         )
 
     def test_verdict(self) -> None:
-        """A verdict is one line that begins with a word, and names the figure that is above its limit."""
+        """A verdict is one line that begins with ok or FAIL, and names the figure above its limit."""
         case = self.module("case")
         good, bad = case.Verdict(), case.Verdict()
         for verdict, waited in ((good, 50), (bad, 51)):
@@ -103,7 +103,7 @@ class TrialsTests(SynchronousTestCase):
         self.assertEqual(list(case.lines(flood, bad)), ["FAIL flood: 1: a client waited 51 ms, above 50 ms"])
 
     def test_answers(self) -> None:
-        """A load says which of its answers are missing, late, another's, or answer nothing."""
+        """The faults of a load are missing, late and foreign replies, and replies to no request."""
         answers = self.module("load").Answers
         self.assertEqual(list(answers(longest=2.0).faults(2.0)), [])
         self.assertEqual(list(answers(longest=2.5).faults(2.0)), ["a request waited 2.5 s, above 2.0 s"])
@@ -117,7 +117,7 @@ class TrialsTests(SynchronousTestCase):
         )
 
     def test_explained(self) -> None:
-        """The README explains every case that there is, and no other."""
+        """The README explains each case, and no other."""
         readme = (ROOT / "benchmarks" / "README.rst").read_text()
         _, _, explained = readme.partition("Faults and attacks\n")
         listed = []
@@ -128,13 +128,13 @@ class TrialsTests(SynchronousTestCase):
         self.assertEqual(listed, re.findall(r"^``(\w+)`` \(", explained, re.M))
 
     def test_independent(self) -> None:
-        """No benchmark needs the tests' modules."""
+        """No benchmark imports from the tests."""
         importing = re.compile(r"^\s*(?:from|import) pirate\.test\b", re.M)
         sources = COMMAND.parent.rglob("*.py")
         self.assertEqual([str(each) for each in sources if importing.search(each.read_text())], [])
 
     def test_unknown(self) -> None:
-        """A case that there is not is refused before anything is started; the message names those there are."""
+        """An unknown case is refused at once, with the names of all cases."""
         status, out, err = run("--only", "nonsense", command=str(COMMAND.with_name("chaos.py")))
         self.assertEqual((status, out), (2, ""))
         self.assertIn("'nonsense'", err)
@@ -145,12 +145,12 @@ class SpeedTests(SynchronousTestCase):
     """``benchmarks/speed.py``."""
 
     def setUp(self) -> None:
-        """It knows of processes what Linux tells."""
+        """Skip the test where there is no ``/proc``."""
         if not sys.platform.startswith("linux"):
             raise SkipTest("the benchmark needs Linux")
 
     def test_table(self) -> None:
-        """A scenario gives a row with a rate and a CPU time, and the same figures, run by run, as JSON."""
+        """A scenario has a row with a rate and a CPU time, and the figures of each run as JSON."""
         path = Path(self.mktemp())
         measured = ("--scenario", "tiny", "--contestant", "direct", "--runs", "2", "--seconds", "0.05")
         status, out, err = run(*measured, "--json", str(path))
@@ -164,7 +164,7 @@ class SpeedTests(SynchronousTestCase):
         self.assertEqual(row[1], f"{sum(several) / 2:,.0f}")
 
     def test_scenarios(self) -> None:
-        """The README explains every scenario that there is, and no other."""
+        """The README explains each scenario, and no other."""
         status, out, _ = run("--list")
         readme = (ROOT / "benchmarks" / "README.rst").read_text()
         _, _, explained = readme.partition("The scenarios\n")
@@ -172,14 +172,14 @@ class SpeedTests(SynchronousTestCase):
         self.assertEqual(re.findall(r"^(\w+) ", out, re.M), re.findall(r"^``(\w+)``$", explained, re.M))
 
     def test_nonsense(self) -> None:
-        """A scenario that there is not is refused before anything is measured; the message names those there are."""
+        """An unknown scenario is refused at once, with the names of all scenarios."""
         status, out, err = run("--scenario", "nonsense")
         self.assertEqual((status, out), (2, ""))
         self.assertIn("'nonsense'", err)
         self.assertIn("tiny", err)
 
     def test_interrupted(self) -> None:
-        """After Ctrl-C every process that was started has ended."""
+        """After Ctrl-C no process that the benchmark started is left."""
         with start("--scenario", "tiny", "--contestant", "queue", "--seconds", "60") as process:
             self.addCleanup(process.kill)
             assert process.stderr is not None
@@ -191,5 +191,5 @@ class SpeedTests(SynchronousTestCase):
         self.assertEqual([pid for pid in started if runs(pid)], [])
 
     def children(self, pid: int) -> list[int]:
-        """The children of a process."""
+        """Return the children of a process."""
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

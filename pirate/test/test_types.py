@@ -87,7 +87,7 @@ WRONG = {
 
 
 class TypeTests(SynchronousTestCase):
-    """What mypy says."""
+    """Types of the public surface, checked by mypy."""
 
     def check(self, *arguments: str) -> tuple[int, list[str]]:
         """

@@ -357,7 +357,7 @@ class PlainWorkerTests(SynchronousTestCase):
 
 
 class ConcurrencyTests(SynchronousTestCase):
-    """What a worker with a concurrency holds."""
+    """The requests that a worker with a concurrency holds."""
 
     def test_anyOrder(self) -> None:
         """Replies come in any order, and each makes room for one more request."""
@@ -489,7 +489,7 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(bench.sent()[1:], [(b"B", b"2")])
 
     def test_manyNames(self) -> None:
-        """What a dead worker of several names held goes to those who serve each name."""
+        """The requests of a dead worker with several services go to workers of the same services."""
         bench = BrokerBench()
         bench.ready(b"A", credit=2, services=("a", "b"))
         bench.ask(b"1", service="a")
@@ -638,7 +638,7 @@ class UnreachableTests(SynchronousTestCase):
         self.assertEqual(bench.sent(), [(b"B", b"1"), (b"B", b"2")])
 
     def test_inFlight(self) -> None:
-        """What it held is moved too, in order; the first may have been executed, so it is charged."""
+        """The worker's requests are moved in order; the first may have been run, so it counts as an attempt."""
         bench = BrokerBench()
         bench.ready(b"A", credit=2)
         (one,) = bench.ask(b"1")
@@ -679,7 +679,7 @@ class UnreachableTests(SynchronousTestCase):
         self.assertEqual(bench.sent(), [(b"B", b"1"), (b"C", b"2"), (b"D", b"3"), (b"E", b"4")])
 
     def test_missedByOneThatLeaves(self) -> None:
-        """What a worker whose end will be reported did not get goes to another at once; it keeps the rest."""
+        """A request that did not reach a worker goes to another at once; the worker keeps the rest until its end."""
         bench = BrokerBench()
         bench.endsAreReported = True
         bench.ready(b"A", credit=2)

@@ -230,7 +230,7 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.serve(), b"abcFFF")
 
     def test_returned(self) -> None:
-        """What comes back from a lost worker is served before all others, and takes no client's turn."""
+        """A request that returns from a lost worker is served before all others, and takes no client's turn."""
         self.put(b"F", b"F", b"a")
         self.put(b"r", front=True)
         self.put(b"s", front=True)

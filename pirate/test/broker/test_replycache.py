@@ -20,7 +20,7 @@ def makeCache(seconds: float = 60.0, entries: int = 0, limit: int = 1 << 20) -> 
 
 
 class ReplyCacheTests(SynchronousTestCase):
-    """What is dropped, and when."""
+    """The size of the cache, and the replies that it drops."""
 
     def test_size(self) -> None:
         """An outcome counts for 0.8 to 1.3 times the memory that it takes."""

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_app -*-
-"""What an app may do: in a real worker, with every way to fail."""
+"""Tests of apps in real workers: what they may return, and every way to fail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pirate.test.support.hostile import HOSTILE
 from pirate.test.support.processes import remaining
 from pirate.test.support.servers import ServerCase, executions
 
-#: Seconds in which it is certain that no reply will come, because one that was asked for later has come already.
+#: Seconds to wait for a reply that must not come; a later request has already got its reply by then.
 SILENCE = 0.1
 
 
@@ -23,7 +23,7 @@ class AnswersTests(ServerCase):
     """Apps that work."""
 
     async def test_class(self) -> None:
-        """A class is made into one instance per worker, which lives as long as it does and is closed at its end."""
+        """Each worker makes one instance of a class, and closes it when the worker exits."""
         server = await self.serve("Counted", 2)
         pids = sorted(server.workers)
         replies = [(await self.ask(server, b""))[0] for _ in range(6)]
@@ -34,14 +34,14 @@ class AnswersTests(ServerCase):
         self.assertUntroubled()
 
     async def test_context(self) -> None:
-        """An app that asks for the context learns who it is, which attempt this is, and who asks."""
+        """The context has the worker, the number of the attempt, and the client."""
         server = await self.serve("informed")
         pid, attempt, service, client, request = await self.ask(server, b"")
         self.assertEqual((int(pid), attempt, service), (next(iter(server.workers)), b"1", b""))
         self.assertEqual((client, len(bytes.fromhex(request.decode()))), (b"127.0.0.1", 8))
 
     async def test_attempts(self) -> None:
-        """A request whose worker dies is moved to another, under the same id; its app learns which attempt it is."""
+        """A request whose worker dies goes to another with the same id and the next number of the attempt."""
         server = await self.serve("informed", 3)
         first = list(server.workers)
         told, body = await deferToThread(askNative, server.endpoints.frontend[0], b"die")
@@ -51,7 +51,7 @@ class AnswersTests(ServerCase):
         self.assertEqual(server.stats()["exits"], {"signal SIGKILL": 2})
 
     async def test_output(self) -> None:
-        """What a worker writes arrives in the log, line by line, with its process id and the stream's name."""
+        """Each line that a worker writes is logged with its process id and the name of the stream."""
         server = await self.serve()
         pid = next(iter(server.workers))
         await self.ask(server, b"say", b"one\ntwo", b"three")
@@ -60,7 +60,7 @@ class AnswersTests(ServerCase):
         self.assertEqual(len(self.logged(f"worker {pid} stderr: three$")), 1)
 
     async def test_noise(self) -> None:
-        """Of a worker that writes and writes, little is logged, and how much more there was; it goes on working."""
+        """Of a worker that writes without end a few lines are logged and the rest is counted; it keeps serving."""
         server = await self.serve()
         pid = next(iter(server.workers))
         await self.ask(server, b"say", b"\n" * 20_000, b"\n" * 100_000)
@@ -73,7 +73,7 @@ class ErrorsTests(ServerCase):
     """Apps that fail."""
 
     async def test_raises(self) -> None:
-        """An error is told to a native client, is silence for a plain one, is logged once, and costs no worker."""
+        """A native client gets an app's error, a plain one no reply; it is logged once, and the worker stays."""
         server = await self.serve()
         pid = next(iter(server.workers))
         plain = self.ask(server, b"fail", b"no channel", within=SILENCE)
@@ -89,7 +89,7 @@ class ErrorsTests(ServerCase):
         self.assertEqual(server.stats()["failed"], {"app-error": 2})
 
     async def test_hostile(self) -> None:
-        """An error whose own code fails, or whose text is no text, is an answer like any other, and costs no worker."""
+        """An error whose own code fails, or whose text is no string, is sent like any other, and the worker stays."""
         server = await self.serve("pirate.test.support.hostile.raising")
         workers = list(server.workers)
         with closing(NativeClient(server.endpoints.frontend[0])) as client:
@@ -99,7 +99,7 @@ class ErrorsTests(ServerCase):
         self.assertEqual((list(server.workers), server.stats()["exits"]), (workers, {}))
 
     async def test_errorReply(self) -> None:
-        """A plain client is told, if the server is asked to, by one JSON object."""
+        """With errorReply, a plain client gets the error as one JSON object."""
         server = await self.serve(errorReply=True)
         (reply,) = await self.ask(server, b"fail", b"boom", req_correlate=1)
         told = json.loads(reply)
@@ -110,7 +110,7 @@ class ErrorsTests(ServerCase):
         self.assertEqual((json.loads(reply)["code"], json.loads(reply)["attempts"]), ("worker-lost", 3))
 
     async def test_nonsense(self) -> None:
-        """A result that is no reply is an error of the app, as is a body that does not fit its parameters."""
+        """A result that is not a reply is an error of the app, and so is a body that does not fit its parameters."""
         server = await self.serve()
         pid = next(iter(server.workers))
         told, _ = await deferToThread(askNative, server.endpoints.frontend[0], b"number")
@@ -120,7 +120,7 @@ class ErrorsTests(ServerCase):
         self.assertEqual(await self.ask(server, b"pid"), [b"%d" % pid])
 
     async def test_ends(self) -> None:
-        """However an app ends its worker: the cause is logged, the request moves on, a new worker comes at once."""
+        """However an app ends its worker, the cause is logged, the request moves to another, and a new one starts."""
         ends = {
             (b"leave", b"5"): "exit code 5",
             (b"drop", b"6"): "exit code 6",
@@ -143,7 +143,7 @@ class ErrorsTests(ServerCase):
         self.assertEqual(server.stats()["exits"], dict.fromkeys(ends.values(), 1))
 
     async def test_poison(self) -> None:
-        """A request that kills every worker ends after three attempts, or as many as its client allows; others live."""
+        """A request that kills its workers ends after three attempts, or as many as its client allows."""
         server = await self.serve(workers=3)
         held = self.ask(server, b"meet", self.gate.path)
         guest = await deferToThread(self.gate.next)

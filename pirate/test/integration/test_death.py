@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_death -*-
-"""Sudden deaths: of the server, and of workers with work in hand."""
+"""Tests of sudden deaths: of the server, and of workers with requests in flight."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pirate.test.support.servers import ProgramCase, ServerCase
 
 
 class ParentTests(ProgramCase):
-    """The server is killed, and can do nothing about it."""
+    """A server that is killed."""
 
     def assertAllGo(self, pid: int) -> None:
-        """With the server, all of its workers are gone within a second."""
+        """Kill a server, and check that all of its workers end within a second."""
         os.kill(pid, signal.SIGKILL)
         self.assertEqual(remaining(processesIn(self.folder), 1.0), [])
 
     def awaitWork(self, pid: int) -> None:
-        """Wait until a process has used some processor time, as one that waits does not."""
+        """Wait until a process has used processor time, and so is busy."""
         enough = processorTime([pid]) + 0.05
         while processorTime([pid]) < enough:
             self.assertEqual(remaining([pid], 0.02), [pid])
 
     def test_killed(self) -> None:
-        """No worker outlives it: not an idle one, not one that waits in a system call, not one deep in C code."""
+        """No worker outlives its server: neither an idle one, nor one in a system call, nor one in C code."""
         endpoints = [f"--{each}=ipc://{self.folder}/{each}" for each in ("frontend", "backend")]
         server = self.twistd("mixed", *endpoints, "--workers=4").ready()
         workers = server.workers()
@@ -46,24 +46,24 @@ class ParentTests(ProgramCase):
         self.assertEqual(remaining(workers, 0), workers)
         self.assertEqual(len(workers), 4)
         self.assertAllGo(server.pid)
-        # The socket files that it left are no obstacle for the next.
+        # The next server replaces the socket files that this one has left.
         self.assertEqual(ask(self.twistd("upper", *endpoints, "--workers=1").ready().frontend, b"x"), [b"X"])
 
     def test_killedWhileStopped(self) -> None:
-        """Nor does one that a signal has stopped, which notices nothing before it is continued."""
+        """A worker that a signal has stopped ends too, although it cannot react before it is continued."""
         server = self.twistd("upper", "--workers=2").ready()
         for pid in server.workers():
             os.kill(pid, signal.SIGSTOP)
         self.assertAllGo(server.pid)
 
     def test_killedWhileStarting(self) -> None:
-        """Nor does one that is not ready yet."""
+        """A worker that is still starting ends too."""
         server = self.twistd("Stuck", "--workers=3", "--log-level=3")
         server.out.until("stdout: stuck", 2)
         self.assertAllGo(server.pid)
 
     def test_killedDaemon(self) -> None:
-        """The same for a daemon."""
+        """The workers of a daemon end too."""
         endpoints = [f"--{each}=ipc://{self.folder}/{each}" for each in ("frontend", "backend")]
         self.assertEqual(self.twistd("upper", *endpoints, "--workers=3", options=("--pidfile=",)).wait(), 0)
         self.assertEqual(ask(f"ipc://{self.folder}/frontend", b"x"), [b"X"])
@@ -73,23 +73,23 @@ class ParentTests(ProgramCase):
 
 
 def parentOf(pid: int) -> int:
-    """A process's parent."""
+    """Return the parent of a process."""
     with open(f"/proc/{pid}/stat") as stat:
         return int(stat.read().rpartition(")")[2].split()[1])
 
 
 def socketsOf(pid: int) -> set[str]:
-    """The sockets that a process has open, by the kernel's names of them."""
+    """Return the sockets that a process has open, by their names in ``/proc``."""
     folder = f"/proc/{pid}/fd"
     links = {os.readlink(f"{folder}/{each}") for each in os.listdir(folder)}
     return {each for each in links if each.startswith("socket:")}
 
 
 class WorkerTests(ServerCase):
-    """Workers are sent signals, and die, by other hands than the server's."""
+    """Workers that get signals from outside, and die of them."""
 
     async def test_killedBusy(self) -> None:
-        """A worker that is killed in the middle of a request: the request is answered by another, at once."""
+        """The request of a worker that is killed goes to another one at once."""
         server = await self.serve(workers=2)
         asked = self.ask(server, b"meet", self.gate.path)
         first = await deferToThread(self.gate.next)
@@ -103,7 +103,7 @@ class WorkerTests(ServerCase):
         self.assertEqual(len(self.logged(f"worker {first.pid} ended while processing: signal SIGKILL$")), 1)
 
     async def test_terminated(self) -> None:
-        """A worker that is sent TERM finishes its job, leaves and is replaced; nothing is lost, nobody is alarmed."""
+        """A worker that gets TERM finishes its request, exits and is replaced, without a warning in the log."""
         server = await self.serve(workers=1)
         held = self.ask(server, b"meet", self.gate.path)
         guest = await deferToThread(self.gate.next)
@@ -119,7 +119,7 @@ class WorkerTests(ServerCase):
         self.assertUntroubled()
 
     async def test_terminatedTwice(self) -> None:
-        """The second TERM is obeyed at once: the request goes to another worker."""
+        """A second TERM ends the worker at once, and its request goes to another."""
         server = await self.serve(workers=1)
         held = self.ask(server, b"meet", self.gate.path)
         first = await deferToThread(self.gate.next)
@@ -132,7 +132,7 @@ class WorkerTests(ServerCase):
         self.assertEqual(await held, [b"%d" % second.pid])
 
     async def test_deafToTheTerminal(self) -> None:
-        """INT, HUP and QUIT, which a terminal sends to everybody, do nothing to a worker, busy or idle."""
+        """INT, HUP and QUIT, which a terminal sends to every process, have no effect on a worker."""
         server = await self.serve(workers=1)
         (pid,) = server.workers
         asked = self.ask(server, b"meet", self.gate.path)
@@ -147,7 +147,7 @@ class WorkerTests(ServerCase):
         self.assertUntroubled()
 
     async def test_grandchild(self) -> None:
-        """A process that an app has started keeps nobody waiting: not the replacement, and not the stop."""
+        """A process that an app has started delays neither the replacement of its worker nor the stop of the server."""
         server = await self.serve(workers=1)
         (pid,) = server.workers
         grandchild = int((await self.ask(server, b"spawn"))[0])
@@ -155,7 +155,7 @@ class WorkerTests(ServerCase):
         killed = monotonic()
         os.kill(pid, signal.SIGKILL)
         await self.until(lambda: self.moments[-1][0] == "childStarted")
-        # Those who wait for its streams to be closed give up after a second.
+        # The server waits for the end of the streams for a second at most.
         self.assertLess(self.times[-1] - killed, 0.9)
         self.assertNotEqual(await self.ask(server, b"pid"), [b"%d" % pid])
         started = monotonic()
@@ -164,7 +164,7 @@ class WorkerTests(ServerCase):
         self.assertEqual(remaining([grandchild], 0), [grandchild])
 
     async def test_fork(self) -> None:
-        """A process that an app has forked does not keep its worker's connection, nor the place that it takes."""
+        """A process that an app has forked does not keep the connection of its worker open."""
         for backend in ("*", f"ipc://{self.folder}/backend"):
             server = await self.serve(workers=1, backend=backend)
             (pid,) = server.workers
@@ -180,6 +180,6 @@ class WorkerTests(ServerCase):
             await server.stopService()
 
     def end(self, pid: int) -> None:
-        """End a process that may have ended."""
+        """Kill a process, unless it has ended."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

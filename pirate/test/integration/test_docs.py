@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_docs -*-
-"""The examples of the documents, run as the documents say; but for the ports, which are free ones here."""
+"""Run the examples of the documentation as it says, but on free ports."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from pirate.test.support.program import ROOT, Program, script
 from pirate.test.support.servers import ProgramCase
 
 EXAMPLES = ROOT / "docs" / "examples"
-#: What stands for a free port, where the examples have ports of their own.
+#: The endpoint of a free port, which replaces the ports of the examples.
 FREE = {"frontend=6660": "frontend='*'", "backend=6661": "backend='*'", "tcp:8080": "tcp:0"}
 
 
 class ExampleCase(ProgramCase):
-    """Examples are copied into a folder, and run there."""
+    """A test case that runs copies of the examples in a folder of its own."""
 
     def setUp(self) -> None:
-        """Find the documents."""
+        """Skip the test if the documentation is not installed."""
         super().setUp()
         if not EXAMPLES.exists():
             raise SkipTest("the documents are not here")
@@ -46,13 +46,13 @@ class ExampleCase(ProgramCase):
         """
         Copy examples.
 
-        :param changes: the endpoints to be put in the place of ``frontend`` and ``backend``.
+        :param changes: the endpoints that replace those of ``frontend`` and ``backend``.
         """
         known = {"frontend": "tcp://127.0.0.1:6660", "backend": "tcp://127.0.0.1:6661"}
         self.change({known[key]: value for key, value in changes.items()}, *names)
 
     def change(self, changes: dict[str, str], *names: str) -> None:
-        """Copy examples, with some words changed, each of which must be there."""
+        """Copy examples, and replace words that each of them must contain."""
         for name in names:
             text = (EXAMPLES / name).read_text()
             for old, new in changes.items():
@@ -61,22 +61,22 @@ class ExampleCase(ProgramCase):
             (Path(self.folder) / name).write_text(text)
 
     def serve(self, *arguments: str) -> Program:
-        """A server on free ports whose app and hooks are among the examples."""
+        """Start a server on free ports, whose app and hooks are among the examples."""
         given = ("--frontend=*", "--backend=*", *arguments)
         return self.launch(*script("twistd"), "-n", "--pidfile=", "pirate", *given).ready()
 
     def told(self, *command: str) -> tuple[int, list[str], list[str]]:
-        """What a program says until it ends: its exit status, and the lines of both its streams."""
+        """Return the exit status of a program, and the lines of its standard output and standard error."""
         # Examples rely on the end of the process to close their sockets, of which only -W error complains.
         program = self.launch("env", "PYTHONWARNINGS=", *command)
         return program.wait(), program.out.all(), program.err.all()
 
 
 class ServerTests(ExampleCase):
-    """Servers that are embedded, or started by others."""
+    """Servers that are embedded, or started by another program."""
 
     def test_tac(self) -> None:
-        """The .tac serves, and stops when it is asked to."""
+        """The .tac file serves, and stops on TERM."""
         self.copy("shout.py")
         self.change({"frontend=6660": FREE["frontend=6660"], "backend=6661": FREE["backend=6661"]}, "pirate.tac")
         server = self.launch(*script("twistd"), "--pidfile=", "-ny", "pirate.tac").ready()
@@ -84,7 +84,7 @@ class ServerTests(ExampleCase):
         self.assertEndsByTerm(server)
 
     def test_web(self) -> None:
-        """The web service answers with what the app says, and stops with its job server."""
+        """The web service returns the app's reply, and stops together with its job server."""
         self.copy("shout.py")
         self.change(FREE, "web.py")
         server = self.launch(*script("twistd"), "--pidfile=", "-ny", "web.py").ready()
@@ -92,21 +92,21 @@ class ServerTests(ExampleCase):
         self.assertEndsByTerm(server)
 
     def test_webError(self) -> None:
-        """An error in the app is an error of the web service."""
+        """An error in the app becomes an error of the web service."""
         self.copy("apps.py")
         self.change({**FREE, "shout.shout": "apps.check"}, "web.py")
         server = self.launch(*script("twistd"), "--pidfile=", "-ny", "web.py").ready()
         self.assertEqual(self.post(server, b"ahoy"), (500, b"ValueError: only digits, please"))
 
     def test_webTimeout(self) -> None:
-        """A reply that does not come in time is not waited for any longer."""
+        """The web service gives up a reply that does not arrive in time."""
         changes = {"minServers=2, maxServers=8": "minServers=0, maxServers=0", "timeout=10": "timeout=0.1"}
         self.change({**FREE, **changes}, "web.py")
         server = self.launch(*script("twistd"), "--pidfile=", "-ny", "web.py").ready()
         self.assertEqual(self.post(server, b"ahoy")[0], 504)
 
     def test_systemd(self) -> None:
-        """What systemd is told starts a server, reloads it, and stops it."""
+        """The commands of the systemd unit start, reload and stop a server."""
         unit = configparser.ConfigParser(interpolation=None)
         unit.optionxform = str  # type: ignore[assignment, method-assign]
         unit.read(EXAMPLES / "pirate.service")
@@ -122,7 +122,7 @@ class ServerTests(ExampleCase):
         self.assertStops(server)
 
     def test_readme(self) -> None:
-        """The README's first command, once all is installed, prints the reply and leaves nobody behind."""
+        """The README's first command prints the reply, and leaves no process behind."""
         found = re.search(r"^\.\. demo command\n\n.*\n\n((?: .*\n)+)", (ROOT / "README.rst").read_text(), re.M)
         assert found is not None
         installation, command = textwrap.dedent(found[1]).split("\n", 1)
@@ -141,12 +141,12 @@ class ServerTests(ExampleCase):
         self.assertEqual(remaining(processesIn(self.folder), PATIENCE), [])
 
     def assertEndsByTerm(self, server: Program) -> None:
-        """An embedded server stops like any other, but twistd ends by the signal that stopped the reactor."""
+        """Check that a server stops cleanly; twistd itself ends by the signal that stopped the reactor."""
         self.assertEqual(server.stop(), -signal.SIGTERM)
         self.assertUntroubled(server)
 
     def post(self, server: Program, body: bytes) -> tuple[int, bytes]:
-        """The status and the body of the answer to an HTTP request."""
+        """Return the status and the body of the response to an HTTP request."""
         port = int(server.out.until(r"Site starting on (\d+)")[0][1])
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         self.addCleanup(connection.close)
@@ -156,17 +156,17 @@ class ServerTests(ExampleCase):
 
 
 class SecureTests(ExampleCase):
-    """Five minutes from nothing to keys, as the page types them."""
+    """The commands of the page on access control."""
 
     def page(self, beginning: str) -> list[str]:
-        """The command on the page that begins so, on free ports, as the words of a shell."""
+        """Return the words of the page's command with this beginning, on free ports."""
         text = (ROOT / "docs" / "howto" / "secure.rst").read_text()
         found = re.search(rf"^    (?:\$ )?({re.escape(beginning)}(?:.*\\\n)*.*)", text, re.M)
         assert found is not None, beginning
         return shlex.split(re.sub("0.0.0.0:666[01]", "'*'", found[1]).replace("\\\n", " "))
 
     def test_keys(self) -> None:
-        """Two clients call, a remote worker works; who may work may not call, and what the log says of it is there."""
+        """Listed clients and a remote worker are admitted; a client with a worker's key is refused and logged."""
         commands = Path(sys.executable).parent
         if not (commands / "pirate-keygen").exists():
             raise SkipTest("this is not installed")
@@ -175,7 +175,7 @@ class SecureTests(ExampleCase):
         status, printed, errors = self.told("env", path, "sh", "-e", "keys.sh")
         self.assertEqual((status, len(printed), errors), (0, 4, []))
         twistd, *arguments = self.page("twistd -n pirate --frontend 0.0.0.0:6660 --backend 0.0.0.0:6661")
-        # Its own worker is one; the requests below are the remote one's as well as its own.
+        # The server has one worker of its own, and shares the requests below with the remote one.
         server = self.launch(*script(twistd), "--pidfile=", *arguments, "--workers=1").ready()
         _, worker, _, *keys = self.page("python curve_worker.py")
         remote = self.launch(sys.executable, worker, server.backend, *keys)
@@ -196,7 +196,7 @@ class SecureTests(ExampleCase):
         self.assertEqual(server.stop(), 0)
 
     def test_addresses(self) -> None:
-        """Who is not in an allowed network is refused; with another in its place, the same command lets him in."""
+        """A client outside the allowed network is refused; with another network in the command it is admitted."""
         self.copy("shout.py")
         twistd, *arguments = self.page("twistd -n pirate --frontend 0.0.0.0:6660 --insecure")
         server = self.launch(*script(twistd), "--pidfile=", *arguments, "--backend=*", "--workers=1").ready()
@@ -209,7 +209,7 @@ class SecureTests(ExampleCase):
         self.assertStops(server)
 
     def test_credentials(self) -> None:
-        """With its key among the service manager's credentials a server asks its clients alone for keys, as shown."""
+        """With its key in the service manager's credentials, a server requires keys of its clients only."""
         self.copy("shout.py")
         keys = Path(self.folder)
         clients = keys / "clients"
@@ -233,7 +233,7 @@ class SecureTests(ExampleCase):
         self.assertStops(server)
 
     def test_openKey(self) -> None:
-        """A secret key that others may read stops the server before it binds anything: one line, status 1."""
+        """A secret key that other users can read is refused before a socket is bound: one line, status 1."""
         secret = Path(self.folder) / "server.key_secret"
         writePair(self.folder, "server")[1].chmod(0o644)
         twistd, *arguments = self.page("twistd -n pirate --frontend 0.0.0.0:6660 --backend ipc://")
@@ -245,10 +245,10 @@ class SecureTests(ExampleCase):
 
 
 class WireTests(ExampleCase):
-    """Clients and workers that are written by hand."""
+    """Clients and workers that use nothing but ZeroMQ."""
 
     def test_native(self) -> None:
-        """The client with a header gets the reply, or the error."""
+        """The native client gets the reply or the error."""
         self.copy("apps.py")
         server = self.serve("--app=apps.check", "--workers=1")
         self.copy("native.py", frontend=server.frontend)
@@ -258,7 +258,7 @@ class WireTests(ExampleCase):
         )
 
     def test_errorReply(self) -> None:
-        """A bare REQ client is told of an error by the very bytes of the page on the wire."""
+        """A bare REQ client gets an error as exactly the bytes on the page on the wire protocol."""
         self.copy("apps.py")
         server = self.serve("--app=apps.check", "--workers=1", "--error-reply")
         self.assertEqual(ask(server.frontend, b"abc"), [(EXAMPLES / "error_reply.json").read_bytes().rstrip()])
@@ -275,7 +275,7 @@ class WireTests(ExampleCase):
         self.assertStops(server)
 
     def test_perl(self) -> None:
-        """The worker in Perl serves the client in Perl, and its error is an error."""
+        """The worker in Perl serves the client in Perl, and reports its errors."""
         perl = shutil.which("perl") or "perl-is-not-here"
         if not shutil.which(perl) or self.told(perl, "-MZMQ::FFI", "-e", "1")[0]:
             raise SkipTest("Perl's ZMQ::FFI is not here")
@@ -292,17 +292,17 @@ class WireTests(ExampleCase):
 
 
 class CookbookTests(ExampleCase):
-    """The cookbook, as far as its languages are here."""
+    """The cookbook's clients, in the languages that are installed."""
 
     def example(self, server: Program, name: str) -> list[str]:
-        """What a program in Python says to a server."""
+        """Return the output of an example that calls a server."""
         self.copy(name)
         status, printed, errors = self.told(sys.executable, name, server.frontend)
         self.assertEqual((status, errors), (0, []))
         return printed
 
     def test_python(self) -> None:
-        """Those who come from Celery, from zerorpc and from pools get what they had."""
+        """The examples for users of Celery, zerorpc and process pools work."""
         self.copy("cookbook_tasks.py", "cookbook_square.py")
         tasks = self.serve("--app=cookbook_tasks.run", "--workers=1")
         squares = self.serve("--app=cookbook_square.square", "--workers=1")
@@ -321,7 +321,7 @@ class CookbookTests(ExampleCase):
         self.assertEqual(self.told("./req", server.frontend), (0, ["AHOY!"], []))
 
     def test_node(self) -> None:
-        """Both clients in Node get their replies, and the native one is told of an error."""
+        """Both clients in Node get their replies, and the native one gets an error."""
         node = shutil.which("node")
         if node is None or self.told(node, "-e", 'require("zeromq")')[0]:
             raise SkipTest("Node's zeromq is not here")
@@ -335,7 +335,7 @@ class CookbookTests(ExampleCase):
         self.assertEqual(self.told(node, "native.js", "abc"), (1, [], [why]))
 
     def test_go(self) -> None:
-        """The client in Go gets its reply, where the source of its package is on GOPATH or is the system's."""
+        """The client in Go gets its reply, if its package is on GOPATH or installed by the system."""
         go = shutil.which("go")
         self.copy("req.go", "shout.py")
         path = os.pathsep.join([os.environ.get("GOPATH", os.path.expanduser("~/go")), "/usr/share/gocode"])
@@ -347,18 +347,18 @@ class CookbookTests(ExampleCase):
 
 
 class Echo(socketserver.StreamRequestHandler):
-    """Another server, of one line for each connection."""
+    """A server that returns one line of each connection in capitals."""
 
     def handle(self) -> None:
-        """Shout it back."""
+        """Send the line back in capitals."""
         self.wfile.write(self.rfile.readline().upper())
 
 
 class SeveralTests(ExampleCase):
-    """Apps that run many requests at once, as the page on them says."""
+    """Apps that run several requests at once, and the tests of apps."""
 
     def test_asyncio(self) -> None:
-        """The coroutine function gets its line from another server."""
+        """The coroutine function gets its line from another server; 20 run at the same time."""
         self.copy("asyncapps.py")
         other = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo)
         self.addCleanup(other.server_close)
@@ -373,7 +373,7 @@ class SeveralTests(ExampleCase):
         self.assertStops(server)
 
     def test_twisted(self) -> None:
-        """The Deferred and the coroutine that awaits it are waited for."""
+        """The result of a Deferred, and of a coroutine that awaits it, is the reply."""
         self.copy("deferredapps.py")
         for app, reply in (("ring", b"ding!"), ("ringTwice", b"ding!!")):
             server = self.serve(f"--app=deferredapps.{app}", "--loop=twisted", "--concurrency=100", "--workers=1")
@@ -381,7 +381,7 @@ class SeveralTests(ExampleCase):
             self.assertStops(server)
 
     def test_threads(self) -> None:
-        """The plain function runs in threads."""
+        """The plain function runs in threads, 20 at the same time."""
         self.copy("threadapps.py")
         server = self.serve("--app=threadapps.resolve", "--threads=20", "--workers=1")
         answers = [self.asking(server.frontend, b"127.0.0.1") for _ in range(20)]
@@ -389,7 +389,7 @@ class SeveralTests(ExampleCase):
         self.assertStops(server)
 
     def test_tests(self) -> None:
-        """The tests that the documents show pass, in each way in which they can be run."""
+        """The tests in the documentation pass with unittest, trial and pytest."""
         self.copy("shout.py", "asyncapps.py", "test_apps.py", "test_server.py", "test_pytest.py", "test_trial.py")
         commands = ["unittest test_apps test_server", "twisted.trial test_trial"]
         if importlib.util.find_spec("pytest"):
@@ -400,10 +400,10 @@ class SeveralTests(ExampleCase):
 
 
 class AppTests(ExampleCase):
-    """What the documents say of apps and hooks, where it takes a server to see it."""
+    """The examples of apps and hooks that need a server."""
 
     def test_context(self) -> None:
-        """The context tells an app of its worker, its request, and its client."""
+        """The context has the worker, the request and the client."""
         self.copy("apps.py")
         server = self.serve("--app=apps.describe", "--workers=1")
         told = json.loads(ask(server.frontend, b"")[0])
@@ -412,7 +412,7 @@ class AppTests(ExampleCase):
         self.assertEqual(told, {"attempt": 1, "service": "", "client": "127.0.0.1"})
 
     def test_dequeue(self) -> None:
-        """The dequeue callable runs in a worker of its own, and what it prints is in the log."""
+        """The dequeue callable runs in a worker of its own, and its output is logged."""
         self.copy("dequeue.py")
         old = Path(self.folder) / "spool" / "old"
         old.parent.mkdir()
@@ -424,7 +424,7 @@ class AppTests(ExampleCase):
         self.assertStops(server)
 
     def test_hooks(self) -> None:
-        """The hooks log where clients can connect, and which worker was lost."""
+        """The hooks log the clients' endpoint, and each worker that was lost."""
         self.copy("watch.py")
         server = self.serve("--hooks=watch.Record", "--workers=1")
         server.out.until(f"clients can connect to {re.escape(server.frontend)}$")
@@ -433,7 +433,7 @@ class AppTests(ExampleCase):
         server.out.until(f"lost {victim}: signal SIGKILL; there are 0 others")
 
     def test_rules(self) -> None:
-        """The doorkeeper lets in who is small and asks for nothing secret, and tells others why not."""
+        """The hook denies large requests and a private service, each with a reason."""
         self.copy("doorkeeper.py")
         server = self.serve("--hooks=doorkeeper.Rules", "--workers=1")
         client = self.native(server.frontend)

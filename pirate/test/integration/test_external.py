@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_external -*-
-"""Workers that a server did not start: let in, or kept out."""
+"""Tests of workers that the server did not start."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from pirate.test.support.servers import ServerCase
 
 
 class AdmittedTests(ServerCase):
-    """With externalWorkers the door is open."""
+    """A server that admits external workers."""
 
     def worker(self, server: JobServer, name: bytes, work: Work = upper, last: int | None = None) -> PlainWorker:
-        """A foreign worker that is gone when the test ends."""
+        """Return an external worker that is closed when the test ends."""
         worker = PlainWorker(server, name, work, last)
         self.addCleanup(worker.close)
         return worker
 
     async def test_tenLines(self) -> None:
-        """A server without workers of its own lets a request wait until ten lines of pyzmq come to answer it."""
+        """A server without workers of its own keeps a request until an external worker connects."""
         server = await self.serve(workers=0, externalWorkers=True)
         client = NativeClient(server.endpoints.frontend[0])
         self.addCleanup(client.close)
@@ -39,7 +39,7 @@ class AdmittedTests(ServerCase):
         self.assertUntroubled()
 
     async def test_several(self) -> None:
-        """Several foreign workers share the work with each other and with the server's own."""
+        """Several external workers share the requests with each other and with the server's own."""
         server = await self.serve("perform", 1, externalWorkers=True)
         everybody = threading.Barrier(3)
 
@@ -57,7 +57,7 @@ class AdmittedTests(ServerCase):
         self.assertUntroubled()
 
     async def test_perl(self) -> None:
-        """A worker of the Perl original, which knows one frame and says ``exiting`` at its end, gets no more then."""
+        """A worker of Net::Server::ZMQ, which replies with one frame, gets no requests after its ``exiting``."""
         server = await self.serve(workers=0, externalWorkers=True)
         self.worker(server, b"child_4711", lambda body: [b"perl: " + body[0]], last=2)
         self.assertEqual([await self.ask(server, b"x") for _ in range(2)], [[b"perl: x"]] * 2)
@@ -67,7 +67,7 @@ class AdmittedTests(ServerCase):
         self.assertUntroubled()
 
     async def test_goneIdle(self) -> None:
-        """A foreign worker that has gone without a word costs no request: the next one gets it."""
+        """The request for an external worker that has disconnected without ``exiting`` goes to the next one."""
         server = await self.serve(workers=0, externalWorkers=True)
         gone = self.worker(server, b"gone")
         self.assertEqual(await self.ask(server, b"x"), [b"X"])
@@ -77,10 +77,10 @@ class AdmittedTests(ServerCase):
 
 
 class RefusedTests(ServerCase):
-    """Without, it is closed."""
+    """A server that does not admit external workers."""
 
     async def test_refused(self) -> None:
-        """Whoever holds no token gets no request, answers for nobody, and is counted."""
+        """A worker without a token gets no request, cannot reply to one, and is counted."""
         server = await self.serve("pid")
         pid = next(iter(server.workers))
         info = json.dumps({"pirate": 1, "pid": pid, "token": "0" * 32, "credit": 64}).encode()

@@ -29,7 +29,7 @@ class FairTests(ServerCase):
         return await self.serve(f"{JOBS}.{app}", policy=RequestPolicy(**policy), checkForWaiting=0.02)  # type: ignore[arg-type]
 
     async def test_others(self) -> None:
-        """Another client waits for some of the requests of a flood, and not for the thousands that came before."""
+        """Another client waits for a few requests of a flood, not for the thousands that came before."""
         server = await self.start("brief")
         self.flood(server, 4000)
         await self.until(lambda: server.stats()["backlog"] > 2000)
@@ -75,7 +75,7 @@ class FairTests(ServerCase):
         self.assertEqual(executions(self.record), ["0"])
 
     async def test_gone(self) -> None:
-        """What waits of a flood is dropped when its client goes away, what has not been read of it included."""
+        """The waiting and the unread requests of a flood are dropped when its client disconnects."""
         server = await self.start("recordAndMeet", backlog=100)
         peer = RawPeer(server.endpoints.frontend[0])
         self.addCleanup(peer.close)

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_pool -*-
-"""A pool that grows, shrinks and renews itself under load, and loses and doubles nothing."""
+"""Tests of a pool that grows, shrinks and replaces its workers under load, and runs every request exactly once."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from pirate.test.support.servers import ProgramCase, ServerCase, executions
 
 
 class SteadyLoadTests(ProgramCase):
-    """A steady load of REQ clients, and everything that may happen to a pool meanwhile."""
+    """A steady load of REQ clients while the pool changes."""
 
     def assertNothingLost(self, load: Load) -> None:
-        """Every request has been executed once, and answered rightly."""
+        """Check that every request was run once and got its own reply."""
         load.finish()
         self.assertEqual(load.answers, {each: [each.upper()] for each in load.asked})
         executed = Counter(line.split()[0] for line in executions(self.record))
         self.assertEqual(executed, Counter(each.decode() for each in load.asked))
 
     def test_commands(self) -> None:
-        """HUP, TTIN and TTOU, again and again: not one request is lost or doubled."""
+        """Repeated HUP, TTIN and TTOU lose no request and run none twice."""
         server = self.twistd("record", "--workers=2", "--max-requests=0", "--log-level=3").ready()
         first = server.workers()
         load = self.load(server.frontend, 8)
@@ -51,7 +51,7 @@ class SteadyLoadTests(ProgramCase):
         self.assertStops(server)
 
     def test_terminated(self) -> None:
-        """Workers are sent TERM by other hands: they leave and are replaced, and nothing is lost or doubled."""
+        """Workers that get TERM from outside exit and are replaced; no request is lost or run twice."""
         server = self.twistd("record", "--workers=2", "--max-requests=0", "--log-level=3").ready()
         load = self.load(server.frontend, 8)
         for count in range(1, 4):
@@ -63,7 +63,7 @@ class SteadyLoadTests(ProgramCase):
         self.assertStops(server)
 
     def test_recycling(self) -> None:
-        """With ``max-requests`` 50 no worker executes more, each is replaced, and nothing is lost or doubled."""
+        """With ``max-requests`` 50 no worker runs more and each is replaced; no request is lost or run twice."""
         server = self.twistd("record", "--workers=2", "--max-requests=50", "--max-requests-jitter=0").ready()
         load = self.load(server.frontend, 8, 300)
         load.until(300)
@@ -74,7 +74,7 @@ class SteadyLoadTests(ProgramCase):
         self.assertStops(server)
 
     def test_demand(self) -> None:
-        """A backlog makes the pool grow as far as it may, and when it is gone the surplus leaves."""
+        """A backlog makes the pool grow to max-servers; without it the surplus workers exit."""
         server = self.twistd(
             *("mixed", "--min-servers=1", "--max-servers=4", "--min-spare-servers=1", "--max-spare-servers=1"),
             *("--min-child-ttl=0.2", "--check-for-waiting=0.1", "--prefetch=1", "--log-level=3"),
@@ -95,16 +95,16 @@ class SteadyLoadTests(ProgramCase):
 
 
 class ReplacementTests(ServerCase):
-    """Workers that end are replaced, with no traffic at all."""
+    """Workers that end are replaced, even without traffic."""
 
     async def test_killedAll(self) -> None:
-        """Of an idle server every worker is killed at once: all are replaced within a second."""
+        """If all workers of an idle server are killed at once, all are replaced within a second."""
         server = self.server("pid", 5)
         started = monotonic()
         server.startService()
         await server.whenReady()
         first = monotonic() - started
-        # On a machine that is busy with other things, a second may not be enough for five starts of anything.
+        # On a busy machine, five starts of any program may take longer than a second.
         enough = 1.0 if first < 0.25 else 10 * first
         pids, killed = set(server.workers), monotonic()
         for pid in pids:
@@ -116,7 +116,7 @@ class ReplacementTests(ServerCase):
         self.assertIn(int((await self.ask(server, b""))[0]), server.workers)
 
     async def test_killedNext(self) -> None:
-        """The idle worker that is next is killed: the request that comes then is answered by another."""
+        """If the idle worker that is next is killed, the next request gets its reply from another."""
         server = await self.serve("pid", 2)
         for _ in range(3):
             following = int((await self.ask(server, b""))[0])
@@ -126,11 +126,11 @@ class ReplacementTests(ServerCase):
             await self.until(self.replaces(server, victim))
 
     def replaces(self, server: JobServer, victim: int) -> Callable[[], bool]:
-        """Whether two workers are ready, without the victim."""
+        """Return a condition: two workers are ready, and the victim is not among them."""
         return lambda: list(server.workers.values()) == ["waiting"] * 2 and victim not in server.workers
 
     async def test_crashLoop(self) -> None:
-        """When every start fails, starts become rare; when they can succeed again, they do, and who waits is served."""
+        """While every start fails, starts become rarer; once they succeed again, the waiting request gets its reply."""
         server = await self.serve("Fragile", 2)
         with open(self.broken, "w"):
             for pid in list(server.workers):
@@ -145,7 +145,7 @@ class ReplacementTests(ServerCase):
         self.assertIn(int((await asked)[0]), server.workers)
 
     def pauses(self) -> list[float]:
-        """The seconds from each end of a child to the start that came next, where none came between."""
+        """Return the seconds from each end of a child to the next start, if no other end came between."""
         told = [
             (moment[0], at)
             for moment, at in zip(self.moments, self.times, strict=True)
@@ -158,7 +158,7 @@ class ReplacementTests(ServerCase):
         ]
 
     async def test_startTimeout(self) -> None:
-        """A child that never says ``waiting`` is killed, even one that ignores TERM, and counted as failed."""
+        """A child that is not ready in time is killed, even if it ignores TERM, and counts as a failed start."""
         server = await self.serve("Fragile", 1)
         server.setLimits(startTimeout=0.5)
         with open(self.broken, "w") as broken:
@@ -175,7 +175,7 @@ class ReloadTests(ServerCase):
     """Rolling reloads."""
 
     async def test_failing(self) -> None:
-        """A reload whose new workers cannot start says why, and leaves the old ones at work, the same, all of them."""
+        """A reload whose new workers cannot start fails with the reason, and all old workers keep serving."""
         server = await self.serve("Fragile", 2)
         pids = set(server.workers)
         with open(self.broken, "w"):
@@ -188,7 +188,7 @@ class ReloadTests(ServerCase):
         self.assertEqual({int((await self.ask(server, b""))[0]) for _ in range(4)}, set(server.workers))
 
     async def test_busy(self) -> None:
-        """A worker that is busy when a reload comes finishes its job; there is always somebody to ask meanwhile."""
+        """A worker that is busy during a reload finishes its request, while the new one serves others."""
         server = await self.serve("perform", 1)
         held = self.ask(server, b"meet", self.gate.path)
         guest = await deferToThread(self.gate.next)

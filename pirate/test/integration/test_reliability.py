@@ -1,4 +1,4 @@
-"""No request is lost and none is doubled, whatever dies, hangs or changes its mind."""
+"""Tests that no request is lost or run twice when workers die or hang, and when clients retry or cancel."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class DeathTests(ReliabilityCase):
 
     async def test_poison(self) -> None:
         """
-        A request that kills its workers takes three of them and nobody else: those that shared a hand with it are
-        answered, and it is given up once, with the cause.
+        A request that kills its workers kills three, and then its client gets an error with the cause.  Other requests
+        that were in flight in the same workers get their replies.
         """
         server = await self.start("record", workers=2, prefetch=16, backlog=2000)
         caller = self.caller(server)
@@ -36,7 +36,7 @@ class DeathTests(ReliabilityCase):
         self.assertEqual(executions(self.record).count("poison"), 3)
 
     async def test_onlyOnce(self) -> None:
-        """A client that allows one attempt is told of the first worker's death."""
+        """A client that allows one attempt gets an error after the first worker's death."""
         server = await self.start("record")
         caller = self.caller(server)
         caller.send(b"a", b"poison", attempts=1)
@@ -44,7 +44,7 @@ class DeathTests(ReliabilityCase):
         self.assertEqual((told["code"], told["attempts"]), ("worker-lost", 1))
 
     async def test_midStream(self) -> None:
-        """A worker dies after it has sent parts: they are not sent twice, the client is told that there is no more."""
+        """If a worker dies after it has sent parts, they are not sent again, and the client gets an error."""
         server = await self.start("count")
         caller = self.caller(server)
         caller.send(b"a", b"2", self.gate.path, partial=True)
@@ -59,7 +59,7 @@ class RetryTests(ReliabilityCase):
     """Clients that send the same request again."""
 
     async def test_joins(self) -> None:
-        """A request that is sent again while it runs is run once, and both senders get the answer, as does a third."""
+        """A request that is sent again while it runs is run once, and every sender gets the reply."""
         server = await self.start("recordAndMeet")
         first, second, third = (self.caller(server) for _ in range(3))
         first.send(b"a", b"once", self.gate.path)
@@ -76,7 +76,7 @@ class RetryTests(ReliabilityCase):
         self.assertEqual(server.stats()["remembered"], 1)
 
     async def test_forgets(self) -> None:
-        """With ``remember`` 0, a request that was answered is a new one when it comes again."""
+        """With ``remember`` 0, a request that is sent again after its reply is run again."""
         server = await self.start("record", remember=0)
         caller = self.caller(server)
         for _ in range(2):
@@ -86,10 +86,10 @@ class RetryTests(ReliabilityCase):
 
 
 class TimeTests(ReliabilityCase):
-    """Requests and jobs that have only so much time."""
+    """Requests with a deadline, and limits for jobs."""
 
     async def test_expires(self) -> None:
-        """A request whose time is over while it waits is not run, and its client is told when it is over."""
+        """A request whose deadline passes while it waits is not run, and its client gets ``expired`` then."""
         server = await self.start("recordAndMeet")
         caller = self.caller(server)
         caller.send(b"a", b"first", self.gate.path)
@@ -102,7 +102,7 @@ class TimeTests(ReliabilityCase):
         self.assertEqual(executions(self.record), ["first"])
 
     async def test_expiresInHand(self) -> None:
-        """The same for a request that waits behind another in a worker's hand."""
+        """A request that waits in a worker behind another expires as well."""
         server = await self.start("recordAndMeet", prefetch=2)
         caller = self.caller(server)
         caller.send(b"a", b"first", self.gate.path)
@@ -118,7 +118,7 @@ class TimeTests(ReliabilityCase):
         self.assertEqual(executions(self.record), ["first", "third"])
 
     async def test_knowsWhatIsLeft(self) -> None:
-        """The app is told what is left of the caller's budget, and the caller's trace."""
+        """The app gets the remaining time of its caller, and the caller's trace."""
         server = await self.start("told")
         caller = self.caller(server)
         caller.send(b"a", b"", timeout_ms=50_000, trace="00-1-2-01")
@@ -130,8 +130,8 @@ class TimeTests(ReliabilityCase):
 
     async def test_jobTimeout(self) -> None:
         """
-        A job that takes too long, in C code, is stopped with its worker: its stack is in the log, its client is told,
-        it is not run again, a new worker comes, and the neighbour does not notice.
+        A job in C code that exceeds its time limit is stopped with its worker, which is replaced.  Its stack is logged,
+        its client gets an error, it is not run again, and the other worker is not affected.
         """
         server = await self.start("endure", workers=2, jobTimeout=0.3)
         caller = self.caller(server)
@@ -150,7 +150,7 @@ class TimeTests(ReliabilityCase):
         self.assertEqual((stats["redispatched"], stats["replied"]), (0, 1))
 
     async def test_stopped(self) -> None:
-        """A worker that is stopped by a signal in the middle of a job is caught by the time limit, and killed."""
+        """A worker that a signal stops during a job is killed at the time limit."""
         server = await self.start("recordAndMeet", jobTimeout=0.3)
         caller = self.caller(server)
         caller.send(b"a", b"once", self.gate.path)
@@ -160,7 +160,7 @@ class TimeTests(ReliabilityCase):
         await self.until(lambda: server.stats()["exits"] == {"signal SIGKILL": 1})
 
     async def test_stoppedIdle(self) -> None:
-        """A worker that was stopped before it was given a request, and never takes it, is replaced; another answers."""
+        """A worker that was stopped before it got a request is replaced, and another one replies."""
         server = await self.start("record", deliveryTimeout=0.2)
         caller = self.caller(server)
         (pid,) = server.workers
@@ -171,7 +171,7 @@ class TimeTests(ReliabilityCase):
         await self.until(lambda: server.stats()["exits"] == {"signal SIGKILL": 1})
 
     async def test_softTimeout(self) -> None:
-        """An exception tells the app that it should stop: it may put things in order and answer, or let it pass."""
+        """The soft time limit raises an exception in the app, which may clean up and still reply."""
         server = await self.start("endure", jobSoftTimeout=0.1, jobTimeout=PATIENCE)
         caller = self.caller(server)
         (pid,) = server.workers
@@ -183,7 +183,7 @@ class TimeTests(ReliabilityCase):
         self.assertEqual(list(server.workers), [pid])
 
     async def test_softTimeoutBetweenParts(self) -> None:
-        """The time limit of an app that sends parts without end does not tear a message: the worker goes on serving."""
+        """The soft time limit never interrupts the sending of a message; the worker keeps serving."""
         server = await self.start("ceaseless", jobSoftTimeout=0.1)
         caller = self.caller(server)
         (pid,) = server.workers
@@ -194,7 +194,7 @@ class TimeTests(ReliabilityCase):
         self.assertEqual((list(server.workers), server.stats()["dropped"]), ([pid], {}))
 
     async def test_partsAreNoExcuse(self) -> None:
-        """The hard limit counts from the start of the job, however many parts it sends."""
+        """The hard time limit counts from the start of the job, even if it sends parts."""
         server = await self.start("ceaseless", jobTimeout=0.2)
         caller = self.caller(server)
         caller.send(b"a", b"")
@@ -202,7 +202,7 @@ class TimeTests(ReliabilityCase):
         self.assertEqual(told["code"], "timeout")
 
     async def test_cancelInHand(self) -> None:
-        """A request that was cancelled while it waited in a worker's hand is not run."""
+        """A request that is cancelled while it waits in a worker is not run."""
         server = await self.start("recordAndMeet", prefetch=4)
         caller = self.caller(server)
         caller.send(b"a", b"first", self.gate.path)
@@ -217,10 +217,10 @@ class TimeTests(ReliabilityCase):
 
 
 class OddTests(ReliabilityCase):
-    """Apps that answer and fail in unusual ways."""
+    """Apps that reply and fail in unusual ways."""
 
     async def test_odd(self) -> None:
-        """A view with holes is an answer, an exception that is no ``Exception`` is an error; the worker lives."""
+        """A discontiguous memoryview is a reply, a ``BaseException`` is an error, and the worker stays."""
         server = await self.start("odd")
         caller = self.caller(server)
         (pid,) = server.workers
@@ -232,7 +232,7 @@ class OddTests(ReliabilityCase):
         self.assertEqual(list(server.workers), [pid])
 
     async def test_largeHeader(self) -> None:
-        """A native header of several kilobytes is still one."""
+        """A native header of several kilobytes is accepted."""
         server = await self.start("odd")
         caller = self.caller(server)
         caller.send(b"a", b"raise", unknown="x" * 5000)
@@ -241,10 +241,10 @@ class OddTests(ReliabilityCase):
 
 
 class ChangeOfMindTests(ReliabilityCase):
-    """Clients that do not want an answer any more."""
+    """Clients that cancel a request, or disconnect."""
 
     async def test_cancelQueued(self) -> None:
-        """A request that waits is not run once it is cancelled."""
+        """A request that is cancelled while it waits is not run."""
         server = await self.start("recordAndMeet")
         caller = self.caller(server)
         caller.send(b"a", b"first", self.gate.path)
@@ -258,7 +258,7 @@ class ChangeOfMindTests(ReliabilityCase):
         self.assertEqual(executions(self.record), ["first"])
 
     async def test_cancelRunning(self) -> None:
-        """An app that looks whether its request was cancelled learns of it, and its worker lives."""
+        """An app that asks whether its request is cancelled can stop, and its worker stays."""
         server = await self.start("watch")
         caller = self.caller(server)
         caller.send(b"a", self.gate.path)
@@ -272,7 +272,7 @@ class ChangeOfMindTests(ReliabilityCase):
         self.assertEqual(list(server.workers), [guest.pid])
 
     async def test_cancelKills(self) -> None:
-        """With ``cancelKills``, an app that does not look is stopped with its worker after that grace."""
+        """With ``cancelKills``, an app that does not ask is stopped with its worker after that many seconds."""
         server = await self.start("endure", cancelKills=0.1)
         caller = self.caller(server)
         (pid,) = server.workers
@@ -283,7 +283,7 @@ class ChangeOfMindTests(ReliabilityCase):
         await self.until(lambda: list(server.workers.values()) == ["waiting"] and pid not in server.workers)
 
     async def test_cancelUnknown(self) -> None:
-        """Whoever cancels what is not there is told so."""
+        """The cancellation of an unknown request gets an error."""
         server = await self.start("record")
         caller = self.caller(server)
         caller.send(b"a", b"", command="cancel")
@@ -291,7 +291,7 @@ class ChangeOfMindTests(ReliabilityCase):
         self.assertEqual((told["code"], told["message"]), ("cancelled", "there is no such request"))
 
     async def test_vanishes(self) -> None:
-        """The request of a plain client that goes away while it waits is not run."""
+        """The request of a plain client that disconnects while it waits is not run."""
         server = await self.start("recordAndMeet")
         caller = self.caller(server)
         caller.send(b"a", b"first", self.gate.path)
@@ -304,10 +304,10 @@ class ChangeOfMindTests(ReliabilityCase):
 
 
 class PartTests(ReliabilityCase):
-    """Apps that answer bit by bit."""
+    """Apps that reply in parts."""
 
     async def test_asTheyCome(self) -> None:
-        """A client that takes parts gets each as soon as it is there, and then the end."""
+        """A client that accepts parts gets each as soon as the app yields it, and then the end."""
         server = await self.start("count")
         caller = self.caller(server)
         caller.send(b"a", b"2", self.gate.path, partial=True)
@@ -318,7 +318,7 @@ class PartTests(ReliabilityCase):
         self.assertEqual(await caller.answer(b"a"), ({}, [b"end"]))
 
     async def test_allAtOnce(self) -> None:
-        """Everybody else gets one reply, with the frames of all parts in order."""
+        """Other clients get one reply with the frames of all parts in order."""
         server = await self.start("count")
         self.assertEqual(await self.ask(server, b"3"), [b"0", b"1", b"2", b"end"])
         caller = self.caller(server)
@@ -326,7 +326,7 @@ class PartTests(ReliabilityCase):
         self.assertEqual(await caller.answer(b"a"), ({}, [b"end"]))
 
     async def test_tooSlow(self) -> None:
-        """A client that reads too slowly for its parts loses some of them, but learns how it ended."""
+        """A client that reads too slowly loses parts, but gets the last message."""
         server = await self.start("ceaseless")
         caller = self.caller(server)
         caller.send(b"a", b"x" * 5000, partial=True)
@@ -339,10 +339,10 @@ class PartTests(ReliabilityCase):
 
 
 class BacklogTests(ReliabilityCase):
-    """More requests than may wait."""
+    """A full backlog."""
 
     async def test_reject(self) -> None:
-        """With the policy ``reject``, a native client is told that the server is busy; what waits is answered."""
+        """With the policy ``reject``, a native client gets ``busy``; the waiting requests get replies."""
         server = await self.start("recordAndMeet", backlog=1, backlogPolicy="reject")
         caller = self.caller(server)
         caller.send(b"a", b"first", self.gate.path)
@@ -358,7 +358,7 @@ class BacklogTests(ReliabilityCase):
         self.assertEqual(executions(self.record), ["first", "second"])
 
     async def test_wait(self) -> None:
-        """With the policy ``wait`` a plain client is held back, and in the end everything is answered, in order."""
+        """With the policy ``wait``, a plain client is held back, and all replies arrive in order."""
         server = await self.start("record", backlog=2)
         flood = Flood(server, 500)
         self.addCleanup(flood.close)
@@ -366,10 +366,10 @@ class BacklogTests(ReliabilityCase):
 
 
 class WearTests(ReliabilityCase):
-    """Workers that are replaced for their age or their size, or because the server is reloaded."""
+    """Workers that are replaced because of their age or memory, or by a reload."""
 
     async def test_hangs(self) -> None:
-        """One that hangs when it is replaced shows its stack and is stopped, and its client is told."""
+        """A worker that hangs when it is replaced is stopped, with its stack in the log and an error for its client."""
         server = await self.start("endure", reloadTimeout=0.1)
         (pid,) = server.workers
         caller = self.caller(server)
@@ -383,7 +383,7 @@ class WearTests(ReliabilityCase):
         self.assertNotIn(pid, server.workers)
 
     async def test_memory(self) -> None:
-        """A worker that has more memory than it may is replaced, and no request is lost over it."""
+        """A worker above the memory limit is replaced, and no request is lost."""
         server = await self.start("record", maxMemory=1.0)
         (pid,) = server.workers
         load = self.load(server, 4)
@@ -392,7 +392,7 @@ class WearTests(ReliabilityCase):
         self.assertEqual(load.answers, {asked: [asked] for asked in load.asked})
 
     async def test_age(self) -> None:
-        """A worker that is older than it may be is replaced."""
+        """A worker above the age limit is replaced."""
         server = await self.start("record", maxAge=0.3)
         (pid,) = server.workers
         await self.until(lambda: pid not in server.workers)

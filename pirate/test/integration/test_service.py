@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_service -*-
-"""Job servers embedded in this process: real sockets, real children, the global reactor."""
+"""Tests of servers embedded in this process, with real sockets and children, on the global reactor."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pirate.transport.sockets import SocketTransport
 
 
 def own() -> set[str]:
-    """The UNIX sockets without files by which workers reach servers of this process."""
+    """Return the UNIX sockets without files by which workers reach servers of this process."""
     links = {os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
     with open("/proc/net/unix") as sockets:
         rows = [line.split() for line in sockets if " @pirate-" in line]
@@ -36,7 +36,7 @@ def own() -> set[str]:
 
 
 def yielding() -> set[int]:
-    """The threads of this process that are woken without taking the processor from another."""
+    """Return the threads of this process with the policy ``SCHED_BATCH``."""
     threads = map(int, os.listdir("/proc/self/task"))
     return {thread for thread in threads if os.sched_getscheduler(thread) == os.SCHED_BATCH}
 
@@ -45,7 +45,7 @@ class LifeTests(ServerCase):
     """Starting and stopping."""
 
     async def test_startStopStart(self) -> None:
-        """A server answers, stops, and answers again; each time its workers and its endpoints are gone."""
+        """A server can be started again after a stop, which ends its workers and frees its endpoints."""
         server = await self.serve("upper", 2)
         for _ in range(2):
             self.assertEqual(await self.ask(server, b"hello"), [b"HELLO"])
@@ -61,7 +61,7 @@ class LifeTests(ServerCase):
         self.assertUntroubled()
 
     async def test_twoServers(self) -> None:
-        """Of two servers in one process one is stopped, and started again, while the other serves."""
+        """One of two servers in a process can be stopped and started again while the other serves."""
         staying = await self.serve("record", 2)
         leaving = await self.serve("upper", 2)
         load = self.load(staying, 4)
@@ -89,7 +89,7 @@ class LifeTests(ServerCase):
         self.assertUntroubled()
 
     async def test_parent(self) -> None:
-        """It is a service like any other: it starts and stops with its parent."""
+        """A server starts and stops with its parent service."""
         parent = MultiService()
         server = self.server("upper")
         server.setServiceParent(IService(parent))
@@ -101,7 +101,7 @@ class LifeTests(ServerCase):
         self.assertEqual(server.state, ServerState.STOPPED)
 
     async def test_signalsLeftAlone(self) -> None:
-        """An embedded server installs no signal handlers; those are the embedder's."""
+        """An embedded server installs no signal handlers."""
         await self.serve()
         numbers = [each for each in signal.Signals if each not in (signal.SIGKILL, signal.SIGSTOP)]
         before = {each: signal.getsignal(each) for each in numbers}
@@ -109,7 +109,7 @@ class LifeTests(ServerCase):
         self.assertEqual({each: signal.getsignal(each) for each in numbers}, before)
 
     async def test_stoppedBeforeReady(self) -> None:
-        """A server that is stopped while its workers start stops soon, and says so to who waits for it."""
+        """A server that is stopped while its workers start stops soon, and fails the Deferred of ``whenReady``."""
         server = self.server("Stuck", 2)
         server.startService()
         ready = server.whenReady()
@@ -121,7 +121,7 @@ class LifeTests(ServerCase):
         self.assertEqual(len(self.logged("has left: signal SIGKILL")), 2)
 
     async def test_unusable(self) -> None:
-        """An app that cannot be loaded fails the start in words; no worker is left and nothing stays bound."""
+        """An app that cannot be loaded fails the start with the reason; no worker and no bound socket is left."""
         with open(self.broken, "w"):
             server = self.server("Fragile", 3)
             server.startService()
@@ -133,7 +133,7 @@ class LifeTests(ServerCase):
         socket.create_server(("127.0.0.1", int(endpoint.rpartition(":")[2]))).close()
 
     async def test_portInUse(self) -> None:
-        """A port that is taken is refused by name; the other endpoint does not stay bound, and no child is started."""
+        """A port in use is named in the error; the other endpoint does not stay bound, and no child is started."""
         taken = await self.serve()
         with socket.create_server(("127.0.0.1", 0)) as probe:
             free = probe.getsockname()[1]
@@ -145,10 +145,10 @@ class LifeTests(ServerCase):
 
 
 class EndpointTests(ServerCase):
-    """Where a server can listen."""
+    """The endpoints of a server."""
 
     async def test_several(self) -> None:
-        """One server listens at several frontends and backends, and answers at each."""
+        """A server replies at each of several frontends and backends."""
         server = await self.serve(
             "upper", frontend=["*", f"ipc://{self.folder}/f"], backend=["127.0.0.1:*", f"ipc://{self.folder}/b"]
         )
@@ -157,7 +157,7 @@ class EndpointTests(ServerCase):
         self.assertEqual(await gatherResults(replies), [[each.encode().upper()] for each in server.endpoints.frontend])
 
     async def test_ipc(self) -> None:
-        """A UNIX socket is its owner's alone, is removed on stop, and one that a dead server left is replaced."""
+        """A UNIX socket is its owner's alone and is removed at the stop; one that a dead server left is replaced."""
         paths = [f"{self.folder}/{name}" for name in ("f", "b")]
         for path in paths:
             stale = socket.socket(socket.AF_UNIX)
@@ -173,7 +173,7 @@ class EndpointTests(ServerCase):
         self.assertEqual([os.path.exists(path) for path in paths], [False, False])
 
     async def test_own(self) -> None:
-        """On Linux the server's workers come over a UNIX socket that has no file, and goes with the server."""
+        """On Linux the server's own workers use a UNIX socket without a file, which ends with the server."""
         if not sys.platform.startswith("linux"):
             raise SkipTest("only Linux has UNIX sockets without files")
         before = own()
@@ -184,7 +184,7 @@ class EndpointTests(ServerCase):
         self.assertEqual(own() - before, set())
 
     async def test_threads(self) -> None:
-        """On Linux ZeroMQ's threads in the broker do not take the processor from the one that has more to send."""
+        """On Linux ZeroMQ's threads in the broker run with ``SCHED_BATCH``, so that they do not preempt the reactor."""
         if not hasattr(os, "SCHED_BATCH"):
             raise SkipTest("this system has no such policy")
         before = yielding()
@@ -193,13 +193,13 @@ class EndpointTests(ServerCase):
         self.assertEqual(len(yielding() - before), 2)
 
     async def test_noneOfItsOwn(self) -> None:
-        """Where there is no such socket, they come by TCP."""
+        """Without such a socket, the workers connect over TCP."""
         self.patch(SocketTransport, "bindForOwnWorkers", lambda transport: None)
         server = await self.serve("upper", 2)
         self.assertEqual(await self.ask(server, b"hello"), [b"HELLO"])
 
     async def test_ownRefused(self) -> None:
-        """The same where the system does not allow one."""
+        """If the system refuses such a socket, the workers connect over TCP."""
 
         def refuse(binding: Binding) -> str:
             if "@" in binding.endpoint:
@@ -223,10 +223,10 @@ class EndpointTests(ServerCase):
 
 
 class HooksTests(ServerCase):
-    """What an application is told."""
+    """The hooks of an application."""
 
     async def test_order(self) -> None:
-        """Every moment of a server's life is told once, in its order, with its workers' ends in words."""
+        """Each hook is called once for its event, in order, with the cause of each worker's end."""
         server = await self.serve("perform", 2)
         pids = list(server.workers)
         await deferToThread(askNative, server.endpoints.frontend[0], b"drop", b"7", attempts=1)
@@ -241,7 +241,7 @@ class HooksTests(ServerCase):
         self.assertTrue(set(pids) <= {each[1] for each in self.moments if each[0] == "childExited"})
 
     async def test_status(self) -> None:
-        """A hook can follow a worker from state to state."""
+        """A hook gets each change of a worker's state."""
         changes: list[tuple[str, str]] = []
 
         class Follower(Hooks):
@@ -255,7 +255,7 @@ class HooksTests(ServerCase):
         self.assertEqual(changes, list(pairwise(path)))
 
     async def test_faulty(self) -> None:
-        """A hook that raises is logged, and breaks nothing."""
+        """An exception in a hook is logged, and the server continues."""
 
         class Faulty(Hooks):
             def idle(self, server: JobServer) -> None:
@@ -268,10 +268,10 @@ class HooksTests(ServerCase):
 
 
 class LimitsTests(ServerCase):
-    """How many workers there are, changed while the server runs."""
+    """Changes of the number of workers while the server runs."""
 
     async def test_setLimits(self) -> None:
-        """Limits that are changed are obeyed at once, up and down."""
+        """Changed limits have effect at once, both up and down."""
         server = await self.serve("pid", 1)
         first = list(server.workers)
         server.setLimits(minServers=3, maxServers=3)
@@ -283,7 +283,7 @@ class LimitsTests(ServerCase):
         self.assertUntroubled()
 
     async def test_growAndShrink(self) -> None:
-        """One more and one fewer, at once."""
+        """One worker more, and one fewer, at once."""
         server = await self.serve("pid", 2)
         server.grow()
         await self.until(lambda: list(server.workers.values()) == ["waiting"] * 3)
@@ -294,7 +294,7 @@ class LimitsTests(ServerCase):
         self.assertUntroubled()
 
     async def test_dequeue(self) -> None:
-        """The dequeue callable runs in a child of its own, which takes no requests; no second one beside it."""
+        """The dequeue callable runs in one child of its own at a time, which gets no requests."""
         server = await self.serve("pid", dequeue="pirate.test.support.apps.dequeue", checkForDequeue=0.1, maxDequeue=1)
         workers = list(server.workers)
         guest = await deferToThread(self.gate.next)
@@ -311,7 +311,7 @@ class LimitsTests(ServerCase):
         self.assertUntroubled()
 
     async def test_brokerOnly(self) -> None:
-        """With no workers at all, a server starts, binds, and stops."""
+        """A server without workers starts, binds and stops."""
         server = await self.serve(workers=0)
         self.assertEqual((server.state, server.workers), (ServerState.RUNNING, {}))
         await server.stopService()

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_serving -*-
-"""Real servers for tests: as a block, for pytest, for trial; and that nothing of them is left."""
+"""Tests of the real servers for tests: in a block, for pytest, and for trial."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pirate.testing import serverprocess as module
 from pirate.testing.arguments import OWNERS, ServerArguments
 from pirate.testing.serverprocess import serving
 
-#: Starts a server, tells its process id, and hangs.
+#: Starts a server, prints its process id, and hangs.
 HOLDER = """
 import sys, time
 from pirate.testing import serving
@@ -41,7 +41,7 @@ class ServingTests(ProgramCase):
     """A server in a process of its own."""
 
     def test_block(self) -> None:
-        """It serves within the block, with the settings that it was given, and ends with it, without a trace."""
+        """A server has its settings, serves within the block, and leaves nothing behind after it."""
         with serving(apps.fail, workers=2, folder=self.folder, errorReply=True, maxRequests=5) as server:
             self.assertEqual(len(processesIn(self.folder)), 3)
             self.assertIn(b"ValueError: ahoy", ask(server.endpoint, b"ahoy")[0])
@@ -50,13 +50,13 @@ class ServingTests(ProgramCase):
         self.assertTrue(any("ready, with 2 workers" in line for line in server.log))
 
     def test_raises(self) -> None:
-        """It ends also if the block does so with an error."""
+        """A server ends even if the block raises an exception."""
         with self.assertRaises(ZeroDivisionError), serving("pirate.echo.echo", folder=self.folder):
             raise ZeroDivisionError
         self.assertEqual(processesIn(self.folder), [])
 
     def test_killed(self) -> None:
-        """It ends also if whoever started it is killed."""
+        """A server ends even if the process that started it is killed."""
         holder = self.launch(sys.executable, "-c", HOLDER)
         pid = int(holder.out.until(r"^pid (\d+)")[0][1])
         self.assertIn(pid, processesIn(self.folder))
@@ -64,7 +64,7 @@ class ServingTests(ProgramCase):
         self.assertEqual(remaining(processesIn(self.folder), PATIENCE), [])
 
     def test_cannotStart(self) -> None:
-        """One that cannot start says why in one line, and leaves nothing behind."""
+        """A server that cannot start raises an error of one line, and leaves nothing behind."""
         echo = "pirate.echo.echo"
         cases: tuple[tuple[str, dict[str, Any], str], ...] = (
             ("pirate.echo.nothing", {}, "cannot load 'pirate.echo.nothing': "),
@@ -79,7 +79,7 @@ class ServingTests(ProgramCase):
             self.assertEqual(processesIn(self.folder), [])
 
     def test_tooSlow(self) -> None:
-        """One that is not ready in time is stopped."""
+        """A server that is not ready in time is stopped."""
         with self.assertRaises(StartError) as caught:
             serving(f"{apps.__name__}.Stuck", folder=self.folder, within=0.3, stopTimeout=0, startTimeout=PATIENCE)
         self.assertIn("not ready within 0.3 seconds", str(caught.exception))
@@ -87,10 +87,10 @@ class ServingTests(ProgramCase):
 
 
 class SettingsTests(SynchronousTestCase):
-    """What is refused before anything is started."""
+    """Invalid settings, which are refused before a process is started."""
 
     def test_everySetting(self) -> None:
-        """Every row of the table can be given, by its name in Python."""
+        """Each setting of the table is accepted by its name in Python."""
         commands: list[list[str]] = []
 
         class Started:
@@ -133,7 +133,7 @@ class SettingsTests(SynchronousTestCase):
         self.assertIn("--hooks=pirate.hooks:Hooks", commands[0])
 
     def test_unknown(self) -> None:
-        """A setting that there is not, and an app that no worker could import."""
+        """An unknown setting and an app that no worker can import are refused."""
         error = self.assertRaises(ConfigurationError, serving, "pirate.echo.echo", max_requests=5)
         self.assertIn("'max_requests'", str(error))
         wrong: dict[str, Any] = {"max_requests": 5}
@@ -150,7 +150,7 @@ class MixinTests(ServerMixin, TestCase):
     """A server on the reactor of a test."""
 
     async def test_serves(self) -> None:
-        """It serves, with settings of every kind, and is stopped by the test."""
+        """A server with settings of every kind serves, and is stopped at the end of the test."""
         server = await self.startServer(
             reactor, "pirate.echo.echo", workers=2, jobTimeout=5, maxMessageFrames=7, logLevel=1
         )
@@ -162,10 +162,10 @@ class MixinTests(ServerMixin, TestCase):
         self.assertEqual(await deferToThread(ask, server.endpoints.frontend[0], b"ahoy"), [b"ahoy"])
 
     async def test_cannotStart(self) -> None:
-        """One that cannot start says so."""
+        """A server that cannot start fails the Deferred."""
         error = await self.assertFailure(self.started("pirate.echo.nothing"), StartError)
         self.assertIn("there is no 'nothing'", str(error))
 
     def started(self, app: str) -> Deferred[JobServer]:
-        """A Deferred of a server."""
+        """Return a Deferred that fires with a server."""
         return Deferred.fromCoroutine(self.startServer(reactor, app))

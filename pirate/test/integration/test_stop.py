@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_stop -*-
-"""Stopping with work in hand: what has been accepted is answered, as long as there is time."""
+"""Tests of stopping with requests in flight, which get their replies while there is time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from pirate.wire.words import MAX_CREDIT
 
 
 class DrainTests(ProgramCase):
-    """Stopping under load, with a job running that takes longer than all that happens meanwhile."""
+    """Stopping under load, with jobs that end last."""
 
     def assertDrains(self, stop: Callable[[Program], None]) -> None:
-        """All that was accepted before the stop is answered, nothing twice; the end is clean and leaves nothing."""
+        """Check that each request accepted before a stop gets one reply, and that the end leaves nothing behind."""
         endpoints = [f"--{each}=ipc://{self.folder}/{each}" for each in ("frontend", "backend")]
         server = self.twistd("mixed", *endpoints, "--workers=3", f"--stop-timeout={PATIENCE}").ready()
         held = self.asking(server.frontend, self.gate.path)
@@ -33,7 +33,7 @@ class DrainTests(ProgramCase):
         load.more(100)
         others.append(client.send(self.gate.path))
         guests.append(self.gate.next())
-        # More than one worker may hold.
+        # More requests than one worker may hold.
         waiting = [client.send(b"waiting-%d" % each) for each in range(MAX_CREDIT + 10)]
         self.assertGreaterEqual(client.backlog(), 1)
         stop(server)
@@ -63,19 +63,19 @@ class DrainTests(ProgramCase):
         self.assertDrains(lambda server: server.signal(signal.SIGQUIT))
 
     def test_terminateGroup(self) -> None:
-        """TERM to everybody, workers included, as some supervisors send it."""
+        """TERM to the server and its workers, as some supervisors send it."""
         self.assertDrains(lambda server: os.killpg(server.pid, signal.SIGTERM))
 
     def test_interruptGroup(self) -> None:
-        """INT to everybody, as a terminal sends it."""
+        """INT to the server and its workers, as a terminal sends it."""
         self.assertDrains(lambda server: os.killpg(server.pid, signal.SIGINT))
 
 
 class DeadlineTests(ProgramCase):
-    """How long a stop may take."""
+    """The time that a stop may take."""
 
     def test_stopTimeout(self) -> None:
-        """With ``--stop-timeout 1`` it takes about a second; what is cut off is logged, and native clients are told."""
+        """With ``--stop-timeout 1`` a stop takes about a second; unfinished requests are logged and get errors."""
         server = self.twistd("mixed", "--workers=1", "--stop-timeout=1").ready()
         client = self.native(server.frontend)
         running = client.send(self.gate.path)
@@ -95,7 +95,7 @@ class DeadlineTests(ProgramCase):
         self.assertEqual(executions(self.record), [])
 
     def test_quit(self) -> None:
-        """QUIT knows no limit: a job that takes longer than ``stop-timeout`` is still answered."""
+        """QUIT has no time limit: a job that takes longer than ``stop-timeout`` still gets its reply."""
         server = self.twistd("mixed", "--workers=1", "--stop-timeout=0.1").ready()
         held = self.asking(server.frontend, self.gate.path)
         guest = self.gate.next()
@@ -108,7 +108,7 @@ class DeadlineTests(ProgramCase):
         self.assertUntroubled(server)
 
     def test_secondSignal(self) -> None:
-        """A second signal stops at once, whatever is running, and says what it cut off."""
+        """A second signal stops the server at once, and the log has the number of unfinished requests."""
         server = self.twistd("mixed", "--workers=2", f"--stop-timeout={PATIENCE}").ready()
         client = self.native(server.frontend)
         running = client.send(self.gate.path)
@@ -126,10 +126,10 @@ class DeadlineTests(ProgramCase):
 
 
 class EmbeddedTests(ServerCase):
-    """The same without signals."""
+    """Stopping an embedded server."""
 
     async def test_grace(self) -> None:
-        """``stopService`` waits for the job in hand; who asks meanwhile is told that the server is stopping."""
+        """``stopService`` waits for the request in flight; a new one gets ``stopping``."""
         server = await self.serve(workers=2)
         held = self.ask(server, b"meet", self.gate.path)
         guest = await deferToThread(self.gate.next)
@@ -144,7 +144,7 @@ class EmbeddedTests(ServerCase):
         self.assertUntroubled()
 
     async def test_cut(self) -> None:
-        """When the grace is over, a job that takes no notice of TERM is killed, and one that does is not."""
+        """After the stop timeout, a worker that ignores TERM is killed, and one that obeys it is not."""
         server = await self.serve(workers=2, stopTimeout=0.2)
         endpoint = server.endpoints.frontend[0]
         asked = [deferToThread(askNative, endpoint, b"meet", self.gate.path) for _ in range(2)]
@@ -158,7 +158,7 @@ class EmbeddedTests(ServerCase):
         self.assertEqual(len(self.logged(f"worker {deaf.pid} gets SIGKILL")), 1)
 
     async def test_abort(self) -> None:
-        """``abort`` takes no time, whatever the workers do."""
+        """``abort`` stops at once, whatever the workers do."""
         server = await self.serve(workers=2)
         asked = deferToThread(askNative, server.endpoints.frontend[0], b"meet", self.gate.path)
         guest = await deferToThread(self.gate.next)

@@ -1,7 +1,7 @@
 """
-The trials of ``benchmarks/chaos.py`` and ``benchmarks/fuzz.py`` that are short enough to be run each time.
+Run the trials of ``benchmarks/chaos.py`` and ``benchmarks/fuzz.py`` that are short.
 
-What a good client waits is not judged here: other tests may run beside it.
+How long a good client waits is not limited here, because other tests may run at the same time.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from pirate.test.support.benchmarks import COMMAND, run
 
-#: Seconds that a good client may wait.
+#: The time that a good client may wait, in seconds.
 STALL = "5"
 
 
 class TrialTests(SynchronousTestCase):
-    """Servers in processes of their own, to which everything happens that may."""
+    """Servers under faults and attacks."""
 
     def setUp(self) -> None:
-        """Skip where there are no trials."""
+        """Skip the test where the trials cannot run."""
         if not sys.platform.startswith("linux"):
             raise SkipTest("the trials need Linux")
         if not COMMAND.exists():
@@ -28,16 +28,15 @@ class TrialTests(SynchronousTestCase):
 
     def test_account(self) -> None:
         """
-        While workers are killed, stopped and reloaded, every native request ends in exactly one answer of its own, no
-        request is executed more than three times, the counters add up, and neither open files nor memory are left
-        behind.
+        While workers are killed, stopped and reloaded, every native request ends in exactly one outcome of its own, and
+        none is run more than three times.  The counters add up, and neither open files nor memory are left behind.
         """
         status, out, err = run("--only", "account", "--seconds", "2", command=str(COMMAND.with_name("chaos.py")))
         self.assertEqual((status, err), (0, ""), out)
         self.assertRegex(out, "(?m)^ok   account: ")
 
     def test_attacks(self) -> None:
-        """No attack ends the server, costs a good client an answer, goes uncounted, or leaves anything behind."""
+        """The server survives and counts each attack, a good client gets all replies, and nothing is left behind."""
         cases = ("attacks", "malformed")
         fuzz = str(COMMAND.with_name("fuzz.py"))
         status, out, err = run("--only", *cases, "--seconds", "0.5", "--stall", STALL, command=fuzz)

@@ -1,5 +1,5 @@
 # -*- test-case-name: pirate.test.integration.test_walk -*-
-"""The Python calls that one request takes in the broker, held against a limit and against the docs."""
+"""Compare the Python calls that a request takes in the broker with a limit and with the documentation."""
 
 from __future__ import annotations
 

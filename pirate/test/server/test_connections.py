@@ -45,7 +45,7 @@ class Surroundings:
 
 
 class ConnectionsTests(SynchronousTestCase):
-    """What is reported of workers whose connections are closed."""
+    """The reports of workers whose connections are closed."""
 
     def setUp(self) -> None:
         self.clock = Clock()

@@ -13,7 +13,7 @@ LEVELS = (LogLevel.critical, LogLevel.error, LogLevel.warn, LogLevel.info, LogLe
 
 
 class LevelTests(SynchronousTestCase):
-    """What is logged at which log-level."""
+    """The events that each log-level shows."""
 
     def shown(self, level: int) -> list[str]:
         """Return the names of the events that are logged, of one event of each level."""

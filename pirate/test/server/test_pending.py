@@ -223,7 +223,7 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual(self.withdrawn, [request])
 
     def test_many(self) -> None:
-        """What is kept of a client does not grow with its finished requests."""
+        """The record of a client does not grow with its finished requests."""
         peer = FakeSender(1)
         for _ in range(1000):
             self.wait(b"\0one", peer).state = State.DONE

@@ -46,7 +46,7 @@ class StopTests(TestBedCase):
         self.assertEqual(frontend.sent, [[b"c", b"", b"held"], [b"d", b"", b"waiting"]])
 
     def test_lastCall(self) -> None:
-        """What clients sent before the stop is accepted; what they send later is not."""
+        """Requests sent before the stop are accepted, and later ones are not."""
         self.bed.autoReply = False
         server = self.serve(1)
         frontend = self.bed.transports[0].frontend
@@ -222,7 +222,7 @@ class DemandTests(TestBedCase):
 
 
 class TimeTests(TestBedCase):
-    """What is done when a deadline passes."""
+    """The actions when a deadline passes."""
 
     def test_stoodStill(self) -> None:
         """When the server itself stood still, a reply that came meanwhile counts, and its worker lives."""
@@ -296,7 +296,7 @@ class TimeTests(TestBedCase):
 
 
 class TellingTests(TestBedCase):
-    """What workers are told, and what the server tells of itself."""
+    """The job of the workers, and the reports of the server about itself."""
 
     def job(self, **given: Any) -> Job:
         """Return the job of a worker of a server with some settings."""

@@ -337,7 +337,7 @@ class ArgumentTests(SynchronousTestCase):
         self.assertEqual({name for name in arguments if arguments[name] != fields[name]}, self.WIDER)
 
     def test_changes(self) -> None:
-        """What can change at run time is typed: all of the pool's limits, the log's level, the dequeue callable."""
+        """The settings that can change at run time are typed: pool limits, log level and dequeue callable."""
         changes = get_type_hints(LimitChanges)
         expected = {
             **get_type_hints(PoolLimits),

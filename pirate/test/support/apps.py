@@ -1,4 +1,4 @@
-"""Apps, hooks and dequeue callables for servers under test: what tests name by import path."""
+"""Apps, hooks and dequeue callables that tests name by import path."""
 
 from __future__ import annotations
 
@@ -20,101 +20,101 @@ if TYPE_CHECKING:
     from pirate.service import JobServer
     from pirate.worker.app import Context
 
-#: The environment variable that says where :func:`record` writes.
+#: The environment variable with the path of the record.
 RECORD = "PIRATE_TEST_RECORD"
-#: The environment variable with the path of a file; while it is there, :class:`Fragile` cannot be made.
+#: The environment variable with the path of a file; while it exists, :class:`Fragile` cannot be made.
 BROKEN = "PIRATE_TEST_BROKEN"
-#: The environment variable with the path of the gate at which :func:`dequeue` calls.
+#: The environment variable with the path of the gate to which :func:`dequeue` connects.
 DEQUEUE_GATE = "PIRATE_TEST_DEQUEUE_GATE"
 
 
 def note(text: str) -> None:
-    """Add a line to the record, whole even if several processes write at once."""
+    """Append a line to the record, in one write, because several processes may write at once."""
     record = os.open(os.environ[RECORD], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(record, f"{text}\n".encode())
     os.close(record)
 
 
 def upper(payload: bytes) -> bytes:
-    """The seed's own example."""
+    """Return the payload in capitals."""
     return payload.upper()
 
 
 def record(payload: bytes) -> bytes:
-    """Put it on record that a request was executed, and by whom."""
+    """Record the request and the worker's process id, and return the payload in capitals."""
     note(f"{payload.decode()} {os.getpid()}")
     return payload.upper()
 
 
 def mixed(payload: bytes) -> object:
-    """A path is a gate, where one is told what to do; everything else is put on record."""
+    """Connect to a gate and obey it, if the payload is a path; otherwise record the request."""
     return meet(payload) if payload.startswith(b"/") else record(payload)
 
 
 def several(*frames: bytes) -> list[bytes]:
-    """As many frames as came, and their number."""
+    """Return all frames, and their number."""
     return [*frames, b"%d" % len(frames)]
 
 
 def pid(*frames: bytes) -> str:
-    """The worker's process id, as a text."""
+    """Return the worker's process id as text."""
     return str(os.getpid())
 
 
 def number() -> int:
-    """What no app may return."""
+    """Return a number, which is not a valid reply."""
     return 1
 
 
 def fail(text: bytes) -> NoReturn:
-    """An error in the app."""
+    """Raise an error."""
     raise ValueError(text.decode())
 
 
 def leave(code: bytes) -> NoReturn:
-    """An app that ends its worker, politely."""
+    """End the worker with ``sys.exit``."""
     sys.exit(int(code))
 
 
 def drop(code: bytes) -> NoReturn:
-    """An app that ends its worker on the spot, in the middle of a line of output."""
+    """End the worker with ``os._exit``, in the middle of a line of output."""
     sys.stderr.write("half a line")
     sys.stderr.flush()
     os._exit(int(code))
 
 
 def die() -> NoReturn:
-    """An app that is killed."""
+    """Kill the worker."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("still alive")
 
 
 def match() -> None:
-    """Stay in a regular expression, with the interpreter's lock held, for longer than anybody will live."""
+    """Match a regular expression without end, and hold the interpreter's lock."""
     re.match(r"(a+)+$", "a" * 64 + "b")
 
 
 def hog() -> None:
-    """The same in C code that does not even look for signals."""
+    """Run C code without end, which handles no signals."""
     sum(repeat(1))
 
 
 def spawn() -> str:
-    """Start a process that keeps the worker's standard streams open; its process id, as a text."""
+    """Start a process that keeps the worker's standard streams open, and return its process id as text."""
     return str(subprocess.Popen(["sleep", "600"]).pid)
 
 
 def say(out: bytes, err: bytes) -> None:
-    """Write to both standard streams."""
+    """Write to standard output and standard error."""
     print(out.decode())
     print(err.decode(), file=sys.stderr)
 
 
 def meet(path: bytes) -> object:
     """
-    Connect to a :class:`~pirate.test.support.gate.Gate`, say who is there, and do what one is told.
+    Connect to a :class:`~pirate.test.support.gate.Gate`, send the process id, and obey.
 
-    :return: what that gives; nothing if the gate closes without a word.
+    :return: the result of the command; empty if the gate closes without one.
     """
     with socket.socket(socket.AF_UNIX) as gate:
         gate.connect(path)
@@ -140,38 +140,38 @@ def fork() -> str:
 
 
 def perform(verb: bytes, *arguments: bytes) -> object:
-    """Do what the first frame says, one of the functions above, with the others."""
+    """Call the function above that the first frame names, with the other frames."""
     verbs = (upper, several, pid, number, fail, leave, drop, die, match, hog, spawn, fork, say, meet)
     call = {each.__name__.encode(): each for each in verbs}[verb]
     return call(*arguments)
 
 
 def informed(verb: bytes, *arguments: bytes, context: Context) -> list[str]:
-    """What the app may know of a request; with ``die``, only the third attempt comes to tell it."""
+    """Return what the context has; with ``die``, kill the worker in the first two attempts."""
     if verb == b"die" and context.attempt < 3:
         die()
     return [str(context.pid), str(context.attempt), context.service, str(context.client), context.request]
 
 
 class Counted:
-    """An app with a life of its own: it records its start and its end, and answers how often it was called."""
+    """An app that records when it is made and closed, and replies with the number of calls."""
 
     def __init__(self) -> None:
         self.calls = 0
         note(f"made {os.getpid()}")
 
     def __call__(self, *frames: bytes) -> str:
-        """How often this one was called."""
+        """Return how often this instance was called."""
         self.calls += 1
         return str(self.calls)
 
     def close(self) -> None:
-        """The worker is about to end."""
+        """Record the end."""
         note(f"closed {os.getpid()}")
 
 
 class Fragile:
-    """An app that cannot be made while the file that ``BROKEN`` names is there; it hangs if the file says so."""
+    """An app that cannot be made while the file named by ``BROKEN`` exists; it hangs if the file says so."""
 
     def __init__(self) -> None:
         broken = Path(os.environ[BROKEN])
@@ -181,12 +181,12 @@ class Fragile:
             raise RuntimeError("it is broken")
 
     def __call__(self, *frames: bytes) -> str:
-        """Who answers."""
+        """Return the worker's process id as text."""
         return pid()
 
 
 class Stuck:
-    """An app that is never ready, and cannot be talked out of it."""
+    """An app that never becomes ready, and ignores TERM."""
 
     def __init__(self) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -196,42 +196,42 @@ class Stuck:
 
 
 def dequeue() -> None:
-    """Work that no client has asked for."""
+    """Connect to a gate without a request."""
     meet(os.environ[DEQUEUE_GATE].encode())
 
 
 class Diary(Hooks):
-    """Hooks that record the server's life; one of them is faulty."""
+    """Hooks that record their calls; one of them raises an exception."""
 
     def serverStarting(self, server: JobServer) -> None:
-        """Both sockets are bound."""
+        """Record the call."""
         note("starting")
 
     def serverStarted(self, server: JobServer) -> None:
-        """The workers are ready."""
+        """Record the call, and raise an exception."""
         note("started")
         raise ValueError("a faulty hook")
 
     def childExited(self, server: JobServer, pid: int, how: ChildExit) -> None:
-        """A worker has ended."""
+        """Record the cause of a worker's end."""
         note(f"exited {how}")
 
     def serverStopped(self, server: JobServer) -> None:
-        """All is over."""
+        """Record the call."""
         note("stopped")
 
 
 def many(count: bytes, size: bytes) -> list[bytes]:
-    """So many frames of so many bytes."""
+    """Return a number of frames of a number of bytes."""
     return [bytes(int(size))] * int(count)
 
 
 def caller(payload: bytes, *, context: Context) -> str:
-    """Who calls."""
+    """Return the user of the client."""
     return str(context.user)
 
 
 def countdown(start: bytes) -> Iterator[bytes]:
-    """A part for each number, down to one."""
+    """Yield a part for each number, down to one."""
     for number in range(int(start), 0, -1):
         yield b"%d" % number

@@ -1,4 +1,4 @@
-"""Runs of the benchmarks' commands."""
+"""Functions that run the commands of the benchmarks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATIENCE = 60
 
 
 def start(*arguments: str, command: str = str(COMMAND)) -> subprocess.Popen[str]:
-    """Start the benchmark, with this very package."""
+    """Start a benchmark of this checkout."""
     if not COMMAND.exists():
         raise SkipTest("the benchmark is not here")
     return subprocess.Popen(
@@ -30,7 +30,7 @@ def start(*arguments: str, command: str = str(COMMAND)) -> subprocess.Popen[str]
 
 def run(*arguments: str, command: str = str(COMMAND)) -> tuple[int, str, str]:
     """
-    The same to its end.
+    Run a benchmark to its end.
 
     :return: the exit status, the standard output and the standard error.
     """

@@ -14,7 +14,7 @@ from pirate.test.support.gate import PATIENCE, Guest
 from pirate.test.support.servers import ServerCase
 from pirate.wire.frontend import header, parseHeader
 
-#: Where the apps are.
+#: The module of the apps.
 JOBS = "pirate.test.support.jobs"
 
 
@@ -22,7 +22,7 @@ ServerReply = tuple[dict[str, Any], list[bytes]]
 
 
 class Caller:
-    """A native client that says exactly what a test wants, when it wants."""
+    """A native client whose messages a test sends and receives one by one."""
 
     def __init__(self, server: JobServer) -> None:
         self._context = zmq.Context()
@@ -40,15 +40,15 @@ class Caller:
         self._socket.send_multipart([header(key.ljust(16, b"."), options), b"", *body])
 
     def answer(self, key: bytes) -> Deferred[ServerReply]:
-        """The next message, which must be for this request."""
+        """Return the next message, which must be for this request."""
         return self.next().addCallback(self._check, key)
 
     def next(self) -> Deferred[tuple[bytes, dict[str, Any], list[bytes]]]:
-        """The next message: the request's id, the header's JSON keys, the body."""
+        """Return the next message: the request's id, the header's JSON keys, the body."""
         return deferToThread(self._receive)
 
     def close(self) -> None:
-        """Go away."""
+        """Close the socket."""
         self._context.destroy(0)
 
     def _receive(self) -> tuple[bytes, dict[str, Any], list[bytes]]:
@@ -66,21 +66,21 @@ class Caller:
 
 
 class ReliabilityCase(ServerCase):
-    """A server with an app of ``deeds``, and native callers."""
+    """A test case with servers, and native clients that are closed."""
 
     async def start(self, app: str, workers: int = 1, **policy: Any) -> JobServer:
-        """A server with terms of its own, whose ``idle`` hook is called often, so that ``until`` sees its counters."""
+        """Start a server whose ``idle`` hook is called often, so that ``until`` sees its counters."""
         given = {
             name: policy.pop(name) for name in ("prefetch", "maxMemory", "maxAge", "reloadTimeout") if name in policy
         }
         return await self.serve(f"{JOBS}.{app}", workers, policy=RequestPolicy(**policy), checkForWaiting=0.02, **given)
 
     def caller(self, server: JobServer) -> Caller:
-        """A native client that is closed when the test ends."""
+        """Return a native client that is closed when the test ends."""
         caller = Caller(server)
         self.addCleanup(caller.close)
         return caller
 
     def guest(self) -> Deferred[Guest]:
-        """The next app at the gate."""
+        """Return the next app that connects to the gate."""
         return deferToThread(self.gate.next)

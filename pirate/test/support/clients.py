@@ -1,4 +1,4 @@
-"""Clients: one that asks a question, and many that ask all the time."""
+"""Clients: functions and classes for single requests, and a load of many."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pirate.wire.frontend import header, parseHeader
 
 def ask(endpoint: str, *body: bytes, within: float = PATIENCE, **options: Any) -> list[bytes]:
     """
-    Ask as a REQ client.
+    Send a request as a REQ client, and return its reply.
 
     :param within: seconds to wait for the reply.
     :param options: socket options, by their names in pyzmq.
@@ -56,7 +56,7 @@ class NativeClient:
         return key
 
     def receive(self, key: bytes) -> tuple[dict[str, Any], list[bytes]]:
-        """The JSON keys and the body of the answer to a request; those to others are kept for later."""
+        """Return the JSON keys and the body of the reply to a request; keep other replies for later."""
         while key not in self._answers:
             frame, delimiter, *reply = self._socket.recv_multipart()
             parsed = parseHeader(frame)
@@ -66,24 +66,24 @@ class NativeClient:
         return self._answers[key]
 
     def backlog(self) -> int:
-        """How many requests wait, after all that this client has sent so far has arrived."""
+        """Return the server's backlog, after all that this client has sent so far has arrived."""
         told, _ = self.receive(self.send(b"", command="ping"))
         return int(told["backlog"])
 
     def close(self) -> None:
-        """Be gone."""
+        """Close the socket."""
         self._socket.close()
         self._context.term()
 
 
 def askNative(endpoint: str, *body: bytes, **options: Any) -> tuple[dict[str, Any], list[bytes]]:
-    """Ask once with a native header; see :class:`NativeClient`."""
+    """Send one request with a native header; see :class:`NativeClient`."""
     with closing(NativeClient(endpoint)) as client:
         return client.receive(client.send(*body, **options))
 
 
 def contextWithoutLinger() -> zmq.Context[zmq.Socket[bytes]]:
-    """A context that can be ended at once: its sockets forget what they have not sent."""
+    """Return a context that can be closed at once, because its sockets drop unsent messages."""
     context = zmq.Context()
     context.linger = 0
     return context
@@ -91,12 +91,12 @@ def contextWithoutLinger() -> zmq.Context[zmq.Socket[bytes]]:
 
 class Load:
     """
-    REQ clients in a thread of their own, each of which asks again as soon as it has been answered.
+    REQ clients in a thread of their own, each of which sends its next request after each reply.
 
     :param clients: how many.
-    :param total: how many requests, all together; ``None``: until told to stop.
-    :ivar asked: the requests, all different.
-    :ivar answers: the reply to each that was answered.
+    :param total: how many requests in all; ``None``: until :meth:`finish` or :meth:`cut`.
+    :ivar asked: the requests, which all differ.
+    :ivar answers: the replies, by request.
     """
 
     def __init__(self, endpoint: str, clients: int, total: int | None = None) -> None:
@@ -113,22 +113,22 @@ class Load:
         self._thread.start()
 
     def until(self, count: int) -> None:
-        """Wait for so many answers, all together."""
+        """Wait for a number of replies in all."""
         with self._answered:
             if not self._answered.wait_for(lambda: len(self.answers) >= count, PATIENCE):
                 raise AssertionError(f"{len(self.answers)} of {count} answers have come")
 
     def more(self, count: int) -> None:
-        """Wait for so many answers from now on."""
+        """Wait for a number of replies from now on."""
         self.until(len(self.answers) + count)
 
     def finish(self) -> None:
-        """Ask nothing more, and wait for the answers to all that was asked, or until nothing comes any more."""
+        """Send no more requests, and wait for the replies to all that were sent."""
         self._asking = False
         self._end()
 
     def cut(self) -> None:
-        """Ask nothing more, and wait for nothing.  Twice does no harm."""
+        """Send no more requests, and wait for no reply.  A second call does nothing."""
         self._asking = self._patient = False
         self._end()
 

@@ -12,7 +12,7 @@ class Flood:
     """
     An asynchronous client without a native header.
 
-    :param requests: how many it sends, each with its number as the first frame of the body.
+    :param requests: how many requests to send, each with its number as the first frame of the body.
     :param more: the other frames.
     """
 
@@ -26,7 +26,7 @@ class Flood:
             self._socket.send_multipart([b"", b"%d" % number, *more])
 
     def receive(self, count: int) -> list[bytes]:
-        """Return the last frames of so many answers."""
+        """Return the last frames of the next replies."""
         answers = []
         for _ in range(count):
             if not self._socket.poll(int(PATIENCE * 1000)):
@@ -35,5 +35,5 @@ class Flood:
         return answers
 
     def close(self) -> None:
-        """Go away, which closes the connection."""
+        """Close the socket, and with it the connection."""
         self._context.destroy(0)

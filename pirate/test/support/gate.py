@@ -1,4 +1,4 @@
-"""A place where a test meets a running app."""
+"""A socket by which a test controls a running app."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import shutil
 import socket
 import tempfile
 
-#: Ends a wait that would last for ever, in seconds; nothing is as slow as this.
+#: The longest time that a test waits for anything, in seconds.
 PATIENCE = 60.0
 
 
 class Gate:
     """
-    A UNIX socket to which an app connects when it is asked to ``meet``; see :func:`~pirate.test.support.apps.meet`.
+    A UNIX socket to which an app connects in :func:`~pirate.test.support.apps.meet`.
 
-    :ivar path: what the app must be told.
+    :ivar path: the path of the socket, for the app.
     """
 
     def __init__(self) -> None:
@@ -28,9 +28,9 @@ class Gate:
 
     def next(self, within: float = PATIENCE) -> Guest:
         """
-        The next app that arrives.
+        Return the next app that connects.
 
-        :raise TimeoutError: if nobody does in time.
+        :raise TimeoutError: if none does in time.
         """
         self._listener.settimeout(within)
         guest = Guest(self._listener.accept()[0])
@@ -38,7 +38,7 @@ class Gate:
         return guest
 
     def close(self) -> None:
-        """Let everybody go.  Twice does no harm."""
+        """Close the socket and all connections.  A second call does nothing."""
         for guest in self._guests:
             guest.close()
         self._listener.close()
@@ -59,20 +59,20 @@ class Guest:
         self.pid = int(self._stream.readline())
 
     def tell(self, *words: bytes) -> None:
-        """Say what to do next; see :func:`~pirate.test.support.apps.perform`."""
+        """Send the app a command; see :func:`~pirate.test.support.apps.perform`."""
         self._connection.sendall(b" ".join(words) + b"\n")
 
     def awaitEnd(self) -> None:
-        """Wait until it has let go of the connection: it has answered, or is dead."""
+        """Wait until the app has closed the connection, because it has replied or has died."""
         try:
             rest = self._stream.read()
         except ConnectionResetError:
-            # It ended with something unread.
+            # The app has ended without reading everything.
             return
         if rest:
             raise AssertionError(f"an app said {rest!r}")
 
     def close(self) -> None:
-        """Hang up, which lets it answer with nothing if it has not been told anything."""
+        """Close the connection; an app without a command then replies with nothing."""
         self._stream.close()
         self._connection.close()

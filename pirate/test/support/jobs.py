@@ -1,4 +1,4 @@
-"""Apps that do what a request tells them, for tests of what becomes of requests."""
+"""Apps that obey their requests, for tests of retries, deadlines, parts and cancellation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def record(payload: bytes) -> bytes:
-    """Put it on record that a request was executed; one named ``poison`` kills the worker that does."""
+    """Record the request; one named ``poison`` then kills the worker."""
     note(payload.decode())
     if payload == b"poison":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -31,13 +31,13 @@ def brief(payload: bytes) -> bytes:
 
 
 def recordAndMeet(payload: bytes, path: bytes) -> object:
-    """Put it on record, then wait at a gate."""
+    """Record the request, then connect to a gate and obey."""
     note(payload.decode())
     return meet(path)
 
 
 def count(upTo: bytes, path: bytes = b"") -> Generator[object, None, bytes]:
-    """So many parts, a visit to a gate if there is one, and an end."""
+    """Yield a number of parts, connect to a gate if there is one, and return ``end``."""
     for number in range(int(upTo)):
         yield str(number)
     if path:
@@ -47,9 +47,9 @@ def count(upTo: bytes, path: bytes = b"") -> Generator[object, None, bytes]:
 
 def endure(how: bytes) -> bytes:
     """
-    Take longer than anybody will wait: ``tidy`` puts things in order, ``stubborn`` does not even notice.
+    Run for ten minutes: ``tidy`` replies at the soft time limit, and ``stubborn``, in C code, cannot notice it.
 
-    Only ``brief`` answers at once, with its process id.
+    Only ``brief`` returns at once, with the worker's process id.
     """
     if how == b"brief":
         return b"%d" % os.getpid()
@@ -65,7 +65,7 @@ def endure(how: bytes) -> bytes:
 
 
 def watch(path: bytes, *, context: Context) -> bytes:
-    """Visit a gate, then go on until the caller does not want the answer any more."""
+    """Connect to a gate, then run until the request is cancelled."""
     meet(path)
     while not context.cancelled:
         time.sleep(0.001)
@@ -74,18 +74,18 @@ def watch(path: bytes, *, context: Context) -> bytes:
 
 
 def told(payload: bytes, *, context: Context) -> list[str]:
-    """What is left of the caller's budget, and its trace."""
+    """Return the remaining time of the caller, and its trace."""
     return [str(context.remaining), context.trace]
 
 
 def ceaseless(payload: bytes) -> Iterator[bytes]:
-    """Parts without end."""
+    """Yield parts without end."""
     while True:
         yield payload
 
 
 def odd(kind: bytes) -> object:
-    """What apps should not do, but do: a view with holes, an exception that is no ``Exception``."""
+    """Return a discontiguous memoryview, or raise a ``BaseException``."""
     if kind == b"view":
         return memoryview(b"abcdef")[::2]
     raise CancelledError("not an Exception")

@@ -1,4 +1,4 @@
-"""A worker without pirate: a DEALER that says what the wire asks for."""
+"""A worker that uses nothing but a DEALER socket."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import zmq
 from pirate.service import JobServer
 from pirate.test.support.clients import contextWithoutLinger
 
-#: What a foreign worker does with a body.
+#: The function that a plain worker applies to a body.
 Work = Callable[[list[bytes]], list[bytes]]
 
 
 class PlainWorker:
     """
-    The ten lines of the wire's third section, in a thread.
+    The plain worker of the wire protocol's documentation, in a thread.
 
-    :param last: how many requests it answers, ``exiting`` after the last one; ``None``: until it is closed.
+    :param last: how many requests it takes before it sends ``exiting``; ``None``: until it is closed.
     :param options: socket options, by their names in pyzmq.
     """
 
@@ -57,11 +57,11 @@ class PlainWorker:
                 s.send_multipart([b"", b"waiting"])
 
     def close(self) -> None:
-        """Be gone, without a word.  Twice does no harm."""
+        """Stop without ``exiting``.  A second call does nothing."""
         self._context.term()
         self._thread.join()
 
 
 def upper(body: list[bytes]) -> list[bytes]:
-    """What the ten lines do."""
+    """Return a body in capitals."""
     return [*map(bytes.upper, body)]

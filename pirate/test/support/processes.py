@@ -1,4 +1,4 @@
-"""Processes as Linux shows them: who is there, who has gone, and what they cost."""
+"""Information about processes, from ``/proc``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from time import monotonic
 
 def processesIn(folder: str) -> list[int]:
     """
-    The processes whose working directory this is, the dead ones left out.
+    Return the living processes with this working directory.
 
-    A server under test has a folder to itself, which its workers inherit: so orphans are found, too.
+    A server under test has a folder of its own, which its workers inherit, so orphans are found too.
     """
     found = []
     for each in Path("/proc").glob("[0-9]*"):
-        # It may have ended meanwhile, or be another user's.
+        # The process may have ended meanwhile, or belong to another user.
         with suppress(OSError):
             if os.readlink(each / "cwd") == folder:
                 found.append(int(each.name))
@@ -30,7 +30,7 @@ def remaining(pids: Iterable[int], within: float) -> list[int]:
     Wait for processes to end.
 
     :param within: seconds, at most.
-    :return: those that are still there then; zombies are not.
+    :return: those that still run then; zombies do not count.
     """
     deadline = monotonic() + within
     poll = select.poll()
@@ -56,11 +56,11 @@ def remaining(pids: Iterable[int], within: float) -> list[int]:
 
 
 def processorTime(pids: Iterable[int]) -> float:
-    """Seconds of processor time that processes, with all their threads, have used; zombies none."""
+    """Return the processor time that processes have used with all their threads, in seconds."""
     tasks = [task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def title(pid: int) -> str:
-    """What ``ps`` shows of a process."""
+    """Return the title of a process, as ``ps`` shows it."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()

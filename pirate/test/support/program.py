@@ -1,4 +1,4 @@
-"""A server in a process of its own, as whoever started it sees it."""
+"""A server in a process of its own, and what it writes."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def shareBytecode() -> None:
 
 def environmentWith(added: dict[str, str]) -> dict[str, str]:
     """
-    The environment in which a process finds this very package.
+    Return the environment in which a process imports this package.
 
-    ``PYTHONPATH`` is the first variable, so that a worker that puts it right moves the first of them, on which
+    ``PYTHONPATH`` is the first variable, so that a worker that changes it moves the first of them, on which
     setproctitle depends.
     """
     shareBytecode()
@@ -50,7 +50,7 @@ def environmentWith(added: dict[str, str]) -> dict[str, str]:
 
 
 def script(name: str) -> list[str]:
-    """A command that Twisted installs: as installed beside this interpreter, or else straight from its module."""
+    """Return a command of Twisted: the script beside this interpreter, or else its module."""
     installed = Path(sys.executable).with_name(name)
     module = {"twistd": "twisted.scripts.twistd", "twist": "twisted.application.twist._twist"}[name]
     call = {"twistd": "run()", "twist": "Twist.main()"}[name]
@@ -60,7 +60,7 @@ def script(name: str) -> list[str]:
 
 
 class Transcript:
-    """What a process writes to one of its streams, read in a thread of its own until everybody has closed it."""
+    """The lines of a process's output, read in a thread until every process has closed the stream."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.lines: list[str] = []
@@ -75,7 +75,7 @@ class Transcript:
         Wait for lines that match.
 
         :param times: how many.
-        :return: those that do.
+        :return: their matches.
         """
 
         def enough() -> bool:
@@ -89,11 +89,11 @@ class Transcript:
         return found
 
     def matches(self, pattern: str) -> list[re.Match[str]]:
-        """The lines so far that match."""
+        """Return the lines so far that match."""
         return [found for line in self.lines if (found := re.search(pattern, line))]
 
     def all(self) -> list[str]:
-        """Every line, once there will be no more."""
+        """Return every line, once the stream has ended."""
         self._thread.join(PATIENCE)
         return self.lines
 
@@ -133,46 +133,46 @@ class Program:
         self.pid = self._process.pid
 
     def ready(self) -> Program:
-        """This, once its first workers are ready."""
+        """Wait until the first workers are ready, and return this program."""
         self.out.until("ready, with")
         return self
 
     @property
     def frontend(self) -> str:
-        """The endpoint of its frontend, the first if there are several."""
+        """Return the endpoint of the frontend, the first if there are several."""
         return self.out.until(r"frontend: ([^,;\s]+)")[0][1]
 
     @property
     def backend(self) -> str:
-        """The endpoint of its backend."""
+        """Return the endpoint of the backend."""
         return self.out.until(r"backend: ([^,;\s]+)")[0][1]
 
     def workers(self) -> list[int]:
-        """The process ids of its workers now."""
+        """Return the process ids of the workers."""
         return [pid for pid in processesIn(self._folder) if pid != self.pid]
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send the process a signal."""
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Its exit status, once it has ended."""
+        """Wait for the end, and return the exit status."""
         status = self._process.wait(PATIENCE)
         self.out.all()
         self.err.all()
         return status
 
     def stop(self) -> int:
-        """The same, if it is asked to stop now."""
+        """Send TERM, wait for the end, and return the exit status."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
     def runs(self) -> bool:
-        """Whether it has not been seen to end."""
+        """Return whether the process still runs."""
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End it, whatever it is doing.  Twice does no harm."""
+        """Kill the process.  A second call does nothing."""
         if self.runs():
             self._process.kill()
         self.wait()

@@ -19,11 +19,11 @@ from pirate.broker.request import NativeRequest, readRequest
 from pirate.client import Client, Timeout
 from pirate.test.support.program import environmentWith
 
-#: What a broker sends when a message comes in: whole messages, routing id first.
+#: Returns the messages that a broker sends for a message it receives; the routing id is the first frame of each.
 Script = Callable[[list[bytes]], list[list[bytes]]]
 
 
-#: Ends a test that would wait for ever, in seconds; nothing is as slow as this.
+#: The longest time that a test waits for anything, in seconds.
 PATIENCE = 30.0
 
 

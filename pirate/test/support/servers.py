@@ -1,4 +1,4 @@
-"""Servers under test: in processes of their own, and in this one."""
+"""Test cases with servers: in processes of their own, and in this one."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from pirate.test.support.gate import PATIENCE, Gate
 from pirate.test.support.processes import processesIn, remaining
 from pirate.test.support.program import Program, script, shareBytecode
 
-# Untyped, for an observer that is a mere method.
+# Untyped, because the observer is a plain method.
 _publisher: Any = globalLogPublisher
 
-#: Where the apps are.
+#: The module of the apps.
 APPS = "pirate.test.support.apps"
-#: What must not be in the log of a server that had no trouble.
+#: The log lines that a server without trouble does not write.
 TROUBLE = re.compile(r"#(warn|error|critical)\]|Traceback| stderr: |SIGKILL|Unhandled")
 #: The hooks that a :class:`Witness` has.
 MOMENTS = (
@@ -44,13 +44,13 @@ MOMENTS = (
 
 
 def executions(record: str) -> list[str]:
-    """The lines that ``apps.note`` has written so far."""
+    """Return the lines that ``apps.note`` has written so far."""
     return Path(record).read_text().splitlines() if os.path.exists(record) else []
 
 
 class ProgramCase(SynchronousTestCase):
     """
-    Servers in processes of their own, which must not leave anything behind.
+    A test case with servers in processes of their own, which must not leave any process behind.
 
     :ivar folder: their working directory, made for this test.
     :ivar record: the file in which their apps keep a record.
@@ -70,7 +70,7 @@ class ProgramCase(SynchronousTestCase):
         self.addCleanup(self.gate.close)
 
     def launch(self, *command: str) -> Program:
-        """A process that is killed when the test ends, if it still runs then."""
+        """Start a process that is killed when the test ends, if it still runs then."""
         environment = {apps.RECORD: self.record, apps.BROKEN: self.broken, apps.DEQUEUE_GATE: self.gate.path.decode()}
         program = Program(command, self.folder, environment)
         self.addCleanup(program.kill)
@@ -78,38 +78,38 @@ class ProgramCase(SynchronousTestCase):
 
     def twistd(self, app: str, *arguments: str, options: Iterable[str] = ("-n", "--pidfile=")) -> Program:
         """
-        A server under twistd, on free ports.
+        Start a server under twistd, on free ports.
 
         :param app: one of :func:`~pirate.test.support.apps`.
-        :param arguments: those of ``pirate``.
-        :param options: twistd's own.
+        :param arguments: the options of ``pirate``.
+        :param options: the options of twistd.
         """
         ports = () if any(each.startswith("--frontend") for each in arguments) else ("--frontend=*", "--backend=*")
         return self.launch(*script("twistd"), *options, "pirate", f"--app={APPS}.{app}", *ports, *arguments)
 
     def load(self, endpoint: str, clients: int, total: int | None = None) -> Load:
-        """A load that is cut off when the test ends, if it still lasts then."""
+        """Start a load that is cut off when the test ends."""
         load = Load(endpoint, clients, total)
         self.addCleanup(load.cut)
         return load
 
     def native(self, endpoint: str) -> NativeClient:
-        """A native client that is closed when the test ends."""
+        """Return a native client that is closed when the test ends."""
         client = NativeClient(endpoint)
         self.addCleanup(client.close)
         return client
 
     def asking(self, endpoint: str, *body: bytes) -> Future[list[bytes]]:
-        """What a REQ client is answered, when it is; see :func:`~pirate.test.support.clients.ask`."""
+        """Send a request in a thread; see :func:`~pirate.test.support.clients.ask`."""
         return self._threads.submit(ask, endpoint, *body)
 
     def assertStops(self, program: Program) -> None:
-        """A server stops when it is asked to, with status 0, nothing to regret, and nobody left."""
+        """Check that a server stops on TERM with status 0, without trouble, and leaves no process behind."""
         self.assertEqual(program.stop(), 0)
         self.assertUntroubled(program)
 
     def assertUntroubled(self, program: Program) -> None:
-        """A server has ended, has had no trouble, and has left nobody behind."""
+        """Check that a server has ended without trouble, and has left no process behind."""
         self.assertEqual(program.err.all(), [])
         self.assertEqual([line for line in program.out.all() if TROUBLE.search(line)], [])
         self.assertEqual(processesIn(self.folder), [])
@@ -123,9 +123,9 @@ class ProgramCase(SynchronousTestCase):
 
 class Witness(Hooks):
     """
-    Hooks that tell a test of every moment but the changes of status, which change the broker's way.
+    Hooks that report every call to a test, except the changes of status, which change the broker's path.
 
-    :param seen: called with a hook's name and its arguments.
+    :param seen: is called with a hook's name and its arguments.
     """
 
     def __init__(self, seen: Callable[..., None]) -> None:
@@ -138,20 +138,20 @@ class Witness(Hooks):
 
 class ServerCase(TestCase):
     """
-    Servers in this process, on its reactor.
+    A test case with servers in this process, on its reactor.
 
     :ivar folder: a directory made for this test.
     :ivar record: the file in which apps keep a record.
     :ivar broken: a file that keeps ``apps.Fragile`` from being made.
-    :ivar moments: the hooks that were called, each with its arguments, but for ``idle``.
-    :ivar times: when that was.
-    :ivar lines: what the servers have logged.
+    :ivar moments: the calls of hooks, each with its arguments, except ``idle``.
+    :ivar times: the time of each call.
+    :ivar lines: the lines that the servers have logged.
     """
 
     timeout = 2 * PATIENCE
 
     def setUp(self) -> None:
-        """Listen."""
+        """Collect the log, and set the environment of the workers."""
         shareBytecode()
         self.moments: list[tuple[Any, ...]] = []
         self.times: list[float] = []
@@ -176,11 +176,11 @@ class ServerCase(TestCase):
 
     def server(self, app: str | None = "perform", workers: int = 1, **given: Any) -> JobServer:
         """
-        A server on free ports, not started, which is stopped when the test ends.
+        Return a server on free ports that is not started, and is stopped when the test ends.
 
         :param app: one of :func:`~pirate.test.support.apps`, or an import path; ``None``: the server is not told of
             any.
-        :param given: limits, and what else :class:`~pirate.service.JobServer` takes.
+        :param given: limits, and other arguments of :class:`~pirate.service.JobServer`.
         """
         limits = {name: given.pop(name) for name in list(given) if name in PoolLimits.__dataclass_fields__}
         fixed = {"minServers": workers, "maxServers": workers, "stopTimeout": PATIENCE}
@@ -194,39 +194,39 @@ class ServerCase(TestCase):
         return server
 
     async def serve(self, app: str | None = "perform", workers: int = 1, **given: Any) -> JobServer:
-        """The same, started, with its workers ready."""
+        """Start a server, and wait until its workers are ready; see :meth:`server`."""
         server = self.server(app, workers, **given)
         server.startService()
         await server.whenReady()
         return server
 
     def ask(self, server: JobServer, *body: bytes, **options: Any) -> Deferred[list[bytes]]:
-        """What a REQ client is answered; see :func:`~pirate.test.support.clients.ask`."""
+        """Send a request as a REQ client; see :func:`~pirate.test.support.clients.ask`."""
         return deferToThread(ask, server.endpoints.frontend[0], *body, **options)
 
     def load(self, server: JobServer, clients: int, total: int | None = None) -> Load:
-        """A load that is cut off when the test ends, if it still lasts then."""
+        """Start a load that is cut off when the test ends."""
         load = Load(server.endpoints.frontend[0], clients, total)
         self.addCleanup(load.cut)
         return load
 
     def assertUntroubled(self) -> None:
-        """The servers have had no trouble so far."""
+        """Check that the servers have had no trouble so far."""
         self.assertEqual([line for line in self.lines if TROUBLE.search(line)], [])
 
     async def assertFails(self, result: Deferred[Any], kind: type[Exception]) -> str:
-        """What the error says with which a Deferred must fail."""
+        """Return the message of the error with which a Deferred must fail."""
         return str(await self.assertFailure(result, kind))
 
     def until(self, condition: Callable[[], object]) -> Deferred[None]:
-        """Fires when a condition holds, which is looked at after every hook and every line of the log."""
+        """Return a Deferred that fires when a condition holds, which is checked after each hook and each log line."""
         met: Deferred[None] = Deferred()
         self._conditions.append((condition, met))
         self._happened("idle")
         return met
 
     def logged(self, pattern: str) -> list[re.Match[str]]:
-        """The lines of the log so far that match."""
+        """Return the log lines so far that match."""
         return [found for line in self.lines if (found := re.search(pattern, line))]
 
     async def _end(self, server: JobServer) -> None:

@@ -1,4 +1,4 @@
-"""Cases of a server on the test bed: no process, no socket, and a clock."""
+"""Test cases with a server on the test bed: without processes and sockets, and with a clock."""
 
 from __future__ import annotations
 

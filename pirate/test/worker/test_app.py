@@ -215,6 +215,6 @@ class ContextTests(SynchronousTestCase):
         self.assertEqual((context.client, context.pid), ("127.0.0.1", os.getpid()))
 
     def test_little(self) -> None:
-        """What the broker has not told has a default."""
+        """A context without information from the broker has defaults."""
         context = Context(b"\x80", {}, lambda: False)
         self.assertEqual((context.service, context.attempt, context.client), ("", 1, None))

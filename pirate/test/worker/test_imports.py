@@ -104,7 +104,7 @@ class LoadTests(SynchronousTestCase):
         self.assertRaises(ImportError, load, "cargo.sub.fn")
 
     def test_missingDependency(self) -> None:
-        """If the module imports a missing module, the missing one is named, because that is to be installed."""
+        """If the module imports a missing module, the error names the missing one."""
         for path in ("cargo.needy.fn", "cargo.needy:fn"):
             error = self.assertRaises(ModuleNotFoundError, load, path)
             self.assertEqual(error.name, "cargo_that_nobody_has")

@@ -171,7 +171,7 @@ class LoopSocketTests(SynchronousTestCase):
         self.assertEqual(self.listener.messages[1:], [[b"hidden"]])
 
     def test_drained(self) -> None:
-        """What waits for room fires when all posted messages have been sent."""
+        """A Deferred that waits for room fires when all posted messages have been sent."""
         self.assertIsNone(self.socket.drained())
         self.fake.room = False
         self.socket.post([b"a"])
