@@ -92,25 +92,25 @@ class NativeClient:
     def _send(self, socket: Any) -> None:
         number = next(self._numbers)
         deed = self._random.choices(list(DEEDS), list(DEEDS.values()))[0]
-        key = struct.pack(">QQ", number, self._random.getrandbits(63))
-        self._open[key] = (number, deed, monotonic())
+        requestId = struct.pack(">QQ", number, self._random.getrandbits(63))
+        self._open[requestId] = (number, deed, monotonic())
         self._account.sent += 1
         options = {"timeout_ms": int(BUDGET * 1000), "partial": deed == b"stream" and number % 2 == 0}
-        socket.send_multipart([header(key, options), b"", b"%d" % number, deed])
+        socket.send_multipart([header(requestId, options), b"", b"%d" % number, deed])
 
     def _receive(self, frames: list[bytes]) -> None:
         parsed = parseHeader(frames[0])
         if parsed is None:
             self._account.foreign.append(0)
             return
-        key, told = parsed
+        requestId, told = parsed
         if told.get("status") == "partial":
             return
-        entry = self._open.pop(key, None)
+        entry = self._open.pop(requestId, None)
         if entry is None:
-            (self._account.doubled if key in self._done else self._account.foreign).append(len(self._done))
+            (self._account.doubled if requestId in self._done else self._account.foreign).append(len(self._done))
             return
-        self._done.add(key)
+        self._done.add(requestId)
         number, deed, began = entry
         self._account.latencies.append(monotonic() - began)
         outcome = str(told.get("code", "reply"))
@@ -123,10 +123,10 @@ class NativeClient:
             self._account.wrong.append(f"{deed.decode()}: {outcome} {told.get('message')}")
 
     def _giveUp(self, now: float) -> None:
-        for key, (number, _deed, began) in list(self._open.items()):
+        for requestId, (number, _deed, began) in list(self._open.items()):
             if now - began > BUDGET + PATIENCE:
                 self._account.lost.append(number)
-                del self._open[key]
+                del self._open[requestId]
 
 
 class PlainClient:

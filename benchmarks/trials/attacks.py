@@ -157,16 +157,16 @@ def commands(target: Target) -> int:
 
 def headers(target: Target) -> int:
     """Native headers that are wrong in many ways."""
-    key = os.urandom(16)
+    requestId = os.urandom(16)
     bad = (
-        b"PIR1" + key + b"[" * 60000,
-        b"PIR1" + key + b'{"timeout_ms": ' + b"9" * 5000 + b"}",
-        b"PIR1" + key + b'{"service": "\xff"}',
-        b"PIR1" + key + b'{"service": "' + b"x" * 70000 + b'"}',
-        header(key, {"command": "shutdown"}),
-        header(key, {"command": "cancel"}),
-        header(key, {"service": "\n2026-01-01 forged line \x1b]0;title\x07"}),
-        header(key, {"trace": "\x1b[2J" * 20, "timeout_ms": 1e400 if random.random() < 0.5 else -1}),
+        b"PIR1" + requestId + b"[" * 60000,
+        b"PIR1" + requestId + b'{"timeout_ms": ' + b"9" * 5000 + b"}",
+        b"PIR1" + requestId + b'{"service": "\xff"}',
+        b"PIR1" + requestId + b'{"service": "' + b"x" * 70000 + b'"}',
+        header(requestId, {"command": "shutdown"}),
+        header(requestId, {"command": "cancel"}),
+        header(requestId, {"service": "\n2026-01-01 forged line \x1b]0;title\x07"}),
+        header(requestId, {"trace": "\x1b[2J" * 20, "timeout_ms": 1e400 if random.random() < 0.5 else -1}),
     )
     with RawPeer(target.frontend) as peer:
         peer.handshake()

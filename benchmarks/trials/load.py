@@ -105,9 +105,9 @@ class NativeLoad:
     def _send(self, socket: Any) -> None:
         while len(self._open) < self._outstanding:
             number = b"%d" % next(numbers)
-            key = os.urandom(16)
-            self._open[key] = (number, monotonic())
-            socket.send_multipart([header(key, {}), b"", number, *self._ask()])
+            requestId = os.urandom(16)
+            self._open[requestId] = (number, monotonic())
+            socket.send_multipart([header(requestId, {}), b"", number, *self._ask()])
 
     def _receive(self, socket: Any) -> None:
         answers = self.answers

@@ -16,14 +16,14 @@ from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
 from pirate.settings.settings import Settings
 from pirate.settings.table import AdjustableDefault, Setting, table
 from pirate.settings.types import (
-    CLASS_PATH,
+    CLASS_IMPORT_PATH,
     CLIENT_KEYS,
     ENDPOINTS,
     FILE,
+    IMPORT_PATH,
     KEYS,
     LOOP,
     NETWORKS,
-    PATH,
     POLICY,
     SWITCH,
     SettingType,
@@ -42,7 +42,7 @@ def _value(kind: SettingType) -> str:
     """Return the placeholder for a value of this type."""
     if kind is ENDPOINTS:
         return "ENDPOINT"
-    if kind in (PATH, CLASS_PATH):
+    if kind in (IMPORT_PATH, CLASS_IMPORT_PATH):
         return "PATH"
     if kind is POLICY:
         return "POLICY"

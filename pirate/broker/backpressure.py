@@ -119,7 +119,7 @@ class Backpressure:
             # The first request of every client is welcome.
             return None
         if share.waiting > queues.maxPerClient or share.bytes > queues.maxBytesPerClient:
-            if request.key or self.rejects:
+            if request.requestId or self.rejects:
                 return f"{share.waiting - 1} requests of this client are waiting"
             queues.noteOver(share)
             self._crowding += 1

@@ -2,7 +2,7 @@
 The broker: it accepts requests, and composes the parts that find a worker for each and send its client the outcome.
 
 - Every accepted request gets an id of the broker's own, so that no worker can reply to a request that it was not given.
-- A request with a key that is sent again is not executed again: it shares the reply of the first.
+- A request with a request id of its client that is sent again is not executed again: it shares the reply of the first.
 - A request that is not begun before its deadline is not begun at all.
 - A job that takes too long is stopped together with its worker, and not tried again.
 """
@@ -24,7 +24,7 @@ from pirate.broker.request import Request, State
 from pirate.settings.limits import RequestPolicy
 from pirate.wire.words import Code
 
-_requestId = Struct(">Q").pack
+_packId = Struct(">Q").pack
 #: The bit that sets a request's id apart from every word.
 _ID_BIT = 1 << 63
 _MIB = 1 << 20
@@ -85,7 +85,7 @@ class Broker:
         self.counters.received += 1
         queues, now = self.queues, self.deadlines.now
         service = queues.services.get(request.service)
-        if request.key and self._isKnown(request):
+        if request.requestId and self._isKnown(request):
             return
         if self._refusal is not None:
             self.dispatcher.fail(request, Code.STOPPING, self._refusal)
@@ -97,14 +97,14 @@ class Broker:
             self.dispatcher.fail(request, Code.BUSY, f"{queues.waiting} requests are waiting")
             return
         self._number += 1
-        request.id = _requestId(self._number)
+        request.brokerId = _packId(self._number)
         request.alone = self._onlyOnce
         if request.account is not None:
             request.account.open += 1
         timeout = self._requestTimeout if request.timeout is None else request.timeout
         if timeout is not None:
             request.deadline = now + timeout
-        if request.key:
+        if request.requestId:
             self._attempts.cap(request)
             self.replies.opened(request)
             if request.deadline <= now:
@@ -140,8 +140,8 @@ class Broker:
             self.replies.sendError(request, code, message)
 
     def cancel(self, command: Request) -> None:
-        """Give up the open request that has the same key as a client's command."""
-        request = self.replies.find(command.key)
+        """Give up the open request that has the request id of a client's command."""
+        request = self.replies.find(command.requestId)
         if request is not None:
             self.dispatcher.cancel(request)
         elif not self.replies.remembers(command, self.deadlines.now):
@@ -152,7 +152,7 @@ class Broker:
         """Give up a request that still waits, because its client has gone, or has sent another."""
         if request.state is State.QUEUED:
             self.dispatcher.finish(request)
-            if request.key:
+            if request.requestId:
                 self.replies.withdrawn(request)
             self.counters.withdrawn += 1
 

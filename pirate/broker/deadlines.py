@@ -53,7 +53,7 @@ class Deadlines:
 
     def requestWaits(self, request: Request) -> None:
         """Note the deadline of a request that begins to wait."""
-        heappush(self._heap, (request.deadline, request.id, request))
+        heappush(self._heap, (request.deadline, request.brokerId, request))
         if len(self._heap) > self._pruneAt:
             self._prune()
         if request.deadline < self.due:
@@ -70,7 +70,7 @@ class Deadlines:
     def requestCancelled(self, worker: WorkerRecord, request: Request) -> None:
         """Stop a worker that executes a cancelled request if it goes on with it for too long."""
         if self._cancelKills:
-            worker.killDeadlines[request.id] = deadline = self.now + self._cancelKills
+            worker.killDeadlines[request.brokerId] = deadline = self.now + self._cancelKills
             worker.killAt = min(worker.killAt, deadline)
             self.searchBy(deadline)
 
@@ -87,7 +87,7 @@ class Deadlines:
             worker.killAt = min(worker.killDeadlines.values(), default=NEVER)
         if worker.concurrency > 1:
             worker.began = first.since
-        elif first.state is State.DONE and first.id not in worker.killDeadlines:
+        elif first.state is State.DONE and first.brokerId not in worker.killDeadlines:
             # It was cancelled while another was being executed.
             self.requestCancelled(worker, first)
 

@@ -101,16 +101,16 @@ class Dispatcher:
 
     # --- workers come and go
 
-    def workerReady(self, identity: bytes, info: Info | None = None, lifetime: int = -1) -> None:
+    def workerReady(self, identity: bytes, info: Info | None = None, requestsLeft: int = -1) -> None:
         """
         Admit a worker, or note that one can take the next request, or changes its credit.
 
         :param info: what it announced; ``None`` from a plain worker, which says ``waiting`` before every request.
-        :param lifetime: how many requests it is given before it is retired; negative: no limit.
+        :param requestsLeft: how many requests it is given before it is retired; negative: no limit.
         """
         worker = self.workers.get(identity)
         if worker is None:
-            worker = self._admit(identity, info, lifetime)
+            worker = self._admit(identity, info, requestsLeft)
         else:
             if worker.plain and worker.inFlight:
                 self._dropUnanswered(worker)
@@ -122,14 +122,14 @@ class Dispatcher:
         self._fill(worker)
         self._checkIdle(worker)
 
-    def _admit(self, identity: bytes, info: Info | None, lifetime: int) -> WorkerRecord:
+    def _admit(self, identity: bytes, info: Info | None, requestsLeft: int) -> WorkerRecord:
         known = info or Info()
         worker = self.workers[identity] = WorkerRecord(identity, known.credit, known.services)
         worker.plain = info is None
         worker.concurrency = known.concurrency
         worker.wantsContext = known.context
-        worker.lifetime = lifetime
-        worker.nextHalf = lifetime // 2
+        worker.requestsLeft = requestsLeft
+        worker.halfLeft = requestsLeft // 2
         self.wantsContext = bool(self.wantsContext) or known.context
         self._queues.addWorker(worker)
         return worker
@@ -318,8 +318,8 @@ class Dispatcher:
         worker = self.workers.get(request.holder) if request.state is State.IN_FLIGHT else None
         self.fail(request, Code.CANCELLED, "its client cancelled it")
         if worker is not None:
-            self._outgoing.postToWorker([worker.identity, b"", CANCEL, request.id])
-            if worker.concurrency > 1 or next(iter(worker.inFlight)) == request.id:
+            self._outgoing.postToWorker([worker.identity, b"", CANCEL, request.brokerId])
+            if worker.concurrency > 1 or next(iter(worker.inFlight)) == request.brokerId:
                 self._deadlines.requestCancelled(worker, request)
 
     def finish(self, request: Request) -> None:
@@ -329,12 +329,12 @@ class Dispatcher:
         elif request.state is State.QUEUED:
             self._queues.leave(request)
         request.state = State.DONE
-        if request.account is not None and request.id:
+        if request.account is not None and request.brokerId:
             request.account.open -= 1
             request.account = None
         # The request may stay in queues and heaps for some time, but must not keep its body alive.
         request.body = []
-        self._moved.pop(request.id, None)
+        self._moved.pop(request.brokerId, None)
 
     def fail(self, request: Request, code: Code, message: str) -> None:
         """End a request without a reply, and tell its client why."""
@@ -367,7 +367,7 @@ class Dispatcher:
         self.expire(deadlines.takeExpired())
         for worker, request in deadlines.overtaken(workers.values()):
             self.fail(request, Code.EXPIRED, _EXPIRED)
-            self._outgoing.postToWorker([worker.identity, b"", CANCEL, request.id])
+            self._outgoing.postToWorker([worker.identity, b"", CANCEL, request.brokerId])
         for worker, why in deadlines.overdue(workers.values()):
             self._stop(worker, why)
         for worker in deadlines.endSearch(workers.values()):
@@ -403,7 +403,7 @@ class Dispatcher:
             return False
         frames = requestFrames(
             worker.identity,
-            request.id,
+            request.brokerId,
             request.body,
             request.context(deadlines.now) if worker.wantsContext else None,
         )
@@ -423,7 +423,7 @@ class Dispatcher:
             request.since = deadlines.now
         if request.alone and attempts.isolates(worker, request):
             worker.capacity = 1
-        inFlight[request.id] = request
+        inFlight[request.brokerId] = request
         request.state = State.IN_FLIGHT
         request.holder = worker.identity
         self.inFlight += 1
@@ -433,19 +433,19 @@ class Dispatcher:
             self.busy += 1
             if self._watchBusy:
                 self._events.workerBusyChanged(worker.identity, True)
-        worker.lifetime -= 1
-        if worker.lifetime == worker.nextHalf:
-            self._lifetimeReached(worker)
+        worker.requestsLeft -= 1
+        if worker.requestsLeft == worker.halfLeft:
+            self._reportRequestsLeft(worker)
         return True
 
-    def _lifetimeReached(self, worker: WorkerRecord) -> None:
+    def _reportRequestsLeft(self, worker: WorkerRecord) -> None:
         """Report that a worker has been given half of the requests that it had left, or all of them."""
-        if worker.lifetime:
-            worker.nextHalf = worker.lifetime // 2
-            self._events.lifetimeHalved(worker.identity)
+        if worker.requestsLeft:
+            worker.halfLeft = worker.requestsLeft // 2
+            self._events.requestsHalved(worker.identity)
         else:
             self.retire(worker.identity)
-            self._events.lifetimeOver(worker.identity)
+            self._events.requestsUsedUp(worker.identity)
 
     def _outOfReach(self, worker: WorkerRecord) -> None:
         if self._events.workerUnreachable(worker.identity):
@@ -540,7 +540,7 @@ class Dispatcher:
         request.holders += (worker.identity,)
         request.parts = None
         request.partBytes = 0
-        self._moved[request.id] = request
+        self._moved[request.brokerId] = request
         self._counters.redispatched += 1
         self.inFlight -= 1
         return self._queue(request, front=True)

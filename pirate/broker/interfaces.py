@@ -63,11 +63,11 @@ class BrokerEvents(Protocol):
         The broker calls this only if its constructor was told to: it costs two calls for every request.
         """
 
-    def lifetimeHalved(self, identity: bytes) -> None:
+    def requestsHalved(self, identity: bytes) -> None:
         """Note that a worker has been sent half of the requests that it had left: at 500 left, 250, 125 and so on."""
 
-    def lifetimeOver(self, identity: bytes) -> None:
-        """Note that a worker has been asked to leave, because it has been sent all requests of its lifetime."""
+    def requestsUsedUp(self, identity: bytes) -> None:
+        """Note that a worker has been asked to leave, because it has been sent as many requests as it may be given."""
 
     def workerOverdue(self, identity: bytes, why: str) -> None:
         """

@@ -10,7 +10,7 @@ from pirate.wire.words import Code, Frames
 
 #: The bytes of the parts of one reply that are kept.
 PARTS_LIMIT = 1 << 26
-#: Requests that may share the reply of one that has the same key, at most.
+#: Requests that may share the reply of one with the same request id, at most.
 MAX_JOINED = 16
 #: The codes of failures that are not remembered: if the request is sent again, it may succeed.
 NOT_REMEMBERED = frozenset({Code.BUSY, Code.STOPPING, Code.EXPIRED, Code.UNKNOWN_SERVICE, Code.CANCELLED})
@@ -42,25 +42,25 @@ class Replies:
         self._open: dict[bytes, Request] = {}
 
     def opened(self, request: Request) -> None:
-        """Note a request with a key that has been accepted."""
-        self._open[request.key] = request
+        """Note a request with a request id that has been accepted."""
+        self._open[request.requestId] = request
 
     def withdrawn(self, request: Request) -> None:
-        """Forget a request with a key whose client has gone."""
-        if self._open.get(request.key) is request:
-            del self._open[request.key]
+        """Forget a request with a request id whose client has gone."""
+        if self._open.get(request.requestId) is request:
+            del self._open[request.requestId]
 
-    def find(self, key: bytes) -> Request | None:
-        """Return the open request with a key; ``None`` if there is none."""
-        return self._open.get(key)
+    def find(self, requestId: bytes) -> Request | None:
+        """Return the open request with this request id; ``None`` if there is none."""
+        return self._open.get(requestId)
 
     def join(self, request: Request) -> bool:
         """
-        Let a request share the reply of an open one with the same key.
+        Let a request share the reply of an open one with the same request id.
 
         :return: ``False`` if there is none.
         """
-        first = self._open.get(request.key)
+        first = self._open.get(request.requestId)
         if first is None:
             return False
         first.joined = (*first.joined, request)[-MAX_JOINED:]
@@ -73,23 +73,23 @@ class Replies:
 
     def repeat(self, request: Request, now: float) -> bool:
         """
-        Send the outcome of a request with the same key again.
+        Send the outcome of a request with the same request id again.
 
         :return: ``False`` if none is remembered.
         """
-        outcome = self._cache.recall(request.key, now)
+        outcome = self._cache.recall(request.requestId, now)
         if outcome is not None:
             self._sendOutcome(request, outcome)
         return outcome is not None
 
     def remembers(self, request: Request, now: float) -> bool:
-        """Return whether the outcome of a request with the same key is remembered."""
-        return self._cache.recall(request.key, now) is not None
+        """Return whether the outcome of a request with the same request id is remembered."""
+        return self._cache.recall(request.requestId, now) is not None
 
     def replied(self, request: Request, body: Frames, now: float) -> None:
         """Send the app's reply, and remember it."""
         self._counters.replied += 1
-        if not request.key and not request.parts:
+        if not request.requestId and not request.parts:
             self._outgoing.postToClient(request.reply(body))
         else:
             self._end(request, Outcome(body, parts=request.parts or (), deaths=request.deaths), now)
@@ -113,9 +113,9 @@ class Replies:
             request.parts.append(body)
         elif not request.partial:
             return f"its parts are more than {PARTS_LIMIT} bytes, and its client takes them only together"
-        elif self._open.get(request.key) is request:
-            # It is too much to keep, so a request with the same key could not get the first parts.
-            del self._open[request.key]
+        elif self._open.get(request.requestId) is request:
+            # It is too much to keep, so a request with the same request id could not get the first parts.
+            del self._open[request.requestId]
         takers = [each for each in (request, *request.joined) if each.partial]
         taken = [self._send(each.part(body)) for each in takers]
         return "" if not taken or any(taken) else "its client does not read the parts"
@@ -134,10 +134,10 @@ class Replies:
         self._sendOutcome(request, outcome, partsSent=True)
         for each in request.joined:
             self._sendOutcome(each, outcome, partsSent=True)
-        if request.key and self._open.get(request.key) is request:
-            del self._open[request.key]
+        if request.requestId and self._open.get(request.requestId) is request:
+            del self._open[request.requestId]
             if outcome.code not in NOT_REMEMBERED:
-                self._cache.remember(request.key, outcome, now)
+                self._cache.remember(request.requestId, outcome, now)
 
     def _sendOutcome(self, request: Request, outcome: Outcome, partsSent: bool = False) -> None:
         """

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pirate.broker.counters import Counters
 from pirate.wire.words import Code, Frames
 
-#: The bytes that one outcome takes beside its frames: its place in the cache, its key, and the objects around them.
+#: The bytes that one outcome takes beside its frames: its place in the cache, its request id, and the objects that hold
+#: them.
 ENTRY = 340
 #: The bytes that one frame takes beside its content: as ``bytes``, and as a frame of ZeroMQ's, which may keep a whole
 #: receive buffer alive.
@@ -63,7 +64,7 @@ class Outcome:
 
 class ReplyCache:
     """
-    A cache of outcomes by the client's key for the request, limited by age, size and number; the oldest go first.
+    A cache of outcomes by the client's request id, limited by age, size and number; the oldest go first.
 
     :param seconds: how long each outcome is remembered; 0: not at all.
     :param entries: the number of outcomes, at most; 0: as many as ``limit`` allows.
@@ -82,37 +83,37 @@ class ReplyCache:
     def __len__(self) -> int:
         return len(self._outcomes)
 
-    def remember(self, key: bytes, outcome: Outcome, now: float) -> None:
+    def remember(self, requestId: bytes, outcome: Outcome, now: float) -> None:
         """Remember the outcome of a request."""
         if not self._seconds:
             return
         self._expire(now)
-        self.forget(key)
+        self.forget(requestId)
         size = outcome.size()
         if size > self._limit:
             self._counters.forgotten += 1
             return
-        self._outcomes[key] = (now + self._seconds, size, outcome)
+        self._outcomes[requestId] = (now + self._seconds, size, outcome)
         self._bytes += size
         while len(self._outcomes) > self._entries or self._bytes > self._limit:
             self.forget(next(iter(self._outcomes)))
             self._counters.forgotten += 1
 
-    def recall(self, key: bytes, now: float) -> Outcome | None:
+    def recall(self, requestId: bytes, now: float) -> Outcome | None:
         """Return the outcome of a request; ``None`` if it is not remembered."""
         self._expire(now)
-        entry = self._outcomes.get(key)
+        entry = self._outcomes.get(requestId)
         return None if entry is None else entry[2]
 
-    def forget(self, key: bytes) -> None:
+    def forget(self, requestId: bytes) -> None:
         """Drop the outcome of a request."""
-        entry = self._outcomes.pop(key, None)
+        entry = self._outcomes.pop(requestId, None)
         if entry is not None:
             self._bytes -= entry[1]
 
     def _expire(self, now: float) -> None:
         while self._outcomes:
-            key, (until, _size, _outcome) = next(iter(self._outcomes.items()))
+            requestId, (until, _size, _outcome) = next(iter(self._outcomes.items()))
             if until > now:
                 return
-            self.forget(key)
+            self.forget(requestId)

@@ -39,7 +39,7 @@ class Request:
     :ivar peer: the client's address, where known.
     :ivar user: who the client is, where known.
     :ivar account: the client's account, if there is a quota.
-    :ivar id: the broker's id for it, 8 bytes; empty until it is accepted.
+    :ivar brokerId: the broker's id for it, 8 bytes; empty until it is accepted.
     :ivar deaths: how many workers have died while executing it.
     :ivar maxAttempts: the attempts that the client allows; 0 when it leaves that to the broker.
     :ivar joined: the same request, each time that it was sent again while this one was waiting or in flight.
@@ -60,11 +60,11 @@ class Request:
         "account",
         "alone",
         "body",
+        "brokerId",
         "deadline",
         "deaths",
         "holder",
         "holders",
-        "id",
         "joined",
         "maxAttempts",
         "partBytes",
@@ -89,7 +89,7 @@ class Request:
         self.account: Account | None = None
         self.share: Share | None = None
         self.waitingBytes = 0
-        self.id = b""
+        self.brokerId = b""
         self.deaths = 0
         self.maxAttempts = 0
         self.joined: tuple[Request, ...] = ()
@@ -107,8 +107,8 @@ class Request:
     command = "request"
     #: Whether the client understands errors, so that it is always sent them.
     toldErrors = False
-    #: The client's key for the request; empty if it has none.
-    key = b""
+    #: The client's id for the request; empty if it has none.
+    requestId = b""
     #: Seconds of the caller's budget; ``None`` when it leaves that to the broker.
     timeout: float | None = None
     #: Whether the client takes partial replies.
@@ -174,20 +174,20 @@ class NativeRequest(Request):
     """
     A request with a native header: its client understands errors.
 
-    :ivar key: the client's key for the request, 16 bytes.
+    :ivar requestId: the client's id for the request, 16 bytes.
     :ivar timeout: what is left of the caller's budget in seconds, or ``None``.
     :ivar partial: whether the client takes partial replies.
     :ivar trace: a W3C traceparent, or empty.
     :ivar command: ``request``, ``cancel`` or ``ping``.
     """
 
-    __slots__ = ("command", "key", "partial", "timeout", "trace")
+    __slots__ = ("command", "partial", "requestId", "timeout", "trace")
 
     toldErrors = True
 
-    def __init__(self, route: list[bytes], body: list[bytes], key: bytes, options: Mapping[str, Any]) -> None:
+    def __init__(self, route: list[bytes], body: list[bytes], requestId: bytes, options: Mapping[str, Any]) -> None:
         super().__init__(route, body, options.get("service", ""))
-        self.key = key
+        self.requestId = requestId
         self.command: str = options.get("command", "request")
         timeout = options.get("timeout_ms")
         self.timeout: float | None = None if timeout is None else timeout / 1000
@@ -196,13 +196,13 @@ class NativeRequest(Request):
         self.trace: str = options.get("trace", "")
 
     def reply(self, body: Frames) -> list[bytes]:
-        return [*self.route[:-2], MAGIC + self.key, b"", *body]
+        return [*self.route[:-2], MAGIC + self.requestId, b"", *body]
 
     def part(self, body: Frames) -> list[bytes]:
-        return [*self.route[:-2], header(self.key, {"status": "partial"}), b"", *body]
+        return [*self.route[:-2], header(self.requestId, {"status": "partial"}), b"", *body]
 
     def error(self, code: Code, message: str, errorReply: bool = True) -> list[bytes]:
-        return errorFrames(self.route, self.key, code, message, self.deaths)
+        return errorFrames(self.route, self.requestId, code, message, self.deaths)
 
     def pingReply(self, facts: dict[str, Any]) -> list[bytes]:
         """
@@ -210,7 +210,7 @@ class NativeRequest(Request):
 
         :param facts: the keys of its header.
         """
-        return [*self.route[:-2], header(self.key, facts), b"", b""]
+        return [*self.route[:-2], header(self.requestId, facts), b"", b""]
 
 
 def readRequest(frames: list[bytes]) -> Request | Malformed | None:
@@ -223,8 +223,8 @@ def readRequest(frames: list[bytes]) -> Request | Malformed | None:
     message = parseRequest(frames)
     if not isinstance(message, tuple):
         return message
-    route, body, key, options = message
-    return NativeRequest(route, body, key, options) if key else Request(route, body)
+    route, body, requestId, options = message
+    return NativeRequest(route, body, requestId, options) if requestId else Request(route, body)
 
 
 @dataclass(frozen=True, slots=True)

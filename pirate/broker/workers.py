@@ -32,8 +32,8 @@ class WorkerRecord:
     :ivar probed: the ids of its requests when it was asked for a sign of life; ``None`` if no answer is due.
     :ivar killAt: when it is to be stopped because it goes on with a cancelled request; infinite if it is not.
     :ivar killDeadlines: the same for each cancelled request that it executes, by the broker's request id.
-    :ivar lifetime: how many more requests it is given before it is retired; negative: no limit.
-    :ivar nextHalf: when ``lifetime`` falls to this, half of what was left at the last report has been sent.
+    :ivar requestsLeft: how many more requests it is given before it is retired; negative: no limit.
+    :ivar halfLeft: half of what ``requestsLeft`` was at the last report; at this number, the next report is due.
     :ivar inFlight: its requests by the broker's request id, in the order in which they were sent.  A plain worker keeps
         its request here until it says ``waiting``.
     :ivar level: its place among the :class:`ReadyWorkers` of its services; -1 if it has none.
@@ -45,16 +45,16 @@ class WorkerRecord:
         "capacity",
         "concurrency",
         "credit",
+        "halfLeft",
         "heard",
         "identity",
         "inFlight",
         "killAt",
         "killDeadlines",
         "level",
-        "lifetime",
-        "nextHalf",
         "plain",
         "probed",
+        "requestsLeft",
         "services",
         "standing",
         "wantsContext",
@@ -69,8 +69,8 @@ class WorkerRecord:
         self.wantsContext = False
         self.plain = False
         self.busy = False
-        self.lifetime = -1
-        self.nextHalf = 0
+        self.requestsLeft = -1
+        self.halfLeft = 0
         self.inFlight: dict[bytes, Request] = {}
         self.level = -1
         self.began = self.heard = 0.0

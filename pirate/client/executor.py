@@ -23,8 +23,8 @@ from pirate.client.options import (
     Curve,
     Endpoints,
     OptionArguments,
+    canonicalEndpoints,
     isLocal,
-    parseEndpoints,
 )
 from pirate.client.pickles import PickleCodec
 from pirate.errors import ConfigurationError
@@ -170,7 +170,7 @@ class Executor(BaseExecutor, Generic[Reply]):
         after: Callable[[Call], object] | None = None,
         outage: Callable[[Outage], object] | None = None,
     ) -> None:
-        endpoints = parseEndpoints(endpoint)
+        endpoints = canonicalEndpoints(endpoint)
         self._pickles = codec == "pickle"
         if self._pickles:
             for each in endpoints if curve is None else ():

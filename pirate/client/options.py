@@ -80,7 +80,7 @@ class ClientOptions(Generic[Reply]):
         after: Callable[[Call], object] | None = None,
         outage: Callable[[Outage], object] | None = None,
     ) -> None:
-        self.endpoints = parseEndpoints(endpoint)
+        self.endpoints = canonicalEndpoints(endpoint)
         self.plain = plain
         self.curve = None if curve is None else loadKeys(curve)
         self.codec: Codec[Reply] = newCodec(codec)
@@ -199,7 +199,7 @@ class ClientOptions(Generic[Reply]):
         return self.codec.decode(call.reply.body)  # type: ignore[union-attr]
 
 
-def parseEndpoint(value: str | int) -> str:
+def canonicalEndpoint(value: str | int) -> str:
     """
     Return the endpoint of a server as ZeroMQ writes it.
 
@@ -216,16 +216,16 @@ def parseEndpoint(value: str | int) -> str:
     raise ConfigurationError(f"invalid endpoint {value!r}: use a port (6660), host:port, tcp://host:port or ipc://path")
 
 
-def parseEndpoints(value: Endpoints) -> tuple[str, ...]:
+def canonicalEndpoints(value: Endpoints) -> tuple[str, ...]:
     """
     Return several endpoints as ZeroMQ writes them, each once.
 
-    :param value: what :func:`parseEndpoint` takes, or an iterable of it.
+    :param value: what :func:`canonicalEndpoint` takes, or an iterable of it.
     :raise ConfigurationError: if one is invalid, or there is none.
     """
     isOne = isinstance(value, (str, bytes)) or not isinstance(value, Iterable)
     several: tuple[Any, ...] = (value,) if isOne else tuple(value)  # type: ignore[arg-type]
-    found = tuple(dict.fromkeys(parseEndpoint(each) for each in several))
+    found = tuple(dict.fromkeys(canonicalEndpoint(each) for each in several))
     if not found:
         raise ConfigurationError("invalid endpoint []: use at least one")
     return found

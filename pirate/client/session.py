@@ -120,13 +120,13 @@ class Session:
             call.others = (*call.others, *where)
             self._finish(call, error=Cancelled("the request was cancelled by its caller", call.endpoint, call.request))
 
-    def cancelId(self, key: bytes, now: float) -> None:
+    def cancelId(self, requestId: bytes, now: float) -> None:
         """Cancel a request by its id; it may be another client's."""
-        call = self._open.get(key)
+        call = self._open.get(requestId)
         if call is not None:
             self.cancel(call, now)
         else:
-            self._sendCancel(key, tuple(self.peers))
+            self._sendCancel(requestId, tuple(self.peers))
 
     def close(self) -> None:
         """End all calls, and those that begin later."""
@@ -156,7 +156,7 @@ class Session:
         # Most replies have no options in the header; the others take the parser.
         bare = len(head) == 20 and len(frames) > 2 and not frames[1] and head[:4] == MAGIC
         reply = ServerReply(head[4:], {}, frames[2:]) if bare else parseServerReply(frames)
-        call = None if reply is None else self._open.get(reply.key)
+        call = None if reply is None else self._open.get(reply.requestId)
         if reply is None:
             for each in self._open.values():
                 each.foreign = each.foreign or each.peer is peer
@@ -452,11 +452,11 @@ class Session:
             self._sendCancel(call.request, call.others)
         call.done(call)
 
-    def _sendCancel(self, key: bytes, peers: tuple[Peer, ...]) -> None:
+    def _sendCancel(self, requestId: bytes, peers: tuple[Peer, ...]) -> None:
         """Cancel a request at servers."""
         for peer in dict.fromkeys(peers):
             if peer.ready:
-                peer.connection.send([header(key, {"command": "cancel"}), b"", b""])
+                peer.connection.send([header(requestId, {"command": "cancel"}), b"", b""])
 
     # --- time
 

@@ -51,12 +51,13 @@ class Child:
     A child of the pool.  All times are in seconds, on the pool's clock.
 
     :ivar key: the pool's number for it.
-    :ivar lifetime: how many requests it may be given; negative: no limit.
+    :ivar maxRequests: how many requests it may be given; negative: no limit.
     :ivar generation: the number of the reload that it belongs to.
     :ivar spawnedAt: when it was spawned.
     :ivar readyAt: when it first announced itself; ``None`` before.
     :ivar recycleAt: when it is retired because of its age; infinite: never.
-    :ivar halvedAt: when it had last been given half of the requests that it had left; at first, when it became ready.
+    :ivar requestsHalvedAt: when it had last been given half of the requests that it had left; before the first time,
+        when it became ready.
     :ivar outgoing: whether a successor is started for it while it still works.
     :ivar signalAt: when it is sent the next of ``signals`` if it still lives; ``None``: never.
     :ivar signals: the signals that it is sent, one after the other; the last one is repeated.
@@ -65,14 +66,14 @@ class Child:
 
     __slots__ = (
         "generation",
-        "halvedAt",
         "key",
         "killReason",
         "kind",
-        "lifetime",
+        "maxRequests",
         "outgoing",
         "readyAt",
         "recycleAt",
+        "requestsHalvedAt",
         "signalAt",
         "signals",
         "spawnedAt",
@@ -80,18 +81,18 @@ class Child:
     )
 
     def __init__(
-        self, key: int, kind: ChildKind, lifetime: int, generation: int, spawnedAt: float, startDeadline: float
+        self, key: int, kind: ChildKind, maxRequests: int, generation: int, spawnedAt: float, startDeadline: float
     ) -> None:
         self.key = key
         self.kind = kind
-        self.lifetime = lifetime
+        self.maxRequests = maxRequests
         self.generation = generation
         self.spawnedAt = spawnedAt
         self.signalAt: float | None = startDeadline
         self.signals: tuple[str, ...] = (KILL,)
         self.killReason = ""
         self.recycleAt = float("inf")
-        self.halvedAt = spawnedAt
+        self.requestsHalvedAt = spawnedAt
         self.outgoing = False
         self.readyAt: float | None = None
         self.state = ChildState.STARTING

@@ -115,7 +115,7 @@ class Pool:
             self._reload.childReady(child)
             self._recycling.childReady(child, now)
 
-    def lifetimeHalved(self, child: Child, now: float) -> bool:
+    def requestsHalved(self, child: Child, now: float) -> bool:
         """
         Note that a child has been given half of the requests that it had left.
 
@@ -365,8 +365,10 @@ class Pool:
         for _ in range(count):
             self._lastKey += 1
             self._lastSpawn = now
-            lifetime = self._recycling.makeLifetime(self.limits)
-            child = Child(self._lastKey, kind, lifetime, self._reload.generation, now, now + self.limits.startTimeout)
+            maxRequests = self._recycling.chooseMaxRequests(self.limits)
+            child = Child(
+                self._lastKey, kind, maxRequests, self._reload.generation, now, now + self.limits.startTimeout
+            )
             child.recycleAt = self._recycling.makeRecycleTime(self.limits, now)
             self._children[child.key] = child
             yield Spawn(child)

@@ -31,7 +31,7 @@ class Recycling:
         self._random = random
         self._startDuration = 0.0
 
-    def makeLifetime(self, limits: PoolLimits) -> int:
+    def chooseMaxRequests(self, limits: PoolLimits) -> int:
         """Return how many requests a new worker may be given, with jitter; negative: no limit."""
         return limits.maxRequests + self._random.randint(0, limits.maxRequestsJitter) if limits.maxRequests else -1
 
@@ -42,7 +42,7 @@ class Recycling:
     def childReady(self, child: Child, now: float) -> None:
         """Note how long a worker took to start."""
         self._startDuration = max(now - child.spawnedAt, self._startDuration * START_TIME_DECAY)
-        child.halvedAt = now
+        child.requestsHalvedAt = now
 
     def noteHalved(self, child: Child, now: float) -> bool:
         """
@@ -50,7 +50,7 @@ class Recycling:
 
         It does if the other half, at the same rate, will be over soon.
         """
-        duration, child.halvedAt = now - child.halvedAt, now
+        duration, child.requestsHalvedAt = now - child.requestsHalvedAt, now
         return duration <= LEAD_FACTOR * self._startDuration
 
     def countReplaceable(self, serving: Collection[Child]) -> int:

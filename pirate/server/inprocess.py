@@ -72,18 +72,18 @@ class InProcessClient:
 
         encoder = newCodec(codec)
         frames = encoder.encode(body)
-        key = os.urandom(16)
-        reply: Deferred[Any] = Deferred(lambda ignored: self._cancel(key))
+        requestId = os.urandom(16)
+        reply: Deferred[Any] = Deferred(lambda ignored: self._cancel(requestId))
         excess = self._excess(frames)
         if excess:
-            reply.errback(failure(Code.DENIED, excess, endpoint, key))
+            reply.errback(failure(Code.DENIED, excess, endpoint, requestId))
             return reply
         options: dict[str, Any] = {"timeout_ms": max(int(timeout * 1000), 1)}
         if service:
             options["service"] = service
-        timer = self._clock.callLater(timeout, self._timedOut, key, timeout)
-        self._calls[key] = _Call(encoder, endpoint, reply, timer)
-        self._transport.receiveInProcess([header(key, options), b"", *frames])
+        timer = self._clock.callLater(timeout, self._timedOut, requestId, timeout)
+        self._calls[requestId] = _Call(encoder, endpoint, reply, timer)
+        self._transport.receiveInProcess([header(requestId, options), b"", *frames])
         return reply
 
     def messageReceived(self, frames: Sequence[Any]) -> None:
@@ -99,10 +99,10 @@ class InProcessClient:
         if self._delivery is not None:
             self._delivery.cancel()
         self._deliver()
-        for key in list(self._calls):
-            call = self._forget(key)
+        for requestId in list(self._calls):
+            call = self._forget(requestId)
             if call is not None:
-                call.reply.errback(failure(Code.STOPPING, "", call.endpoint, key))
+                call.reply.errback(failure(Code.STOPPING, "", call.endpoint, requestId))
 
     def _deliver(self) -> None:
         self._delivery = None
@@ -113,7 +113,7 @@ class InProcessClient:
         from pirate.client.errors import failure
 
         reply = parseServerReply(frames)
-        call = None if reply is None else self._forget(reply.key)
+        call = None if reply is None else self._forget(reply.requestId)
         if reply is None or call is None:
             return
         code = reply.options.get("code")
@@ -125,30 +125,30 @@ class InProcessClient:
             else:
                 call.reply.callback(value)
         else:
-            error = failure(str(code), str(reply.options.get("message", "")), call.endpoint, reply.key)
+            error = failure(str(code), str(reply.options.get("message", "")), call.endpoint, reply.requestId)
             error.attempts = reply.options.get("attempts", 0)
             error.sent = 1
             call.reply.errback(error)
 
-    def _timedOut(self, key: bytes, timeout: float) -> None:
+    def _timedOut(self, requestId: bytes, timeout: float) -> None:
         from pirate.client.errors import Timeout
 
-        call = self._calls.pop(key, None)
+        call = self._calls.pop(requestId, None)
         if call is not None:
-            self._sendCancel(key)
-            error = Timeout(f"no reply within {timeout:g} seconds", call.endpoint, key)
+            self._sendCancel(requestId)
+            error = Timeout(f"no reply within {timeout:g} seconds", call.endpoint, requestId)
             error.sent = 1
             call.reply.errback(error)
 
-    def _cancel(self, key: bytes) -> None:
-        if self._forget(key) is not None:
-            self._sendCancel(key)
+    def _cancel(self, requestId: bytes) -> None:
+        if self._forget(requestId) is not None:
+            self._sendCancel(requestId)
 
-    def _sendCancel(self, key: bytes) -> None:
-        self._transport.receiveInProcess([header(key, {"command": "cancel"}), b"", b""])
+    def _sendCancel(self, requestId: bytes) -> None:
+        self._transport.receiveInProcess([header(requestId, {"command": "cancel"}), b"", b""])
 
-    def _forget(self, key: bytes) -> _Call | None:
-        call = self._calls.pop(key, None)
+    def _forget(self, requestId: bytes) -> _Call | None:
+        call = self._calls.pop(requestId, None)
         if call is not None and call.timer.active():
             call.timer.cancel()
         return call

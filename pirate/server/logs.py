@@ -205,8 +205,8 @@ class AppErrorLog:
 
 def _requestName(request: Request) -> str:
     """Return the broker's id of a request, which the app knows, and the client's id, if there is one."""
-    own = request.id.hex()
-    return f"{own} ({request.key.hex()})" if request.key else own
+    own = request.brokerId.hex()
+    return f"{own} ({request.requestId.hex()})" if request.requestId else own
 
 
 def _clientName(request: Request) -> str:

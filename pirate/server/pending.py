@@ -103,7 +103,7 @@ class WaitingClients:
         elif len(requests) >= client.pruneAt:
             client.requests = requests = {key: each for key, each in requests.items() if each.state is State.QUEUED}
             client.pruneAt = max(2 * len(requests), PRUNE_MIN)
-        requests[request.id] = request
+        requests[request.brokerId] = request
         if request.share is not None and request.share.over:
             self.heldBack.add(client.connection)
         return True
@@ -184,7 +184,7 @@ class WaitingClients:
 
     def _withdraw(self, request: Request) -> None:
         """Withdraw a request, unless it is a native one for which a connected client waits."""
-        if request.key:
+        if request.requestId:
             connected = self._byRoutingId
             if request.route[0] in connected or any(each.route[0] in connected for each in request.joined):
                 return

@@ -192,9 +192,9 @@ class BrokerProtocol:
         """Process a message from the frontend; the first frame is the client's routing id."""
         message = parseRequest(frames)
         if isinstance(message, tuple):
-            route, body, key, options = message
+            route, body, requestId, options = message
             # As in ``readRequest``, which is not called for every message.
-            request = NativeRequest(route, body, key, options) if key else Request(route, body)
+            request = NativeRequest(route, body, requestId, options) if requestId else Request(route, body)
             client = route[0]
             if client in self.waiting.departed and self.waiting.hasDeparted(client, self._transport.clientSender()):
                 self._broker.noteDeparted(request)
@@ -239,7 +239,7 @@ class BrokerProtocol:
 
     def _noteSentAgain(self, request: Request) -> None:
         """Note that a client waits for a request that it has sent again, if the first one still waits."""
-        first = self._broker.replies.find(request.key)
+        first = self._broker.replies.find(request.requestId)
         if first is not None and first.state is State.QUEUED:
             self.waiting.add(first, self._transport.clientSender(), request.route[0])
 

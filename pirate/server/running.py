@@ -291,13 +291,13 @@ class RunningServer:
         """See :class:`~pirate.broker.interfaces.BrokerEvents`."""
         self.supervisor.busyChanged(identity, busy)
 
-    def lifetimeHalved(self, identity: bytes) -> None:
+    def requestsHalved(self, identity: bytes) -> None:
         """See :class:`~pirate.broker.interfaces.BrokerEvents`."""
-        self.supervisor.lifetimeHalved(identity)
+        self.supervisor.requestsHalved(identity)
 
-    def lifetimeOver(self, identity: bytes) -> None:
+    def requestsUsedUp(self, identity: bytes) -> None:
         """See :class:`~pirate.broker.interfaces.BrokerEvents`."""
-        self.supervisor.lifetimeOver(identity)
+        self.supervisor.requestsUsedUp(identity)
 
     def workerOverdue(self, identity: bytes, why: str) -> None:
         """See :class:`~pirate.broker.interfaces.BrokerEvents`."""

@@ -278,7 +278,7 @@ class Supervisor:
             self._dispatcher.workerReady(status.worker, status.info)
         elif announced:
             self._connections.announced(status.worker, own=True)
-            self._dispatcher.workerReady(status.worker, status.info, process.child.lifetime)
+            self._dispatcher.workerReady(status.worker, status.info, process.child.maxRequests)
         elif status.info is not None and self._dispatcher.knows(status.worker):
             self._dispatcher.workerReady(status.worker, status.info)
 
@@ -304,14 +304,14 @@ class Supervisor:
         if process is not None and process.child.state is ChildState.WAITING:
             self._reportState(process, ChildState.PROCESSING if busy else ChildState.WAITING)
 
-    def lifetimeHalved(self, identity: bytes) -> None:
+    def requestsHalved(self, identity: bytes) -> None:
         """Start a successor of a child that has been sent half of its remaining requests, if it needs one by now."""
         process = self._byIdentity.get(identity)
-        if process is not None and self._pool.lifetimeHalved(process.child, self._reactor.seconds()):
+        if process is not None and self._pool.requestsHalved(process.child, self._reactor.seconds()):
             self._consultSoon()
 
-    def lifetimeOver(self, identity: bytes) -> None:
-        """Let another take the place of a child that has been sent all requests of its lifetime."""
+    def requestsUsedUp(self, identity: bytes) -> None:
+        """Let another take the place of a child that has been sent as many requests as it may be given."""
         process = self._byIdentity.get(identity)
         if process is not None:
             self._pool.childLeaving(process.child, self._reactor.seconds())

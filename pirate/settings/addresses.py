@@ -11,7 +11,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _MAPPED_BITS = 96
 
 
-def parseNetwork(given: str) -> str:
+def canonicalNetwork(given: str) -> str:
     """
     Return a network in the form in which :mod:`ipaddress` writes it.
 
@@ -25,7 +25,7 @@ def toNetwork(given: str) -> Network:
     """
     Parse a network.
 
-    :param given: the same as for :func:`parseNetwork`.
+    :param given: the same as for :func:`canonicalNetwork`.
     :raise ConfigurationError: if the text does not name a network.
     """
     text = str(given).strip()

@@ -13,7 +13,7 @@ LOOPBACK = "127.0.0.1"
 MAX_IPC_PATH = 107
 
 
-def parseEndpoint(given: str | int) -> str:
+def canonicalEndpoint(given: str | int) -> str:
     """
     Return a ZeroMQ endpoint in full.
 
@@ -38,7 +38,7 @@ def isPublic(endpoint: str) -> bool:
     """
     Return whether other machines can reach an endpoint.
 
-    :param endpoint: an endpoint as :func:`parseEndpoint` returns it.
+    :param endpoint: an endpoint as :func:`canonicalEndpoint` returns it.
     """
     if endpoint.startswith("ipc://"):
         return False

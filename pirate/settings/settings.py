@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from pirate.errors import ConfigurationError
 from pirate.settings.access import checkKeys
-from pirate.settings.addresses import parseNetwork
-from pirate.settings.endpoints import isPublic, parseEndpoint
+from pirate.settings.addresses import canonicalNetwork
+from pirate.settings.endpoints import canonicalEndpoint, isPublic
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
 from pirate.settings.table import Setting, checkValues, optionName, setting, table
 from pirate.settings.types import (
-    CLASS_PATH,
+    CLASS_IMPORT_PATH,
     CLIENT_KEYS,
     CONCURRENCY,
     COUNT,
     ENDPOINTS,
     FILE,
+    IMPORT_PATH,
     KEYS,
     LEVEL,
     LOOP,
     NETWORKS,
-    PATH,
     PREFETCH,
     SWITCH,
     THREADS,
@@ -118,7 +118,7 @@ class Settings:
     backend: tuple[str, ...] = setting(
         ("tcp://127.0.0.1:6661",), ENDPOINTS, "Listen for workers on this endpoint; repeatable."
     )
-    app: str = setting("pirate.echo.echo", PATH, "Import path of the callable or class that handles requests.")
+    app: str = setting("pirate.echo.echo", IMPORT_PATH, "Import path of the callable or class that handles requests.")
     prefetch: int | None = setting(
         None,
         PREFETCH,
@@ -132,10 +132,10 @@ class Settings:
         "auto", LOOP, "Event loop that runs the app: auto (asyncio if the app is async), asyncio, or twisted."
     )
     dequeue: str | None = setting(
-        None, PATH, "Import path of a callable that a separate worker runs every check-for-dequeue seconds."
+        None, IMPORT_PATH, "Import path of a callable that a separate worker runs every check-for-dequeue seconds."
     )
     hooks: str | None = setting(
-        None, CLASS_PATH, "Import path of a subclass of pirate.hooks.Hooks, which receives the server's events."
+        None, CLASS_IMPORT_PATH, "Import path of a subclass of pirate.hooks.Hooks, which receives the server's events."
     )
     externalWorkers: bool = setting(False, SWITCH, "Admit workers that this server did not start.")
     errorReply: bool = setting(False, SWITCH, "Reply to a plain client with a JSON object if its request fails.")
@@ -186,17 +186,17 @@ class Settings:
     def _complete(self) -> None:
         """Bring every value into its canonical form."""
         for name, parse in (
-            ("frontend", parseEndpoint),
-            ("backend", parseEndpoint),
-            ("allow", parseNetwork),
-            ("deny", parseNetwork),
+            ("frontend", canonicalEndpoint),
+            ("backend", canonicalEndpoint),
+            ("allow", canonicalNetwork),
+            ("deny", canonicalNetwork),
         ):
             given = getattr(self, name)
             several = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
             try:
                 parsed = tuple(parse(each) for each in several)
             except ConfigurationError as error:
-                raise ConfigurationError(f"{name} {error}" if parse is parseNetwork else str(error)) from None
+                raise ConfigurationError(f"{name} {error}" if parse is canonicalNetwork else str(error)) from None
             object.__setattr__(self, name, parsed)
         if self.prefetch == "auto":  # type: ignore[comparison-overlap]
             object.__setattr__(self, "prefetch", None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pirate.errors import ConfigurationError
-from pirate.settings.endpoints import parseEndpoint
+from pirate.settings.endpoints import canonicalEndpoint
 from pirate.wire.words import MAX_CONCURRENCY, MAX_CREDIT
 
 
@@ -143,9 +143,11 @@ THREADS = SettingType(
     f"a whole number from 0 to {MAX_CONCURRENCY}",
 )
 LOOP = SettingType(str, lambda value: value in ("auto", "asyncio", "twisted"), "auto, asyncio or twisted")
-PATH = SettingType(str, _isPath, "an import path, as in package.module.name or package.module:name", hint=pathHint)
-CLASS_PATH = replace(PATH, hint=lambda value: pathHint(value, "CLASS"))
-ENDPOINTS = SettingType(parseEndpoint, lambda value: True, "one or more endpoints", repeatable=True)
+IMPORT_PATH = SettingType(
+    str, _isPath, "an import path, as in package.module.name or package.module:name", hint=pathHint
+)
+CLASS_IMPORT_PATH = replace(IMPORT_PATH, hint=lambda value: pathHint(value, "CLASS"))
+ENDPOINTS = SettingType(canonicalEndpoint, lambda value: True, "one or more endpoints", repeatable=True)
 NETWORKS = SettingType(
     str, lambda value: True, "one or more addresses or networks, as in 192.0.2.7 or 192.0.2.0/24", repeatable=True
 )

@@ -173,7 +173,7 @@ class AppHarness:
             exchange.workerLost(ended)
             self._replaceWorker()
         finally:
-            self._exchanges.pop(exchange.request.id, None)
+            self._exchanges.pop(exchange.request.brokerId, None)
         return exchange
 
     def _newExchange(self, body: tuple[bytes, ...], options: RequestOptions) -> tuple[_Exchange, bool]:
@@ -183,21 +183,21 @@ class AppHarness:
             self._replaceWorker()
         self._lastId += 1
         request = _request(self._lastId, body, **options)
-        exchange = self._exchanges[request.id] = _Exchange(request, self._worker.app.wantsContext)
+        exchange = self._exchanges[request.brokerId] = _Exchange(request, self._worker.app.wantsContext)
         return exchange, options.get("cancelled", False)
 
     # --- what a worker reports
 
     def requestLost(self, exchange: _Exchange, cause: SystemExit) -> None:
         """Fail a request, because the app has ended its worker."""
-        self._exchanges.pop(exchange.request.id, None)
+        self._exchanges.pop(exchange.request.brokerId, None)
         exchange.workerLost(cause)
 
     def workerMessageReceived(self, frames: list[bytes]) -> None:
         """Receive a message that the worker sends to the broker."""
         exchange = self._exchanges.get(frames[0] or frames[1])
         if exchange is not None and exchange.workerMessageReceived(frames, self._lastError):
-            del self._exchanges[exchange.request.id]
+            del self._exchanges[exchange.request.brokerId]
             self._lastError = None
 
     def requestFailed(self, error: BaseException) -> None:
@@ -215,7 +215,7 @@ class _Exchange:
     def __init__(self, request: NativeRequest, wantsContext: bool) -> None:
         self.request = request
         context = request.context(monotonic()) if wantsContext else None
-        self.frames = requestFrames(WORKER, request.id, request.body, context)[1:]
+        self.frames = requestFrames(WORKER, request.brokerId, request.body, context)[1:]
         self._ended: list[Callable[[], None]] = []
         self._parts: list[Frames] = []
         self._body: Frames = ()
@@ -264,7 +264,7 @@ class _Exchange:
         return Streamed([_shown(part) for part in self._parts], _shown(self._body))
 
     def _fail(self, code: str, text: str, cause: BaseException | None) -> None:
-        self._error = failure(code, text, ENDPOINT, self.request.key)
+        self._error = failure(code, text, ENDPOINT, self.request.requestId)
         self._error.attempts = self.request.deaths
         self._error.__cause__ = cause
 
@@ -285,7 +285,7 @@ class _SerialWorker:
     def run(self, exchange: _Exchange, cancelled: bool) -> None:
         """Execute a request."""
         if cancelled:
-            self._cancelled.add(exchange.request.id)
+            self._cancelled.add(exchange.request.brokerId)
         if not self._softTimeout:
             self._runner.execute(exchange.frames)
             return
@@ -373,7 +373,7 @@ class _AsyncioWorker:
         if cancelled:
             # Let it begin first.
             await asyncio.sleep(0)
-            self._runner.inFlight.received([b"", CANCEL, exchange.request.id])
+            self._runner.inFlight.received([b"", CANCEL, exchange.request.brokerId])
         await ended
 
     def _run(self, call: Callable[..., Any], *arguments: Any) -> Any:
@@ -422,7 +422,7 @@ class _ReactorWorker:
         self._inFlight[exchange] = end
         self._runner.inFlight.received(exchange.frames)
         if cancelled:
-            self._runner.inFlight.received([b"", CANCEL, exchange.request.id])
+            self._runner.inFlight.received([b"", CANCEL, exchange.request.brokerId])
         return result
 
     def run(self, exchange: _Exchange, cancelled: bool) -> None:
@@ -511,7 +511,7 @@ def _request(
     request = readRequest([CLIENT, header(os.urandom(16), options), b"", *toFrames(body)])
     if not isinstance(request, NativeRequest):
         raise ValueError(f"no client can send this request: {request!r}")
-    request.id = number.to_bytes(8, "big")
+    request.brokerId = number.to_bytes(8, "big")
     request.peer = client
     request.deaths = attempt - 1
     if request.timeout is not None:

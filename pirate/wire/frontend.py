@@ -24,8 +24,8 @@ from pirate.wire.words import (
 #: A header's JSON with one key, as our own clients write it.
 _ONLY_TIMEOUT = re.compile(rb'\{"timeout_ms":(0|[1-9]\d{0,15})\}').fullmatch
 
-#: What a client sent: its route, its body, and of a native header the key and the options; a plain request has no key.
-#: A plain tuple, because nothing costs less to build and to take apart, and every request is one.
+#: What a client sent: its route, its body, and from a native header the request id and the options; a plain request has
+#: neither.  A plain tuple, because nothing costs less to build and to take apart, and every request is one.
 ClientMessage = tuple[list[bytes], list[bytes], bytes, Mapping[str, Any]]
 
 #: The options of a request without a native header.
@@ -37,9 +37,9 @@ def parseRequest(frames: list[bytes]) -> ClientMessage | Malformed | None:
     Parse what a client sent: ``[routing id] envelope... [''] body...``.
 
     :param frames: as a ROUTER gives them.
-    :return: the route, which is all frames up to and with the delimiter; the body; the key and the options of a native
-        header, of which those that are known have been checked.  ``None`` for ``[routing id] ['']`` alone, which is a
-        PROBE_ROUTER greeting.
+    :return: the route, which is all frames up to and with the delimiter; the body; the request id and the options of a
+        native header, of which those that are known have been checked.  ``None`` for ``[routing id] ['']`` alone, which
+        is a PROBE_ROUTER greeting.
     """
     at = 1
     count = len(frames)
@@ -80,30 +80,30 @@ _HEADER_KEYS: dict[str, Any] = {
 def _parseNative(route: list[bytes], body: list[bytes], frame: bytes) -> ClientMessage | Malformed:
     parsed = parseHeader(frame)
     if parsed is None:
-        key = frame[4:20]
-        return Malformed("bad-header", _rejection(route, key) if len(key) == 16 else None)
-    key, options = parsed
+        requestId = frame[4:20]
+        return Malformed("bad-header", _rejection(route, requestId) if len(requestId) == 16 else None)
+    requestId, options = parsed
     for name, value in options.items():
         check = _HEADER_KEYS.get(name)
         if check is not None and not check(value):
-            return Malformed("bad-header", _rejection(route, key))
-    return route, body, key, options
+            return Malformed("bad-header", _rejection(route, requestId))
+    return route, body, requestId, options
 
 
-def _rejection(route: list[bytes], key: bytes) -> list[bytes]:
-    return errorFrames(route, key, Code.MALFORMED, "the header is not understood", 0)
+def _rejection(route: list[bytes], requestId: bytes) -> list[bytes]:
+    return errorFrames(route, requestId, Code.MALFORMED, "the header is not understood", 0)
 
 
-def errorFrames(route: list[bytes], key: bytes, code: Code, message: str, attempts: int) -> list[bytes]:
+def errorFrames(route: list[bytes], requestId: bytes, code: Code, message: str, attempts: int) -> list[bytes]:
     """
     Return the frames that tell a native client why its request has no reply.
 
     :param route: the route of the request.
-    :param key: the key of its header.
+    :param requestId: the request id of its header.
     :param attempts: how many workers have died while executing it.
     """
     told = {"status": "error", "code": code, "message": shorten(message), "attempts": attempts}
-    return [*route[:-2], header(key, told), b"", b""]
+    return [*route[:-2], header(requestId, told), b"", b""]
 
 
 def plainErrorFrames(route: list[bytes], code: Code, message: str, attempts: int) -> list[bytes]:
@@ -116,19 +116,19 @@ def plainErrorFrames(route: list[bytes], code: Code, message: str, attempts: int
     return [*route, encode(told)]
 
 
-def header(key: bytes, options: dict[str, Any]) -> bytes:
+def header(requestId: bytes, options: dict[str, Any]) -> bytes:
     """
     Return a native header frame.
 
-    :param key: the client's key for the request, 16 bytes.
-    :param options: the keys of the JSON object; if there are none, the frame ends after the key of the request.
+    :param requestId: the client's id for the request, 16 bytes.
+    :param options: the keys of the JSON object; if there are none, the frame ends after the request id.
     """
-    return MAGIC + key + (encode(options) if options else b"")
+    return MAGIC + requestId + (encode(options) if options else b"")
 
 
 def parseHeader(frame: bytes) -> tuple[bytes, dict[str, Any]] | None:
     """
-    Return the key and the options of a native header frame.
+    Return the request id and the options of a native header frame.
 
     :return: ``None`` if the frame begins like a header, but is malformed.
     """
@@ -146,15 +146,15 @@ class ServerReply(Value):
     """
     A message that a server has sent to a client.
 
-    :ivar key: the key of the request that it belongs to, 16 bytes; empty on a plain connection.
+    :ivar requestId: the id of the request that it belongs to, 16 bytes; empty on a plain connection.
     :ivar options: the keys of the header's JSON object.
     :ivar body: the reply, one or more frames.
     """
 
-    __slots__ = ("body", "key", "options")
+    __slots__ = ("body", "options", "requestId")
 
-    def __init__(self, key: bytes, options: dict[str, Any], body: Frames) -> None:
-        self.key = key
+    def __init__(self, requestId: bytes, options: dict[str, Any], body: Frames) -> None:
+        self.requestId = requestId
         self.options = options
         self.body = body
 

@@ -132,7 +132,7 @@ class DeathTests(SynchronousTestCase):
             bench.ready(b"A")
             (one,) = bench.askNatively(b"1", partial=True)
             for _ in range(count):
-                bench.broker.dispatcher.partReceived(b"A", one.id, [b"x"])
+                bench.broker.dispatcher.partReceived(b"A", one.brokerId, [b"x"])
             bench.gone(b"A", "it left", died=False)
             message = bench.told()[-1][1]["message"]
             self.assertEqual(message, f"its worker was lost after {parts} of the reply: it left")

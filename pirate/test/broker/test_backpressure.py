@@ -140,7 +140,7 @@ class FairTests(SynchronousTestCase):
                 holding[worker] = client
             for worker in list(holding):
                 inFlight = next(iter(bench.broker.dispatcher.workers[worker].inFlight.values()))
-                bench.broker.dispatcher.replyReceived(worker, inFlight.id, inFlight.body)
+                bench.broker.dispatcher.replyReceived(worker, inFlight.brokerId, inFlight.body)
 
         for _ in range(20_000):
             bench.broker.requestReceived(Request([b"F", b""], [b"F"]))

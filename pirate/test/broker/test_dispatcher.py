@@ -53,20 +53,20 @@ class DispatchTests(SynchronousTestCase):
         bench = BrokerBench()
         bench.ready(b"A")
         request = bench.receive(Request([b"c", b"hop", b""], [b"a", b"", b"b"]))
-        self.assertEqual(bench.framesToWorkers, [[b"A", b"", request.id, b"", b"a", b"", b"b"]])
+        self.assertEqual(bench.framesToWorkers, [[b"A", b"", request.brokerId, b"", b"a", b"", b"b"]])
         self.assertEqual(bench.framesToClients, [])
 
     def test_ids(self) -> None:
         """Each request has an id of 8 bytes of its own, which can never be a word."""
         bench = BrokerBench()
-        ids = [request.id for request in bench.ask(*[b"x"] * 1000)]
+        ids = [request.brokerId for request in bench.ask(*[b"x"] * 1000)]
         self.assertEqual(len(set(ids)), 1000)
         self.assertTrue(all(len(each) == 8 and each[0] >= 0x80 for each in ids))
 
     def test_firstId(self) -> None:
         """The numbering starts at the given id, so a worker that knew another broker knows none of these ids."""
         first, second = BrokerBench(firstId=1000), BrokerBench(firstId=(1 << 62) - 1)
-        ids = {request.id for bench in (first, second) for request in bench.ask(*[b"x"] * 100)}
+        ids = {request.brokerId for bench in (first, second) for request in bench.ask(*[b"x"] * 100)}
         self.assertEqual(len(ids), 200)
         self.assertTrue(all(len(each) == 8 and each[0] >= 0x80 for each in ids))
 
@@ -138,7 +138,7 @@ class ReplyTests(SynchronousTestCase):
         self.assertEqual((bench.broker.counters.replied, bench.broker.isQuiet()), (2, True))
 
     def test_envelope(self) -> None:
-        """The client's envelope stands in front of the reply, with a native client's own key in it."""
+        """The client's envelope stands in front of the reply, with a native client's own request id in it."""
         bench = BrokerBench()
         bench.ready(b"A")
         bench.reply(b"A", bench.receive(Request([b"c", b"hop", b""], [b"x"])))
@@ -154,7 +154,7 @@ class ReplyTests(SynchronousTestCase):
         bench.reply(b"A", waiting)
         bench.reply(b"nobody", one)
         bench.broker.dispatcher.replyReceived(b"A", b"waiting", [b"x"])
-        bench.broker.dispatcher.failureReceived(b"B", one.id, Code.APP_ERROR, "x")
+        bench.broker.dispatcher.failureReceived(b"B", one.brokerId, Code.APP_ERROR, "x")
         self.assertEqual((bench.replies(), bench.broker.counters.late), ([], 5))
         bench.reply(b"A", one)
         self.assertEqual(bench.replies(), [(b"1", b"1")])
@@ -558,13 +558,13 @@ class RetireTests(SynchronousTestCase):
         self.assertEqual(one.deaths, 1)
 
 
-class LifetimeTests(SynchronousTestCase):
+class RequestsLeftTests(SynchronousTestCase):
     """Workers with a limited number of requests."""
 
     def test_retiredBehindTheLast(self) -> None:
         """A worker is asked to leave behind its last request, and the event is reported."""
         bench = BrokerBench()
-        bench.ready(b"A", lifetime=2)
+        bench.ready(b"A", requestsLeft=2)
         one, two, _ = bench.ask(b"1", b"2", b"3")
         bench.reply(b"A", one)
         self.assertEqual((bench.sent(), bench.retired), ([(b"A", b"1"), (b"A", b"2"), (b"A", RETIRE)], [b"A"]))
@@ -573,33 +573,33 @@ class LifetimeTests(SynchronousTestCase):
         self.assertEqual(len(bench.replies()), 2)
 
     def test_withCredit(self) -> None:
-        """A large credit does not make the lifetime longer."""
+        """A large credit does not add to the requests that a worker has left."""
         bench = BrokerBench()
-        bench.ready(b"A", credit=8, lifetime=3)
+        bench.ready(b"A", credit=8, requestsLeft=3)
         bench.ask(*[b"x"] * 5)
         self.assertEqual(bench.sent(), [*[(b"A", b"x")] * 3, (b"A", RETIRE)])
 
     def test_halved(self) -> None:
         """Each time that half of what was left has been sent is reported, as long as something is left."""
         bench = BrokerBench()
-        bench.ready(b"A", lifetime=10)
+        bench.ready(b"A", requestsLeft=10)
         for _ in range(10):
             bench.reply(b"A", *bench.ask(b"x"))
         self.assertEqual((bench.halves, bench.retired), ([5, 8, 9], [b"A"]))
 
     def test_announcedAgain(self) -> None:
-        """A new credit does not begin another lifetime."""
+        """A new credit does not change how many requests a worker has left."""
         bench = BrokerBench()
-        bench.ready(b"A", lifetime=2)
+        bench.ready(b"A", requestsLeft=2)
         bench.reply(b"A", *bench.ask(b"1"))
         bench.ready(b"A", credit=2)
         bench.ask(b"2", b"3")
         self.assertEqual((bench.retired, bench.broker.queues.waiting), ([b"A"], 1))
 
     def test_endless(self) -> None:
-        """A negative lifetime never ends."""
+        """With a negative number of requests left there is no limit."""
         bench = BrokerBench()
-        bench.ready(b"A", lifetime=-1)
+        bench.ready(b"A", requestsLeft=-1)
         for _ in range(50):
             bench.reply(b"A", *bench.ask(b"x"))
         self.assertEqual((bench.retired, bench.broker.counters.replied), ([], 50))
@@ -701,8 +701,8 @@ class UnreachableTests(SynchronousTestCase):
         later = [Request([name, b""], [name]) for name in (b"3", b"4")]
         for request in later:
             bench.broker.requestReceived(request)
-        bench.broker.dispatcher.replyReceived(b"A", one.id, one.body)
-        bench.broker.dispatcher.replyReceived(b"B", two.id, two.body)
+        bench.broker.dispatcher.replyReceived(b"A", one.brokerId, one.body)
+        bench.broker.dispatcher.replyReceived(b"B", two.brokerId, two.body)
         bench.sent()
         return later
 

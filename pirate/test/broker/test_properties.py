@@ -23,12 +23,23 @@ try:
 except ImportError:
     skip = "needs hypothesis, which the extra 'dev' brings"
 
-KEY = bytes(range(16))
+REQUEST_ID = bytes(range(16))
 
 #: Frames that mean something in some place, and the worst JSON objects.
 SPECIAL = [
     *WORDS,
-    *(b"", b"retire", b"cancel", b"partial", b"error", b"app-error", MAGIC, MAGIC + KEY, MAGIC + KEY[:7], KEY),
+    *(
+        b"",
+        b"retire",
+        b"cancel",
+        b"partial",
+        b"error",
+        b"app-error",
+        MAGIC,
+        MAGIC + REQUEST_ID,
+        MAGIC + REQUEST_ID[:7],
+        REQUEST_ID,
+    ),
     *(
         b"{}",
         b"[]",
@@ -76,7 +87,7 @@ def messages(*beginning: bytes) -> Any:
     """
     told = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES)), max_size=2).map(dict)
     sent = told.map(lambda each: json.dumps(each).encode())
-    heads = told.map(lambda each: header(KEY, each))
+    heads = told.map(lambda each: header(REQUEST_ID, each))
     frame = st.one_of(st.just(b""), st.sampled_from(SPECIAL), st.binary(max_size=30), sent, heads)
     rest = st.lists(frame, max_size=5)
     usual = rest.map(lambda frames: [*beginning, *frames])
@@ -118,7 +129,7 @@ class ParserTests(SynchronousTestCase):
         answer, error = request.reply([b"x"]), request.error("busy", "é\ud800", True)  # type: ignore[arg-type]
         assert error is not None
         if isinstance(request, NativeRequest):
-            route = [*request.route[:-2], MAGIC + request.key, b""]
+            route = [*request.route[:-2], MAGIC + request.requestId, b""]
             self.assertEqual((answer[:-1], error[: len(route) - 2]), (route, route[:-2]))
             self.assertIsNotNone(parseHeader(error[-3]))
             self.assertIn(request.command, ("request", "cancel", "ping"))
@@ -249,7 +260,7 @@ class RandomPeersBench(BrokerBench):
             if worker not in self.leaving and self.broker.dispatcher.isIdle(worker):
                 assert wanted.isdisjoint(self.services[worker]), "a request waits for an idle worker"
         for request in self.requests.values():
-            assert request.deaths <= min(self.deaths[request.id], request.maxAttempts or 2)
+            assert request.deaths <= min(self.deaths[request.brokerId], request.maxAttempts or 2)
 
     # --- what may happen
 
@@ -264,7 +275,7 @@ class RandomPeersBench(BrokerBench):
             self._workers.add(worker)
             self.broker.dispatcher.workerReady(worker, Info("", credit, False, services, 4))
         else:
-            self.ready(worker, credit=credit, services=services, lifetime=5 if which == 1 else -1)
+            self.ready(worker, credit=credit, services=services, requestsLeft=5 if which == 1 else -1)
 
     def plainWorkerWaits(self, which: int) -> None:
         """Have a plain worker say ``waiting``, whether it has replied or not."""
@@ -277,15 +288,15 @@ class RandomPeersBench(BrokerBench):
         """Pass a request to the broker; without a number of attempts it is a plain one."""
         client = b"client %d" % len(self.requests)
         if attempts:
-            key = client.rjust(16, b".")
+            requestId = client.rjust(16, b".")
             request: Request = NativeRequest(
-                [client, MAGIC + key, b""], [client], key, {"service": service, "attempts": attempts}
+                [client, MAGIC + requestId, b""], [client], requestId, {"service": service, "attempts": attempts}
             )
         else:
             request = Request([client, b""], [client], service)
         self.requests[client] = request
         self.broker.requestReceived(request)
-        self.named[request.id] = request
+        self.named[request.brokerId] = request
 
     def send(self, worker: bytes, name: bytes, failure: bool) -> None:
         """Have a worker reply to a request, whether it holds it or not."""

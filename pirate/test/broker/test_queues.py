@@ -18,7 +18,7 @@ def makeWorker(name: bytes = b"A", credit: int = 1, services: tuple[str, ...] = 
 def makeRequest(number: int, service: str = "", size: int = 1) -> Request:
     """Make a request that was accepted as the one with this number."""
     request = Request([b"c", b""], [b"x" * size], service)
-    request.id = number.to_bytes(8, "big")
+    request.brokerId = number.to_bytes(8, "big")
     return request
 
 
@@ -176,7 +176,7 @@ class TurnTests(SynchronousTestCase):
         for client in clients:
             self.number += 1
             request = Request([client, b""], [b"x"])
-            request.id = self.number.to_bytes(8, "big")
+            request.brokerId = self.number.to_bytes(8, "big")
             request.user = user
             self.queues.put(request, 0.0, front)
             requests.append(request)

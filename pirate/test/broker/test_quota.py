@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from pirate.broker.quota import Account, Quota, makeRequestFilter
 from pirate.hooks import Hooks, RequestContext
 from pirate.settings.limits import PeerLimits
-from pirate.test.support.testbed import KEY, ProtocolCase
+from pirate.test.support.testbed import REQUEST_ID, ProtocolCase
 from pirate.wire.frontend import header, parseHeader
 
 
@@ -150,17 +150,17 @@ class FilterCase(ProtocolCase):
     def setUp(self) -> None:
         super(ProtocolCase, self).setUp()
 
-    def keys(self, count: int, client: bytes = b"n") -> list[str]:
+    def codes(self, count: int, client: bytes = b"n") -> list[str]:
         """
-        So many native requests of one client, each with a key of its own.
+        So many native requests of one client, each with a request id of its own.
 
         :return: the codes of its answers.
         """
-        keys = [client.ljust(8) + b"%08d" % number for number in range(count)]
-        for key in keys:
-            self.native({}, client, key)
+        ids = [client.ljust(8) + b"%08d" % number for number in range(count)]
+        for requestId in ids:
+            self.native({}, client, requestId)
         answers = [frames[0] for frames in self.frontend.sentTo(client)]
-        return [self.code(each) for each in answers if each[4:20] in keys and each[20:]]
+        return [self.code(each) for each in answers if each[4:20] in ids and each[20:]]
 
     def code(self, frame: bytes) -> str:
         """The code in a native header."""
@@ -183,8 +183,8 @@ class QuotaTests(FilterCase):
         When one of the two has ended, the next is accepted.
         """
         self.begin(peerLimits=PeerLimits(clientRequests=2))
-        self.assertEqual(self.keys(4), ["busy", "busy"])
-        self.assertEqual(self.keys(1, b"other"), [])
+        self.assertEqual(self.codes(4), ["busy", "busy"])
+        self.assertEqual(self.codes(1, b"other"), [])
         stats = self.server.stats()
         self.assertEqual((stats["failed"], stats["in_flight"] + stats["backlog"]), ({"busy": 2}, 3))
         self.busy().reply()
@@ -197,10 +197,10 @@ class QuotaTests(FilterCase):
         self.begin(2, peerLimits=PeerLimits(clientRequests=3))
         self.native({})
         self.native({})
-        self.native({"service": "nobody's"}, key=b"b" * 16)
-        self.native({}, key=b"c" * 16)
-        self.native({}, key=b"d" * 16)
-        self.native({"command": "cancel"}, key=b"d" * 16)
+        self.native({"service": "nobody's"}, requestId=b"b" * 16)
+        self.native({}, requestId=b"c" * 16)
+        self.native({}, requestId=b"d" * 16)
+        self.native({"command": "cancel"}, requestId=b"d" * 16)
         for worker in self.bed.livingWorkers():
             worker.process.end(signal="KILL")
         self.settle(10, steps=100)
@@ -214,14 +214,14 @@ class QuotaTests(FilterCase):
         for worker in self.bed.livingWorkers():
             worker.autoReply = False
         self.frontend.sent.clear()
-        self.assertEqual(self.keys(4), ["busy"])
+        self.assertEqual(self.codes(4), ["busy"])
 
     def test_rate(self) -> None:
         """Beyond its rate a client gets ``busy``, and may send again a second later; pings count, too."""
         self.begin(peerLimits=PeerLimits(rate=2, burst=2))
         self.native({"command": "ping"})
         self.assertEqual(self.told()["server"], "pirate")
-        self.assertEqual(self.keys(2), ["busy"])
+        self.assertEqual(self.codes(2), ["busy"])
         self.settle(0.5)
         self.native({"command": "ping"})
         self.assertEqual(self.told()["server"], "pirate")
@@ -229,7 +229,7 @@ class QuotaTests(FilterCase):
     def test_rateOfCommands(self) -> None:
         """A ping or a cancel beyond the rate gets ``busy``, but is no request, so it is not counted as one."""
         self.begin(peerLimits=PeerLimits(rate=2, burst=2))
-        self.assertEqual(self.keys(2), [])
+        self.assertEqual(self.codes(2), [])
         for command in ("ping", "cancel"):
             self.frontend.sent.clear()
             self.native({"command": command})
@@ -260,11 +260,11 @@ class QuotaTests(FilterCase):
         self.begin(peerLimits=PeerLimits(clientRequests=1))
         self.native({})
         self.bed.transports[-1].disconnectClient(b"n")
-        self.native({}, key=b"b" * 16)
+        self.native({}, requestId=b"b" * 16)
         self.assertEqual(self.server.stats()["failed"], {})
         self.busy().reply()
         self.settle()
-        self.native({}, key=b"c" * 16)
+        self.native({}, requestId=b"c" * 16)
         self.assertEqual(self.server.stats()["failed"], {"busy": 1})
 
 
@@ -310,7 +310,7 @@ class AllowTests(FilterCase):
         """A rule that raises refuses, and the log says why, in one line, once a second."""
         self.beginWith(ValueError("a\nb\x1b[2J"))
         for _ in range(5):
-            self.frontend.receive(b"n", header(KEY, {}), b"", b"x")
+            self.frontend.receive(b"n", header(REQUEST_ID, {}), b"", b"x")
         self.settle()
         self.assertEqual(self.told()["code"], "denied")
         lines = [line for line in self.log() if "allowRequest" in line]

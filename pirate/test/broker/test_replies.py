@@ -58,7 +58,7 @@ class PartTests(SynchronousTestCase):
 
     def part(self, bench: BrokerBench, request: Request, body: bytes) -> None:
         """Have a worker send a part."""
-        bench.broker.dispatcher.partReceived(b"A", request.id, [body])
+        bench.broker.dispatcher.partReceived(b"A", request.brokerId, [body])
         bench.check()
 
     def test_together(self) -> None:
@@ -80,7 +80,7 @@ class PartTests(SynchronousTestCase):
         bench.sent()
         bench.away.add(b"1")
         self.part(bench, one, b"a")
-        self.assertEqual(bench.sent(), [(b"A", one.id)])
+        self.assertEqual(bench.sent(), [(b"A", one.brokerId)])
         self.assertEqual(bench.broker.counters.failed, {Code.CANCELLED: 1})
         self.part(bench, one, b"b")
         bench.reply(b"A", one)

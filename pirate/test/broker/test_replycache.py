@@ -52,9 +52,9 @@ class ReplyCacheTests(SynchronousTestCase):
         """Outcomes that are dropped for lack of room, the oldest first, are counted; expired ones are not."""
         outcome = Outcome([bytes(1000)])
         memory, counters = makeCache(limit=3 * outcome.size())
-        for key in (b"1", b"2", b"3", b"4"):
-            memory.remember(key, outcome, 0.0)
-        self.assertEqual([memory.recall(key, 1.0) is None for key in (b"1", b"2")], [True, False])
+        for requestId in (b"1", b"2", b"3", b"4"):
+            memory.remember(requestId, outcome, 0.0)
+        self.assertEqual([memory.recall(requestId, 1.0) is None for requestId in (b"1", b"2")], [True, False])
         self.assertEqual(counters.forgotten, 1)
         memory.remember(b"5", outcome, 61.0)
         self.assertEqual((len(memory), counters.forgotten), (1, 1))
@@ -62,8 +62,8 @@ class ReplyCacheTests(SynchronousTestCase):
     def test_entries(self) -> None:
         """The number of entries can be limited, too; what is dropped for that is counted."""
         memory, counters = makeCache(entries=2)
-        for key in (b"1", b"2", b"3"):
-            memory.remember(key, Outcome([b"x"]), 0.0)
+        for requestId in (b"1", b"2", b"3"):
+            memory.remember(requestId, Outcome([b"x"]), 0.0)
         self.assertEqual((len(memory), counters.forgotten), (2, 1))
 
     def test_tooLarge(self) -> None:

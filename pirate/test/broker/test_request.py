@@ -12,7 +12,7 @@ from pirate.broker.request import NativeRequest, Request, State, readRequest
 from pirate.wire.frontend import header, parseHeader
 from pirate.wire.words import MAX_JSON, MAX_SERVICE, Code
 
-KEY = bytes(range(16))
+REQUEST_ID = bytes(range(16))
 
 
 def plain(*frames: bytes) -> Request:
@@ -24,7 +24,7 @@ def plain(*frames: bytes) -> Request:
 
 def native(*envelope: bytes, body: list[bytes] | None = None, **options: Any) -> NativeRequest:
     """Return the request of a client with a native header behind some envelope frames."""
-    request = readRequest([b"c", *envelope, header(KEY, options), b"", *(body or [b"x"])])
+    request = readRequest([b"c", *envelope, header(REQUEST_ID, options), b"", *(body or [b"x"])])
     assert type(request) is NativeRequest, request
     return request
 
@@ -36,7 +36,7 @@ class PlainTests(SynchronousTestCase):
         """A REQ's request: routing id, delimiter, payload."""
         request = plain(b"c", b"", b"payload")
         self.assertEqual((request.route, request.body), ([b"c", b""], [b"payload"]))
-        self.assertEqual((request.service, request.peer, request.id, request.state), ("", None, b"", State.NEW))
+        self.assertEqual((request.service, request.peer, request.brokerId, request.state), ("", None, b"", State.NEW))
 
     def test_reply(self) -> None:
         """The reply goes back to the same routing id, byte for byte."""
@@ -64,7 +64,7 @@ class PlainTests(SynchronousTestCase):
 
     def test_headerElsewhere(self) -> None:
         """Only the last envelope frame may be a header: a routing id, a hop or a body like one is opaque."""
-        own = header(KEY, {"service": "x"})
+        own = header(REQUEST_ID, {"service": "x"})
         for frames in ([own, b"", b"x"], [b"c", own, b"hop", b"", b"x"], [b"c", b"", own], [own, b"", own, b"", b"x"]):
             request = plain(*frames)
             self.assertEqual(request.service, "")
@@ -94,12 +94,12 @@ class NativeTests(SynchronousTestCase):
     """Clients with a native header."""
 
     def test_bare(self) -> None:
-        """A header of 20 bytes has a key and every default."""
+        """A header of 20 bytes has a request id and every default."""
         request = native()
         self.assertEqual(len(request.route[1]), 20)
         self.assertEqual(
-            (request.key, request.command, request.service, request.timeout, request.maxAttempts),
-            (KEY, "request", "", None, 0),
+            (request.requestId, request.command, request.service, request.timeout, request.maxAttempts),
+            (REQUEST_ID, "request", "", None, 0),
         )
         self.assertEqual((request.partial, request.trace, request.body), (False, "", [b"x"]))
 
@@ -128,9 +128,11 @@ class NativeTests(SynchronousTestCase):
         self.assertEqual(native(service="").service, "")
 
     def test_reply(self) -> None:
-        """The header of a reply is the key alone.  The hops in front of it stay."""
+        """The header of a reply is the request id alone.  The hops in front of it stay."""
         request = native(b"hop", b"\x00\x00\x00\x01", service="s")
-        self.assertEqual(request.reply([b"a", b""]), [b"c", b"hop", b"\x00\x00\x00\x01", b"PIR1" + KEY, b"", b"a", b""])
+        self.assertEqual(
+            request.reply([b"a", b""]), [b"c", b"hop", b"\x00\x00\x00\x01", b"PIR1" + REQUEST_ID, b"", b"a", b""]
+        )
 
     def test_error(self) -> None:
         """An error carries code, message and attempts in the header, and one empty frame as its body."""
@@ -139,7 +141,7 @@ class NativeTests(SynchronousTestCase):
         *route, head, delimiter, body = request.error(Code.WORKER_LOST, "signal SIGKILL")
         self.assertEqual((route, delimiter, body), ([b"c", b"hop"], b"", b""))
         told = {"status": "error", "code": "worker-lost", "message": "signal SIGKILL", "attempts": 2}
-        self.assertEqual(parseHeader(head), (KEY, told))
+        self.assertEqual(parseHeader(head), (REQUEST_ID, told))
 
     def test_errorIsTold(self) -> None:
         """A native client is sent errors whether or not plain ones are."""
@@ -157,11 +159,11 @@ class NativeTests(SynchronousTestCase):
     def test_ping(self) -> None:
         """A ping is replied to by facts in the header."""
         facts = {"server": "pirate", "version": "1", "waiting": 2, "backlog": 0}
-        self.assertEqual(native(b"hop").pingReply(facts), [b"c", b"hop", header(KEY, facts), b"", b""])
+        self.assertEqual(native(b"hop").pingReply(facts), [b"c", b"hop", header(REQUEST_ID, facts), b"", b""])
 
     def test_brokerWithoutHeaders(self) -> None:
         """A broker that knows only the envelope rule would return the header as an envelope frame."""
-        self.assertEqual(plain(b"c", header(KEY, {}), b"hop", b"", b"x").reply([b"y"])[1], b"PIR1" + KEY)
+        self.assertEqual(plain(b"c", header(REQUEST_ID, {}), b"hop", b"", b"x").reply([b"y"])[1], b"PIR1" + REQUEST_ID)
 
 
 class PlainErrorTests(SynchronousTestCase):

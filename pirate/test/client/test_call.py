@@ -22,14 +22,14 @@ from pirate.test.support.properties import steady
 from pirate.wire.frontend import header, parseServerReply
 from pirate.wire.words import Code, Frames
 
-KEY = bytes(range(16))
+REQUEST_ID = bytes(range(16))
 
 
 def makeCall(*, timeout: float = 10.0, attempts: int = 2, plain: bool = False, **given: Any) -> Call:
     """Return a call that begins at second 100."""
-    key, done = b"" if plain else KEY, list[Call]().append
+    requestId, done = b"" if plain else REQUEST_ID, list[Call]().append
     return Call(
-        [b"a", b"b"], now=100.0, timeout=timeout, attempts=attempts, done=done, endpoint="E", request=key, **given
+        [b"a", b"b"], now=100.0, timeout=timeout, attempts=attempts, done=done, endpoint="E", request=requestId, **given
     )
 
 
@@ -46,7 +46,7 @@ def replyTo(call: Call, *body: bytes, **options: Any) -> list[bytes]:
     sent = session.add("E", Sink())
     session.connected(sent, 100.0)
     session.begin(call, 100.0)
-    session.received(sent, body if call.plain else [header(KEY, options), b"", *body], 100.0)
+    session.received(sent, body if call.plain else [header(REQUEST_ID, options), b"", *body], 100.0)
     if call.error is not None:
         raise call.error
     assert call.reply is not None
@@ -109,7 +109,7 @@ class AttemptTests(SynchronousTestCase):
         call = makeCall()
         for now, left in ((100.0, 9.5), (107.0, 2.5), (109.4999, 0.001), (109.9, 0.001)):
             request = parsed(call, now)
-            self.assertEqual((request.key, request.body, request.service), (KEY, [b"a", b"b"], ""))
+            self.assertEqual((request.requestId, request.body, request.service), (REQUEST_ID, [b"a", b"b"], ""))
             self.assertAlmostEqual(request.timeout or 0.0, left)
 
     def test_options(self) -> None:
@@ -163,7 +163,7 @@ class ReplyTests(SynchronousTestCase):
     def test_total(self, frames: list[bytes]) -> None:
         """Any frames parse to a reply or to None."""
         found = parseServerReply(frames)
-        self.assertTrue(found is None or (len(found.key) == 16 and len(found.body) >= 1))
+        self.assertTrue(found is None or (len(found.requestId) == 16 and len(found.body) >= 1))
 
     @steady
     @given(
@@ -206,7 +206,7 @@ class ErrorTests(SynchronousTestCase):
             error = self.error(code=code, message="words", attempts=3)
             seen.add(type(error))
             self.assertEqual((error.code, error.detail, error.attempts, error.sent), (code, "words", 3, 1))
-            self.assertEqual((error.endpoint, error.request), ("E", KEY))
+            self.assertEqual((error.endpoint, error.request), ("E", REQUEST_ID))
             self.assertTrue(str(error).endswith(": words"))
             self.assertIn(":", type(error).__doc__ or "")
         self.assertEqual(len(seen), len(Code))
@@ -258,7 +258,7 @@ class ErrorTests(SynchronousTestCase):
     def test_nothingSent(self) -> None:
         """A Timeout says whether anything was sent: if not, the endpoint is suspect, and calling again is safe."""
         error = makeCall(timeout=2.5).timedOut()
-        self.assertEqual((error.sent, error.code, error.endpoint, error.request), (0, "", "E", KEY))
+        self.assertEqual((error.sent, error.code, error.endpoint, error.request), (0, "", "E", REQUEST_ID))
         self.assertIsInstance(error, errors.Unavailable)
         self.assertIn("within 2.5 s, nothing was sent", str(error))
 

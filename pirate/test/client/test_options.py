@@ -37,15 +37,15 @@ class EndpointTests(SynchronousTestCase):
 
     def test_short(self) -> None:
         """A bare port means the loopback interface, as it does in the server; a host needs no scheme."""
-        self.assertEqual(options.parseEndpoint(6660), "tcp://127.0.0.1:6660")
-        self.assertEqual(options.parseEndpoint("6660"), "tcp://127.0.0.1:6660")
-        self.assertEqual(options.parseEndpoint("jobs.example:1"), "tcp://jobs.example:1")
-        self.assertEqual(options.parseEndpoint("[::1]:65535"), "tcp://[::1]:65535")
+        self.assertEqual(options.canonicalEndpoint(6660), "tcp://127.0.0.1:6660")
+        self.assertEqual(options.canonicalEndpoint("6660"), "tcp://127.0.0.1:6660")
+        self.assertEqual(options.canonicalEndpoint("jobs.example:1"), "tcp://jobs.example:1")
+        self.assertEqual(options.canonicalEndpoint("[::1]:65535"), "tcp://[::1]:65535")
 
     def test_full(self) -> None:
         """A ZeroMQ endpoint stays as it is."""
         for each in ("tcp://127.0.0.1:6660", "tcp://[::1]:6660", "ipc:///run/pirate/frontend"):
-            self.assertEqual(options.parseEndpoint(each), each)
+            self.assertEqual(options.canonicalEndpoint(each), each)
 
     def test_refused(self) -> None:
         """Anything else raises an error of one line with the value and the valid forms."""
@@ -66,7 +66,7 @@ class EndpointTests(SynchronousTestCase):
             "b\u00fccher:1",
         ]
         for each in wrong:
-            error = self.assertRaises(ConfigurationError, options.parseEndpoint, each)
+            error = self.assertRaises(ConfigurationError, options.canonicalEndpoint, each)
             self.assertIn(repr(each), str(error))
             self.assertIn("tcp://host:port", str(error))
             self.assertNotIn("\n", str(error))
@@ -76,10 +76,10 @@ class EndpointTests(SynchronousTestCase):
     def test_total(self, value: str | int) -> None:
         """Any text or number parses to an endpoint that parses to itself, or raises ConfigurationError."""
         try:
-            found = options.parseEndpoint(value)
+            found = options.canonicalEndpoint(value)
         except ConfigurationError:
             return
-        self.assertEqual(options.parseEndpoint(found), found)
+        self.assertEqual(options.canonicalEndpoint(found), found)
 
 
 class ArgumentTests(SynchronousTestCase):
@@ -102,11 +102,11 @@ class ArgumentTests(SynchronousTestCase):
 
     def test_endpoints(self) -> None:
         """There is one endpoint, or there are several, each once; an empty list is invalid."""
-        self.assertEqual(options.parseEndpoints(6660), ("tcp://127.0.0.1:6660",))
-        self.assertEqual(options.parseEndpoints(["6660", 6660, "a:1"]), ("tcp://127.0.0.1:6660", "tcp://a:1"))
+        self.assertEqual(options.canonicalEndpoints(6660), ("tcp://127.0.0.1:6660",))
+        self.assertEqual(options.canonicalEndpoints(["6660", 6660, "a:1"]), ("tcp://127.0.0.1:6660", "tcp://a:1"))
         wrong: list[Any] = [[], None, b"6660", ["nowhere"], True]
         for each in wrong:
-            self.assertRaises(ConfigurationError, options.parseEndpoints, each)
+            self.assertRaises(ConfigurationError, options.canonicalEndpoints, each)
 
     def test_isLocal(self) -> None:
         """The loopback interface and UNIX sockets are local."""

@@ -55,7 +55,7 @@ class FakeConnection:
         for frames in self.sent:
             request = readRequest([b"c", *frames])
             assert isinstance(request, NativeRequest)
-            found.append((request.command, request.key[:1]))
+            found.append((request.command, request.requestId[:1]))
         return found
 
 
@@ -102,9 +102,11 @@ class SessionCase(SynchronousTestCase):
 
     def begin(self, name: str, now: float = 0.0, timeout: float = 10.0, attempts: int = 2, **given: Any) -> Call:
         """Begin a call whose id is one byte sixteen times."""
-        key = b"" if self.plain else name.encode() * 16
+        requestId = b"" if self.plain else name.encode() * 16
         given.setdefault("done", lambda call: self.ended.append(name))
-        call = Call([name.encode()], now=now, timeout=timeout, attempts=attempts, endpoint="any", request=key, **given)
+        call = Call(
+            [name.encode()], now=now, timeout=timeout, attempts=attempts, endpoint="any", request=requestId, **given
+        )
         self.session.begin(call, now)
         return call
 
@@ -412,8 +414,8 @@ class SizeTests(SessionCase):
 
     def limit(self, number: int = 0, now: float = 0.1, **limits: int) -> None:
         """Answer the last ping of a connection."""
-        key = self.connections[number].sent[-1][0][4:20]
-        self.session.received(self.peers[number], [header(key, {"server": "pirate", **limits}), b"", b""], now)
+        requestId = self.connections[number].sent[-1][0][4:20]
+        self.session.received(self.peers[number], [header(requestId, {"server": "pirate", **limits}), b"", b""], now)
 
     def commands(self) -> list[str]:
         """Return the commands that the first connection was sent."""
@@ -688,9 +690,11 @@ class EndTests(SessionCase):
             peer, call = self.peers[number % 3], calls[number % len(calls)] if calls else None
             now += 0.3
             if event == "begin":
-                key = bytes([len(calls)]) * 16
+                requestId = bytes([len(calls)]) * 16
                 attempts = 1 + number % 3
-                fresh = Call([b""], now=now, timeout=3.0 + number, attempts=attempts, done=ends.append, request=key)
+                fresh = Call(
+                    [b""], now=now, timeout=3.0 + number, attempts=attempts, done=ends.append, request=requestId
+                )
                 calls.append(fresh)
                 self.session.begin(fresh, now)
             elif event == "lost":

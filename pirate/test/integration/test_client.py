@@ -49,14 +49,14 @@ class NativeTests(ClientCase):
         first, second = native(broker.next()), native(broker.next())
         self.assertEqual((first.body, first.service, second.body, second.service), ([b"a", b"b"], "resize", [b"c"], ""))
         self.assertTrue(0 < (first.timeout or 0) <= 20 < (second.timeout or 0) <= PATIENCE)
-        self.assertNotEqual(first.key, second.key)
+        self.assertNotEqual(first.requestId, second.requestId)
 
     def test_retry(self) -> None:
         """An attempt without a reply is followed by another with the same id and the time that is left."""
         broker = self.broker(inTurn(silent, echo))
         self.assertEqual(self.client(broker.endpoint, attempts=150).call(b"x"), b"x")
         first, second = native(broker.next()), native(broker.next())
-        self.assertEqual((first.key, first.body), (second.key, second.body))
+        self.assertEqual((first.requestId, first.body), (second.requestId, second.body))
         self.assertTrue((second.timeout or 0) <= (first.timeout or 0) - 0.19)
 
     def test_lateReply(self) -> None:
@@ -91,7 +91,7 @@ class NativeTests(ClientCase):
         client = self.client(broker.endpoint)
         error: Busy = self.assertRaises(Busy, client.call, b"x")
         self.assertEqual((error.detail, error.endpoint), ("1000 wait", broker.endpoint))
-        self.assertEqual(error.request, native(broker.next()).key)
+        self.assertEqual(error.request, native(broker.next()).requestId)
         self.assertEqual(client.call(b"y"), b"y")
 
     def test_silence(self) -> None:
@@ -102,7 +102,7 @@ class NativeTests(ClientCase):
         broker.next()
         error = self.timesOut(client, 0.2)
         self.assertEqual(error.sent, 2)
-        self.assertEqual(error.request, native(broker.next()).key)
+        self.assertEqual(error.request, native(broker.next()).requestId)
 
     def test_nobody(self) -> None:
         """Without a server a call raises Timeout in time, which says that nothing was sent."""

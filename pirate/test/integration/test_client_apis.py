@@ -140,7 +140,7 @@ class ConformanceTests(ApiCase):
                     second = self.broker(echo, first.endpoint)
                     self.assertEqual(reply.result(PATIENCE), b"x")
                     again = native(second.next())
-                    self.assertEqual((again.key, again.body), (lost.key, lost.body))
+                    self.assertEqual((again.requestId, again.body), (lost.requestId, lost.body))
                 self.assertEqual(told[1:], [Outage("connected", first.endpoint, 0)])
 
             self.api(kind, first.endpoint, act, outage=told.append)
@@ -172,7 +172,7 @@ class ConformanceTests(ApiCase):
             first.close()
             second = self.broker(echo, path)
             self.assertEqual(call.result(PATIENCE), b"x")
-            self.assertEqual(native(second.next()).key, sent.key)
+            self.assertEqual(native(second.next()).requestId, sent.requestId)
             second.close()
 
         await self.each(path, act)
@@ -189,7 +189,7 @@ class ConformanceTests(ApiCase):
             second = self.broker(echo, other)
             first.close()
             self.assertEqual(call.result(PATIENCE), b"x")
-            self.assertEqual(native(second.next()).key, sent.key)
+            self.assertEqual(native(second.next()).requestId, sent.requestId)
             third = self.broker(refusing, path)
             while third.seen.empty():
                 self.assertEqual(api.call(b"y"), b"y")

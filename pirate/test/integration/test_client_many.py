@@ -55,10 +55,10 @@ class Watched:
         """See ``Script``."""
         request = native(frames)
         if request.command == "cancel":
-            self._cancelled.put(request.key)
+            self._cancelled.put(request.requestId)
             return []
         if frames[-1] == b"held":
-            self.held.append(request.key)
+            self.held.append(request.requestId)
         return picky(frames)
 
     def awaitCancel(self) -> None:
@@ -253,7 +253,7 @@ class MapTests(ClientCase):
 
         def patient(frames: list[bytes]) -> list[list[bytes]]:
             request = native(frames)
-            seen.append((request.command, request.key))
+            seen.append((request.command, request.requestId))
             return [] if request.body == [b"held"] else [frames]
 
         client = self.client(self.broker(patient).endpoint)
@@ -597,7 +597,7 @@ class AsyncTests(ClientCase):
         def endless(frames: list[bytes]) -> list[list[bytes]]:
             request = native(frames)
             if request.command == "cancel":
-                cancelled.put(request.key)
+                cancelled.put(request.requestId)
                 return []
             return [request.part([b"1"]), request.part([b"2"])]
 

@@ -80,27 +80,27 @@ class StartTests(SynchronousTestCase):
         self.assertEqual(len(bench.spawned()), 4)
 
 
-class LifetimeTests(SynchronousTestCase):
+class MaxRequestsTests(SynchronousTestCase):
     """How many requests a worker is given."""
 
-    def lifetimes(self, **limits: Any) -> set[int]:
-        """Return the lifetimes of two hundred workers."""
+    def maxRequests(self, **limits: Any) -> set[int]:
+        """Return how many requests each of two hundred workers may be given."""
         bench = PoolBench(minServers=200, **limits)
-        return {child.lifetime for child in bench.spawned()}
+        return {child.maxRequests for child in bench.spawned()}
 
     def test_jitter(self) -> None:
         """The jitter is added to ``max-requests``, so that workers which start together do not end together."""
-        found = self.lifetimes(maxRequests=1000)
+        found = self.maxRequests(maxRequests=1000)
         self.assertTrue(1000 <= min(found) < 1010 and 1090 < max(found) <= 1100, found)
-        self.assertEqual(self.lifetimes(maxRequests=10, maxRequestsJitter=2), {10, 11, 12})
+        self.assertEqual(self.maxRequests(maxRequests=10, maxRequestsJitter=2), {10, 11, 12})
 
     def test_noJitter(self) -> None:
-        """Without jitter the lifetime is ``max-requests``."""
-        self.assertEqual(self.lifetimes(maxRequests=50, maxRequestsJitter=0), {50})
+        """Without jitter a worker is given ``max-requests``."""
+        self.assertEqual(self.maxRequests(maxRequests=50, maxRequestsJitter=0), {50})
 
     def test_endless(self) -> None:
         """A ``max-requests`` of 0 means no limit."""
-        self.assertTrue(all(lifetime < 0 for lifetime in self.lifetimes(maxRequests=0, maxRequestsJitter=5)))
+        self.assertTrue(all(number < 0 for number in self.maxRequests(maxRequests=0, maxRequestsJitter=5)))
 
 
 class SpareTests(SynchronousTestCase):
@@ -554,10 +554,10 @@ class AgeTests(SynchronousTestCase):
 class LastRequestsTests(SynchronousTestCase):
     """Workers that have nearly reached ``max-requests``."""
 
-    def lifetimeHalved(self, bench: PoolBench, child: Child, seconds: float) -> bool:
+    def requestsHalved(self, bench: PoolBench, child: Child, seconds: float) -> bool:
         """Report, some time later, that a child has been given half of the requests that it had left."""
         bench.now += seconds
-        return bench.pool.lifetimeHalved(child, bench.now)
+        return bench.pool.requestsHalved(child, bench.now)
 
     def bench(self, **limits: Any) -> tuple[PoolBench, list[Child]]:
         """Return a pool and its workers, each of which took 2 seconds to start."""
@@ -569,17 +569,17 @@ class LastRequestsTests(SynchronousTestCase):
     def test_inTime(self) -> None:
         """A successor is spawned when the remaining requests will last up to three times as long as a start takes."""
         bench, [child] = self.bench(minServers=1, maxServers=1)
-        self.assertEqual([self.lifetimeHalved(bench, child, seconds) for seconds in (60, 30, 15, 7)], [False] * 4)
+        self.assertEqual([self.requestsHalved(bench, child, seconds) for seconds in (60, 30, 15, 7)], [False] * 4)
         self.assertEqual(bench.spawned(), [])
-        self.assertTrue(self.lifetimeHalved(bench, child, 4))
+        self.assertTrue(self.requestsHalved(bench, child, 4))
         self.assertEqual(len(bench.spawned()), 1)
-        self.assertFalse(self.lifetimeHalved(bench, child, 2))
+        self.assertFalse(self.requestsHalved(bench, child, 2))
         self.assertEqual(bench.spawned(), [])
 
     def test_goesOn(self) -> None:
         """A worker with a ready successor is given its remaining requests; no other is spawned when it leaves."""
         bench, [child] = self.bench(minServers=1, maxServers=1)
-        self.lifetimeHalved(bench, child, 5)
+        self.requestsHalved(bench, child, 5)
         bench.ready(bench.spawned())
         self.assertEqual(bench.decide(), [])
         bench.pool.childLeaving(child, bench.now)
@@ -590,7 +590,7 @@ class LastRequestsTests(SynchronousTestCase):
     def test_noMoreRequests(self) -> None:
         """If the remaining requests do not arrive, the worker is retired without them."""
         bench, [child] = self.bench(minServers=1, maxServers=1)
-        self.lifetimeHalved(bench, child, 5)
+        self.requestsHalved(bench, child, 5)
         bench.ready(bench.spawned())
         self.assertEqual(bench.decide(SUCCESSOR_WAIT - 0.1), [])
         self.assertEqual(bench.retired(0.1), [child])
@@ -598,7 +598,7 @@ class LastRequestsTests(SynchronousTestCase):
     def test_together(self) -> None:
         """Of several workers that reach the limit together, each gets a successor in time."""
         bench, children = self.bench(minServers=3, maxServers=3)
-        self.assertEqual([self.lifetimeHalved(bench, each, 1) for each in children], [True] * 3)
+        self.assertEqual([self.requestsHalved(bench, each, 1) for each in children], [True] * 3)
         self.assertEqual(len(bench.spawned()), 3)
 
     def test_slowStarts(self) -> None:
@@ -607,13 +607,13 @@ class LastRequestsTests(SynchronousTestCase):
         bench.pool.childLeaving(child, bench.now)
         [quick] = bench.ready(bench.spawned())
         bench.left()
-        self.assertFalse(self.lifetimeHalved(bench, quick, 5))
-        self.assertTrue(self.lifetimeHalved(bench, quick, 4))
+        self.assertFalse(self.requestsHalved(bench, quick, 5))
+        self.assertTrue(self.requestsHalved(bench, quick, 4))
 
     def test_closing(self) -> None:
         """A worker with a successor is asked to leave like all others when the server stops."""
         bench, [child] = self.bench(minServers=1, maxServers=1)
-        self.lifetimeHalved(bench, child, 5)
+        self.requestsHalved(bench, child, 5)
         [other] = bench.ready(bench.spawned())
         bench.pool.close(bench.now)
         self.assertEqual(bench.retired(), [child, other])
@@ -621,7 +621,7 @@ class LastRequestsTests(SynchronousTestCase):
     def test_reload(self) -> None:
         """A reload replaces it as well."""
         bench, [child] = self.bench(minServers=1, maxServers=1)
-        self.lifetimeHalved(bench, child, 5)
+        self.requestsHalved(bench, child, 5)
         [other] = bench.ready(bench.spawned())
         bench.pool.reload()
         gone = []
@@ -639,7 +639,7 @@ class LastRequestsTests(SynchronousTestCase):
         bench, [child] = self.bench(minServers=1, maxServers=1)
         bench.pool.reload()
         [new] = bench.spawned()
-        self.lifetimeHalved(bench, child, 5)
+        self.requestsHalved(bench, child, 5)
         self.assertEqual(bench.decide(SUCCESSOR_WAIT), [])
         bench.ready([new])
         self.assertEqual(bench.decide(), [Retire(child), Reloaded(None)])
@@ -647,7 +647,7 @@ class LastRequestsTests(SynchronousTestCase):
     def test_reloadOfABrokenApp(self) -> None:
         """A worker whose successor cannot start stays when a reload fails for the same reason."""
         bench, [child] = self.bench(minServers=1, maxServers=1)
-        self.lifetimeHalved(bench, child, 5)
+        self.requestsHalved(bench, child, 5)
         bench.gone(bench.spawned(), CRASHED)
         bench.pool.reload()
         self.assertEqual(bench.decide(), [])
@@ -899,7 +899,7 @@ class HangingTests(SynchronousTestCase):
                 if child.state is ChildState.WAITING and child.outgoing:
                     bench.pool.childLeaving(child, bench.now)
                 elif child.state is ChildState.WAITING:
-                    bench.pool.lifetimeHalved(child, bench.now)
+                    bench.pool.requestsHalved(child, bench.now)
             bench.ready(action.child for action in bench.decide(0.1) if isinstance(action, Spawn))
             most = max(most, len(bench.pool.children))
         self.assertEqual(most, 8)
@@ -911,9 +911,9 @@ class HangingTests(SynchronousTestCase):
         """A worker whose successor would have no place is not replaced before it leaves."""
         bench = PoolBench(minServers=2, maxServers=2)
         old = self.startSlowly(bench)
-        self.assertEqual([bench.pool.lifetimeHalved(child, bench.now) for child in old], [True, True])
+        self.assertEqual([bench.pool.requestsHalved(child, bench.now) for child in old], [True, True])
         new = bench.ready(bench.spawned())
-        self.assertEqual([bench.pool.lifetimeHalved(child, bench.now) for child in new], [False, False])
+        self.assertEqual([bench.pool.requestsHalved(child, bench.now) for child in new], [False, False])
         self.assertEqual(bench.decide(), [])
 
     def test_reloadBesideSuccessors(self) -> None:
@@ -921,7 +921,7 @@ class HangingTests(SynchronousTestCase):
         bench = PoolBench(minServers=2, maxServers=2)
         old = self.startSlowly(bench)
         for child in old:
-            bench.pool.lifetimeHalved(child, bench.now)
+            bench.pool.requestsHalved(child, bench.now)
         bench.ready(bench.spawned())
         bench.pool.reload()
         self.assertEqual(bench.retired(), old)
@@ -938,7 +938,7 @@ class HangingTests(SynchronousTestCase):
         bench = PoolBench(minServers=4, maxServers=4)
         old = self.startSlowly(bench)
         for child in old:
-            bench.pool.lifetimeHalved(child, bench.now)
+            bench.pool.requestsHalved(child, bench.now)
         bench.pool.limits = PoolLimits(minServers=1, maxServers=1)
         actions = [action for _ in range(5) for action in bench.decide(SUCCESSOR_WAIT)]
         self.assertNotIn(Spawn, {type(action) for action in actions})

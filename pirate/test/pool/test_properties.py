@@ -137,7 +137,7 @@ class RandomPool(PoolBench):
         """Report that a child has been given half of the requests that it had left."""
         children = self.children(ChildState.WAITING)
         if children:
-            self.pool.lifetimeHalved(children[which % len(children)], self.now)
+            self.pool.requestsHalved(children[which % len(children)], self.now)
 
     def age(self, count: int) -> None:
         """Let some children reach ``max-age``."""

@@ -63,7 +63,7 @@ class WaitingTests(SynchronousTestCase):
         request = Request([name, b""], [b"x"])
         request.state = State.QUEUED
         self._number += 1
-        request.id = self._number.to_bytes(8, "big")
+        request.brokerId = self._number.to_bytes(8, "big")
         self.waiting.add(request, peer)
         return request
 
@@ -189,7 +189,7 @@ class WaitingTests(SynchronousTestCase):
         request = NativeRequest([name, b"PIR1" + bytes(16), b""], [b"x"], bytes(16), {})
         request.state = State.QUEUED
         self._number += 1
-        request.id = self._number.to_bytes(8, "big")
+        request.brokerId = self._number.to_bytes(8, "big")
         self.waiting.add(request, FakeSender(number))
         return request
 

@@ -13,7 +13,7 @@ from pirate.broker.request import Request
 from pirate.server.logs import MAX_KINDS, MAX_PER_KIND, AppErrorLog, ServerLog
 from pirate.server.pending import BATCH
 from pirate.settings.limits import PeerLimits, PoolLimits
-from pirate.test.support.testbed import KEY, ProtocolCase
+from pirate.test.support.testbed import REQUEST_ID, ProtocolCase
 from pirate.wire.frontend import header, parseHeader
 from pirate.wire.words import ERROR, EXITING, HEARTBEAT, MAX_JSON, PARTIAL, PROCESSING, WAITING
 
@@ -130,7 +130,7 @@ class ClientTests(ProtocolCase):
         self.native({"timeout_ms": 1000})
         self.busy().reply(b"answer")
         self.settle()
-        self.assertEqual(self.frontend.sentTo(b"n"), [[header(KEY, {}), b"", b"answer"]])
+        self.assertEqual(self.frontend.sentTo(b"n"), [[header(REQUEST_ID, {}), b"", b"answer"]])
 
 
 class PingTests(ProtocolCase):
@@ -229,12 +229,12 @@ class WorkerTests(ProtocolCase):
     def test_errorCodes(self) -> None:
         """An unknown code, or one that is no text, is taken for an error of the app."""
         for code in (b"nonsense", b"\xff"):
-            key = code.ljust(16)
-            self.native({}, key=key)
+            requestId = code.ljust(16)
+            self.native({}, requestId=requestId)
             worker = self.busy()
             worker.send(worker.inFlight.pop()[0], ERROR, code, b"\xff!")
             self.settle()
-            told = self.told(key=key)
+            told = self.told(requestId=requestId)
             self.assertEqual((told["code"], told["message"]), ("app-error", "\ufffd!"))
 
     def test_spoofed(self) -> None:
@@ -320,7 +320,7 @@ class ErrorTests(ProtocolCase):
         [event] = [event for event in self.events if "error" in event]
         self.assertEqual((event["type"], event["text"], event["service"]), ("ValueError", "no", ""))
         lines = "/app.py:3 in app, from /app.py:9 in main"
-        told = f"app error: ValueError: no, at {lines}; request {request} ({KEY.hex()}), client {b'n'.hex()}"
+        told = f"app error: ValueError: no, at {lines}; request {request} ({REQUEST_ID.hex()}), client {b'n'.hex()}"
         self.assertEqual(self.log()[-1:], [told])
 
     def test_client(self) -> None:
@@ -464,12 +464,12 @@ class ForeignTests(ProtocolCase):
 
     def test_nativeClient(self) -> None:
         """A native client that calls the backend gets an error that says so."""
-        self.backend.receive(b"n", header(KEY, {}), b"", b"x")
+        self.backend.receive(b"n", header(REQUEST_ID, {}), b"", b"x")
         self.settle()
         [[frame, delimiter, body]] = self.backend.sentTo(b"n")
         parsed = parseHeader(frame)
         assert parsed is not None
-        self.assertEqual((parsed[0], parsed[1]["code"], delimiter, body), (KEY, "malformed", b"", b""))
+        self.assertEqual((parsed[0], parsed[1]["code"], delimiter, body), (REQUEST_ID, "malformed", b"", b""))
         self.assertIn("a client is calling the backend", parsed[1]["message"])
         self.assertDropped("backend", "client-at-backend", self.CLIENT)
 
@@ -565,7 +565,7 @@ class HostileTests(ProtocolCase):
         """A native client is told which limit its message exceeds, a plain one is not; both are counted by reason."""
         self.frontend.connect(b"n")
         events = self.bed.transports[-1].events
-        events.clientMessageRejected([b"n", header(KEY, {}), b"", b"x", b"y"], "too-many-frames")
+        events.clientMessageRejected([b"n", header(REQUEST_ID, {}), b"", b"x", b"y"], "too-many-frames")
         self.assertEqual(self.told()["code"], "denied")
         self.assertIn("max-message-frames", self.told()["message"])
         events.clientMessageRejected([b"c", b"", b"x"], "too-large")

@@ -14,7 +14,7 @@ from pirate.test.support.testbed import TestBedCase
 from pirate.wire.frontend import header, parseHeader
 from pirate.wire.job import Job
 
-KEY = bytes(16)
+REQUEST_ID = bytes(16)
 
 
 class StopTests(TestBedCase):
@@ -389,9 +389,9 @@ class TellingTests(TestBedCase):
         self.bed.request(b"c", b"x")
         server.stopService()
         frontend = self.bed.transports[0].frontend
-        frontend.receive(b"n", header(KEY, {}), b"", b"late")
+        frontend.receive(b"n", header(REQUEST_ID, {}), b"", b"late")
         self.settle()
         [[frame, *_]] = frontend.sentTo(b"n")
         parsed = parseHeader(frame)
         assert parsed is not None
-        self.assertEqual((parsed[0], parsed[1]["code"]), (KEY, "stopping"))
+        self.assertEqual((parsed[0], parsed[1]["code"]), (REQUEST_ID, "stopping"))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.errors import ConfigurationError
-from pirate.settings.addresses import parseNetwork
+from pirate.settings.addresses import canonicalNetwork
 
 
 class NetworkTests(SynchronousTestCase):
@@ -25,18 +25,18 @@ class NetworkTests(SynchronousTestCase):
             ("::ffff:0:0/96", "0.0.0.0/0"),
             ("::/0", "::/0"),
         ):
-            self.assertEqual(parseNetwork(given), found)
+            self.assertEqual(canonicalNetwork(given), found)
 
     def test_refused(self) -> None:
         """A host name, a range and an empty text are refused; bits beyond the prefix get a message of their own."""
         for given in ("localhost", "192.0.2", "192.0.2.0-9", "192.0.2.0/33", "[::1]", "192.0.2.1:80", "*", ""):
-            message = str(self.assertRaises(ConfigurationError, parseNetwork, given))
+            message = str(self.assertRaises(ConfigurationError, canonicalNetwork, given))
             self.assertIn(f"{given!r} must be an address or a network", message)
-        message = str(self.assertRaises(ConfigurationError, parseNetwork, "10.1.2.3/8"))
+        message = str(self.assertRaises(ConfigurationError, canonicalNetwork, "10.1.2.3/8"))
         self.assertIn("10.0.0.0/8 is the network, 10.1.2.3 the address", message)
 
     def test_zone(self) -> None:
         """A zone is refused: it would be ignored, and so admit the same address on another link."""
         for given in ("fe80::1%eth0", "fe80::%eth0/64"):
-            message = str(self.assertRaises(ConfigurationError, parseNetwork, given))
+            message = str(self.assertRaises(ConfigurationError, canonicalNetwork, given))
             self.assertIn(f"{given!r} has a zone", message)

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.errors import ConfigurationError
-from pirate.settings.endpoints import MAX_IPC_PATH, hostOf, isPublic, parseEndpoint, portOf
+from pirate.settings.endpoints import MAX_IPC_PATH, canonicalEndpoint, hostOf, isPublic, portOf
 
 
 class ParseTests(SynchronousTestCase):
@@ -42,12 +42,12 @@ class ParseTests(SynchronousTestCase):
             "ipc://frontend": f"ipc://{os.getcwd()}/frontend",
         }
         for given, full in table.items():
-            self.assertEqual(parseEndpoint(given), full, given)
+            self.assertEqual(canonicalEndpoint(given), full, given)
 
     def test_idempotent(self) -> None:
         """A full endpoint is parsed to itself."""
         for given in (6660, "*", "[::1]:1", "tcp://*:*", "ipc:///run/x", "ipc://x"):
-            self.assertEqual(parseEndpoint(parseEndpoint(given)), parseEndpoint(given))
+            self.assertEqual(canonicalEndpoint(canonicalEndpoint(given)), canonicalEndpoint(given))
 
     def test_invalid(self) -> None:
         """Any other text is refused with one line that repeats it."""
@@ -60,16 +60,16 @@ class ParseTests(SynchronousTestCase):
         invalid += ["udp://host:1", "inproc://x", "http://host:1", "://host:1", "TCP://host:1", "x://"]
         invalid += ["ipc://", "ipc://@abstract", "ipc://a\0b", "ipc://a\nb", "ipc://\udcff", "ho\0st:1", "h\nost:1"]
         for given in invalid:
-            error = self.assertRaises(ConfigurationError, parseEndpoint, given)
+            error = self.assertRaises(ConfigurationError, canonicalEndpoint, given)
             self.assertIn(repr(str(given).strip()), str(error))
             self.assertNotIn("\n", str(error))
 
     def test_longPath(self) -> None:
         """The absolute path of a UNIX socket has a limit in bytes."""
         path = "/" + "x" * (MAX_IPC_PATH - 1)
-        self.assertEqual(parseEndpoint(f"ipc://{path}"), f"ipc://{path}")
+        self.assertEqual(canonicalEndpoint(f"ipc://{path}"), f"ipc://{path}")
         for long in (f"{path}x", f"{path[:-1]}é", "x" * MAX_IPC_PATH):
-            error = self.assertRaises(ConfigurationError, parseEndpoint, f"ipc://{long}")
+            error = self.assertRaises(ConfigurationError, canonicalEndpoint, f"ipc://{long}")
             self.assertIn(str(MAX_IPC_PATH), str(error))
 
     def test_systemLimit(self) -> None:
@@ -83,13 +83,13 @@ class PublicTests(SynchronousTestCase):
     def test_private(self) -> None:
         """Loopback addresses and UNIX sockets are private."""
         for given in (6660, "*", "localhost:1", "127.1.2.3:1", "[::1]:1", "ipc://x", "ipc:///tmp/0.0.0.0:1"):
-            self.assertFalse(isPublic(parseEndpoint(given)), given)
+            self.assertFalse(isPublic(canonicalEndpoint(given)), given)
 
     def test_public(self) -> None:
         """Every other address is public, and so is every name except ``localhost``."""
         given = ["*:1", "0.0.0.0:1", "[::]:1", "10.0.0.1:1", "192.168.1.1:1", "[fe80::1%eth0]:1", "[2001:db8::1]:1"]
         for each in [*given, "eth0:1", "example.org:1", "localhost.example.org:1", "127.0.0.1.example.org:1"]:
-            self.assertTrue(isPublic(parseEndpoint(each)), each)
+            self.assertTrue(isPublic(canonicalEndpoint(each)), each)
 
 
 class PartTests(SynchronousTestCase):

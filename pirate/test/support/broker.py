@@ -24,9 +24,9 @@ class BrokerBench:
     :ivar lost: the workers that the broker called unreachable.
     :ivar endsAreReported: whether the end of such a worker is reported later.
     :ivar missed: messages that did not reach their workers, and of which the broker has not been told.
-    :ivar retired: the workers whose lifetime was over.
+    :ivar retired: the workers that have been sent all their requests.
     :ivar stopped: the workers that were overdue.
-    :ivar halves: for each time that half of a lifetime was over, how many requests had been received.
+    :ivar halves: for each report that half of a worker's requests were sent, how many had been received by then.
     :ivar changes: each change of a worker between idle and busy.
     :ivar givenUp: each request that was given up: its client, the code, the message.
     """
@@ -87,11 +87,11 @@ class BrokerBench:
         """Keep the change."""
         self.changes.append((identity, busy))
 
-    def lifetimeHalved(self, identity: bytes) -> None:
+    def requestsHalved(self, identity: bytes) -> None:
         """Keep the number of requests."""
         self.halves.append(self.broker.counters.received)
 
-    def lifetimeOver(self, identity: bytes) -> None:
+    def requestsUsedUp(self, identity: bytes) -> None:
         """Keep the worker's identity."""
         self.retired.append(identity)
 
@@ -109,11 +109,13 @@ class BrokerBench:
 
     # --- what peers do
 
-    def ready(self, *workers: bytes, credit: int = 1, services: tuple[str, ...] = ("",), lifetime: int = -1) -> None:
+    def ready(
+        self, *workers: bytes, credit: int = 1, services: tuple[str, ...] = ("",), requestsLeft: int = -1
+    ) -> None:
         """Have workers announce themselves."""
         for worker in workers:
             self._workers.add(worker)
-            self.broker.dispatcher.workerReady(worker, Info("", credit, False, services), lifetime)
+            self.broker.dispatcher.workerReady(worker, Info("", credit, False, services), requestsLeft)
             self.check()
 
     def waiting(self, *workers: bytes) -> None:
@@ -128,10 +130,11 @@ class BrokerBench:
         return [self.receive(Request([name, b""], [name], service)) for name in names]
 
     def askNatively(self, *names: bytes, **options: Any) -> list[Request]:
-        """Have native clients send a request each, with the client's name as the body and as the key."""
-        keys = {name: name.rjust(16, b"k") for name in names}
+        """Have native clients send a request each, with the client's name as the body and in the request id."""
+        ids = {name: name.rjust(16, b"k") for name in names}
         return [
-            self.receive(NativeRequest([name, b"PIR1" + key, b""], [name], key, options)) for name, key in keys.items()
+            self.receive(NativeRequest([name, b"PIR1" + requestId, b""], [name], requestId, options))
+            for name, requestId in ids.items()
         ]
 
     def receive(self, request: Request) -> Request:
@@ -143,13 +146,13 @@ class BrokerBench:
     def reply(self, worker: bytes, *requests: Request, body: bytes | None = None) -> None:
         """Have a worker reply, by default with the request's own body."""
         for request in requests:
-            self.broker.dispatcher.replyReceived(worker, request.id, request.body if body is None else [body])
+            self.broker.dispatcher.replyReceived(worker, request.brokerId, request.body if body is None else [body])
             self.check()
 
     def fail(self, worker: bytes, *requests: Request, message: str = "E: x") -> None:
         """Have a worker report that its app failed."""
         for request in requests:
-            self.broker.dispatcher.failureReceived(worker, request.id, Code.APP_ERROR, message)
+            self.broker.dispatcher.failureReceived(worker, request.brokerId, Code.APP_ERROR, message)
             self.check()
 
     def gone(self, worker: bytes, reason: str = "it ended with signal SIGKILL", died: bool = True) -> None:
@@ -220,4 +223,4 @@ class ConcurrencyBench(BrokerBench):
 
 def cancelling(request: Request) -> NativeRequest:
     """Return the command to cancel a native request."""
-    return NativeRequest([b"c", b"", b""], [b""], request.key, {"command": "cancel"})
+    return NativeRequest([b"c", b"", b""], [b""], request.requestId, {"command": "cancel"})

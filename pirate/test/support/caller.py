@@ -30,18 +30,18 @@ class Caller:
         self._socket.linger = 0
         self._socket.connect(server.endpoints.frontend[0])
 
-    def send(self, key: bytes, *body: bytes, **options: Any) -> None:
+    def send(self, requestId: bytes, *body: bytes, **options: Any) -> None:
         """
         Send a request.
 
-        :param key: its id, up to 16 bytes.
+        :param requestId: its id, up to 16 bytes.
         :param options: the header's JSON keys.
         """
-        self._socket.send_multipart([header(key.ljust(16, b"."), options), b"", *body])
+        self._socket.send_multipart([header(requestId.ljust(16, b"."), options), b"", *body])
 
-    def answer(self, key: bytes) -> Deferred[ServerReply]:
+    def answer(self, requestId: bytes) -> Deferred[ServerReply]:
         """Return the next message, which must be for this request."""
-        return self.next().addCallback(self._check, key)
+        return self.next().addCallback(self._check, requestId)
 
     def next(self) -> Deferred[tuple[bytes, dict[str, Any], list[bytes]]]:
         """Return the next message: the request's id, the header's JSON keys, the body."""
@@ -59,9 +59,9 @@ class Caller:
         assert parsed is not None
         return parsed[0].rstrip(b"."), parsed[1], body
 
-    def _check(self, message: tuple[bytes, dict[str, Any], list[bytes]], key: bytes) -> ServerReply:
-        if message[0] != key:
-            raise AssertionError(f"{message!r} is not for {key!r}")
+    def _check(self, message: tuple[bytes, dict[str, Any], list[bytes]], requestId: bytes) -> ServerReply:
+        if message[0] != requestId:
+            raise AssertionError(f"{message!r} is not for {requestId!r}")
         return message[1:]
 
 

@@ -50,20 +50,20 @@ class NativeClient:
         :param options: the header's JSON keys.
         :return: the request's id.
         """
-        key = os.urandom(16)
-        self._asked.add(key)
-        self._socket.send_multipart([header(key, options), b"", *body])
-        return key
+        requestId = os.urandom(16)
+        self._asked.add(requestId)
+        self._socket.send_multipart([header(requestId, options), b"", *body])
+        return requestId
 
-    def receive(self, key: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    def receive(self, requestId: bytes) -> tuple[dict[str, Any], list[bytes]]:
         """Return the JSON keys and the body of the reply to a request; keep other replies for later."""
-        while key not in self._answers:
+        while requestId not in self._answers:
             frame, delimiter, *reply = self._socket.recv_multipart()
             parsed = parseHeader(frame)
             if parsed is None or delimiter or parsed[0] not in self._asked - self._answers.keys():
                 raise AssertionError(f"{frame!r} {delimiter!r} answers nothing, or for the second time")
             self._answers[parsed[0]] = parsed[1], reply
-        return self._answers[key]
+        return self._answers[requestId]
 
     def backlog(self) -> int:
         """Return the server's backlog, after all that this client has sent so far has arrived."""

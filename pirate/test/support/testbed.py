@@ -52,7 +52,7 @@ class TestBedCase(SynchronousTestCase):
         return [worker.process.pid for worker in self.bed.livingWorkers()]
 
 
-KEY = bytes(range(16))
+REQUEST_ID = bytes(range(16))
 
 
 class ProtocolCase(TestBedCase):
@@ -69,16 +69,16 @@ class ProtocolCase(TestBedCase):
         self.frontend = self.bed.transports[-1].frontend
         self.backend = self.bed.transports[-1].backend
 
-    def native(self, options: dict[str, Any], client: bytes = b"n", key: bytes = KEY) -> None:
+    def native(self, options: dict[str, Any], client: bytes = b"n", requestId: bytes = REQUEST_ID) -> None:
         """Send a request of a native client."""
-        self.frontend.receive(client, header(key, options), b"", b"body")
+        self.frontend.receive(client, header(requestId, options), b"", b"body")
         self.settle()
 
-    def told(self, client: bytes = b"n", key: bytes = KEY) -> dict[str, Any]:
+    def told(self, client: bytes = b"n", requestId: bytes = REQUEST_ID) -> dict[str, Any]:
         """Return the JSON of the last native reply to a client."""
         parsed = parseHeader(self.frontend.sentTo(client)[-1][0])
         assert parsed is not None
-        self.assertEqual(parsed[0], key)
+        self.assertEqual(parsed[0], requestId)
         return parsed[1]
 
     def dropped(self) -> dict[str, int]:

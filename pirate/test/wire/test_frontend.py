@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from pirate.wire.frontend import header, parseHeader, parseRequest
 from pirate.wire.words import MAX_ENVELOPE, MAX_ENVELOPE_BYTES, MAX_JSON, MAX_SERVICE, Malformed
 
-KEY = bytes(range(16))
+REQUEST_ID = bytes(range(16))
 
 
 class MalformedTests(SynchronousTestCase):
@@ -29,7 +29,7 @@ class MalformedTests(SynchronousTestCase):
     def test_emptyBody(self) -> None:
         """An envelope without a body is malformed."""
         self.assertEqual(parseRequest([b"c", b"x", b""]), Malformed("empty-body"))
-        self.assertEqual(parseRequest([b"c", header(KEY, {}), b""]), Malformed("empty-body"))
+        self.assertEqual(parseRequest([b"c", header(REQUEST_ID, {}), b""]), Malformed("empty-body"))
 
     def test_longEnvelope(self) -> None:
         """An envelope has a limited number of frames."""
@@ -41,8 +41,10 @@ class MalformedTests(SynchronousTestCase):
     def test_largeEnvelope(self) -> None:
         """An envelope has a limited number of bytes, which routing ids and the longest header fit in."""
         ids = [bytes([number]) * 255 for number in range(1, MAX_ENVELOPE)]
-        longest = b"PIR1" + KEY + b"{}".ljust(MAX_JSON)
-        self.assertEqual(parseRequest([b"c", *ids, longest, b"", b"x"]), ([b"c", *ids, longest, b""], [b"x"], KEY, {}))
+        longest = b"PIR1" + REQUEST_ID + b"{}".ljust(MAX_JSON)
+        self.assertEqual(
+            parseRequest([b"c", *ids, longest, b"", b"x"]), ([b"c", *ids, longest, b""], [b"x"], REQUEST_ID, {})
+        )
         half = bytes(MAX_ENVELOPE_BYTES // 2)
         self.assertEqual(parseRequest([b"c", half, half, b"", b"x"]), ([b"c", half, half, b""], [b"x"], b"", {}))
         self.assertEqual(parseRequest([b"c", half, half, b"1", b"", b"x"]), Malformed("envelope-too-long"))
@@ -59,28 +61,28 @@ class BadHeaderTests(SynchronousTestCase):
         return malformed
 
     def assertTold(self, frame: bytes) -> None:
-        """Check that the client is told, under its own key, that its header is malformed."""
+        """Check that the client is told, under its own request id, that its header is malformed."""
         reply = self.rejection(frame).reply
         assert reply is not None
         found = parseHeader(reply[2])
         assert found is not None
-        key, told = found
-        self.assertEqual((reply[:2], reply[3:], key), ([b"c", b"hop"], [b"", b""], KEY))
+        requestId, told = found
+        self.assertEqual((reply[:2], reply[3:], requestId), ([b"c", b"hop"], [b"", b""], REQUEST_ID))
         self.assertEqual((told["status"], told["code"]), ("error", "malformed"))
 
     def test_short(self) -> None:
-        """A header without a whole key cannot be replied to."""
-        for frame in (b"PIR1" + KEY[:1], b"PIR1" + KEY[:15]):
+        """A header without a whole request id cannot be replied to."""
+        for frame in (b"PIR1" + REQUEST_ID[:1], b"PIR1" + REQUEST_ID[:15]):
             self.assertIsNone(self.rejection(frame).reply)
 
     def test_noJson(self) -> None:
-        """What follows the key must be a JSON object."""
+        """What follows the request id must be a JSON object."""
         for rest in (b"x", b"[]", b"{", b"null", b"\xff", b"[" * 60_000, b'{"a":' + b"9" * 50_000 + b"}"):
-            self.assertTold(b"PIR1" + KEY + rest)
+            self.assertTold(b"PIR1" + REQUEST_ID + rest)
 
     def test_tooLong(self) -> None:
         """A header longer than the limit is rejected."""
-        self.assertTold(b"PIR1" + KEY + b'{"trace":"' + b"x" * MAX_JSON + b'"}')
+        self.assertTold(b"PIR1" + REQUEST_ID + b'{"trace":"' + b"x" * MAX_JSON + b'"}')
 
     def test_badValues(self) -> None:
         """An option with an invalid value is rejected, not ignored, because the caller relies on it."""
@@ -94,7 +96,7 @@ class BadHeaderTests(SynchronousTestCase):
         }
         for name, values in bad.items():
             for value in values:
-                self.assertTold(header(KEY, {name: value}))
+                self.assertTold(header(REQUEST_ID, {name: value}))
 
 
 class HeaderTests(SynchronousTestCase):
@@ -102,13 +104,19 @@ class HeaderTests(SynchronousTestCase):
 
     def test_roundTrip(self) -> None:
         """A header is parsed to what it was made of; without options it is the shortest frame."""
-        self.assertEqual(parseHeader(header(KEY, {"a": 1})), (KEY, {"a": 1}))
-        self.assertEqual(header(KEY, {}), b"PIR1" + KEY)
-        self.assertEqual(parseHeader(b"PIR1" + KEY), (KEY, {}))
+        self.assertEqual(parseHeader(header(REQUEST_ID, {"a": 1})), (REQUEST_ID, {"a": 1}))
+        self.assertEqual(header(REQUEST_ID, {}), b"PIR1" + REQUEST_ID)
+        self.assertEqual(parseHeader(b"PIR1" + REQUEST_ID), (REQUEST_ID, {}))
 
     def test_bad(self) -> None:
-        """A frame without a whole key, or with anything but an object behind it, is malformed."""
-        for frame in (b"", b"PIR1", b"PIR1" + KEY[:15], b"PIR1" + KEY + b" ", b"PIR1" + KEY + b"[]"):
+        """A frame without a whole request id, or with anything but an object behind it, is malformed."""
+        for frame in (
+            b"",
+            b"PIR1",
+            b"PIR1" + REQUEST_ID[:15],
+            b"PIR1" + REQUEST_ID + b" ",
+            b"PIR1" + REQUEST_ID + b"[]",
+        ):
             self.assertIsNone(parseHeader(frame), frame)
 
     def test_shortcut(self) -> None:
@@ -116,7 +124,7 @@ class HeaderTests(SynchronousTestCase):
         for number in ("0", "1", "10000", "9" * 16, "9" * 17, "007", "-1", "1.5", "1e3", "", " 1", "1}"):
             text = b'{"timeout_ms":%b}' % number.encode()
             try:
-                expected = (KEY, json.loads(text))
+                expected = (REQUEST_ID, json.loads(text))
             except ValueError:
                 expected = None
-            self.assertEqual(parseHeader(b"PIR1" + KEY + text), expected, text)
+            self.assertEqual(parseHeader(b"PIR1" + REQUEST_ID + text), expected, text)
