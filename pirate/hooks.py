@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pirate.broker.request import RequestContext
-from pirate.pool.child import ChildExit, ChildState
+from pirate.pool.child import ChildExit, ChildStatus
 
 if TYPE_CHECKING:
     from pirate.service import JobServer
 
-__all__ = ["ChildExit", "ChildState", "Hooks", "RequestContext"]
+__all__ = ["ChildExit", "ChildStatus", "Hooks", "RequestContext"]
 
 
 class Hooks:
@@ -53,9 +53,9 @@ class Hooks:
         :param how: how it ended; not whether the server had asked it to leave.
         """
 
-    def statusChanged(self, server: JobServer, pid: int, before: ChildState, after: ChildState) -> None:
+    def statusChanged(self, server: JobServer, pid: int, before: ChildStatus, after: ChildStatus) -> None:
         """
-        Called when a worker changes its state.
+        Called when the status of a worker changes.
 
         The server calls an override of this method up to twice per request, which slows it down.  A worker that gets
         its next request together with its reply stays ``processing``.

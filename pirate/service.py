@@ -20,7 +20,7 @@ from pirate.server.logs import RateLimitedLog, ServerLog
 from pirate.server.procfs import requireMemory
 from pirate.server.running import Endpoints, RunningServer
 from pirate.settings.limits import PoolLimits
-from pirate.settings.settings import LimitChanges, Settings, SettingsArguments, spreadWorkers
+from pirate.settings.settings import RuntimeChanges, Settings, SettingsArguments, spreadWorkers
 from pirate.transport.interfaces import ITransport
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ class JobServer(Service):
 
     @property
     def workers(self) -> dict[int, str]:
-        """The state of each child by its process id: starting, waiting, processing, dequeue or retiring."""
-        states = {} if self._runningServer is None else self._runningServer.supervisor.states()
-        return {pid: state.value for pid, state in states.items()}
+        """The status of each child by its process id: starting, waiting, processing, dequeue or retiring."""
+        statuses = {} if self._runningServer is None else self._runningServer.supervisor.statuses()
+        return {pid: status.value for pid, status in statuses.items()}
 
     def stats(self) -> dict[str, Any]:
         """
@@ -116,7 +116,7 @@ class JobServer(Service):
             ``forgotten`` (outcomes); ``late``, ``undeliverable`` (replies);
             ``failed`` (requests, by code); ``dropped`` (messages, by reason);
             ``refused`` (connections, by reason); ``backlog``, ``backlog_bytes`` and ``backlog_oldest_seconds`` (the
-            requests that wait now); ``in_flight`` (requests now); ``workers`` (now, by state); ``spawns``; ``exits``
+            requests that wait now); ``in_flight`` (requests now); ``workers`` (now, by status); ``spawns``; ``exits``
             (by cause); ``connections`` (for each socket: how many are open now, and how many were accepted, closed,
             refused, cut off and failed in their handshake).  Empty if the server is stopped.
         """
@@ -134,7 +134,7 @@ class JobServer(Service):
         if self.state is not ServerState.STOPPED:
             return
         requireMemory(self.limits.maxMemory)
-        policy = AccessPolicy(
+        access = AccessPolicy(
             self._reactor, self._log, self.settings, RateLimitedLog(self._reactor, self._log, "peers refused")
         )
         run = RunningServer(
@@ -142,7 +142,7 @@ class JobServer(Service):
             self._log,
             self.settings,
             self._makeTransport(self._reactor),
-            policy,
+            access,
             self._lifecycle,
             self._importPath,
         )
@@ -165,7 +165,7 @@ class JobServer(Service):
             raise StopError("the server is still stopping: wait for what stopService returned")
         self.privilegedStartService()
         super().startService()
-        self._lifecycle.serverStarting()
+        self._lifecycle.callServerStarting()
         self._reactor.callWhenRunning(self._begin)
 
     def whenReady(self) -> Deferred[None]:
@@ -179,7 +179,7 @@ class JobServer(Service):
 
     # --- commands
 
-    def setLimits(self, **changes: Unpack[LimitChanges]) -> None:
+    def reconfigure(self, **changes: Unpack[RuntimeChanges]) -> None:
         """
         Change settings while the server runs.
 

@@ -127,7 +127,7 @@ def makeService(options: Options) -> IService:
 
     :raise Fatal: if a key cannot be read.
     """
-    from pirate.twistd.daemon import IdentityChange, ServerProcess
+    from pirate.twistd.daemon import IdentityChange, TwistdService
     from pirate.twistd.terminal import findTerminal
 
     # These are the options of twistd; twist has none of them.  With another root directory the paths of the keys are
@@ -138,7 +138,7 @@ def makeService(options: Options) -> IService:
     change = IdentityChange(given.get("uid"), given.get("gid"), given.get("chroot"))
     # A server without a ready worker gives up after its third round of failures at the latest.
     terminal = findTerminal(given, 3 * options.settings.limits.startTimeout + 10)
-    return ServerProcess(options.settings, change, terminal, not options["no-wait"])
+    return TwistdService(options.settings, change, terminal, not options["no-wait"])
 
 
 def _checkKeys(settings: Settings) -> None:

@@ -68,7 +68,7 @@ class Asker:
         self.socket.connect(endpoint)
 
     def ping(self) -> dict[str, int]:
-        """What the broker says of itself: ``waiting`` workers, ``backlog``."""
+        """What the broker says of itself: ``idle`` workers, ``backlog``."""
         self.socket.send_multipart([header(os.urandom(16), {"command": "ping"}), b"", b""])
         if not self.socket.poll(int(PATIENCE * 1000)):
             raise Failed("the broker does not answer a ping")
@@ -97,7 +97,7 @@ def _manyWorkers(count: int) -> Case:
     def run(stage: TestBed, seconds: float) -> Figures:
         running, asker = _brokerOnly(stage, "--external-workers")
         stage.python("crowd", running.backend, count)
-        asker.until("waiting", count)
+        asker.until("idle", count)
         asker.close()
         return measure(stage, running, Load(), seconds)
 

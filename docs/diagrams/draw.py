@@ -13,7 +13,7 @@ from math import hypot
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from pirate.pool.child import CHILD_TRANSITIONS, ChildState
+from pirate.pool.child import CHILD_TRANSITIONS, ChildState, ChildStatus
 from pirate.settings.limits import RequestPolicy
 
 HERE = Path(__file__).parent
@@ -278,25 +278,33 @@ def _message(drawing: Drawing, start: float, end: float, y: float, words: str, *
     drawing.text((start + end) / 2, y - 5, words)
 
 
-#: The child's states that the frame in its picture goes around: the steps out of the frame are those of each of them.
-SERVING = (ChildState.STARTING, ChildState.WAITING, ChildState.PROCESSING, ChildState.DEQUEUE)
+#: What the frame in the picture of a child goes around: the steps out of the frame are those of each of them.
+SERVING = (ChildStatus.STARTING, ChildStatus.WAITING, ChildStatus.PROCESSING, ChildStatus.DEQUEUE)
 #: The steps within the frame.
 WITHIN = (
-    (ChildState.STARTING, ChildState.WAITING),
-    (ChildState.STARTING, ChildState.DEQUEUE),
-    (ChildState.WAITING, ChildState.PROCESSING),
-    (ChildState.PROCESSING, ChildState.WAITING),
+    (ChildStatus.STARTING, ChildStatus.WAITING),
+    (ChildStatus.STARTING, ChildStatus.DEQUEUE),
+    (ChildStatus.WAITING, ChildStatus.PROCESSING),
+    (ChildStatus.PROCESSING, ChildStatus.WAITING),
 )
+#: The states of the pool that are drawn under the name of a status, where the names differ.
+READY = {ChildStatus.WAITING: ChildState.READY, ChildStatus.PROCESSING: ChildState.READY}
+
+
+def _stateOf(drawn: ChildStatus | ChildState) -> ChildState:
+    """Return the state of the pool that a box of the picture shows."""
+    return drawn if isinstance(drawn, ChildState) else READY.get(drawn) or ChildState(drawn.value)
 
 
 def child() -> Drawing:
     """
-    Draw a child's states.
+    Draw the states of a child as they are reported.
 
     :raise ValueError: if the picture and the table of transitions differ.
     """
-    leaving = [(state, after) for state in SERVING for after in (ChildState.RETIRING, ChildState.GONE)]
-    drawn = {*WITHIN, *leaving, (ChildState.RETIRING, ChildState.GONE)}
+    leaving = [(status, after) for status in SERVING for after in (ChildStatus.RETIRING, ChildState.GONE)]
+    steps = (*WITHIN, *leaving, (ChildStatus.RETIRING, ChildState.GONE))
+    drawn = {(_stateOf(before), _stateOf(after)) for before, after in steps} - {(ChildState.READY, ChildState.READY)}
     if drawn != {(before, after) for before, following in CHILD_TRANSITIONS.items() for after in following}:
         raise ValueError("the picture of a child's states does not show the table of its transitions")
     drawing = Drawing(
@@ -309,21 +317,21 @@ def child() -> Drawing:
         432,
     )
     width, height = 104, 34
-    places = {
-        ChildState.STARTING: (180, 44),
-        ChildState.WAITING: (96, 132),
-        ChildState.DEQUEUE: (264, 132),
-        ChildState.PROCESSING: (96, 222),
-        ChildState.RETIRING: (96, 318),
+    places: dict[ChildStatus | ChildState, tuple[int, int]] = {
+        ChildStatus.STARTING: (180, 44),
+        ChildStatus.WAITING: (96, 132),
+        ChildStatus.DEQUEUE: (264, 132),
+        ChildStatus.PROCESSING: (96, 222),
+        ChildStatus.RETIRING: (96, 318),
         ChildState.GONE: (96, 392),
     }
     drawing.dot(180, 8)
     drawing.arrow((180, 13), (180, 44))
     drawing.text(190, 24, "spawned", anchor="start")
     drawing.frame(14, 34, 332, 236)
-    for state, (x, y) in places.items():
-        color = WORKER if state in SERVING else FAILURE if state is ChildState.GONE else BROKER
-        drawing.box(x - width / 2, y, width, height, color, state.value)
+    for each, (x, y) in places.items():
+        color = WORKER if each in SERVING else FAILURE if each is ChildState.GONE else BROKER
+        drawing.box(x - width / 2, y, width, height, color, each.value)
     drawing.arrow((154, 78), (154, 104), (96, 104), (96, 132))
     drawing.text(88, 120, "ready", anchor="end")
     drawing.arrow((206, 78), (206, 104), (264, 104), (264, 132))

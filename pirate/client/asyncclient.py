@@ -23,7 +23,7 @@ from pirate.client.options import (
     TIMEOUT,
     ClientOptions,
     Curve,
-    Endpoints,
+    EndpointArgument,
     OptionArguments,
 )
 from pirate.client.ping import PingReply, pingReply
@@ -49,7 +49,7 @@ class AsyncClient(Generic[Reply]):
     @overload
     def __init__(
         self: AsyncClient[bytes],
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Literal["bytes"] = ...,
         **options: Unpack[OptionArguments],
@@ -58,7 +58,7 @@ class AsyncClient(Generic[Reply]):
     @overload
     def __init__(
         self: AsyncClient[list[bytes]],
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Literal["frames"],
         **options: Unpack[OptionArguments],
@@ -67,7 +67,7 @@ class AsyncClient(Generic[Reply]):
     @overload
     def __init__(
         self: AsyncClient[Any],
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Literal["json", "msgpack"],
         **options: Unpack[OptionArguments],
@@ -76,7 +76,7 @@ class AsyncClient(Generic[Reply]):
     @overload
     def __init__(
         self: AsyncClient[Reply],
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Codec[Reply],
         **options: Unpack[OptionArguments],
@@ -84,7 +84,7 @@ class AsyncClient(Generic[Reply]):
 
     def __init__(
         self,
-        endpoint: Endpoints = DEFAULT_ENDPOINT,
+        endpoint: EndpointArgument = DEFAULT_ENDPOINT,
         *,
         timeout: float = TIMEOUT,
         attempts: int = ATTEMPTS,

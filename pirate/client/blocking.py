@@ -20,7 +20,7 @@ from pirate.client.options import (
     TIMEOUT,
     ClientOptions,
     Curve,
-    Endpoints,
+    EndpointArgument,
     OptionArguments,
 )
 from pirate.client.ping import PingReply, pingReply
@@ -78,7 +78,7 @@ class Client(Generic[Reply]):
     @overload
     def __init__(
         self: Client[bytes],
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Literal["bytes"] = ...,
         **options: Unpack[OptionArguments],
@@ -87,7 +87,7 @@ class Client(Generic[Reply]):
     @overload
     def __init__(
         self: Client[list[bytes]],
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Literal["frames"],
         **options: Unpack[OptionArguments],
@@ -96,7 +96,7 @@ class Client(Generic[Reply]):
     @overload
     def __init__(
         self: Client[Any],
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Literal["json", "msgpack"],
         **options: Unpack[OptionArguments],
@@ -105,7 +105,7 @@ class Client(Generic[Reply]):
     @overload
     def __init__(
         self: Client[Reply],
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Codec[Reply],
         **options: Unpack[OptionArguments],
@@ -113,7 +113,7 @@ class Client(Generic[Reply]):
 
     def __init__(
         self,
-        endpoint: Endpoints = DEFAULT_ENDPOINT,
+        endpoint: EndpointArgument = DEFAULT_ENDPOINT,
         *,
         timeout: float = TIMEOUT,
         attempts: int = ATTEMPTS,

@@ -21,7 +21,7 @@ from pirate.client.options import (
     DEFAULT_ENDPOINT,
     ClientOptions,
     Curve,
-    Endpoints,
+    EndpointArgument,
     OptionArguments,
     canonicalEndpoints,
     isLocal,
@@ -123,7 +123,7 @@ class Executor(BaseExecutor, Generic[Reply]):
     @overload
     def __init__(
         self: Executor[bytes],
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Literal["bytes"] = ...,
         **options: Unpack[OptionArguments],
@@ -132,7 +132,7 @@ class Executor(BaseExecutor, Generic[Reply]):
     @overload
     def __init__(
         self: Executor[list[bytes]],
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Literal["frames"],
         **options: Unpack[OptionArguments],
@@ -141,7 +141,7 @@ class Executor(BaseExecutor, Generic[Reply]):
     @overload
     def __init__(
         self: Executor[Any],
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Literal["json", "msgpack", "pickle"],
         **options: Unpack[OptionArguments],
@@ -150,7 +150,7 @@ class Executor(BaseExecutor, Generic[Reply]):
     @overload
     def __init__(
         self: Executor[Reply],
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Codec[Reply],
         **options: Unpack[OptionArguments],
@@ -158,7 +158,7 @@ class Executor(BaseExecutor, Generic[Reply]):
 
     def __init__(
         self,
-        endpoint: Endpoints = DEFAULT_ENDPOINT,
+        endpoint: EndpointArgument = DEFAULT_ENDPOINT,
         *,
         timeout: float = TIMEOUT,
         attempts: int = ATTEMPTS,

@@ -39,7 +39,7 @@ _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")
 #: A server's public key, and the client's own key pair: each a file, or the keys themselves.
 Curve = tuple[Any, Any]
 #: One endpoint, or several that are equally good.
-Endpoints = str | int | Iterable[str | int]
+EndpointArgument = str | int | Iterable[str | int]
 
 
 class OptionArguments(TypedDict, total=False):
@@ -68,7 +68,7 @@ class ClientOptions(Generic[Reply]):
 
     def __init__(
         self,
-        endpoint: Endpoints,
+        endpoint: EndpointArgument,
         codec: str | Codec[Reply],
         *,
         timeout: float = TIMEOUT,
@@ -216,7 +216,7 @@ def canonicalEndpoint(value: str | int) -> str:
     raise ConfigurationError(f"invalid endpoint {value!r}: use a port (6660), host:port, tcp://host:port or ipc://path")
 
 
-def canonicalEndpoints(value: Endpoints) -> tuple[str, ...]:
+def canonicalEndpoints(value: EndpointArgument) -> tuple[str, ...]:
     """
     Return several endpoints as ZeroMQ writes them, each once.
 

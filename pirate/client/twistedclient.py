@@ -34,7 +34,7 @@ from pirate.client.options import (
     TIMEOUT,
     ClientOptions,
     Curve,
-    Endpoints,
+    EndpointArgument,
     OptionArguments,
 )
 from pirate.client.ping import PingReply, pingReply
@@ -62,7 +62,7 @@ class TwistedClient(Generic[Reply]):
     def __init__(
         self: TwistedClient[bytes],
         reactor: Any,
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Literal["bytes"] = ...,
         **options: Unpack[OptionArguments],
@@ -72,7 +72,7 @@ class TwistedClient(Generic[Reply]):
     def __init__(
         self: TwistedClient[list[bytes]],
         reactor: Any,
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Literal["frames"],
         **options: Unpack[OptionArguments],
@@ -82,7 +82,7 @@ class TwistedClient(Generic[Reply]):
     def __init__(
         self: TwistedClient[Any],
         reactor: Any,
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Literal["json", "msgpack"],
         **options: Unpack[OptionArguments],
@@ -92,7 +92,7 @@ class TwistedClient(Generic[Reply]):
     def __init__(
         self: TwistedClient[Reply],
         reactor: Any,
-        endpoint: Endpoints = ...,
+        endpoint: EndpointArgument = ...,
         *,
         codec: Codec[Reply],
         **options: Unpack[OptionArguments],
@@ -101,7 +101,7 @@ class TwistedClient(Generic[Reply]):
     def __init__(
         self,
         reactor: Any,
-        endpoint: Endpoints = DEFAULT_ENDPOINT,
+        endpoint: EndpointArgument = DEFAULT_ENDPOINT,
         *,
         timeout: float = TIMEOUT,
         attempts: int = ATTEMPTS,

@@ -41,7 +41,7 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class CutOff:
+class AbandonRequests:
     """Give up the unanswered requests: ``stop-timeout`` is over."""
 
 
@@ -67,4 +67,4 @@ class GiveUp:
     reason: str
 
 
-Action = Spawn | Retire | Signal | Sweep | CutOff | Reloaded | GiveUp
+Action = Spawn | Retire | Signal | Sweep | AbandonRequests | Reloaded | GiveUp

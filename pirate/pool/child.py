@@ -20,30 +20,45 @@ class ChildKind(Enum):
 
 class ChildState(Enum):
     """
-    The state of a child.
+    The state of a child in the pool, which moves it along ``CHILD_TRANSITIONS``.
 
-    The pool moves a child along ``CHILD_TRANSITIONS``.  A ready child is ``WAITING`` or ``PROCESSING``, depending on
-    whether it holds a request.  That changes with every message, so the pool keeps ``WAITING`` for both, and is told
-    which children are idle when it is asked for decisions.
+    Whether a worker has a request in flight changes with every message, so it is no state of its own: the pool is told
+    which workers are spare when it is asked for decisions, and :class:`ChildStatus` reports it to users.
     """
 
     STARTING = "starting"
-    WAITING = "waiting"
-    PROCESSING = "processing"
+    #: A worker that can take requests, whether it has one in flight or not.
+    READY = "ready"
+    #: Running the dequeue callable.
     DEQUEUE = "dequeue"
+    #: Asked to leave, or leaving by itself.
     RETIRING = "retiring"
+    #: The process has ended.
     GONE = "gone"
 
 
 #: From each state, the states that may follow.
 CHILD_TRANSITIONS: dict[ChildState, frozenset[ChildState]] = {
-    ChildState.STARTING: frozenset({ChildState.WAITING, ChildState.DEQUEUE, ChildState.RETIRING, ChildState.GONE}),
-    ChildState.WAITING: frozenset({ChildState.PROCESSING, ChildState.RETIRING, ChildState.GONE}),
-    ChildState.PROCESSING: frozenset({ChildState.WAITING, ChildState.RETIRING, ChildState.GONE}),
+    ChildState.STARTING: frozenset({ChildState.READY, ChildState.DEQUEUE, ChildState.RETIRING, ChildState.GONE}),
+    ChildState.READY: frozenset({ChildState.RETIRING, ChildState.GONE}),
     ChildState.DEQUEUE: frozenset({ChildState.RETIRING, ChildState.GONE}),
     ChildState.RETIRING: frozenset({ChildState.GONE}),
     ChildState.GONE: frozenset(),
 }
+
+
+class ChildStatus(Enum):
+    """The status of a child as users see it: its state, with ready workers told apart by what they do."""
+
+    STARTING = "starting"
+    #: A ready worker with no request in flight.
+    WAITING = "waiting"
+    #: A ready worker with a request in flight.
+    PROCESSING = "processing"
+    #: Running the dequeue callable.
+    DEQUEUE = "dequeue"
+    #: Asked to leave, or leaving by itself; it may still have requests in flight.
+    RETIRING = "retiring"
 
 
 class Child:
@@ -58,23 +73,23 @@ class Child:
     :ivar recycleAt: when it is retired because of its age; infinite: never.
     :ivar requestsHalvedAt: when it had last been given half of the requests that it had left; before the first time,
         when it became ready.
-    :ivar outgoing: whether a successor is started for it while it still works.
+    :ivar beingReplaced: whether a successor is started for it; it works until the successor is ready.
     :ivar signalAt: when it is sent the next of ``signals`` if it still lives; ``None``: never.
     :ivar signals: the signals that it is sent, one after the other; the last one is repeated.
-    :ivar killReason: why it was sent a signal; empty if it met its deadlines.
+    :ivar signalReason: which deadline it missed, so that it was sent a signal; empty if it missed none.
     """
 
     __slots__ = (
+        "beingReplaced",
         "generation",
         "key",
-        "killReason",
         "kind",
         "maxRequests",
-        "outgoing",
         "readyAt",
         "recycleAt",
         "requestsHalvedAt",
         "signalAt",
+        "signalReason",
         "signals",
         "spawnedAt",
         "state",
@@ -90,10 +105,10 @@ class Child:
         self.spawnedAt = spawnedAt
         self.signalAt: float | None = startDeadline
         self.signals: tuple[str, ...] = (KILL,)
-        self.killReason = ""
+        self.signalReason = ""
         self.recycleAt = float("inf")
         self.requestsHalvedAt = spawnedAt
-        self.outgoing = False
+        self.beingReplaced = False
         self.readyAt: float | None = None
         self.state = ChildState.STARTING
 

@@ -32,7 +32,7 @@ from collections.abc import Collection, Iterable
 from enum import Enum
 from random import Random
 
-from pirate.pool.actions import Action, CutOff, GiveUp, Reloaded, Retire, Signal, Spawn, Sweep
+from pirate.pool.actions import AbandonRequests, Action, GiveUp, Reloaded, Retire, Signal, Spawn, Sweep
 from pirate.pool.backoff import STABLE_TIME, Backoff
 from pirate.pool.child import ABRT, KILL, TERM, Child, ChildExit, ChildKind, ChildState
 from pirate.pool.recycling import SUCCESSOR_WAIT, Recycling
@@ -91,7 +91,7 @@ class Pool:
         self.everReady = False
         self._gaveUp = False
         self._lastSpawn = self._nextSweep = self._nextDequeue = float("-inf")
-        self._cutOffAt: float | None = None
+        self._abandonAt: float | None = None
 
     # --- events
 
@@ -104,7 +104,7 @@ class Pool:
         """Note that a child has announced itself for the first time."""
         if child.state is not ChildState.STARTING:
             return
-        child.become(ChildState.WAITING if child.kind is ChildKind.WORKER else ChildState.DEQUEUE)
+        child.become(ChildState.READY if child.kind is ChildKind.WORKER else ChildState.DEQUEUE)
         child.readyAt = now
         child.signalAt = None
         if child.kind is ChildKind.DEQUEUE and self.limits.dequeueTimeout:
@@ -121,9 +121,9 @@ class Pool:
 
         :return: whether a successor has to be started.
         """
-        if not self._recycling.noteHalved(child, now) or child.outgoing or not self._isReplaceable():
+        if not self._recycling.noteHalved(child, now) or child.beingReplaced or not self._isReplaceable():
             return False
-        child.outgoing = True
+        child.beingReplaced = True
         child.recycleAt = min(child.recycleAt, now + SUCCESSOR_WAIT)
         return True
 
@@ -132,7 +132,7 @@ class Pool:
         if child.state in (ChildState.RETIRING, ChildState.GONE):
             return
         child.become(ChildState.RETIRING)
-        child.outgoing = False
+        child.beingReplaced = False
         child.setDeadline(now + (self.limits.reloadTimeout or float("inf")), *LEAVE_SIGNALS)
 
     def childUnreachable(self, child: Child, now: float) -> None:
@@ -156,7 +156,7 @@ class Pool:
                 self._backoff.startFailed(child, now)
             return
         failed = True
-        if how.killed and not child.killReason:
+        if how.killed and not child.signalReason:
             failed = self._backoff.startKilled(child, now)
         else:
             self._backoff.startFailed(child, now)
@@ -166,7 +166,7 @@ class Pool:
                 self._gaveUp = True
                 self._urgent.append(GiveUp(_describeFailedStart(child, how)))
         elif failed and self._reload.isReplacement(child):
-            self._urgent.append(self._endReload(f"a new worker could not start: {child.killReason or how}"))
+            self._urgent.append(self._endReload(f"a new worker could not start: {child.signalReason or how}"))
 
     def abortChild(self, child: Child, now: float, why: str) -> None:
         """Stop a child by a signal that makes it write its stack, then kill it."""
@@ -200,7 +200,7 @@ class Pool:
         :param grace: seconds until these are given up; ``None``: never.
         """
         self.mode = Mode.DRAINING
-        self._cutOffAt = None if grace is None else now + grace
+        self._abandonAt = None if grace is None else now + grace
         if self._reload.active:
             self._urgent.append(self._endReload("the server is stopping"))
 
@@ -253,7 +253,7 @@ class Pool:
         times += [child.signalAt for child in self._children.values() if child.signalAt is not None]
         times += [
             time
-            for time in (self._cutOffAt, self._backoff.until, self._scaling.nextBatch)
+            for time in (self._abandonAt, self._backoff.until, self._scaling.nextBatch)
             if time is not None and time > now
         ]
         if self.limits.checkForDequeue and self.mode is Mode.RUNNING:
@@ -282,16 +282,16 @@ class Pool:
     # --- rule 1: deadlines
 
     def _signalOverdue(self, now: float, load: Load) -> Iterable[Action]:
-        if self._cutOffAt is not None and now >= self._cutOffAt:
-            self._cutOffAt = None
+        if self._abandonAt is not None and now >= self._abandonAt:
+            self._abandonAt = None
             self.mode = Mode.CLOSING
-            yield CutOff()
+            yield AbandonRequests()
             for child in self._children.values():
                 self.childLeaving(child, now)
                 child.setDeadline(now + SECOND_TERM_DELAY, TERM, KILL)
                 yield Signal(child, TERM, "stop-timeout is over")
         for child in self._children.values():
-            if child.state is ChildState.RETIRING and child.signals == LEAVE_SIGNALS and child.key in load.idle:
+            if child.state is ChildState.RETIRING and child.signals == LEAVE_SIGNALS and child.key in load.spare:
                 # It has no work left, so stop-timeout is long enough for it to leave.
                 soon = now + max(self.limits.stopTimeout, KILL_DELAY)
                 child.setDeadline(soon if child.signalAt is None else min(child.signalAt, soon), *LEAVE_SIGNALS)
@@ -301,15 +301,15 @@ class Pool:
     def _signal(self, child: Child, now: float) -> Action:
         """Return the next signal for a child that has missed its deadline, and set the next deadline."""
         if child.state is ChildState.STARTING:
-            child.killReason = "it did not become ready in time"
+            child.signalReason = "it did not become ready in time"
         elif child.state is ChildState.DEQUEUE:
-            child.killReason = f"it took longer than dequeue-timeout ({self.limits.dequeueTimeout:g} seconds)"
+            child.signalReason = f"it took longer than dequeue-timeout ({self.limits.dequeueTimeout:g} seconds)"
             self.childLeaving(child, now)
-        elif not child.killReason:
-            child.killReason = "it did not leave in time"
+        elif not child.signalReason:
+            child.signalReason = "it did not leave in time"
         name, *others = child.signals
         child.setDeadline(now + KILL_DELAY, *(others or [name]))
-        return Signal(child, name, child.killReason)
+        return Signal(child, name, child.signalReason)
 
     # --- rule 2: reload
 
@@ -322,17 +322,17 @@ class Pool:
         retired = self._reload.takeRetirable(old, len(old) + replaced - self.limits.maxServers)
         actions = [self._retire(child, now) for child in retired]
         if len(retired) == len(old):
-            # The successors of outgoing workers are started by rule 3: the reload ends when they are ready.
-            outgoing = [child for child in self._reload.selectOld(self._serving()) if child.outgoing]
-            if outgoing and not self._isComplete():
+            # Rule 4 starts the successors of those that are being replaced; the reload ends when they are ready.
+            beingReplaced = [child for child in self._reload.selectOld(self._serving()) if child.beingReplaced]
+            if beingReplaced and not self._isComplete():
                 return actions
-            actions += [self._retire(child, now) for child in outgoing]
+            actions += [self._retire(child, now) for child in beingReplaced]
             return [*actions, self._endReload(None)]
         places = self._countPlaces()
         if places <= 0:
             # Wait until children that should leave are gone; otherwise each reload would add to them.
             if self._isComplete():
-                actions += [self._retire(child, now) for child in self._serving() if child.outgoing]
+                actions += [self._retire(child, now) for child in self._serving() if child.beingReplaced]
             return actions
         count = min(self._reload.countToStart(len(old) - len(retired), self._staying()), places)
         return [*actions, *self._spawn(count, now)]
@@ -393,9 +393,9 @@ class Pool:
             return []
         serving = self._serving()
         due = [child for child in serving if self._recycling.isDue(child, now, load.memory, self.limits)]
-        for child in [child for child in due if not child.outgoing][: self._recycling.countReplaceable(serving)]:
-            child.outgoing = self._isReplaceable()
-        return [child for child in due if child.outgoing]
+        for child in [child for child in due if not child.beingReplaced][: self._recycling.countReplaceable(serving)]:
+            child.beingReplaced = self._isReplaceable()
+        return [child for child in due if child.beingReplaced]
 
     def _isComplete(self) -> bool:
         """Return whether there are enough workers without those on their way out, and all of them are ready."""
@@ -441,35 +441,35 @@ class Pool:
     def _keepIrreplaceable(self) -> None:
         """Let workers that were to be replaced stay if there is no place for the successors that they need."""
         lacking = self.limits.minServers - len(self._staying()) - max(self._countPlaces(), 0)
-        for child in [child for child in self._serving() if child.outgoing][: max(lacking, 0)]:
-            child.outgoing = False
+        for child in [child for child in self._serving() if child.beingReplaced][: max(lacking, 0)]:
+            child.beingReplaced = False
 
     def _serving(self) -> list[Child]:
         """Return the workers that have not been asked to leave."""
         return [
             child
             for child in self._children.values()
-            if child.kind is ChildKind.WORKER and child.state in (ChildState.STARTING, ChildState.WAITING)
+            if child.kind is ChildKind.WORKER and child.state in (ChildState.STARTING, ChildState.READY)
         ]
 
     def _staying(self) -> list[Child]:
         """Return the workers that are not on their way out."""
-        return [child for child in self._serving() if not child.outgoing]
+        return [child for child in self._serving() if not child.beingReplaced]
 
     def _selectIdle(self, load: Load) -> list[Child]:
-        return [child for child in self._staying() if child.key in load.idle]
+        return [child for child in self._staying() if child.key in load.spare]
 
     @staticmethod
     def _sortByIdleness(children: Iterable[Child], load: Load) -> list[Child]:
         """Return the starting children first, then the idle, then the busy; the oldest of each first."""
         return sorted(
             children,
-            key=lambda child: (child.state is not ChildState.STARTING, child.key not in load.idle, child.spawnedAt),
+            key=lambda child: (child.state is not ChildState.STARTING, child.key not in load.spare, child.spawnedAt),
         )
 
 
 def _describeFailedStart(child: Child, how: ChildExit) -> str:
     """Describe why a child was never ready, to a reader who has not seen the failures of others."""
-    if child.killReason:
-        return f"a worker was killed: {child.killReason}"
+    if child.signalReason:
+        return f"a worker was killed: {child.signalReason}"
     return how.message or f"a worker ended before it was ready: {how.cause}"

@@ -55,8 +55,8 @@ class Recycling:
 
     def countReplaceable(self, serving: Collection[Child]) -> int:
         """Return how many more workers may be replaced now because of age or memory."""
-        outgoing = sum(child.outgoing for child in serving)
-        return max(max(1, int((len(serving) - outgoing) * REPLACED_SHARE)) - outgoing, 0)
+        beingReplaced = sum(child.beingReplaced for child in serving)
+        return max(max(1, int((len(serving) - beingReplaced) * REPLACED_SHARE)) - beingReplaced, 0)
 
     def isDue(self, child: Child, now: float, memory: Mapping[int, float], limits: PoolLimits) -> bool:
         """

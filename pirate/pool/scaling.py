@@ -19,13 +19,14 @@ class Load:
     """
     The work that the broker has, as the supervisor reports it to the pool.
 
-    :ivar idle: the keys of the children that hold no request.
+    :ivar spare: the keys of the children with little to do: of a retiring one, no request is left; of any other, less
+        than half of what it can run at the same time is in flight.
     :ivar backlog: how many requests wait.
     :ivar received: how many requests have been received in all.
     :ivar memory: the resident memory of each child in MiB, if it is limited.
     """
 
-    idle: Collection[int] = ()
+    spare: Collection[int] = ()
     backlog: int = 0
     received: int = 0
     memory: Mapping[int, float] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from pirate.errors import ExitCode
-from pirate.pool.child import Child, ChildExit, ChildKind, ChildState
+from pirate.pool.child import Child, ChildExit, ChildKind, ChildStatus
 from pirate.server.interfaces import ChildKeys, IServerReactor, ProcessTransport
 from pirate.server.output import OutputLog, WorkerOutput
 from pirate.wire.backend import Status
@@ -71,12 +71,12 @@ class ChildProcess(ProcessProtocol):
     :ivar identity: the child's routing id on the backend.
     :ivar token: the secret by which it proves that it is the child.
     :ivar keys: its CURVE keys; empty without CURVE.
-    :ivar reportedState: the state that the hooks were told last.
+    :ivar reportedStatus: the status that was reported last.
     :ivar left: whether it has said that it is leaving.
-    :ivar closedState: its state when its connection was closed, if that was before its process ended.
+    :ivar closedStatus: its status when its connection was closed, if that was before its process ended.
     :ivar spawnCall: the next attempt to spawn it, if the server had no file descriptors left.
     :ivar stopCall: the call that stops it, if its connection is closed and its process has not ended.
-    :ivar reapCall: the call that requeues its requests, if its last replies may still arrive.
+    :ivar settleCall: the call that settles its requests, if its last replies may still arrive.
     """
 
     # Twisted declares an interface that lacks pauseProducing.
@@ -95,12 +95,12 @@ class ChildProcess(ProcessProtocol):
         self.pid = 0
         self.identity = b""
         self.keys: dict[str, str] = {}
-        self.reportedState = child.state
+        self.reportedStatus = ChildStatus.STARTING
         self.left = False
-        self.closedState: ChildState | None = None
+        self.closedStatus: ChildStatus | None = None
         self.spawnCall: IDelayedCall | None = None
         self.stopCall: IDelayedCall | None = None
-        self.reapCall: IDelayedCall | None = None
+        self.settleCall: IDelayedCall | None = None
 
     def spawn(self, job: Job, keys: ChildKeys) -> None:
         """

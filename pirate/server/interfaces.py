@@ -6,7 +6,7 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IReactorCore, IReactorProcess, IReactorTime
 
-from pirate.pool.child import ChildExit, ChildState
+from pirate.pool.child import ChildExit, ChildStatus
 
 
 class IServerReactor(IReactorTime, IReactorProcess, IReactorCore):
@@ -61,8 +61,8 @@ class SupervisorEvents(Protocol):
     def childExited(self, pid: int, how: ChildExit) -> None:
         """Note that the process of a child has ended."""
 
-    def statusChanged(self, pid: int, before: ChildState, after: ChildState) -> None:
-        """Note that a child has gone from one state to another."""
+    def statusChanged(self, pid: int, before: ChildStatus, after: ChildStatus) -> None:
+        """Note that the status of a child has changed."""
 
 
 class ProcessTransport(Protocol):

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from pirate.errors import ReloadError, StartError, StopError
 from pirate.hooks import Hooks, RequestContext
-from pirate.pool.child import ChildExit, ChildState
+from pirate.pool.child import ChildExit, ChildStatus
 from pirate.server.interfaces import IServerReactor
 from pirate.server.logs import DETAIL, VERBOSITY, RateLimitedLog, ServerLog
 from pirate.worker.imports import explain
@@ -92,11 +92,11 @@ class Lifecycle:
         return self._wait(self._whenStopped, self.state is ServerState.STOPPED)
 
     @staticmethod
-    def _wait(waiting: list[Deferred[None]], reached: bool = False) -> Deferred[None]:
+    def _wait(deferreds: list[Deferred[None]], reached: bool = False) -> Deferred[None]:
         deferred: Deferred[None] = Deferred()
-        waiting.append(deferred)
+        deferreds.append(deferred)
         if reached:
-            _fire(waiting, None)
+            _fire(deferreds, None)
         return deferred
 
     # --- changes of state
@@ -177,14 +177,14 @@ class Lifecycle:
         """See :class:`~pirate.server.interfaces.SupervisorEvents`."""
         self._call(self._hooks.childExited, self._server, pid, how)
 
-    def statusChanged(self, pid: int, before: ChildState, after: ChildState) -> None:
+    def statusChanged(self, pid: int, before: ChildStatus, after: ChildStatus) -> None:
         """See :class:`~pirate.server.interfaces.SupervisorEvents`."""
         self._call(self._hooks.statusChanged, self._server, pid, before, after)
 
     # --- hooks
 
-    def serverStarting(self) -> None:
-        """Call the hook of this name."""
+    def callServerStarting(self) -> None:
+        """Call the hook ``serverStarting``."""
         self._call(self._hooks.serverStarting, self._server)
 
     @property
@@ -218,8 +218,9 @@ class Lifecycle:
             self._log.failure("the hook {name} failed", name=getattr(hook, "__name__", hook))
 
 
-def _fire(waiting: list[Deferred[None]], result: Failure | None) -> None:
-    deferreds = waiting[:]
-    waiting.clear()
-    for deferred in deferreds:
+def _fire(deferreds: list[Deferred[None]], result: Failure | None) -> None:
+    firing = deferreds[:]
+    # A callback may wait for the next change.
+    deferreds.clear()
+    for deferred in firing:
         deferred.callback(result)

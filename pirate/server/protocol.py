@@ -58,8 +58,8 @@ class ProtocolEvents(Protocol):
     def condition(self) -> dict[str, Any]:
         """Return the server's state for the reply to a ping."""
 
-    def turnEnded(self) -> None:
-        """Look at the pool: requests wait, too few workers are idle, or the server is stopping."""
+    def considerPool(self) -> None:
+        """Consult the pool if it could act: requests wait, too few workers are idle, or the server is stopping."""
 
 
 class BrokerProtocol:
@@ -74,7 +74,7 @@ class BrokerProtocol:
     :param transport: sends messages.
     :param events: the server.
     :param requestFilter: decides whether a client may send a request; ``None``: every client may.
-    :ivar waiting: the clients whose requests wait.
+    :ivar waitingClients: the clients whose requests wait.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class BrokerProtocol:
         self._timer: IDelayedCall | None = None
         self._due = float("inf")
         self._patience = float("-inf")
-        self.waiting = WaitingClients(broker)
+        self.waitingClients = WaitingClients(broker)
         self._errors = AppErrorLog(clock, log)
         self._atFrontend = RateLimitedLog(clock, log, "messages dropped at the frontend")
         self._atBackend = RateLimitedLog(clock, log, "messages dropped at the backend")
@@ -143,13 +143,13 @@ class BrokerProtocol:
         if due < self._patience:
             # What came while this process stood still is read before any worker counts as late.
             due = self._patience
-        if self.waiting.orphans:
-            self.waiting.withdrawOrphans()
+        if self.waitingClients.orphans:
+            self.waitingClients.withdrawOrphans()
             due = deadlines.now
         # As in ``Dispatcher.idle``, which is not called in every turn.
         idle = len(dispatcher.workers) - dispatcher.busy
         if self._queues.waiting or idle < pool.limits.minSpareServers or pool.mode is not Mode.RUNNING:
-            self._events.turnEnded()
+            self._events.considerPool()
         if due != self._due:
             self._setTimer(due)
 
@@ -180,7 +180,7 @@ class BrokerProtocol:
 
     def takeHeldBack(self) -> set[int]:
         """Return, once each, the connections of clients whose requests exceed their share of the backlog."""
-        return self.waiting.takeHeldBack()
+        return self.waitingClients.takeHeldBack()
 
     def hasBacklog(self) -> bool:
         """Return whether requests wait for a worker."""
@@ -196,7 +196,8 @@ class BrokerProtocol:
             # As in ``readRequest``, which is not called for every message.
             request = NativeRequest(route, body, requestId, options) if requestId else Request(route, body)
             client = route[0]
-            if client in self.waiting.departed and self.waiting.hasDeparted(client, self._transport.clientSender()):
+            waitingClients = self.waitingClients
+            if client in waitingClients.departed and waitingClients.hasDeparted(client, self._transport.clientSender()):
                 self._broker.noteDeparted(request)
                 return
             if len(body) > 1 and len(body[0]) == 6 and body[0] in MAJORDOMO:
@@ -234,14 +235,14 @@ class BrokerProtocol:
 
     def _addWaiting(self, request: Request) -> None:
         """Note the client of a request that waits for a worker; withdraw the request if the client has gone."""
-        if not self.waiting.add(request, self._transport.clientSender()):
+        if not self.waitingClients.add(request, self._transport.clientSender()):
             self._broker.withdraw(request)
 
     def _noteSentAgain(self, request: Request) -> None:
         """Note that a client waits for a request that it has sent again, if the first one still waits."""
         first = self._broker.replies.find(request.requestId)
         if first is not None and first.state is State.QUEUED:
-            self.waiting.add(first, self._transport.clientSender(), request.route[0])
+            self.waitingClients.add(first, self._transport.clientSender(), request.route[0])
 
     def clientMessageRejected(self, frames: list[bytes], reason: str) -> None:
         """
@@ -257,7 +258,7 @@ class BrokerProtocol:
 
     def clientDisconnected(self, connection: int) -> None:
         """Withdraw the requests of a client whose connection is closed."""
-        self.waiting.disconnected(connection)
+        self.waitingClients.disconnected(connection)
         if self._filter is not None:
             self._filter.gone(connection)
         # The server may have nothing to do any more, or many requests to withdraw.
@@ -265,7 +266,7 @@ class BrokerProtocol:
 
     def clientHungUp(self, connection: int) -> None:
         """Withdraw the requests of a client that has closed its connection while messages of it are still unread."""
-        self.waiting.hungUp(connection)
+        self.waitingClients.hungUp(connection)
 
     def replyUndelivered(self) -> None:
         """Count a message whose client is gone, or does not read."""

@@ -14,7 +14,7 @@ from pirate.auth.policy import AccessPolicy
 from pirate.broker.broker import Broker
 from pirate.broker.quota import makeRequestFilter
 from pirate.broker.request import Request
-from pirate.pool.child import ChildState
+from pirate.pool.child import ChildStatus
 from pirate.pool.pool import Mode, Pool
 from pirate.server.descriptors import descriptorLimit, shareDescriptors
 from pirate.server.inprocess import InProcessClient
@@ -125,8 +125,8 @@ class RunningServer:
         :return: the endpoints that they are bound to.
         :raise BindError: naming the endpoint; nothing stays bound.
         """
-        policy = self._accessPolicy
-        self._transport.protect(policy.frontend, policy.backend, policy.answer)
+        access = self._accessPolicy
+        self._transport.protect(access.frontend, access.backend, access.answer)
         frontend, backend = self._transport.bind(self._settings.frontend, self._settings.backend)
         nearest = min(backend, key=lambda endpoint: not endpoint.startswith("ipc://"))
         own = None if nearest.startswith("ipc://") else self._transport.bindForOwnWorkers()
@@ -181,7 +181,7 @@ class RunningServer:
     def stats(self) -> dict[str, Any]:
         """Return every count; see :meth:`pirate.service.JobServer.stats`."""
         counters = self._broker.counters
-        states = list(self.supervisor.states().values())
+        statuses = list(self.supervisor.statuses().values())
         return {
             **{name: getattr(counters, name) for name in counters.__slots__ if name != "failed"},
             "failed": {str(code): count for code, count in counters.failed.items()},
@@ -191,7 +191,7 @@ class RunningServer:
             "backlog_bytes": self._broker.queues.waitingBytes,
             "backlog_oldest_seconds": self._broker.queues.oldestAge(self._reactor.seconds()),
             "in_flight": self._broker.dispatcher.inFlight,
-            "workers": {state.value: states.count(state) for state in ChildState if state in states},
+            "workers": {status.value: statuses.count(status) for status in ChildStatus if status in statuses},
             "spawns": self.supervisor.spawns,
             "exits": dict(self.supervisor.exits),
             "connections": self._transport.connectionCounts(),
@@ -205,7 +205,6 @@ class RunningServer:
             "workers": len(broker.dispatcher.workers),
             "busy": broker.dispatcher.busy,
             "idle": broker.dispatcher.idle,
-            "waiting": broker.dispatcher.idle,
             "backlog": broker.queues.waiting,
             "max_message_size": int(peerLimits.maxMessageSize * _MIB),
             "max_message_total": int(peerLimits.maxMessageTotal * _MIB),
@@ -259,7 +258,7 @@ class RunningServer:
         self.inProcessClient.stop()
         return self._transport.close()
 
-    def turnEnded(self) -> None:
+    def considerPool(self) -> None:
         """Ask the pool for workers if it could start some, or to let them go if the server has answered everything."""
         if self.pool.mode is not Mode.RUNNING:
             self._closeIfQuiet()

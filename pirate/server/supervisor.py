@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from pirate.broker.broker import Broker
-from pirate.pool.actions import Action, CutOff, GiveUp, Reloaded, Retire, Signal, Spawn, Sweep
-from pirate.pool.child import ChildExit, ChildKind, ChildState
+from pirate.pool.actions import AbandonRequests, Action, GiveUp, Reloaded, Retire, Signal, Spawn, Sweep
+from pirate.pool.child import ChildExit, ChildKind, ChildState, ChildStatus
 from pirate.pool.pool import Mode, Pool
 from pirate.pool.scaling import Load
 from pirate.server.childprocess import ChildProcess, Rejection, cancel, reapProcesses
@@ -130,11 +130,11 @@ class Supervisor:
 
     def readyCount(self) -> int:
         """Return how many workers are ready."""
-        return sum(process.child.state is ChildState.WAITING for process in self._children.values())
+        return sum(process.child.state is ChildState.READY for process in self._children.values())
 
-    def states(self) -> dict[int, ChildState]:
-        """Return the state of each child by its process id."""
-        return {process.pid: self._stateOf(process) for process in self._children.values()}
+    def statuses(self) -> dict[int, ChildStatus]:
+        """Return the status of each child by its process id."""
+        return {process.pid: self._statusOf(process) for process in self._children.values()}
 
     def abandonRequests(self) -> None:
         """Give up the requests that have no reply yet."""
@@ -148,14 +148,14 @@ class Supervisor:
 
     def _load(self) -> Load:
         """Return what the pool needs to know of the broker and the children."""
-        idle = {key for key, process in self._children.items() if self._isIdle(process)}
+        spare = {key for key, process in self._children.items() if self._isSpare(process)}
         memory = {}
         if self._pool.limits.maxMemory:
             memory = {key: residentMemory(process.pid) for key, process in self._children.items()}
-        return Load(idle, self._broker.queues.waiting, self._broker.counters.received, memory)
+        return Load(spare, self._broker.queues.waiting, self._broker.counters.received, memory)
 
-    def _isIdle(self, process: ChildProcess) -> bool:
-        """Return whether a leaving child has no request left, or a staying one could take more than it has."""
+    def _isSpare(self, process: ChildProcess) -> bool:
+        """Return whether a retiring child has no request left, or another runs less than half of what it could."""
         if process.child.state is not ChildState.RETIRING:
             return self._dispatcher.isSpare(process.identity)
         # A child that has said that it is leaving is not known to the broker any more.
@@ -187,7 +187,7 @@ class Supervisor:
                 self._signal(action)
             case Sweep():
                 reapProcesses()
-            case CutOff():
+            case AbandonRequests():
                 self.abandonRequests()
             case Reloaded():
                 self._events.reloaded(action.error)
@@ -216,7 +216,7 @@ class Supervisor:
         self._events.childStarted(process.pid)
 
     def _retire(self, process: ChildProcess) -> None:
-        self._reportState(process, process.child.state)
+        self._reportLeaving(process)
         self._log.info("worker {pid} is retired", pid=process.pid, verbosity=DETAIL)
         self._dispatcher.retire(process.identity)
 
@@ -285,24 +285,25 @@ class Supervisor:
     def _childReady(self, process: ChildProcess) -> None:
         process.becameReady()
         self._pool.childReady(process.child, self._reactor.seconds())
-        self._reportState(process, process.child.state)
+        isWorker = process.child.kind is ChildKind.WORKER
+        self._reportStatus(process, ChildStatus.WAITING if isWorker else ChildStatus.DEQUEUE)
         self._log.info("worker {pid} is ready", pid=process.pid, verbosity=DETAIL)
 
     def _childLeaving(self, process: ChildProcess) -> None:
         """Let another take the place of a child that has sent its last message."""
         process.left = True
         self._pool.childLeaving(process.child, self._reactor.seconds())
-        self._reportState(process, process.child.state)
-        if process.reapCall is not None:
-            self._reap(process, "leaving")
+        self._reportLeaving(process)
+        if process.settleCall is not None:
+            self._settle(process, "leaving")
 
     # --- what the broker reports of workers
 
     def busyChanged(self, identity: bytes, busy: bool) -> None:
         """Report that a child holds its first request, or none any more."""
         process = self._byIdentity.get(identity)
-        if process is not None and process.child.state is ChildState.WAITING:
-            self._reportState(process, ChildState.PROCESSING if busy else ChildState.WAITING)
+        if process is not None and process.child.state is ChildState.READY:
+            self._reportStatus(process, ChildStatus.PROCESSING if busy else ChildStatus.WAITING)
 
     def requestsHalved(self, identity: bytes) -> None:
         """Start a successor of a child that has been sent half of its remaining requests, if it needs one by now."""
@@ -315,7 +316,7 @@ class Supervisor:
         process = self._byIdentity.get(identity)
         if process is not None:
             self._pool.childLeaving(process.child, self._reactor.seconds())
-            self._reportState(process, process.child.state)
+            self._reportLeaving(process)
             self._consultSoon()
 
     def workerOverdue(self, identity: bytes, why: str) -> None:
@@ -327,7 +328,7 @@ class Supervisor:
         process = self._byIdentity.get(identity)
         if process is not None:
             self._pool.abortChild(process.child, self._reactor.seconds(), why)
-            self._reportState(process, process.child.state)
+            self._reportLeaving(process)
             self._consultSoon()
 
     def workerSilent(self, identity: bytes) -> None:
@@ -375,7 +376,7 @@ class Supervisor:
             process.child.key in self._children and not process.left and process.child.kind is ChildKind.WORKER
         ):
             if process.stopCall is None:
-                process.closedState = self._stateOf(process)
+                process.closedStatus = self._statusOf(process)
                 process.stopCall = self._reactor.callLater(CLOSED_GRACE, self._stopDisconnected, process, why)
             self._dispatcher.workerGone(identity, why)
 
@@ -396,13 +397,13 @@ class Supervisor:
         self._keys.forget(process.keys)
         self.exits[how.cause] = self.exits.get(how.cause, 0) + 1
         self._events.childExited(process.pid, how)
-        silent = process.left or not how.clean
-        if silent and (not self._dispatcher.knows(identity) or self._dispatcher.isIdle(identity)):
-            self._reap(process, how.cause)
+        nothingUnread = process.left or not how.clean
+        if nothingUnread and (not self._dispatcher.knows(identity) or self._dispatcher.isIdle(identity)):
+            self._settle(process, how.cause)
         else:
             self._dispatcher.withhold(identity)
             delay = LAST_REPLIES_RETIRED if retiring and how.clean else LAST_REPLIES
-            process.reapCall = self._reactor.callLater(delay, self._reap, process, how.cause)
+            process.settleCall = self._reactor.callLater(delay, self._settle, process, how.cause)
         self.consultPool()
 
     def streamsClosed(self, process: ChildProcess) -> None:
@@ -410,10 +411,10 @@ class Supervisor:
         self._openStreams.discard(process)
         self._fireIfGone()
 
-    def _reap(self, process: ChildProcess, cause: str) -> None:
+    def _settle(self, process: ChildProcess, cause: str) -> None:
         """Requeue what a child held whose process has ended, and forget the child."""
-        cancel(process.reapCall)
-        process.reapCall = None
+        cancel(process.settleCall)
+        process.settleCall = None
         self._byIdentity.pop(process.identity, None)
         self._dispatcher.workerGone(process.identity, f"it ended with {cause}")
         self._connections.drop(process.identity)
@@ -427,18 +428,23 @@ class Supervisor:
         for gone in whenGone:
             gone.callback(None)
 
-    # --- states and log
+    # --- status and log
 
-    def _stateOf(self, process: ChildProcess) -> ChildState:
+    def _statusOf(self, process: ChildProcess) -> ChildStatus:
         state = process.child.state
-        if state is ChildState.WAITING and not self._dispatcher.isIdle(process.identity):
-            return ChildState.PROCESSING
-        return state
+        if state is ChildState.READY:
+            return ChildStatus.WAITING if self._dispatcher.isIdle(process.identity) else ChildStatus.PROCESSING
+        return ChildStatus(state.value)
 
-    def _reportState(self, process: ChildProcess, state: ChildState) -> None:
-        before, process.reportedState = process.reportedState, state
-        if before is not state and state is not ChildState.GONE:
-            self._events.statusChanged(process.pid, before, state)
+    def _reportStatus(self, process: ChildProcess, status: ChildStatus) -> None:
+        before, process.reportedStatus = process.reportedStatus, status
+        if before is not status:
+            self._events.statusChanged(process.pid, before, status)
+
+    def _reportLeaving(self, process: ChildProcess) -> None:
+        """Report that a child is retiring, unless its end has been reported."""
+        if process.child.state is not ChildState.GONE:
+            self._reportStatus(process, ChildStatus.RETIRING)
 
     def _logExit(self, process: ChildProcess, how: ChildExit, retiring: bool) -> None:
         """
@@ -451,7 +457,7 @@ class Supervisor:
         elif process.child.readyAt is None:
             text, verbosity = "worker {pid} could not start: {how}", 1 if self._pool.everReady else DETAIL
         else:
-            text, verbosity = "worker {pid} ended while {state}: {how}", 1
+            text, verbosity = "worker {pid} ended while {status}: {how}", 1
         log = self._log.warn if verbosity == 1 else self._log.info
-        state = process.closedState or self._stateOf(process)
-        log(text, pid=process.pid, how=str(how), state=state.value, verbosity=verbosity)
+        status = process.closedStatus or self._statusOf(process)
+        log(text, pid=process.pid, how=str(how), status=status.value, verbosity=verbosity)

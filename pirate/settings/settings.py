@@ -39,7 +39,7 @@ from pirate.settings.types import (
 )
 
 #: Endpoints to bind, in any form: a port, ``host:port``, ``tcp://host:port``, ``ipc://path``, or several of these.
-Endpoints = str | int | Sequence[str | int]
+EndpointSetting = str | int | Sequence[str | int]
 
 
 class SettingsArguments(TypedDict, total=False):
@@ -50,8 +50,8 @@ class SettingsArguments(TypedDict, total=False):
     ``JobServer`` takes an instance where the command line takes an import path.
     """
 
-    frontend: Endpoints
-    backend: Endpoints
+    frontend: EndpointSetting
+    backend: EndpointSetting
     app: str | Callable[..., Any]
     prefetch: int | Literal["auto"] | None
     concurrency: int
@@ -72,9 +72,9 @@ class SettingsArguments(TypedDict, total=False):
     peerLimits: PeerLimits
 
 
-class LimitChanges(TypedDict, total=False):
+class RuntimeChanges(TypedDict, total=False):
     """
-    The keyword arguments of :meth:`pirate.service.JobServer.setLimits`: the settings that can change at run time.
+    The keyword arguments of :meth:`pirate.service.JobServer.reconfigure`: the settings that can change at run time.
 
     These are the fields of :class:`~pirate.settings.limits.PoolLimits`; ``workers``, which sets both ``minServers`` and
     ``maxServers``; and the fields ``dequeue`` and ``logLevel`` of :class:`Settings`.

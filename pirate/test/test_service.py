@@ -159,22 +159,22 @@ class StartTests(TestBedCase):
         self.assertIn("/proc", str(error))
         self.assertEqual(self.bed.transports, [])
         server = self.serve()
-        self.assertRaises(ConfigurationError, server.setLimits, maxMemory=100)
+        self.assertRaises(ConfigurationError, server.reconfigure, maxMemory=100)
         self.assertEqual(server.limits.maxMemory, 0)
 
     def test_setWorkers(self) -> None:
         """The number of workers, the dequeue callable and the log level can be changed while the server runs."""
         server = self.serve(2)
-        server.setLimits(workers=4)
+        server.reconfigure(workers=4)
         self.settle()
         self.assertEqual((server.limits.minServers, server.limits.maxServers, len(server.workers)), (4, 4, 4))
-        server.setLimits(dequeue="mod.clean", checkForDequeue=5, logLevel=4)
+        server.reconfigure(dequeue="mod.clean", checkForDequeue=5, logLevel=4)
         self.settle(6, steps=60)
         self.assertEqual([worker.job.dequeue for worker in self.bed.workers].count("mod.clean"), 1)
         self.assertEqual(server.settings.logLevel, 4)
-        error = self.assertRaises(ConfigurationError, server.setLimits, frontend=1)
+        error = self.assertRaises(ConfigurationError, server.reconfigure, frontend=1)
         self.assertIn("frontend", str(error))
-        self.assertRaises(ConfigurationError, server.setLimits, minServers=9, maxServers=3)
+        self.assertRaises(ConfigurationError, server.reconfigure, minServers=9, maxServers=3)
         self.assertEqual(server.limits.minServers, 4)
 
     def test_noProcesses(self) -> None:
@@ -210,13 +210,13 @@ class StartTests(TestBedCase):
 class CommandTests(TestBedCase):
     """Commands to a running server."""
 
-    def test_setLimits(self) -> None:
+    def test_reconfigure(self) -> None:
         """Higher limits start workers at once, lower ones retire them, and the limits are reported."""
         server = self.serve()
-        server.setLimits(minServers=4, maxServers=4)
+        server.reconfigure(minServers=4, maxServers=4)
         self.settle()
         self.assertEqual(len(server.workers), 4)
-        server.setLimits(minServers=1, maxServers=1, minSpareServers=0, maxSpareServers=1)
+        server.reconfigure(minServers=1, maxServers=1, minSpareServers=0, maxSpareServers=1)
         self.settle()
         self.assertEqual((len(server.workers), server.limits.maxServers), (1, 1))
 
@@ -224,9 +224,9 @@ class CommandTests(TestBedCase):
         """Limits that contradict each other are refused by name, and nothing is changed."""
         server = self.serve()
         before = server.limits
-        error = self.assertRaises(ConfigurationError, server.setLimits, minServers=9)
+        error = self.assertRaises(ConfigurationError, server.reconfigure, minServers=9)
         self.assertIn("min-servers (9)", str(error))
-        self.assertRaises(ConfigurationError, server.setLimits, checkForDequeue=5.0)
+        self.assertRaises(ConfigurationError, server.reconfigure, checkForDequeue=5.0)
         self.settle(1)
         self.assertEqual((server.limits, len(server.workers)), (before, 2))
 
@@ -235,20 +235,20 @@ class CommandTests(TestBedCase):
         server = self.make()
         before = server.limits
         for name in ("minServers", "maxServers"):
-            error = self.assertRaises(ConfigurationError, server.setLimits, **{"workers": 5, name: 3})
+            error = self.assertRaises(ConfigurationError, server.reconfigure, **{"workers": 5, name: 3})
             self.assertIn("workers (5) sets", str(error))
             self.assertIn("is 3", str(error))
         for value in (-1, None):
-            error = self.assertRaises(ConfigurationError, server.setLimits, workers=value)
+            error = self.assertRaises(ConfigurationError, server.reconfigure, workers=value)
             self.assertIn(f"workers is {value}", str(error))
         self.assertEqual(server.limits, before)
-        server.setLimits(workers=5, minServers=5)
+        server.reconfigure(workers=5, minServers=5)
         self.assertEqual((server.limits.minServers, server.limits.maxServers), (5, 5))
 
     def test_keptLimits(self) -> None:
         """Limits that are set before the start, or between two, apply to the next."""
         server = self.make()
-        server.setLimits(minServers=1)
+        server.reconfigure(minServers=1)
         server.startService()
         self.reactor.run()
         self.settle()

@@ -189,7 +189,7 @@ class ServiceTests(TapCase):
             options = Options()
             options.parent = parent
             options.parseOptions([])
-            with mock.patch("pirate.twistd.daemon.ServerProcess") as made:
+            with mock.patch("pirate.twistd.daemon.TwistdService") as made:
                 makeService(options)
             self.assertEqual(made.call_args.args[:2], (options.settings, change))
             self.assertEqual(made.call_args.args[3], True)
@@ -203,7 +203,7 @@ class ServiceTests(TapCase):
             options.parseOptions(["--start-timeout=7", "--no-wait"])
             left: list[float] = []
             self.patch(pirate.twistd.terminal, "leaveTerminal", lambda most, left=left: left.append(most) or "left")
-            with mock.patch("pirate.twistd.daemon.ServerProcess") as made:
+            with mock.patch("pirate.twistd.daemon.TwistdService") as made:
                 makeService(options)
             terminal, waits = made.call_args.args[2:]
             self.assertIsInstance(terminal, expected)

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 
 from pirate.errors import ConfigurationError
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
-from pirate.settings.settings import Endpoints, Settings
+from pirate.settings.settings import EndpointSetting, Settings
 from pirate.settings.table import table
 
 #: The classes of the settings, each of which has a part of them.
@@ -22,8 +22,8 @@ class ServerArguments(TypedDict, total=False):
     are arguments of their own.
     """
 
-    frontend: Endpoints
-    backend: Endpoints
+    frontend: EndpointSetting
+    backend: EndpointSetting
     prefetch: int | Literal["auto"] | None
     concurrency: int
     threads: int

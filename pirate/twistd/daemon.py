@@ -50,7 +50,7 @@ class IdentityChange:
 UNCHANGED = IdentityChange()
 
 
-class ServerProcess(MultiService):
+class TwistdService(MultiService):
     """
     One :class:`~pirate.service.JobServer`, its signals, its process title, and its exit status.
 

@@ -158,7 +158,7 @@ class NativeTests(SynchronousTestCase):
 
     def test_ping(self) -> None:
         """A ping is replied to by facts in the header."""
-        facts = {"server": "pirate", "version": "1", "waiting": 2, "backlog": 0}
+        facts = {"server": "pirate", "version": "1", "idle": 2, "backlog": 0}
         self.assertEqual(native(b"hop").pingReply(facts), [b"c", b"hop", header(REQUEST_ID, facts), b"", b""])
 
     def test_brokerWithoutHeaders(self) -> None:

@@ -528,7 +528,7 @@ class ArgumentTests(ClientCase):
             pingReply = client.ping()
             found = {name: getattr(pingReply, name) for name in facts}
             self.assertEqual((found, pingReply.ready), (facts, True))
-        older = {"server": "pirate", "version": "0", "waiting": 2, "backlog": 3}
+        older = {"server": "pirate", "version": "0", "backlog": 3}
         with Client(self.broker(lambda frames: [native(frames).pingReply(older)]).endpoint) as client:
             pingReply = client.ping()
             self.assertEqual((pingReply.state, pingReply.workers, pingReply.ready), ("unknown", 0, False))

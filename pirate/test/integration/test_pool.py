@@ -160,7 +160,7 @@ class ReplacementTests(ServerCase):
     async def test_startTimeout(self) -> None:
         """A child that is not ready in time is killed, even if it ignores TERM, and counts as a failed start."""
         server = await self.serve("Fragile", 1)
-        server.setLimits(startTimeout=0.5)
+        server.reconfigure(startTimeout=0.5)
         with open(self.broken, "w") as broken:
             broken.write("hang")
         error = await self.assertFails(server.reload(), ReloadError)

@@ -270,13 +270,13 @@ class HooksTests(ServerCase):
 class LimitsTests(ServerCase):
     """Changes of the number of workers while the server runs."""
 
-    async def test_setLimits(self) -> None:
+    async def test_reconfigure(self) -> None:
         """Changed limits have effect at once, both up and down."""
         server = await self.serve("pid", 1)
         first = list(server.workers)
-        server.setLimits(minServers=3, maxServers=3)
+        server.reconfigure(minServers=3, maxServers=3)
         await self.until(lambda: list(server.workers.values()) == ["waiting"] * 3)
-        server.setLimits(minServers=1, maxServers=1)
+        server.reconfigure(minServers=1, maxServers=1)
         await self.until(lambda: len(server.workers) == 1)
         self.assertEqual(await self.ask(server, b""), [b"%d" % next(iter(server.workers))])
         self.assertEqual(remaining([pid for pid in first if pid not in server.workers], 0), [])

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.pool.child import CHILD_TRANSITIONS, Child, ChildExit, ChildKind, ChildState
 
-STARTING, WAITING, PROCESSING, DEQUEUE, RETIRING, GONE = ChildState
+STARTING, READY, DEQUEUE, RETIRING, GONE = ChildState
 
 
 def makeChild(state: ChildState = STARTING) -> Child:
@@ -30,10 +30,8 @@ class LifeTests(SynchronousTestCase):
     def test_lives(self) -> None:
         """A child can pass through these sequences of states."""
         for life in (
-            (WAITING, PROCESSING, WAITING, RETIRING, GONE),
-            (WAITING, PROCESSING, RETIRING, GONE),
-            (WAITING, GONE),
-            (WAITING, PROCESSING, GONE),
+            (READY, RETIRING, GONE),
+            (READY, GONE),
             (DEQUEUE, RETIRING, GONE),
             (DEQUEUE, GONE),
             (RETIRING, GONE),

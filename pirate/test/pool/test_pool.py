@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.pool.actions import Action, CutOff, GiveUp, Reloaded, Retire, Signal, Spawn, Sweep
+from pirate.pool.actions import AbandonRequests, Action, GiveUp, Reloaded, Retire, Signal, Spawn, Sweep
 from pirate.pool.backoff import MAX_DELAY
 from pirate.pool.child import Child, ChildExit, ChildKind, ChildState
 from pirate.pool.pool import KILL_DELAY, SECOND_TERM_DELAY, Mode, Pool
@@ -191,7 +191,7 @@ class SpareTests(SynchronousTestCase):
         bench.decide()
         self.assertTrue(bench.pool.canGrow(bench.now))
         for _ in range(3):
-            (child,) = (each for each in bench.pool.children if each.state is ChildState.WAITING)
+            (child,) = (each for each in bench.pool.children if each.state is ChildState.READY)
             bench.pool.childLeaving(child, bench.now)
             bench.ready(bench.spawned())
         self.assertFalse(bench.pool.canGrow(bench.now))
@@ -285,7 +285,7 @@ class MaximumTests(SynchronousTestCase):
         for most, action in ((7, Signal), (5, Retire), (3, Retire), (2, Retire)):
             bench.pool.limits = PoolLimits(minServers=1, maxServers=most, minSpareServers=0)
             self.assertEqual({type(each) for each in bench.decide()}, {action})
-        left = [child.key for child in children if child.state is ChildState.WAITING]
+        left = [child.key for child in children if child.state is ChildState.READY]
         self.assertEqual(left, [3, 4])
 
     def test_starting(self) -> None:
@@ -376,7 +376,7 @@ class ResizeTests(SynchronousTestCase):
                     new += bench.ready([action.child])
                 elif isinstance(action, Retire):
                     retired.append(action.child)
-        self.assertEqual(len([child for child in bench.pool.children if child.state is ChildState.WAITING]), 2)
+        self.assertEqual(len([child for child in bench.pool.children if child.state is ChildState.READY]), 2)
         self.assertEqual(set(keys(old)) - set(keys(retired)), set())
 
     def test_shrinkAndGrowDuringReload(self) -> None:
@@ -391,7 +391,7 @@ class ResizeTests(SynchronousTestCase):
         self.assertEqual(bench.decide(), [])
         bench.ready(new)
         bench.decide()
-        self.assertIs(new[0].state, ChildState.WAITING)
+        self.assertIs(new[0].state, ChildState.READY)
 
     def test_loweredDuringReload(self) -> None:
         """Old workers in excess of a lower ``max-servers`` are retired at once, and the reload goes on."""
@@ -502,7 +502,7 @@ class AgeTests(SynchronousTestCase):
         [old] = bench.started()
         for _ in range(5):
             bench.gone(bench.spawned(60), CRASHED)
-        self.assertEqual([child.state for child in bench.pool.children if child is old], [ChildState.WAITING])
+        self.assertEqual([child.state for child in bench.pool.children if child is old], [ChildState.READY])
 
     def test_notAllAtOnce(self) -> None:
         """If all workers are too large, a quarter is replaced at a time, so that there is memory for the new ones."""
@@ -655,7 +655,7 @@ class LastRequestsTests(SynchronousTestCase):
         [reloaded] = bench.decide()
         assert isinstance(reloaded, Reloaded)
         self.assertIn("could not start", reloaded.error or "")
-        self.assertIs(child.state, ChildState.WAITING)
+        self.assertIs(child.state, ChildState.READY)
 
 
 class BackoffTests(SynchronousTestCase):
@@ -896,9 +896,9 @@ class HangingTests(SynchronousTestCase):
         most = 0
         for _ in range(20):
             for child in list(bench.pool.children):
-                if child.state is ChildState.WAITING and child.outgoing:
+                if child.state is ChildState.READY and child.beingReplaced:
                     bench.pool.childLeaving(child, bench.now)
-                elif child.state is ChildState.WAITING:
+                elif child.state is ChildState.READY:
                     bench.pool.requestsHalved(child, bench.now)
             bench.ready(action.child for action in bench.decide(0.1) if isinstance(action, Spawn))
             most = max(most, len(bench.pool.children))
@@ -942,7 +942,7 @@ class HangingTests(SynchronousTestCase):
         bench.pool.limits = PoolLimits(minServers=1, maxServers=1)
         actions = [action for _ in range(5) for action in bench.decide(SUCCESSOR_WAIT)]
         self.assertNotIn(Spawn, {type(action) for action in actions})
-        self.assertEqual(len([child for child in old if child.state is ChildState.WAITING]), 1)
+        self.assertEqual(len([child for child in old if child.state is ChildState.READY]), 1)
 
 
 class GiveUpTests(SynchronousTestCase):
@@ -1089,7 +1089,7 @@ class ReloadTests(SynchronousTestCase):
         actions = bench.decide()
         self.assertEqual([type(action) for action in actions], [Reloaded, Signal])
         self.assertIs(second.state, ChildState.RETIRING)
-        self.assertEqual([child.state for child in old].count(ChildState.WAITING), 4)
+        self.assertEqual([child.state for child in old].count(ChildState.READY), 4)
 
     def test_afterFailure(self) -> None:
         """A reload after a failed one replaces every worker, the new ones of the failed reload included."""
@@ -1099,7 +1099,7 @@ class ReloadTests(SynchronousTestCase):
         bench.ready(bench.spawned())
         bench.gone([action.child for action in bench.decide() if isinstance(action, Spawn)], CRASHED)
         bench.decide()
-        before = {child.key for child in bench.pool.children if child.state is ChildState.WAITING}
+        before = {child.key for child in bench.pool.children if child.state is ChildState.READY}
         self.assertEqual(len(before), 3)
         bench.left()
         bench.now += 60
@@ -1115,7 +1115,7 @@ class ReloadTests(SynchronousTestCase):
         bench.left()
         last = max(child.key for child in bench.pool.children)
         self.assertEqual(self.reload(bench)[2], [Reloaded(None)])
-        left = [child.key for child in bench.pool.children if child.state is ChildState.WAITING]
+        left = [child.key for child in bench.pool.children if child.state is ChildState.READY]
         self.assertEqual(len(left), 3)
         self.assertGreater(min(left), last)
 
@@ -1256,7 +1256,7 @@ class DrainTests(SynchronousTestCase):
         self.assertEqual(bench.decide(), [Reloaded("the server is stopping")])
 
 
-class CutOffTests(SynchronousTestCase):
+class AbandonTests(SynchronousTestCase):
     """The end of ``stop-timeout``."""
 
     def test_escalation(self) -> None:
@@ -1268,8 +1268,8 @@ class CutOffTests(SynchronousTestCase):
         bench.pool.drain(bench.now, 1.5)
         self.assertEqual(bench.decide(1.4), [])
         self.assertAlmostEqual(bench.pool.nextDecision(bench.now) - bench.now, 0.1)
-        cutOff, *signals = bench.decide(0.11)
-        self.assertEqual(cutOff, CutOff())
+        abandon, *signals = bench.decide(0.11)
+        self.assertEqual(abandon, AbandonRequests())
         self.assertEqual(
             [(each.child.key, each.name) for each in signals if isinstance(each, Signal)],
             [(1, "TERM"), (2, "TERM"), (3, "TERM")],
@@ -1288,7 +1288,7 @@ class CutOffTests(SynchronousTestCase):
         bench = PoolBench(minServers=1)
         bench.started()
         bench.pool.drain(bench.now, 0)
-        self.assertEqual([type(action) for action in bench.decide()], [CutOff, Signal])
+        self.assertEqual([type(action) for action in bench.decide()], [AbandonRequests, Signal])
 
     def test_closing(self) -> None:
         """The time applies to leaving workers too."""
@@ -1297,7 +1297,7 @@ class CutOffTests(SynchronousTestCase):
         bench.pool.drain(bench.now, 5)
         bench.pool.close(bench.now)
         self.assertEqual(len(bench.retired()), 1)
-        self.assertEqual([type(action) for action in bench.decide(5.0)], [CutOff, Signal])
+        self.assertEqual([type(action) for action in bench.decide(5.0)], [AbandonRequests, Signal])
 
     def test_never(self) -> None:
         """Without a limit busy workers are left alone."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.pool.actions import Action, CutOff, GiveUp, Reloaded, Retire, Signal, Spawn
+from pirate.pool.actions import AbandonRequests, Action, GiveUp, Reloaded, Retire, Signal, Spawn
 from pirate.pool.child import Child, ChildExit, ChildKind, ChildState
 from pirate.pool.pool import TOTAL_FACTOR, Mode
 from pirate.pool.scaling import MAX_BATCH
@@ -51,11 +51,9 @@ class RandomPool(PoolBench):
         for action in self.decide():
             self.decided[type(action)] += 1
             self.carryOut(action, mode)
-        live = [
-            each for each in self.children(ChildState.STARTING, ChildState.WAITING) if each.kind is ChildKind.WORKER
-        ]
+        live = [each for each in self.children(ChildState.STARTING, ChildState.READY) if each.kind is ChildKind.WORKER]
         capacity = MAX_BATCH if self.reloading else 0
-        stay = [child for child in live if not child.outgoing]
+        stay = [child for child in live if not child.beingReplaced]
         # When the server stops, the workers that a reload has spawned stay beside the others.
         assert len(stay) <= max(self.most, limits.maxServers) + capacity or self.pool.mode is not Mode.RUNNING, (
             "too many"
@@ -73,7 +71,7 @@ class RandomPool(PoolBench):
         dequeues = sum(child.kind is ChildKind.DEQUEUE for child in self.pool.children)
         assert dequeues <= limits.maxDequeue, "too many dequeue children"
         assert self.decided[Reloaded] <= self.reloads
-        assert self.decided[GiveUp] <= 1 and self.decided[CutOff] <= 1
+        assert self.decided[GiveUp] <= 1 and self.decided[AbandonRequests] <= 1
 
     def carryOut(self, action: Action, before: Mode) -> None:
         """Check a decision, and note it."""
@@ -92,7 +90,7 @@ class RandomPool(PoolBench):
             assert not any(child.readyAt for child in self.children(*ChildState) if child.kind is ChildKind.WORKER)
         elif isinstance(action, Reloaded):
             self.reloading = False
-        elif isinstance(action, CutOff):
+        elif isinstance(action, AbandonRequests):
             assert self.deadline is not None and self.now >= self.deadline, "cut off too early"
 
     # --- events
@@ -123,25 +121,25 @@ class RandomPool(PoolBench):
 
     def leave(self, which: int) -> None:
         """Report that a child leaves by itself."""
-        children = self.children(ChildState.WAITING)
+        children = self.children(ChildState.READY)
         if children:
             self.pool.childLeaving(children[which % len(children)], self.now)
 
     def work(self, count: int, backlog: int) -> None:
         """Set how many children are busy, and how many requests wait."""
-        self.busy = {child.key for child in self.children(ChildState.WAITING)[:count]}
+        self.busy = {child.key for child in self.children(ChildState.READY)[:count]}
         self.backlog = backlog
         self.received += count + backlog
 
     def halve(self, which: int) -> None:
         """Report that a child has been given half of the requests that it had left."""
-        children = self.children(ChildState.WAITING)
+        children = self.children(ChildState.READY)
         if children:
             self.pool.requestsHalved(children[which % len(children)], self.now)
 
     def age(self, count: int) -> None:
         """Let some children reach ``max-age``."""
-        for child in self.children(ChildState.WAITING)[:count]:
+        for child in self.children(ChildState.READY)[:count]:
             child.recycleAt = self.now
 
     def resize(self, by: int) -> None:

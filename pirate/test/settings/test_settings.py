@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from pirate.echo import echo
 from pirate.errors import ConfigurationError
 from pirate.settings.limits import PoolLimits
-from pirate.settings.settings import LimitChanges, Settings, SettingsArguments, fromText
+from pirate.settings.settings import RuntimeChanges, Settings, SettingsArguments, fromText
 from pirate.settings.table import optionName, table
 from pirate.test.support.settings import COUNTS, LIMITS, SETTINGS, TIMES, SettingsCase, attribute, sizes
 
@@ -338,7 +338,7 @@ class ArgumentTests(SynchronousTestCase):
 
     def test_changes(self) -> None:
         """The settings that can change at run time are typed: pool limits, log level and dequeue callable."""
-        changes = get_type_hints(LimitChanges)
+        changes = get_type_hints(RuntimeChanges)
         expected = {
             **get_type_hints(PoolLimits),
             "workers": int,

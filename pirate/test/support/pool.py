@@ -54,7 +54,7 @@ class PoolBench:
 
     def load(self) -> Load:
         """Return what the supervisor would report."""
-        settled = (ChildState.WAITING, ChildState.RETIRING)
+        settled = (ChildState.READY, ChildState.RETIRING)
         idle = [child.key for child in self.pool.children if child.state in settled and child.key not in self.busy]
         return Load(idle, self.backlog, self.received, self.memory)
 

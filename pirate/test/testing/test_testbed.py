@@ -34,7 +34,7 @@ class TestBedTests(SynchronousTestCase):
         bed = TestBed()
         bed.autoAnnounce = bed.autoReply = False
         server = JobServer(bed.reactor, transport=bed.makeTransport)
-        server.setLimits(minServers=1, maxServers=1, minSpareServers=0, maxSpareServers=0)
+        server.reconfigure(minServers=1, maxServers=1, minSpareServers=0, maxSpareServers=0)
         server.startService()
         bed.reactor.run()
         bed.reactor.advance(0)

@@ -29,7 +29,7 @@ from pirate.service import JobServer, ServerState
 from pirate.settings.limits import PoolLimits
 from pirate.settings.settings import Settings
 from pirate.testing import TestBed
-from pirate.twistd.daemon import UNCHANGED, IdentityChange, ServerProcess
+from pirate.twistd.daemon import UNCHANGED, IdentityChange, TwistdService
 from pirate.twistd.terminal import Terminal
 
 HOOKS = """
@@ -80,12 +80,12 @@ class DaemonCase(SynchronousTestCase):
 
     def make(
         self, change: IdentityChange = UNCHANGED, terminal: Terminal | None = None, waits: bool = True, **given: Any
-    ) -> ServerProcess:
+    ) -> TwistdService:
         """Make the service."""
         given.setdefault("limits", PoolLimits(minServers=1, maxServers=1))
-        return ServerProcess(Settings(**given), change, terminal, waits)
+        return TwistdService(Settings(**given), change, terminal, waits)
 
-    def run_(self, process: ServerProcess) -> JobServer:
+    def run_(self, process: TwistdService) -> JobServer:
         """
         Start the service as twistd does, and run the reactor.
 
@@ -98,7 +98,7 @@ class DaemonCase(SynchronousTestCase):
         [server] = [service for service in process if isinstance(service, JobServer)]
         return server
 
-    def fatal(self, process: ServerProcess) -> str:
+    def fatal(self, process: TwistdService) -> str:
         """Return the one-line message with which the service refuses to start."""
         error = self.assertRaises(Fatal, process.privilegedStartService)
         line = error.code
