@@ -91,12 +91,12 @@ class Backpressure:
         queues = self._queues
         return not queues.waiting or self.rejects or not (queues.over or self.isFull())
 
-    def mayPeek(self) -> bool:
+    def mayReadExtra(self) -> bool:
         """Return whether to read one more message although no more requests are wanted."""
         return self._throttle.mayRead(self._deadlines.now, self._usedExtra(), self._crowding, max(self._queues.over, 1))
 
-    def secondsUntilPeek(self) -> float | None:
-        """Return in how many seconds to ask :meth:`mayPeek` again; ``None``: when a request has ended."""
+    def secondsUntilExtraRead(self) -> float | None:
+        """Return in how many seconds to ask :meth:`mayReadExtra` again; ``None``: when a request has ended."""
         return None if self._usedExtra() >= 1 else max(self._throttle.due - self._deadlines.now, 0.0)
 
     def _usedExtra(self) -> float:

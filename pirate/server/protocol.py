@@ -170,13 +170,13 @@ class BrokerProtocol:
         """Return whether the transport should read the frontend at all."""
         return not self._queues.waiting or self._backpressure.wantsRequests()
 
-    def mayPeek(self) -> bool:
+    def mayReadExtra(self) -> bool:
         """Return whether the transport may read one more message of the frontend although no requests are wanted."""
-        return self._backpressure.mayPeek()
+        return self._backpressure.mayReadExtra()
 
-    def secondsUntilPeek(self) -> float | None:
-        """Return in how many seconds to ask :meth:`mayPeek` again; ``None``: after the next event."""
-        return self._backpressure.secondsUntilPeek()
+    def secondsUntilExtraRead(self) -> float | None:
+        """Return in how many seconds to ask :meth:`mayReadExtra` again; ``None``: after the next event."""
+        return self._backpressure.secondsUntilExtraRead()
 
     def takeHeldBack(self) -> set[int]:
         """Return, once each, the connections of clients whose requests exceed their share of the backlog."""

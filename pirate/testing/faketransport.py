@@ -156,7 +156,7 @@ class MemoryTransport:
         self._bindErrors = bindErrors or {}
         self._ports = count(firstPort)
         self._nextTurn: IDelayedCall | None = None
-        self._nextPeek: IDelayedCall | None = None
+        self._nextExtraRead: IDelayedCall | None = None
         self.frontend = MemoryRouter(self)
         self.backend = MemoryRouter(self)
         self.users: dict[bytes, str] = {}
@@ -286,18 +286,18 @@ class MemoryTransport:
             self._read(self.backend, self._workerMessageReceived)
         if not self.closed and events.wantsRequests():
             self._read(frontend, self._clientMessageReceived)
-        while not self.closed and frontend.unread and not events.wantsRequests() and events.mayPeek():
+        while not self.closed and frontend.unread and not events.wantsRequests() and events.mayReadExtra():
             self._read(frontend, self._clientMessageReceived, 1)
         if self.closed:
             return
         events.turnEnded()
         if self.backend.unread or (frontend.unread and events.wantsRequests()):
             self.wake()
-        elif frontend.unread and self._nextPeek is None and (delay := events.secondsUntilPeek()) is not None:
-            self._nextPeek = self._clock.callLater(delay, self._takePeekTurn)
+        elif frontend.unread and self._nextExtraRead is None and (delay := events.secondsUntilExtraRead()) is not None:
+            self._nextExtraRead = self._clock.callLater(delay, self._takeExtraTurn)
 
-    def _takePeekTurn(self) -> None:
-        self._nextPeek = None
+    def _takeExtraTurn(self) -> None:
+        self._nextExtraRead = None
         self.wake()
 
     def _clientMessageReceived(self, frames: list[bytes]) -> None:
@@ -335,7 +335,7 @@ class MemoryTransport:
 
     def _shut(self) -> None:
         self.bound, self.closed = [], True
-        for call in (self._nextTurn, self._nextPeek):
+        for call in (self._nextTurn, self._nextExtraRead):
             if call is not None:
                 call.cancel()
-        self._nextTurn = self._nextPeek = None
+        self._nextTurn = self._nextExtraRead = None

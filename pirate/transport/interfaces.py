@@ -80,11 +80,11 @@ class TransportEvents(Protocol):
     def wantsRequests(self) -> bool:
         """Return whether the transport should read the frontend at all."""
 
-    def mayPeek(self) -> bool:
+    def mayReadExtra(self) -> bool:
         """Return whether the transport may read one more message of the frontend although no requests are wanted."""
 
-    def secondsUntilPeek(self) -> float | None:
-        """Return in how many seconds to ask :meth:`mayPeek` again; ``None``: after the next event."""
+    def secondsUntilExtraRead(self) -> float | None:
+        """Return in how many seconds to ask :meth:`mayReadExtra` again; ``None``: after the next event."""
 
     def takeHeldBack(self) -> Collection[int]:
         """Return, once each, the connections of clients whose requests exceed their share of the backlog."""

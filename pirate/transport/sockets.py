@@ -73,7 +73,7 @@ class SocketTransport:
         self._reactor: ITransportReactor = reactor
         self._user = user
         self._nextTurn: IDelayedCall | None = None
-        self._nextPeek: IDelayedCall | None = None
+        self._nextExtraRead: IDelayedCall | None = None
         self._inTurn = False
         self._workerMessages: list[Sequence[bytes]] = []
         self._inProcessMessages: deque[list[bytes]] = deque()
@@ -263,7 +263,7 @@ class SocketTransport:
                 if events.wantsRequests():
                     frontend.read(events.clientMessageReceived, events.clientMessageRejected, readable is frontend)
                 else:
-                    self._peek()
+                    self._readExtra()
                 if self._workerMessages:
                     self._sendToWorkers()
             if self._inProcessMessages:
@@ -285,7 +285,7 @@ class SocketTransport:
             if events.wantsRequests():
                 more = True
             else:
-                self._peekLater()
+                self._readExtraLater()
         if more or (self._inProcessMessages and events.wantsRequests()):
             self.wake()
 
@@ -307,7 +307,7 @@ class SocketTransport:
         while self._inProcessMessages and frontend.factory is not None and events.wantsRequests():
             frontend.readInProcess(events.clientMessageReceived, self._inProcessMessages.popleft())
 
-    def _peek(self) -> None:
+    def _readExtra(self) -> None:
         """Read a few messages although no requests are wanted: cancels and pings, and the first of other clients."""
         frontend, events = self._frontend, self._events
         heldBack = events.takeHeldBack()
@@ -315,16 +315,16 @@ class SocketTransport:
             frontend.monitor.doRead()
             for connection in hungUp(heldBack):
                 events.clientHungUp(connection)
-        while not frontend.armed and frontend.factory is not None and events.mayPeek():
+        while not frontend.armed and frontend.factory is not None and events.mayReadExtra():
             frontend.read(events.clientMessageReceived, events.clientMessageRejected, sure=False, most=1)
 
-    def _peekLater(self) -> None:
-        delay = None if self._nextPeek is not None else self._events.secondsUntilPeek()
+    def _readExtraLater(self) -> None:
+        delay = None if self._nextExtraRead is not None else self._events.secondsUntilExtraRead()
         if delay is not None:
-            self._nextPeek = self._reactor.callLater(delay, self._takePeekTurn)
+            self._nextExtraRead = self._reactor.callLater(delay, self._takeExtraTurn)
 
-    def _takePeekTurn(self) -> None:
-        self._nextPeek = None
+    def _takeExtraTurn(self) -> None:
+        self._nextExtraRead = None
         self.takeTurn()
 
     def _readBackendOn(self) -> None:
@@ -359,9 +359,9 @@ class SocketTransport:
         if self._nextTurn is not None and self._nextTurn.active():
             self._nextTurn.cancel()
         self._nextTurn = None
-        if self._nextPeek is not None:
-            self._nextPeek.cancel()
-            self._nextPeek = None
+        if self._nextExtraRead is not None:
+            self._nextExtraRead.cancel()
+            self._nextExtraRead = None
         # In the middle of a turn, posted messages may be left.
         self._sendToWorkers()
         self._outbox.close()

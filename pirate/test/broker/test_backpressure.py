@@ -190,12 +190,12 @@ class FairTests(SynchronousTestCase):
         )
         broker.deadlines.now = 1.0
         # A request of the client that is held back ends the peek; those of others do not.
-        self.assertTrue(broker.backpressure.mayPeek())
+        self.assertTrue(broker.backpressure.mayReadExtra())
         bench.ask(b"1")
-        self.assertTrue(broker.backpressure.mayPeek())
+        self.assertTrue(broker.backpressure.mayReadExtra())
         bench.ask(b"F")
-        self.assertFalse(broker.backpressure.mayPeek())
-        self.assertAlmostEqual(broker.backpressure.secondsUntilPeek() or 0.0, 0.01)
+        self.assertFalse(broker.backpressure.mayReadExtra())
+        self.assertAlmostEqual(broker.backpressure.secondsUntilExtraRead() or 0.0, 0.01)
         bench.ready(b"A", credit=3)
         self.assertTrue(broker.backpressure.wantsRequests())
 
@@ -207,21 +207,21 @@ class FairTests(SynchronousTestCase):
         self.assertFalse(broker.backpressure.wantsRequests())
         broker.deadlines.now = 1.0
         for name in (b"3", b"4", b"1"):
-            self.assertTrue(broker.backpressure.mayPeek())
+            self.assertTrue(broker.backpressure.mayReadExtra())
             bench.ask(name)
-        self.assertFalse(broker.backpressure.mayPeek())
+        self.assertFalse(broker.backpressure.mayReadExtra())
         self.assertEqual(broker.queues.waiting, 7)
         peeks = 0
-        while broker.backpressure.secondsUntilPeek() is not None:
+        while broker.backpressure.secondsUntilExtraRead() is not None:
             peeks += 1
             broker.deadlines.now = broker.backpressure._throttle.due
-            while broker.backpressure.mayPeek():
+            while broker.backpressure.mayReadExtra():
                 bench.ask(b"1")
         self.assertEqual(broker.queues.waiting, 1004)
         # At the end peeks were rare: all of them took longer than any job should.
         self.assertGreater(broker.deadlines.now, 300)
         bench.ready(b"A", credit=64)
-        self.assertIsNotNone(broker.backpressure.secondsUntilPeek())
+        self.assertIsNotNone(broker.backpressure.secondsUntilExtraRead())
 
     def test_rejects(self) -> None:
         """With the policy ``reject`` plain clients are refused beyond their share, too, and everything is read."""

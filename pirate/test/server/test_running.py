@@ -189,7 +189,7 @@ class DemandTests(TestBedCase):
 
     def test_full(self) -> None:
         """
-        While the backlog is full, the frontend is peeked at once in a hundredth of a second, and nothing is lost.
+        While the backlog is full, the frontend is read from once in a hundredth of a second, and nothing is lost.
 
         One client fills no more than half of the backlog.  Its further messages are read when there is room.
         """

@@ -84,10 +84,10 @@ class Listener:
     def wantsRequests(self) -> bool:
         return self._case.wanted
 
-    def mayPeek(self) -> bool:
+    def mayReadExtra(self) -> bool:
         return False
 
-    def secondsUntilPeek(self) -> float | None:
+    def secondsUntilExtraRead(self) -> float | None:
         return None
 
     def takeHeldBack(self) -> Collection[int]:

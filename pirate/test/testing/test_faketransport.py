@@ -77,8 +77,8 @@ class Recorder:
         self.ended: list[int] = []
         self.turnEnded = lambda: self.ended.append(len(read))
         self.wantsRequests = lambda: True
-        self.mayPeek = lambda: False
-        self.secondsUntilPeek = lambda: None
+        self.mayReadExtra = lambda: False
+        self.secondsUntilExtraRead = lambda: None
 
     def turnStarted(self) -> bool:
         """Count a turn."""
