@@ -20,7 +20,8 @@ class Keyring:
 
     :param name: the setting that names the path, for messages.
     :param path: a path as :func:`~pirate.auth.keys.loadUsers` takes it.
-    :ivar revoked: the users that have lost their last key, and whose connections may still be open.
+    :ivar revoked: the users that have lost their last key, and whose connections may still be open.  It stays the same
+        set, which :class:`~pirate.auth.rules.SocketPolicy` and the ROUTER keep to see each change.
     :raise ConfigurationError: if the keys cannot be read.
     """
 

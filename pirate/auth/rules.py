@@ -127,7 +127,8 @@ class SocketPolicy:
     :ivar addresses: the networks from which peers may connect.
     :ivar users: the owners of the keys that are admitted; ``None`` if the socket does not require keys.
     :ivar secret: the secret key of the socket, 40 bytes of Z85 text; empty if the socket does not require keys.
-    :ivar revoked: the users that have lost their last key, and whose connections may still be open.
+    :ivar revoked: the users that have lost their last key, and whose connections may still be open.  The keyring
+        changes this set while the server runs, so keep the set and do not copy it.
     """
 
     addresses: AddressRules = field(default_factory=AddressRules)

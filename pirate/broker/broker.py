@@ -27,7 +27,6 @@ from pirate.wire.words import Code
 _packId = Struct(">Q").pack
 #: The bit that sets a request's id apart from every word.
 _ID_BIT = 1 << 63
-_MIB = 1 << 20
 
 
 class Broker:
@@ -62,8 +61,8 @@ class Broker:
         share = policy.clientShare
         self.counters = Counters()
         self.deadlines = Deadlines(policy)
-        self.queues = Queues(max(int(policy.backlog * share), 1), int(policy.backlogMib * _MIB * share))
-        cache = ReplyCache(policy.remember, policy.rememberEntries, int(policy.rememberMib * _MIB), self.counters)
+        self.queues = Queues(max(int(policy.backlog * share), 1), int(policy.backlogBytes * share))
+        cache = ReplyCache(policy.remember, policy.rememberEntries, policy.rememberBytes, self.counters)
         self.replies = Replies(outgoing, events, self.counters, cache, errorReply)
         self._attempts = Attempts(policy.maxAttempts)
         self.dispatcher = Dispatcher(

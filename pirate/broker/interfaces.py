@@ -11,7 +11,10 @@ from pirate.wire.words import Code
 
 class Outgoing(Protocol):
     """
-    The sending half of a transport; :class:`~pirate.transport.interfaces.ITransport` includes it.
+    The sending half of a transport.
+
+    Each implementation of :class:`~pirate.transport.interfaces.ITransport` implements this too.  The broker needs
+    nothing else of it, and must not load that interface, which needs Twisted.
 
     The first frame of each message is the routing id of its peer.  A message that is posted may be sent a little later,
     together with others.

@@ -10,12 +10,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from pirate.server.protocol import REJECTED
 from pirate.settings.limits import PeerLimits
 from pirate.transport.interfaces import ITransport
 from pirate.wire.frontend import header, parseServerReply
 from pirate.wire.words import Code
-
-_MIB = 1 << 20
 
 
 class _Call:
@@ -154,13 +153,13 @@ class InProcessClient:
         return call
 
     def _excess(self, frames: list[bytes]) -> str:
-        """Return which limit a request exceeds; empty if none."""
+        """Return by which limit a request is rejected, as the transport does for other clients; empty if by none."""
         limits = self._limits
         sizes = [len(frame) for frame in frames]
-        if max(sizes) > limits.maxMessageSize * _MIB:
-            return "a frame of it is larger than max-message-size allows"
-        if sum(sizes) > limits.maxMessageTotal * _MIB:
-            return "there is more in it than max-message-total allows"
+        if max(sizes) > limits.maxFrameBytes:
+            return REJECTED["frame-too-large"]
+        if sum(sizes) > limits.maxMessageBytes:
+            return REJECTED["too-large"]
         if len(frames) + 2 > limits.maxMessageFrames:
-            return "it has more frames than max-message-frames allows"
+            return REJECTED["too-many-frames"]
         return ""

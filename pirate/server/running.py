@@ -33,8 +33,6 @@ from pirate.wire.words import Code, Condition
 #: asked for.
 _UNLOGGED = frozenset({Code.APP_ERROR, Code.STOPPING, Code.CANCELLED})
 
-_MIB = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
@@ -206,8 +204,8 @@ class RunningServer:
             "busy": broker.dispatcher.busy,
             "idle": broker.dispatcher.idle,
             "backlog": broker.queues.waiting,
-            "max_message_size": int(peerLimits.maxMessageSize * _MIB),
-            "max_message_total": int(peerLimits.maxMessageTotal * _MIB),
+            "max_message_size": peerLimits.maxFrameBytes,
+            "max_message_total": peerLimits.maxMessageBytes,
             "max_message_frames": peerLimits.maxMessageFrames,
         }
 
@@ -242,9 +240,9 @@ class RunningServer:
             threads=settings.threads,
             loop=settings.loop,
             softTimeout=settings.policy.jobSoftTimeout,
-            maxFrame=int(peerLimits.maxMessageSize * _MIB),
+            maxFrame=peerLimits.maxFrameBytes,
             maxFrames=peerLimits.maxMessageFrames,
-            maxTotal=int(peerLimits.maxMessageTotal * _MIB),
+            maxTotal=peerLimits.maxMessageBytes,
             importPath=self._importPath,
             pythonPath=os.environ.get("PYTHONPATH"),
             parent=os.getpid(),

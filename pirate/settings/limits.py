@@ -24,6 +24,8 @@ from pirate.settings.types import (
     ZMQ_SECONDS,
 )
 
+_MIB = 1 << 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
@@ -71,10 +73,10 @@ class PoolLimits:
     reloadTimeout: float = setting(
         300.0,
         SECONDS,
-        "Seconds that a replaced worker has to finish its requests, before TERM, ABRT and KILL; 0 for no limit.",
+        "Seconds allowed for a replaced worker to finish its requests, before TERM, ABRT and KILL; 0 for no limit.",
     )
     stopTimeout: float = setting(
-        30.0, SECONDS, "Seconds that accepted requests have to finish when the server stops, before TERM and KILL."
+        30.0, SECONDS, "Seconds allowed for accepted requests to finish when the server stops, before TERM and KILL."
     )
 
     def __post_init__(self) -> None:
@@ -187,13 +189,23 @@ class RequestPolicy:
                 f"job-soft-timeout ({self.jobSoftTimeout:g}) must be less than job-timeout ({self.jobTimeout:g})"
             )
 
+    @property
+    def backlogBytes(self) -> int:
+        """``backlogMib`` in bytes."""
+        return int(self.backlogMib * _MIB)
+
+    @property
+    def rememberBytes(self) -> int:
+        """``rememberMib`` in bytes."""
+        return int(self.rememberMib * _MIB)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerLimits:
     """
     The limits of what peers may send.
 
-    A client is a user if CURVE authenticates users, and a connection otherwise.
+    With CURVE the limits for one client apply to a user, without it to a connection.
 
     :raise ConfigurationError: naming the settings and their values.
     """
@@ -230,3 +242,13 @@ class PeerLimits:
             object.__setattr__(self, "burst", max(round(self.rate), 1))
         elif not self.rate:
             raise ConfigurationError(f"burst ({self.burst}) needs a rate, but rate is 0")
+
+    @property
+    def maxFrameBytes(self) -> int:
+        """``maxMessageSize``, the limit of one frame, in bytes."""
+        return int(self.maxMessageSize * _MIB)
+
+    @property
+    def maxMessageBytes(self) -> int:
+        """``maxMessageTotal``, the limit of a message, in bytes."""
+        return int(self.maxMessageTotal * _MIB)

@@ -1,10 +1,13 @@
 """
 All settings of a server.
 
-The command line, the checks, the changes at run time and the reference page all come from the fields of
+The name, type, default and help of each setting are in one place: the fields of
 :class:`~pirate.settings.limits.PoolLimits`, :class:`~pirate.settings.limits.RequestPolicy`,
-:class:`~pirate.settings.limits.PeerLimits` and :class:`Settings`, so that each setting has its name, type, default and
-help in one place.
+:class:`~pirate.settings.limits.PeerLimits` and :class:`Settings`.  The command line, the checks, the changes at run
+time and the reference page all come from them.
+
+A type checker cannot read them there, so :class:`SettingsArguments` and :class:`LimitChanges` repeat the names and the
+types of the keyword arguments.  ``ArgumentTests`` in ``pirate/test/settings/test_settings.py`` fails if they differ.
 """
 
 from __future__ import annotations

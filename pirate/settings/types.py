@@ -115,7 +115,7 @@ POSITIVE_SECONDS = SettingType(
 INTERVAL = SettingType(
     float, lambda value: _isNumber(value) and value >= 0.01, "a number of seconds, at least 0.01", "seconds"
 )
-#: ZeroMQ counts these in milliseconds, and an int of C holds about 24 days of them.
+#: ZeroMQ takes these in milliseconds, as an int of C, which holds about 24 days.
 ZMQ_SECONDS = SettingType(
     float, lambda value: _isNumber(value) and value <= 1e6, "a number of seconds, from 0 to a million", "seconds"
 )
@@ -158,7 +158,7 @@ CLIENT_KEYS = replace(KEYS, words="the path of a directory or a file, credential
 
 MIB = SettingType(float, _isNumber, "a number of MiB, 0 or more", "MiB")
 POSITIVE_MIB = SettingType(float, lambda value: _isNumber(value) and value > 0, "a number of MiB, more than 0", "MiB")
-#: The least holds the message with which a worker announces itself; the most, in bytes, fits into ZeroMQ's integer.
+#: The minimum still admits a worker's announcement; the maximum fits ZeroMQ's 64-bit size in bytes.
 FRAME_MIB = SettingType(
     float,
     lambda value: _isNumber(value) and 1 / 1024 <= value <= 1e6,

@@ -177,16 +177,6 @@ class ITransport(Interface):
     def clientSender() -> Sender:
         """Return the sender of the client message that is being processed."""
 
-    def connectInProcess(peer: InProcessPeer) -> None:
-        """Deliver the messages for the routing id :data:`IN_PROCESS` to a client in this process."""
-
-    def receiveInProcess(frames: list[bytes]) -> None:
-        """
-        Read a message of the client in this process in one of the next turns, as soon as requests are wanted.
-
-        :param frames: the message, without a routing id.
-        """
-
     def workerSender() -> Sender:
         """Return the sender of the worker message that is being processed."""
 
@@ -202,6 +192,16 @@ class ITransport(Interface):
 
     def connectionCounts() -> dict[str, dict[str, int]]:
         """Return, for ``frontend`` and ``backend``, the counts of connections; ``open`` is the current number."""
+
+    def connectInProcess(peer: InProcessPeer) -> None:
+        """Deliver the messages for the routing id :data:`IN_PROCESS` to a client in this process."""
+
+    def receiveInProcess(frames: list[bytes]) -> None:
+        """
+        Read a message of the client in this process in one of the next turns, as soon as requests are wanted.
+
+        :param frames: the message, without a routing id.
+        """
 
     def wake() -> None:
         """Schedule a turn, because something has changed that was not read from a socket."""

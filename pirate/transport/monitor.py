@@ -11,9 +11,8 @@ from typing import Any, Protocol
 import zmq
 from txzmq import ZmqConnection, ZmqFactory
 
-_NOBLOCK = int(zmq.NOBLOCK)
-_EVENTS = int(zmq.EVENTS)
-_POLLIN = int(zmq.POLLIN)
+from pirate.transport.rawsocket import EVENTS, NOBLOCK, POLLIN, rawCalls
+
 _ACCEPTED = int(zmq.EVENT_ACCEPTED)
 _DISCONNECTED = int(zmq.EVENT_DISCONNECTED)
 _HANDSHAKE_FAILED = int(
@@ -66,8 +65,8 @@ class Monitor(ZmqConnection):
         endpoint = f"inproc://pirate-monitor-{id(self)}"
         watched.monitor(endpoint, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | _HANDSHAKE_FAILED)
         self.socket.connect(endpoint)
-        plain: Any = super(zmq.Socket, self.socket)
-        self._get, self._receive = plain.get, plain.recv
+        raw = rawCalls(self.socket)
+        self._receive, self._get = raw.receive, raw.get
         self._constructed = True
         # The descriptor reports nothing before the socket has been found empty once.
         self.doRead()
@@ -87,9 +86,9 @@ class Monitor(ZmqConnection):
         if not self._constructed:
             return
         accepted = False
-        while self.factory is not None and self._get(_EVENTS) & _POLLIN:
-            kind, value = _MONITOR_EVENT(self._receive(_NOBLOCK))
-            self._receive(_NOBLOCK)
+        while self.factory is not None and self._get(EVENTS) & POLLIN:
+            kind, value = _MONITOR_EVENT(self._receive(NOBLOCK))
+            self._receive(NOBLOCK)
             if kind == _ACCEPTED:
                 self._forget(value)
                 self._open[value] = None
@@ -108,7 +107,7 @@ class Monitor(ZmqConnection):
 
     def keep(self, connection: int, own: bool) -> None:
         """
-        Close other connections before this one if there are too many.
+        Spare a connection: if there are too many, others are closed first.
 
         :param own: whether it is one of the server's own workers', and so does not count.
         """

@@ -44,7 +44,7 @@ class Outbox:
         self._events = events
         self.posted: list[Sequence[bytes]] = []
         self.postponed: dict[bytes, deque[tuple[float, Sequence[bytes]]]] = {}
-        self._count = 0
+        self._postponedCount = 0
         self._retry: IDelayedCall | None = None
 
     def flush(self) -> None:
@@ -54,20 +54,20 @@ class Outbox:
         if self._router.factory is not None:
             deliver, postponed = self._router.deliver, self.postponed
             for frames in messages:
-                if (postponed and self.isBehind(frames[0])) or not deliver(frames):
+                if (postponed and self.sendPostponed(frames[0])) or not deliver(frames):
                     self._postpone(frames)
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Send a message at once, or as soon as its client reads on."""
-        if self.isBehind(frames[0]) or not self._router.deliver(frames):
+        if self.sendPostponed(frames[0]) or not self._router.deliver(frames):
             self._postpone(frames)
 
-    def isBehind(self, client: bytes) -> bool:
+    def sendPostponed(self, client: bytes) -> bool:
         """
         Send the postponed messages of a client as far as it has read on, and give up those whose time is over.
 
         :param client: its routing id.
-        :return: whether any is left, so that a later message must wait, too.
+        :return: whether any is left, so that a later message must wait behind it.
         """
         waiting = self.postponed.get(client)
         while waiting:
@@ -76,7 +76,7 @@ class Outbox:
             if not delivered and self._router.full and self._clock.seconds() < deadline:
                 return True
             waiting.popleft()
-            self._count -= 1
+            self._postponedCount -= 1
             if not delivered:
                 self._events.replyUndelivered()
         self.postponed.pop(client, None)
@@ -84,13 +84,13 @@ class Outbox:
 
     def _postpone(self, frames: Sequence[bytes]) -> None:
         """Send a message later that could not be delivered, unless its client is gone."""
-        if not self._router.full or self._count >= MAX_POSTPONED:
+        if not self._router.full or self._postponedCount >= MAX_POSTPONED:
             self._events.replyUndelivered()
             return
         self.postponed.setdefault(frames[0], deque()).append((self._clock.seconds() + RETRY_TIME, frames))
-        self._count += 1
+        self._postponedCount += 1
         if self._retry is None:
-            self._retry = self._clock.callLater(RETRY_INTERVAL, self._sendPostponed)
+            self._retry = self._clock.callLater(RETRY_INTERVAL, self._retryAll)
 
     def close(self) -> None:
         """Send the posted messages, and give up the others."""
@@ -99,10 +99,10 @@ class Outbox:
             self._retry.cancel()
             self._retry = None
 
-    def _sendPostponed(self) -> None:
+    def _retryAll(self) -> None:
         self._retry = None
         for client in list(self.postponed):
-            self.isBehind(client)
+            self.sendPostponed(client)
         if self.postponed:
-            self._retry = self._clock.callLater(RETRY_INTERVAL, self._sendPostponed)
+            self._retry = self._clock.callLater(RETRY_INTERVAL, self._retryAll)
         self._events.wake()

@@ -12,6 +12,7 @@ import errno
 import os
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
+from enum import Enum
 from typing import Any, Protocol
 
 import zmq
@@ -25,6 +26,7 @@ from pirate.transport.discard import discardRest
 from pirate.transport.interfaces import IN_PROCESS, InProcessPeer
 from pirate.transport.monitor import Monitor
 from pirate.transport.peers import FrameSender, InProcessSender, KnownSender, peerProcess
+from pirate.transport.rawsocket import EVENTS, NOBLOCK, POLLIN, SNDMORE, rawCalls
 
 #: Messages read from one socket in one turn, at most.
 MAX_MESSAGES = 64
@@ -59,11 +61,14 @@ MAX_DROPPED = 1000
 #: rejected, so that its sender and the log are told.
 REJECTED_SIZE = 2
 
-# The plain ints cost a tenth of the enumeration's members, and the calls below are made for every frame.
-_NOBLOCK = int(zmq.NOBLOCK)
-_SNDMORE = int(zmq.SNDMORE) | _NOBLOCK
-_EVENTS = int(zmq.EVENTS)
-_POLLIN = int(zmq.POLLIN)
+
+class Dropping(Enum):
+    """How the rest of a rejected message is being dropped."""
+
+    #: It is being read, frame by frame.
+    FRAMES = "frames"
+    #: It has so many frames that its peer has been disconnected; what has come of it is still being read.
+    DISCONNECTED = "disconnected"
 
 
 class RouterEvents(Protocol):
@@ -92,9 +97,10 @@ class Router(ZmqConnection):
     :param events: the receiver of events.
     :param ownWorkers: whether the server's own workers connect here.
     :ivar monitor: the monitor of the connections.
-    :ivar full: whether the last failed delivery may be retried, because only the peer's queue was full.
-    :ivar armed: whether the file descriptor will report the next message.  It does once the socket has been found
-        empty, until the next send.
+    :ivar full: whether the last delivery that failed did so because the peer's queue is full, so that a retry may
+        succeed.
+    :ivar armed: whether the edge-triggered descriptor will report the next message: true once a read has found the
+        socket empty, false after a send.
     """
 
     socketType = zmq.ROUTER
@@ -104,21 +110,17 @@ class Router(ZmqConnection):
 
     def __init__(self, factory: ZmqFactory, name: str, events: RouterEvents, ownWorkers: bool) -> None:
         super().__init__(factory)
-        plain: Any = super(zmq.Socket, self.socket)
-        self._receive = plain.recv
-        self._send = plain.send
-        self._get = plain.get
+        self._receive, self._send, self._get = rawCalls(self.socket)
         self._name = name
         self._events = events
         self._ownWorkers = ownWorkers
         self.armed = False
         self.full = False
-        self._frames = range(1 << 31)
+        self._frameNumbers = range(1 << 31)
         self._maxBytes = 1 << 62
         self._maxFrame = 1 << 62
-        self._copied = COPY_LIMIT
-        # Not 0 while the rest of a message is being dropped; 2 once its peer has been disconnected for it.
-        self._dropping = 0
+        self._copyLimit = COPY_LIMIT
+        self._dropping: Dropping | None = None
         self._lastFrame: Any = None
         self._inProcessPeer: InProcessPeer | None = None
         self._sender: type[FrameSender] = FrameSender
@@ -142,9 +144,9 @@ class Router(ZmqConnection):
         :param connections: connections, not counting those of the server's own workers.
         """
         self._maxFrame = size
-        self._copied = min(COPY_LIMIT, size)
+        self._copyLimit = min(COPY_LIMIT, size)
         self.socket.set(zmq.MAXMSGSIZE, REJECTED_SIZE * size)
-        self._frames = range(frames)
+        self._frameNumbers = range(frames)
         self._maxBytes = total
         for option, value in options.items():
             self.socket.set(option, value)
@@ -162,6 +164,7 @@ class Router(ZmqConnection):
         if policy.secret:
             self.socket.curve_secretkey = policy.secret
             self.socket.curve_server = True
+        # Changes while the server runs; see SocketPolicy.
         self._revoked = policy.revoked
 
     def bind(self, endpoint: str) -> str:
@@ -214,7 +217,7 @@ class Router(ZmqConnection):
 
     def hasPending(self) -> bool:
         """Return whether there is a message to read; if not, arm the file descriptor."""
-        if self._get(_EVENTS) & _POLLIN:
+        if self._get(EVENTS) & POLLIN:
             return True
         self.armed = True
         return False
@@ -231,37 +234,38 @@ class Router(ZmqConnection):
 
         :param received: processes a message.
         :param rejected: processes the beginning of a message that exceeds a limit, with the reason.
-        :param sure: whether a message is expected, so that asking first would be a wasted call.
+        :param sure: whether a message is expected, so that polling before the first would be a wasted call.
         :param most: the number of messages, at most.
         """
         receive, get = self._receive, self._get
-        budget, limit, copied = MAX_BYTES, self._maxBytes, self._copied
+        budget, limit, copyLimit = MAX_BYTES, self._maxBytes, self._copyLimit
         if self._dropping and not self._drop():
             return
-        # To ask costs half of what it costs to fail: it pays for the first messages, not for each of many.
+        # Polling costs half as much as a receive that fails.  So poll before the first two messages, then just receive
+        # until that fails.
         if not sure and not self.hasPending():
             return
         # Processing a message may read others, when the server stops.
         outer = self._lastFrame
         for count in range(most):
-            if count == 1 and not get(_EVENTS) & _POLLIN:
+            if count == 1 and not get(EVENTS) & POLLIN:
                 # As in ``hasPending``, which is not called for every message.
                 self.armed = True
                 return
             try:
-                frames = [receive(_NOBLOCK)]
+                frames = [receive(NOBLOCK)]
             except zmq.Again:
                 self.armed = True
                 return
             left = limit
             excess = ""
             frame: Any = None
-            for _ in self._frames:
+            for _ in self._frameNumbers:
                 # Only a frame object tells whether it is the last.
-                frame = receive(_NOBLOCK, False)
+                frame = receive(NOBLOCK, False)
                 size = len(frame)
                 left -= size
-                if size <= copied:
+                if size <= copyLimit:
                     frames.append(frame.bytes)
                 else:
                     frames.append(frame if size > COPY_LIMIT else frame.bytes)
@@ -280,7 +284,7 @@ class Router(ZmqConnection):
             self._lastFrame = frame
             try:
                 if excess:
-                    self._dropping = int(frame.more)
+                    self._dropping = Dropping.FRAMES if frame.more else None
                     rejected(frames, excess)
                 # ZAP's word, not the peer's: without keys no user is revoked.
                 elif self._revoked and frame.get("User-Id") in self._revoked:
@@ -316,15 +320,15 @@ class Router(ZmqConnection):
         """
         receive = self._receive
         for _ in range(MAX_DROPPED):
-            frame = receive(_NOBLOCK, False)
+            frame = receive(NOBLOCK, False)
             if not frame.more:
-                self._dropping = 0
+                self._dropping = None
                 return True
-        if self._dropping == 1:
+        if self._dropping is Dropping.FRAMES:
             connection = FrameSender(frame, self.monitor).connection()
             if connection is not None:
                 self.monitor.cutOff(connection)
-            self._dropping = 0 if discardRest(self.socket) else 2
+            self._dropping = None if discardRest(self.socket) else Dropping.DISCONNECTED
         return not self._dropping
 
     # --- sending
@@ -339,8 +343,8 @@ class Router(ZmqConnection):
         self.armed = False
         try:
             for frame in frames[:-1]:
-                send(frame, _SNDMORE)
-            send(frames[-1], _NOBLOCK)
+                send(frame, SNDMORE)
+            send(frames[-1], NOBLOCK)
         except zmq.ZMQError as error:
             if error.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
                 raise

@@ -36,7 +36,6 @@ from pirate.transport.zap import Zap
 
 #: What a reply has beside its body, at most: in frames, and in bytes.
 REPLY_FRAMES, REPLY_BYTES = 8, 1 << 16
-_MIB = 1 << 20
 #: Times that a bounded number of messages is read from the frontend when the server stops, and from the backend when a
 #: deadline has passed.
 DRAIN_READS, LATE_READS = 100, 50
@@ -65,7 +64,8 @@ class SocketTransport:
     :param user: the user id that this process takes once its sockets are bound; ``None``: it keeps its own.
     """
 
-    #: The receiver of what is read, a :class:`~pirate.server.protocol.BrokerProtocol` in a server; see :meth:`start`.
+    #: The receiver of what is read.  It needs this transport in its own constructor, so :meth:`start` sets it, before
+    #: anything is bound.
     _events: TransportEvents
 
     def __init__(self, reactor: Any, user: int | None = None) -> None:
@@ -95,7 +95,7 @@ class SocketTransport:
     def start(self, events: TransportEvents, peerLimits: PeerLimits, connectionLimits: ConnectionLimits) -> None:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
         self._events = events
-        size, total = int(peerLimits.maxMessageSize * _MIB), int(peerLimits.maxMessageTotal * _MIB)
+        size, total = peerLimits.maxFrameBytes, peerLimits.maxMessageBytes
         frames = peerLimits.maxMessageFrames
         options: dict[int, int] = {zmq.HANDSHAKE_IVL: max(int(peerLimits.handshakeTimeout * 1000), 1)}
         interval = max(int(peerLimits.heartbeat * 1000), 1)
@@ -150,7 +150,7 @@ class SocketTransport:
         self._outbox.flush()
         if not self._inTurn:
             self.wake()
-        if self._outbox.postponed and self._outbox.isBehind(frames[0]):
+        if self._outbox.postponed and self._outbox.sendPostponed(frames[0]):
             return False
         return self._frontend.deliver(frames)
 
@@ -192,15 +192,6 @@ class SocketTransport:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
         return self._frontend.sender()
 
-    def connectInProcess(self, peer: InProcessPeer) -> None:
-        """See :class:`~pirate.transport.interfaces.ITransport`."""
-        self._frontend.connectInProcess(peer)
-
-    def receiveInProcess(self, frames: list[bytes]) -> None:
-        """See :class:`~pirate.transport.interfaces.ITransport`."""
-        self._inProcessMessages.append(frames)
-        self.wake()
-
     def workerSender(self) -> Sender:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
         return self._backend.sender()
@@ -216,6 +207,15 @@ class SocketTransport:
     def connectionCounts(self) -> dict[str, dict[str, int]]:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
         return {"frontend": self._frontend.connectionCounts(), "backend": self._backend.connectionCounts()}
+
+    def connectInProcess(self, peer: InProcessPeer) -> None:
+        """See :class:`~pirate.transport.interfaces.ITransport`."""
+        self._frontend.connectInProcess(peer)
+
+    def receiveInProcess(self, frames: list[bytes]) -> None:
+        """See :class:`~pirate.transport.interfaces.ITransport`."""
+        self._inProcessMessages.append(frames)
+        self.wake()
 
     def connectionClosed(self, router: Router, connection: int) -> None:
         """See :class:`~pirate.transport.router.RouterEvents`."""

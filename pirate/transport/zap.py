@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import zmq
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from txzmq import ZmqConnection, ZmqFactory
 
+from pirate.transport.rawsocket import EVENTS, NOBLOCK, POLLIN, rawCalls
+
 #: The endpoint on the sockets' own context where ZeroMQ sends its requests.
 ENDPOINT = "inproc://zeromq.zap.01"
 #: Requests answered in one turn of the reactor, at most.
 MAX_REQUESTS = 64
-
-_NOBLOCK = int(zmq.NOBLOCK)
-_EVENTS = int(zmq.EVENTS)
-_POLLIN = int(zmq.POLLIN)
 
 
 class Zap(ZmqConnection):
@@ -38,8 +35,7 @@ class Zap(ZmqConnection):
         super().__init__(factory)
         self._reactor = factory.reactor
         self.socket.bind(ENDPOINT)
-        plain: Any = super(zmq.Socket, self.socket)
-        self._get = plain.get
+        self._get = rawCalls(self.socket).get
         self._constructed = True
 
     def logPrefix(self) -> str:
@@ -54,10 +50,10 @@ class Zap(ZmqConnection):
             self._again.cancel()
         self._again = None
         for _ in range(MAX_REQUESTS):
-            if self.factory is None or not self._get(_EVENTS) & _POLLIN:
+            if self.factory is None or not self._get(EVENTS) & POLLIN:
                 return
             # ZeroMQ waits for this reply alone, so the queue has room for it.
-            self.socket.send_multipart(self._reply(self.socket.recv_multipart(_NOBLOCK)), _NOBLOCK)
+            self.socket.send_multipart(self._reply(self.socket.recv_multipart(NOBLOCK)), NOBLOCK)
         self._again = self._reactor.callLater(0, self.doRead)
 
     def _reply(self, request: list[bytes]) -> list[bytes]:

@@ -134,9 +134,9 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.undelivered, 5)
 
     def test_sendNow(self) -> None:
-        """A message that must go at once is behind only while earlier ones to its client cannot be delivered."""
+        """A message that must go at once waits only while earlier ones to its client cannot be delivered."""
         self.router.refusals[b"a"] = 2
         self.post([b"a", b"1"])
-        self.assertTrue(self.outbox.isBehind(b"a"))
-        self.assertFalse(self.outbox.isBehind(b"a"))
-        self.assertEqual((self.router.sent, self.outbox.isBehind(b"b")), ([[b"a", b"1"]], False))
+        self.assertTrue(self.outbox.sendPostponed(b"a"))
+        self.assertFalse(self.outbox.sendPostponed(b"a"))
+        self.assertEqual((self.router.sent, self.outbox.sendPostponed(b"b")), ([[b"a", b"1"]], False))
