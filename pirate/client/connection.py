@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from struct import Struct
-from time import monotonic
 from typing import Any, Protocol
 from weakref import finalize
 
@@ -150,13 +150,17 @@ class Connection:
     """
     A connection of a session.
 
+    :param clock: returns the time in seconds.
     :ivar socket: the socket's file descriptor; when it is readable, call :meth:`socketReadable`.
     :ivar monitor: the monitor's, for :meth:`monitorReadable`; -1 if there is none.
     :ivar pending: whether :meth:`attend` must be called before anybody waits for the descriptors.
     """
 
-    def __init__(self, dialer: Dialer, session: Session, endpoint: str, owner: ConnectionOwner) -> None:
+    def __init__(
+        self, dialer: Dialer, session: Session, endpoint: str, owner: ConnectionOwner, clock: Callable[[], float]
+    ) -> None:
         self._dialer = dialer
+        self._clock = clock
         self._session = session
         self._endpoint = endpoint
         self._owner = owner
@@ -167,7 +171,8 @@ class Connection:
     def _open(self) -> None:
         self._socket, self._monitor = self._dialer.open(self._endpoint)
         # The methods of the C class, without pyzmq's Python layer above them: they run for every frame.
-        plain: Any = super(zmq.Socket, self._socket)
+        # A simulated socket has no such layer.
+        plain: Any = super(zmq.Socket, self._socket) if isinstance(self._socket, zmq.Socket) else self._socket
         self._receive, self._send, self._get = plain.recv, plain.send, plain.get
         self.socket = self._socket.fileno()
         self.monitor = -1 if self._monitor is None else self._monitor.fileno()
@@ -232,7 +237,7 @@ class Connection:
         """
         if self._interrupted:
             self.reopen()
-            self._session.lost(self.peer, monotonic())
+            self._session.lost(self.peer, self._clock())
             return True
         if self._unread:
             self._unread = False
@@ -245,7 +250,7 @@ class Connection:
             self.pending = self.pending or not self.peer.ready
             return True
         if events & _POLLOUT and self._established and not self.peer.ready:
-            self._session.connected(self.peer, monotonic())
+            self._session.connected(self.peer, self._clock())
             return True
         return False
 
@@ -263,7 +268,7 @@ class Connection:
             # Messages that arrived before still count.
             while not self._socket.closed and self._get(_EVENTS) & _POLLIN:
                 self._read()
-            self._session.lost(self.peer, monotonic())
+            self._session.lost(self.peer, self._clock())
 
     def _read(self) -> bool:
         """
@@ -272,7 +277,7 @@ class Connection:
         :return: whether there were any.
         """
         receive, received, peer, socket = self._receive, self._session.received, self.peer, self._socket
-        now = monotonic()
+        now = self._clock()
         for count in range(MAX_MESSAGES):
             # Asking for events costs half as much as a failed read: it pays after the first message, not after each.
             # A REQ socket receives one reply; a further read would be an error.

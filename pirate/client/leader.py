@@ -10,15 +10,12 @@ while.
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from random import Random
-from time import monotonic
 from typing import Any
 
 from pirate.client.arrivals import Waiter, Want, wake
@@ -49,7 +46,9 @@ class Leader:
     def __init__(self, options: ClientOptions[Any]) -> None:
         self._options = options
         self._dialer = options.newDialer()
-        self.session = Session(options.plain, Random(), lambda: os.urandom(16), self)
+        surroundings = options.surroundings
+        self._clock = surroundings.clock
+        self.session = Session(options.plain, surroundings.newRandom(), lambda: surroundings.secret(16), self)
         self._leading = threading.Lock()
         self._leaderId = 0
         # How many nested leads the leading thread has, beyond the first: its callbacks may call again.
@@ -128,7 +127,7 @@ class Leader:
         """
         if self._tryLead():
             try:
-                act(argument, monotonic())
+                act(argument, self._clock())
             finally:
                 self._stopLeading()
             return
@@ -168,7 +167,7 @@ class Leader:
 
     def connect(self, endpoint: str) -> None:
         """Open one more connection to an endpoint."""
-        self._connections.append(Connection(self._dialer, self.session, endpoint, self))
+        self._connections.append(Connection(self._dialer, self.session, endpoint, self, self._clock))
 
     def reportOutage(self, outage: Outage) -> None:
         """Pass an outage on to the user, between turns."""
@@ -245,7 +244,7 @@ class Leader:
         if moved or self._callbacks or want.finished:
             return
         session = self.session
-        now = monotonic()
+        now = self._clock()
         if now >= session.nextWake:
             # A message that arrived in time counts, however late it is read.
             for connection in self._connections:
@@ -263,7 +262,7 @@ class Leader:
         inbox, callbacks = self._inbox, self._callbacks
         while inbox:
             act, argument = inbox.popleft()
-            act(argument, monotonic())
+            act(argument, self._clock())
         while callbacks:
             callback, argument = callbacks.popleft()
             callback(argument)

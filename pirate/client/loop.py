@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator
-from random import Random
-from time import monotonic
 from typing import Any, Protocol
 
 from pirate.client.call import Call
@@ -66,7 +63,9 @@ class LoopDriver:
         self.loop = loop
         self._options = options
         self._dialer = options.newDialer()
-        self.session = Session(options.plain, Random(), lambda: os.urandom(16), self)
+        surroundings = options.surroundings
+        self._clock = surroundings.clock
+        self.session = Session(options.plain, surroundings.newRandom(), lambda: surroundings.secret(16), self)
         self._connections: list[Connection] = []
         self._cancelTurn: Callable[[], object] | None = None
         self._cancelTimer: Callable[[], object] | None = None
@@ -88,13 +87,13 @@ class LoopDriver:
         if self.closed:
             raise MisuseError("this client is closed: make a new one")
         for call in calls:
-            self.session.begin(call, monotonic())
+            self.session.begin(call, self._clock())
         self._planTurn()
 
     def cancel(self, call: Call) -> None:
         """Cancel a call, unless it has ended."""
         if not call.finished:
-            self.session.cancel(call, monotonic())
+            self.session.cancel(call, self._clock())
             self._turnSoon()
 
     def cancelId(self, key: bytes) -> None:
@@ -105,7 +104,7 @@ class LoopDriver:
         """
         if self.closed:
             raise MisuseError("this client is closed: make a new one")
-        self.session.cancelId(key, monotonic())
+        self.session.cancelId(key, self._clock())
         self._turnSoon()
 
     def close(self) -> None:
@@ -127,7 +126,7 @@ class LoopDriver:
 
     def connect(self, endpoint: str) -> None:
         """Open one more connection to an endpoint."""
-        self._connections.append(Connection(self._dialer, self.session, endpoint, self))
+        self._connections.append(Connection(self._dialer, self.session, endpoint, self, self._clock))
 
     def reportOutage(self, outage: Outage) -> None:
         """Pass an outage on to the user."""
@@ -184,7 +183,7 @@ class LoopDriver:
 
     def _turn(self) -> None:
         """Read a bounded number of messages, and do what is due."""
-        now = monotonic()
+        now = self._clock()
         due = now >= self.session.nextWake
         for connection in self._connections:
             # A message that arrived in time counts, however late it is read.
@@ -204,7 +203,7 @@ class LoopDriver:
             if self._cancelTimer is not None:
                 self._cancelTimer()
             self._timerAt = session.nextWake
-            self._cancelTimer = self.loop.later(max(0.0, session.nextWake - monotonic()), self._timerFired)
+            self._cancelTimer = self.loop.later(max(0.0, session.nextWake - self._clock()), self._timerFired)
 
     def _timerFired(self) -> None:
         self._cancelTimer = None

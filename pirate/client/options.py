@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import warnings
 from collections.abc import Callable, Iterable
-from time import monotonic
 from typing import Any, Generic, TypedDict
 
 from pirate.client.call import Call
 from pirate.client.codecs import Codec, Reply, newCodec, toFrames
 from pirate.client.connection import Dialer
 from pirate.client.endpoints import Outage
+from pirate.client.surroundings import Surroundings
 from pirate.errors import ConfigurationError
 from pirate.wire.words import MAX_SERVICE
 
@@ -60,10 +59,12 @@ class ClientOptions(Generic[Reply]):
     The checked arguments of a client.
 
     :param endpoint: the servers; this and the other parameters are those of :class:`~pirate.client.blocking.Client`.
+    :param surroundings: the client's surroundings; ``None``: the real ones.
     :raise ConfigurationError: if an argument is invalid.
     :ivar endpoints: the servers, each as a ZeroMQ endpoint.
     :ivar plain: whether requests have no header.
     :ivar codec: encodes requests and decodes replies.
+    :ivar surroundings: the client's surroundings.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class ClientOptions(Generic[Reply]):
         before: Callable[[Call], str | None] | None = None,
         after: Callable[[Call], object] | None = None,
         outage: Callable[[Outage], object] | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
+        self.surroundings = surroundings or Surroundings()
         self.endpoints = canonicalEndpoints(endpoint)
         self.plain = plain
         self.curve = None if curve is None else loadKeys(curve)
@@ -95,7 +98,7 @@ class ClientOptions(Generic[Reply]):
 
     def newDialer(self) -> Dialer:
         """Return an object that opens the client's sockets."""
-        return Dialer(self.plain, self._identity, self.curve)
+        return self.surroundings.newDialer(self.plain, self._identity, self.curve)
 
     def newCall(
         self,
@@ -122,13 +125,13 @@ class ClientOptions(Generic[Reply]):
         call = Call(
             # A codec of the user's own may return what is no frame, which would fail in the middle of a message.
             body if self._builtInCodec else toFrames(tuple(body)),
-            now=monotonic(),
+            now=self.surroundings.clock(),
             timeout=self._timeout if timeout is None else checkTimeout(timeout),
             attempts=self._attempts,
             done=done,
             part=part,
             endpoint=self._anyEndpoint,
-            request=b"" if self.plain else os.urandom(16),
+            request=b"" if self.plain else self.surroundings.secret(16),
             service=checkService(service) if service else "",
             trace=checkTrace(trace) if trace else "",
         )
@@ -146,12 +149,12 @@ class ClientOptions(Generic[Reply]):
             raise ConfigurationError("a plain client cannot ping: a ping needs the header")
         return Call(
             [b""],
-            now=monotonic(),
+            now=self.surroundings.clock(),
             timeout=self._timeout if timeout is None else checkTimeout(timeout),
             attempts=1,
             done=done,
             endpoint=self._anyEndpoint,
-            request=os.urandom(16),
+            request=self.surroundings.secret(16),
             command="ping",
         )
 

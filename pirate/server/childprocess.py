@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from pirate.errors import ExitCode
 from pirate.pool.child import Child, ChildExit, ChildKind, ChildStatus
 from pirate.server.interfaces import ChildKeys, IServerReactor, ProcessTransport
+from pirate.server.machine import Machine
 from pirate.server.output import OutputLog, WorkerOutput
 from pirate.wire.backend import Status
 from pirate.wire.job import Job
@@ -64,6 +65,7 @@ class ChildProcess(ProcessProtocol):
 
     :param child: the pool's record of it.
     :param reactor: spawns the process.
+    :param machine: makes its token.
     :param output: the log of what workers write.
     :param events: is told of the end: at once if the child was ready, otherwise when all that it wrote has been read,
         or :data:`STREAMS_GRACE` later.
@@ -82,12 +84,15 @@ class ChildProcess(ProcessProtocol):
     # Twisted declares an interface that lacks pauseProducing.
     transport: ProcessTransport  # type: ignore[assignment]
 
-    def __init__(self, child: Child, reactor: IServerReactor, output: OutputLog, events: ChildEvents) -> None:
+    def __init__(
+        self, child: Child, reactor: IServerReactor, machine: Machine, output: OutputLog, events: ChildEvents
+    ) -> None:
         self.child = child
         self._reactor = reactor
+        self._machine = machine
         self._output = WorkerOutput(output)
         self._events = events
-        self.token = secrets.token_hex(16)
+        self.token = machine.secret(16).hex()
         self._ready = False
         self._reason: Failure | None = None
         self._exitReported = False
@@ -122,7 +127,7 @@ class ChildProcess(ProcessProtocol):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.pid = self.transport.pid
         self._output.begin(self.pid, self.transport)
-        self.identity = f"child_{self.pid}_{secrets.token_hex(8)}".encode()
+        self.identity = f"child_{self.pid}_{self._machine.secret(8).hex()}".encode()
         self.keys = keys.introduce(self.identity)
         dequeue = self.child.kind is ChildKind.DEQUEUE
         self.transport.write(job.forChild(self.identity, self.token, self.keys, dequeue=dequeue).encode())
@@ -219,13 +224,6 @@ def _signalName(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return str(number)
-
-
-def reapProcesses() -> None:
-    """Reap processes whose end was not reported, because this process does not handle SIGCHLD."""
-    from twisted.internet.process import reapAllProcesses
-
-    reapAllProcesses()
 
 
 def importPath() -> list[str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,11 +14,12 @@ from pirate.broker.quota import makeRequestFilter
 from pirate.broker.request import Request
 from pirate.pool.child import ChildStatus
 from pirate.pool.pool import Mode, Pool
-from pirate.server.descriptors import descriptorLimit, shareDescriptors
+from pirate.server.descriptors import shareDescriptors
 from pirate.server.inprocess import InProcessClient
 from pirate.server.interfaces import IServerReactor
 from pirate.server.lifecycle import Lifecycle, ServerState
 from pirate.server.logs import DETAIL, RateLimitedLog, ServerLog
+from pirate.server.machine import Machine
 from pirate.server.protocol import BrokerProtocol
 from pirate.server.supervisor import Supervisor
 from pirate.settings.endpoints import hostOf, portOf
@@ -54,6 +53,7 @@ class RunningServer:
     It implements :class:`~pirate.broker.interfaces.BrokerEvents` and
     :class:`~pirate.server.protocol.ProtocolEvents`.
 
+    :param machine: the machine that it runs on.
     :param transport: the sockets, not bound yet.
     :param accessPolicy: the rules of who may connect.
     :param lifecycle: the state of the server, which is told what happens to the workers.
@@ -66,6 +66,7 @@ class RunningServer:
     def __init__(
         self,
         reactor: IServerReactor,
+        machine: Machine,
         log: ServerLog,
         settings: Settings,
         transport: ITransport,
@@ -74,6 +75,7 @@ class RunningServer:
         importPath: list[str],
     ) -> None:
         self._reactor = reactor
+        self._machine = machine
         self._settings = settings
         self._transport = transport
         self._accessPolicy = accessPolicy
@@ -88,12 +90,13 @@ class RunningServer:
             self,
             settings.policy,
             errorReply=settings.errorReply,
-            firstId=secrets.randbits(62),
+            firstId=int.from_bytes(machine.secret(8), "big") >> 2,
             watchBusy=lifecycle.watchesStatus,
         )
-        self.pool = Pool(settings.limits, Random())
+        self.pool = Pool(settings.limits, machine.random)
         self.supervisor = Supervisor(
             reactor,
+            machine,
             log,
             self.pool,
             self._broker,
@@ -112,8 +115,10 @@ class RunningServer:
             self,
             makeRequestFilter(settings.peerLimits, lifecycle.requestRule),
         )
-        self.inProcessClient = InProcessClient(reactor, transport, settings.peerLimits)
-        connectionLimits = shareDescriptors(descriptorLimit(), settings.limits, settings.peerLimits.maxConnections)
+        self.inProcessClient = InProcessClient(reactor, machine, transport, settings.peerLimits)
+        connectionLimits = shareDescriptors(
+            machine.descriptorLimit(), settings.limits, settings.peerLimits.maxConnections
+        )
         transport.start(self._protocol, settings.peerLimits, connectionLimits)
 
     def bind(self) -> Endpoints:
@@ -245,7 +250,7 @@ class RunningServer:
             maxTotal=peerLimits.maxMessageBytes,
             importPath=self._importPath,
             pythonPath=os.environ.get("PYTHONPATH"),
-            parent=os.getpid(),
+            parent=self._machine.pid,
             title=f"zmq worker {name}",
             showTraceback=settings.logLevel > DETAIL,
         )

@@ -13,12 +13,12 @@ from pirate.pool.actions import AbandonRequests, Action, GiveUp, Reloaded, Retir
 from pirate.pool.child import ChildExit, ChildKind, ChildState, ChildStatus
 from pirate.pool.pool import Mode, Pool
 from pirate.pool.scaling import Load
-from pirate.server.childprocess import ChildProcess, Rejection, cancel, reapProcesses
+from pirate.server.childprocess import ChildProcess, Rejection, cancel
 from pirate.server.connections import WorkerConnections
 from pirate.server.interfaces import ChildKeys, IServerReactor, SupervisorEvents
 from pirate.server.logs import DETAIL, ServerLog
+from pirate.server.machine import Machine
 from pirate.server.output import OutputLog
-from pirate.server.procfs import isStopped, residentMemory
 from pirate.transport.interfaces import ITransport
 from pirate.wire.backend import Status
 from pirate.wire.job import Job
@@ -38,6 +38,7 @@ class Supervisor:
     """
     The children of a server, and the status messages of all its workers.
 
+    :param machine: tells what the operating system knows of the children.
     :param pool: decides how many workers live.
     :param broker: is told of workers that come and go.
     :param keys: makes the CURVE keys of children.
@@ -52,6 +53,7 @@ class Supervisor:
     def __init__(
         self,
         reactor: IServerReactor,
+        machine: Machine,
         log: ServerLog,
         pool: Pool,
         broker: Broker,
@@ -62,6 +64,7 @@ class Supervisor:
         externalWorkers: bool = False,
     ) -> None:
         self._reactor = reactor
+        self._machine = machine
         self._log = log
         self._pool = pool
         self._broker = broker
@@ -151,7 +154,7 @@ class Supervisor:
         spare = {key for key, process in self._children.items() if self._isSpare(process)}
         memory = {}
         if self._pool.limits.maxMemory:
-            memory = {key: residentMemory(process.pid) for key, process in self._children.items()}
+            memory = {key: self._machine.residentMemory(process.pid) for key, process in self._children.items()}
         return Load(spare, self._broker.queues.waiting, self._broker.counters.received, memory)
 
     def _isSpare(self, process: ChildProcess) -> bool:
@@ -177,7 +180,7 @@ class Supervisor:
     def _carryOut(self, action: Action) -> None:
         match action:
             case Spawn():
-                process = ChildProcess(action.child, self._reactor, self._output, self)
+                process = ChildProcess(action.child, self._reactor, self._machine, self._output, self)
                 self._children[action.child.key] = process
                 self.spawns += 1
                 self._spawn(process, SPAWN_TRIES)
@@ -186,7 +189,7 @@ class Supervisor:
             case Signal():
                 self._signal(action)
             case Sweep():
-                reapProcesses()
+                self._machine.reapProcesses()
             case AbandonRequests():
                 self.abandonRequests()
             case Reloaded():
@@ -334,7 +337,7 @@ class Supervisor:
     def workerSilent(self, identity: bytes) -> None:
         """Stop a silent child if a signal has stopped it: it would be silent for ever."""
         process = self._byIdentity.get(identity)
-        if process is not None and isStopped(process.pid):
+        if process is not None and self._machine.isStopped(process.pid):
             self._dispatcher.workerGone(identity, "it was stopped by a signal")
             self.workerOverdue(identity, "it has been stopped by a signal")
 

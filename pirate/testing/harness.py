@@ -24,6 +24,7 @@ from pirate.worker.asynciorunner import AsyncioLoop
 from pirate.worker.credit import Credit
 from pirate.worker.imports import load
 from pirate.worker.looprunner import LoopRunner
+from pirate.worker.process import Process
 from pirate.worker.serialrunner import SerialRunner
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ class _SerialWorker:
         self._softTimeout = softTimeout
         self._cancelled: set[bytes] = set()
         self.app: App = prepare(target)
-        self._runner = SerialRunner(self.app, self, softTimeout=softTimeout, credit=Credit())
+        self._runner = SerialRunner(self.app, self, Process(), softTimeout=softTimeout, credit=Credit())
 
     def run(self, exchange: _Exchange, cancelled: bool) -> None:
         """Execute a request."""
@@ -397,7 +398,7 @@ class _ReactorWorker:
         self._harness = harness
         self._inFlight: dict[_Exchange, Callable[[], None]] = {}
         self.hasExited = False
-        loop = ReactorLoop(reactor)
+        loop = ReactorLoop(reactor, Process())
         self.app: App = self._runNow(looprunner.prepare(loop, target), "setup")
         self._runner = LoopRunner(self.app, loop, self, softTimeout=softTimeout)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import zmq
 
     from pirate.worker.interfaces import AppEvents
+    from pirate.worker.process import Process
 
 
 class AsyncioLoop:
@@ -68,19 +69,21 @@ class AsyncioLoop:
         self._loop.remove_signal_handler(signal.SIGTERM)
 
 
-def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, softTimeout: float) -> None:
+def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, process: Process, *, softTimeout: float) -> None:
     """
     Serve on an asyncio loop until the worker is told to leave.
 
     :param target: the app, a callable or a class.
     :param socket: the worker's DEALER.
     :param events: told about the app.
+    :param process: the process that it runs in.
     :param softTimeout: seconds after which a request is cancelled; 0 for never.
     :raise SystemExit: if the app has raised it.
     """
 
     async def serveOnLoop() -> None:
-        await serve(target, AsyncioLoop(asyncio.get_running_loop()), socket, events, softTimeout=softTimeout)
+        loop = AsyncioLoop(asyncio.get_running_loop())
+        await serve(target, loop, socket, events, process, softTimeout=softTimeout)
 
     with asyncio.Runner() as runner:
         runner.run(serveOnLoop())

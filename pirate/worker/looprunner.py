@@ -9,12 +9,12 @@ from pirate.wire.words import PARTIAL
 from pirate.worker.app import App, cancelledReply, errorReply, isAwaitable, softTimeoutError
 from pirate.worker.inflight import InFlight, RunningRequest
 from pirate.worker.sockets import DealerSocket, LoopSocket
-from pirate.worker.startup import exitAtNextTerm
 
 if TYPE_CHECKING:
     import zmq
 
     from pirate.worker.interfaces import AppEvents, Loop, LoopHost
+    from pirate.worker.process import Process
 
 
 async def resolve(loop: Loop, result: Any) -> Any:
@@ -171,11 +171,15 @@ class LoopWorker:
     :param app: the app.
     :param loop: the loop, which is running.
     :param socket: the worker's DEALER.
+    :param process: the process that it runs in.
     :param softTimeout: seconds after which a request is cancelled; 0 for never.
     """
 
-    def __init__(self, app: App, loop: Loop, socket: zmq.Socket[bytes], *, softTimeout: float) -> None:
+    def __init__(
+        self, app: App, loop: Loop, socket: zmq.Socket[bytes], process: Process, *, softTimeout: float
+    ) -> None:
         self._loop = loop
+        self._process = process
         self._socket = LoopSocket(loop, DealerSocket(socket))
         self._runner = LoopRunner(app, loop, self, softTimeout=softTimeout)
         self._left = loop.newWaiter()
@@ -197,7 +201,7 @@ class LoopWorker:
             # A loop that still watches TERM restores the default when it is closed, and the next TERM would kill this
             # process while it sends its last messages.
             self._loop.unwatchTerm()
-            exitAtNextTerm()
+            self._process.exitAtNextTerm()
             self._socket.close()
             await self._runner.close()
 
@@ -225,11 +229,19 @@ class LoopWorker:
 
     def _terminated(self) -> None:
         """Leave after the requests in flight; at a second TERM, at once."""
-        exitAtNextTerm()
+        self._process.exitAtNextTerm()
         self._runner.inFlight.leave()
 
 
-async def serve(target: Any, loop: Loop, socket: zmq.Socket[bytes], events: AppEvents, *, softTimeout: float) -> None:
+async def serve(
+    target: Any,
+    loop: Loop,
+    socket: zmq.Socket[bytes],
+    events: AppEvents,
+    process: Process,
+    *,
+    softTimeout: float,
+) -> None:
     """
     Make the app ready, and serve until the worker is told to leave.
 
@@ -237,6 +249,7 @@ async def serve(target: Any, loop: Loop, socket: zmq.Socket[bytes], events: AppE
     :param loop: the loop, which is running.
     :param socket: the worker's DEALER.
     :param events: told about the app.
+    :param process: the process that it runs in.
     :param softTimeout: seconds after which a request is cancelled; 0 for never.
     :raise SystemExit: if the app has raised it.
     """
@@ -245,4 +258,4 @@ async def serve(target: Any, loop: Loop, socket: zmq.Socket[bytes], events: AppE
     except BaseException as error:
         events.appFailed(error)
     events.appReady(app)
-    await LoopWorker(app, loop, socket, softTimeout=softTimeout).serve()
+    await LoopWorker(app, loop, socket, process, softTimeout=softTimeout).serve()

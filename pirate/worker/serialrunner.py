@@ -6,7 +6,6 @@ import signal
 import sys
 from collections import deque
 from functools import partial
-from time import perf_counter
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,11 @@ import zmq
 from pirate.wire.words import CANCEL, HEARTBEAT, MIN_FIRST_BYTE, PARTIAL, RETIRE
 from pirate.worker.app import App, cancelledReply, errorReply, prepare, softTimeoutError
 from pirate.worker.credit import Credit
+from pirate.worker.sockets import innerCalls
 
 if TYPE_CHECKING:
     from pirate.worker.interfaces import AppEvents, SerialHost
+    from pirate.worker.process import Process
 
 #: After a request that took this many seconds, look for cancels before starting the next.
 LONG = 0.001
@@ -40,15 +41,26 @@ class SerialRunner:
 
     :param app: the app.
     :param host: the worker around this.
+    :param process: the process that it runs in.
     :param softTimeout: seconds after which :class:`~pirate.errors.SoftTimeout` is raised in the app; 0 for never.
         :meth:`alarm` must be the handler of SIGALRM then.
     :param credit: measures how many requests the worker may hold; ``None`` if their number is fixed.
     :ivar tookLong: whether the last request took longer than :data:`LONG`.
     """
 
-    def __init__(self, app: App, host: SerialHost, *, softTimeout: float = 0.0, credit: Credit | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        host: SerialHost,
+        process: Process,
+        *,
+        softTimeout: float = 0.0,
+        credit: Credit | None = None,
+    ) -> None:
         self._app = app
         self._host = host
+        self._clock = process.clock
+        self._setAlarm = process.setAlarm
         self._softTimeout = softTimeout
         self._credit = credit
         self._inMessage = False
@@ -62,7 +74,7 @@ class SerialRunner:
         :param frames: the message, without a routing id.
         :raise SystemExit: if the app has raised it.
         """
-        began = perf_counter()
+        began = self._clock()
         try:
             reply = self._run(frames)
         except (SystemExit, Leave):
@@ -70,7 +82,7 @@ class SerialRunner:
         except BaseException as error:
             self._host.requestFailed(error)
             reply = errorReply(frames[1], error)
-        took = perf_counter() - began
+        took = self._clock() - began
         self.tookLong = took > LONG
         credit = self._credit
         if credit is not None and credit.note(took):
@@ -113,7 +125,7 @@ class SerialRunner:
         request, app = frames[1], self._app
         if self._softTimeout:
             self._late = False
-            signal.setitimer(signal.ITIMER_REAL, self._softTimeout)
+            self._setAlarm(self._softTimeout)
         try:
             result = app.call(frames, lambda: self.isCancelled(request))
             if type(result) is GeneratorType:
@@ -121,7 +133,7 @@ class SerialRunner:
             return [request, *app.reply(result)]
         finally:
             if self._softTimeout:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                self._setAlarm(0)
 
     def _sendPart(self, request: bytes, frames: list[bytes]) -> bool:
         """
@@ -143,19 +155,29 @@ class SerialWorker:
     :param app: the app.
     :param socket: the worker's DEALER.
     :param events: told about the credit.
+    :param process: the process that it runs in.
     :param softTimeout: seconds after which :class:`~pirate.errors.SoftTimeout` is raised in the app; 0 for never.
     :param prefetch: how many requests the worker may hold; ``None`` to measure it.
     """
 
     def __init__(
-        self, app: App, socket: zmq.Socket[bytes], events: AppEvents, *, softTimeout: float, prefetch: int | None
+        self,
+        app: App,
+        socket: zmq.Socket[bytes],
+        events: AppEvents,
+        process: Process,
+        *,
+        softTimeout: float,
+        prefetch: int | None,
     ) -> None:
-        plain: Any = super(zmq.Socket, socket)
+        plain: Any = innerCalls(socket)
+        self._process = process
         self._receive, self._send, self._get = plain.recv, plain.send, plain.get
         self._socket = socket
         self._events = events
         self._softTimeout = softTimeout
-        self._runner = SerialRunner(app, self, softTimeout=softTimeout, credit=Credit() if prefetch is None else None)
+        credit = Credit() if prefetch is None else None
+        self._runner = SerialRunner(app, self, process, softTimeout=softTimeout, credit=credit)
         self._prefetches = prefetch not in (None, 1)
         self._waiting: deque[list[bytes]] = deque()
         self._cancelled: set[bytes] = set()
@@ -168,9 +190,9 @@ class SerialWorker:
 
         :raise SystemExit: if the app has raised it, or at a second TERM.
         """
-        signal.signal(signal.SIGTERM, self._terminated)
+        self._process.handle(signal.SIGTERM, self._terminated)
         if self._softTimeout:
-            signal.signal(signal.SIGALRM, self._runner.alarm)
+            self._process.handle(signal.SIGALRM, self._runner.alarm)
         waiting, cancelled, runner = self._waiting, self._cancelled, self._runner
         try:
             while not self._leaving:
@@ -251,20 +273,29 @@ class SerialWorker:
         The broker gives requests that have arrived, but were not begun, to another worker.
         """
         if self._leaving:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            self._process.handle(signal.SIGTERM, signal.SIG_IGN)
             sys.exit(128 + number)
         self._leaving = True
         if not self._busy:
             raise Leave
 
 
-def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, softTimeout: float, prefetch: int | None) -> None:
+def run(
+    target: Any,
+    socket: zmq.Socket[bytes],
+    events: AppEvents,
+    process: Process,
+    *,
+    softTimeout: float,
+    prefetch: int | None,
+) -> None:
     """
     Serve until the worker is told to leave.
 
     :param target: the app, a callable or a class.
     :param socket: the worker's DEALER.
     :param events: told about the app, and about the credit.
+    :param process: the process that it runs in.
     :param softTimeout: seconds after which :class:`~pirate.errors.SoftTimeout` is raised in the app; 0 for never.
     :param prefetch: how many requests the worker may hold; ``None`` to measure it.
     :raise SystemExit: if the app has raised it.
@@ -275,6 +306,6 @@ def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, softTimeou
         events.appFailed(error)
     events.appReady(app)
     try:
-        SerialWorker(app, socket, events, softTimeout=softTimeout, prefetch=prefetch).serve()
+        SerialWorker(app, socket, events, process, softTimeout=softTimeout, prefetch=prefetch).serve()
     finally:
         app.close()

@@ -21,6 +21,15 @@ _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
 
 
+def innerCalls(socket: zmq.Socket[bytes]) -> Any:
+    """
+    Return an object with a socket's methods of the C class, without pyzmq's Python layer above them.
+
+    They run for every frame.  A socket that is not pyzmq's, such as a simulated one, has no such layer.
+    """
+    return super(zmq.Socket, socket) if isinstance(socket, zmq.Socket) else socket
+
+
 class DealerSocket:
     """
     A DEALER that keeps, in order, the messages for which ZeroMQ has no room.
@@ -33,7 +42,7 @@ class DealerSocket:
     """
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        plain: Any = super(zmq.Socket, socket)
+        plain: Any = innerCalls(socket)
         self._socket = socket
         self._receive, self._send, self._get = plain.recv, plain.send, plain.get
         self._unsent: deque[list[bytes]] = deque()

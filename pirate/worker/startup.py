@@ -159,13 +159,3 @@ def setTitle(title: str) -> None:
     except ImportError:
         return
     setproctitle.setproctitle(title)
-
-
-def exitAtNextTerm() -> None:
-    """Have the next TERM end this process at once, whatever it is doing."""
-    signal.signal(signal.SIGTERM, _exitAtOnce)
-
-
-def _exitAtOnce(number: int, frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(128 + number)

@@ -18,10 +18,10 @@ from pirate.wire.words import PARTIAL
 from pirate.worker.app import App, errorReply, prepare
 from pirate.worker.inflight import InFlight, RunningRequest
 from pirate.worker.sockets import MAX_MESSAGES, DealerSocket
-from pirate.worker.startup import exitAtNextTerm
 
 if TYPE_CHECKING:
     from pirate.worker.interfaces import AppEvents, ThreadHost
+    from pirate.worker.process import Process
 
 #: Parts of one reply that may wait to be sent before its generator has to wait.
 PARTS = 16
@@ -145,11 +145,12 @@ class ThreadWorker:
 
     :param app: the app.
     :param socket: the worker's DEALER.
-    :param events: told about the app.
+    :param process: the process that it runs in.
     :param threads: how many threads.
     """
 
-    def __init__(self, app: App, socket: zmq.Socket[bytes], threads: int) -> None:
+    def __init__(self, app: App, socket: zmq.Socket[bytes], process: Process, threads: int) -> None:
+        self._process = process
         self._zmqSocket = socket
         self._socket = DealerSocket(socket)
         self._woken, self._waker = os.pipe()
@@ -160,7 +161,7 @@ class ThreadWorker:
 
     def handleTerm(self) -> None:
         """Leave at TERM, when no request is in flight; at a second TERM, at once."""
-        signal.signal(signal.SIGTERM, self._terminated)
+        self._process.handle(signal.SIGTERM, self._terminated)
 
     def serve(self) -> None:
         """
@@ -203,17 +204,18 @@ class ThreadWorker:
         self._left = True
 
     def _terminated(self, number: int, frame: object) -> None:
-        exitAtNextTerm()
+        self._process.exitAtNextTerm()
         self._runner.leaveSoon()
 
 
-def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, threads: int) -> None:
+def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, process: Process, *, threads: int) -> None:
     """
     Serve in threads until the worker is told to leave.
 
     :param target: the app, a callable or a class.
     :param socket: the worker's DEALER.
     :param events: told about the app.
+    :param process: the process that it runs in.
     :param threads: how many threads.
     :raise SystemExit: if the app has raised it.
     """
@@ -221,7 +223,7 @@ def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, threads: i
         app = prepare(target)
     except BaseException as error:
         events.appFailed(error)
-    worker = ThreadWorker(app, socket, threads)
+    worker = ThreadWorker(app, socket, process, threads)
     worker.handleTerm()
     events.appReady(app)
     try:

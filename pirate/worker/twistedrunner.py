@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import zmq
 
     from pirate.worker.interfaces import AppEvents
+    from pirate.worker.process import Process
 
 
 class ReactorLoop:
@@ -33,13 +34,15 @@ class ReactorLoop:
     A reactor, as a :class:`~pirate.worker.interfaces.Loop`.
 
     :param reactor: a reactor; a ``Clock`` is enough for an app that is called without a socket.
+    :param process: the process that it runs in.
     """
 
     cancellation: type[BaseException] = CancelledError
     awaitsDeferreds = True
 
-    def __init__(self, reactor: IReactorTime) -> None:
+    def __init__(self, reactor: IReactorTime, process: Process) -> None:
         self._reactor = reactor
+        self._process = process
         self._reader: Reader | None = None
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> Deferred[None]:
@@ -84,7 +87,7 @@ class ReactorLoop:
         The reactor must be running, because it installs a handler of its own when it starts.
         """
         reactor = IReactorFromThreads(self._reactor)
-        signal.signal(signal.SIGTERM, lambda number, frame: reactor.callFromThread(call))
+        self._process.handle(signal.SIGTERM, lambda number, frame: reactor.callFromThread(call))
 
     def unwatchTerm(self) -> None:
         """Do nothing: the caller's handler replaces this one."""
@@ -119,13 +122,14 @@ class Reader:
         """Do nothing when the reactor reads no more."""
 
 
-def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, softTimeout: float) -> None:
+def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, process: Process, *, softTimeout: float) -> None:
     """
     Serve on Twisted's reactor until the worker is told to leave.
 
     :param target: the app, a callable or a class.
     :param socket: the worker's DEALER.
     :param events: told about the app.
+    :param process: the process that it runs in.
     :param softTimeout: seconds after which a request is cancelled; 0 for never.
     :raise SystemExit: if the app has raised it.
     """
@@ -136,7 +140,7 @@ def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, *, softTimeou
     errors: list[BaseException] = []
 
     def begin() -> None:
-        served = serve(target, ReactorLoop(loop), socket, events, softTimeout=softTimeout)
+        served = serve(target, ReactorLoop(loop, process), socket, events, process, softTimeout=softTimeout)
         Deferred.fromCoroutine(served).addBoth(end)
 
     def end(result: object) -> None:

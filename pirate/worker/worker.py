@@ -24,6 +24,7 @@ from pirate.wire.words import DEQUEUE, EXITING, WAITING
 from pirate.worker import serialrunner
 from pirate.worker.app import App, isAsync
 from pirate.worker.imports import explain, load
+from pirate.worker.process import Process
 from pirate.worker.startup import (
     applyJob,
     closeInForks,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from pirate.worker.interfaces import AppEvents
 
     #: Serves with an app on a DEALER until the worker is told to leave.
-    Run = Callable[[Any, zmq.Socket[bytes], AppEvents], None]
+    Run = Callable[[Any, zmq.Socket[bytes], AppEvents, Process], None]
 
 #: Milliseconds that the last messages have to reach the server after the socket is closed.
 LINGER_MS = 5000
@@ -47,27 +48,21 @@ LINGER_MS = 5000
 
 class Worker:
     """
-    A worker's connection to the server.
+    A worker: it announces itself, serves, and says when it leaves.
 
     :param job: the message that it was spawned with.
+    :param socket: its connection to the server.
+    :param process: the process that it runs in.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, socket: zmq.Socket[bytes], process: Process) -> None:
         self._job = job
+        self._socket = socket
+        self._process = process
         self._wantsContext = False
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.linger = LINGER_MS
-        self._socket.identity = job.identity.encode()
-        self._socket.ipv6 = "[" in job.backend
-        if job.keys:
-            self._socket.curve_serverkey = job.keys["server"].encode()
-            self._socket.curve_publickey = job.keys["public"].encode()
-            self._socket.curve_secretkey = job.keys["secret"].encode()
-        self._socket.connect(job.backend)
 
     def run(self) -> None:
-        """Serve with the app, or run the dequeue callable; then leave."""
+        """Serve with the app, or run the dequeue callable; then leave, and close the socket."""
         try:
             if self._job.dequeue is None:
                 self._serve()
@@ -76,7 +71,6 @@ class Worker:
             self._socket.send_multipart([b"", EXITING])
         finally:
             self._socket.close()
-            self._context.term()
 
     def _serve(self) -> None:
         try:
@@ -84,7 +78,7 @@ class Worker:
             run = chooseRunner(self._job, target)
         except BaseException as error:
             self.appFailed(error)
-        run(target, self._socket, self)
+        run(target, self._socket, self, self._process)
 
     def _dequeue(self, path: str) -> None:
         try:
@@ -108,7 +102,7 @@ class Worker:
         if self._job.showTraceback:
             showTraceback()
         path = self._job.dequeue or self._job.app
-        fail(ExitCode.APP_NOT_LOADED, f"cannot load {path!r}: {explain(error)}")
+        self._process.fail(ExitCode.APP_NOT_LOADED, f"cannot load {path!r}: {explain(error)}")
 
     def creditChanged(self, credit: int) -> None:
         """Tell the broker how many requests the worker may hold from now on."""
@@ -152,6 +146,20 @@ def chooseRunner(job: Job, target: Any) -> Run:
     return partial(serialrunner.run, softTimeout=job.softTimeout, prefetch=job.prefetch)
 
 
+def connect(context: zmq.Context[zmq.Socket[bytes]], job: Job) -> zmq.Socket[bytes]:
+    """Return a socket that connects to the server as a job says."""
+    socket = context.socket(zmq.DEALER)
+    socket.linger = LINGER_MS
+    socket.identity = job.identity.encode()
+    socket.ipv6 = "[" in job.backend
+    if job.keys:
+        socket.curve_serverkey = job.keys["server"].encode()
+        socket.curve_publickey = job.keys["public"].encode()
+        socket.curve_secretkey = job.keys["secret"].encode()
+    socket.connect(job.backend)
+    return socket
+
+
 def main() -> NoReturn:
     """Run a worker, whose job is on the standard input."""
     ignoreTerminal()
@@ -162,8 +170,12 @@ def main() -> NoReturn:
     dieWithParent(job.parent)
     closeInForks(job.backend)
     applyJob(job)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
-        Worker(job).run()
+        try:
+            Worker(job, connect(context, job), Process()).run()
+        finally:
+            context.term()
     except zmq.ZMQError as error:
         fail(ExitCode.BOOT_FAILED, f"cannot use {job.backend}: {error}")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

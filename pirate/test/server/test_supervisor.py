@@ -10,8 +10,8 @@ from signal import SIGABRT
 from twisted.logger import LogLevel
 
 from pirate.pool.pool import KILL_DELAY
-from pirate.server import supervisor
 from pirate.server.connections import LAST_MESSAGES
+from pirate.server.machine import Machine
 from pirate.server.supervisor import CLOSED_GRACE, LAST_REPLIES, SPAWN_INTERVAL, SPAWN_TRIES
 from pirate.settings.limits import PoolLimits, RequestPolicy
 from pirate.test.support.testbed import TestBedCase
@@ -184,7 +184,7 @@ class DeathTests(TestBedCase):
         """
         self.bed.autoReply = False
         stopped: list[int] = []
-        self.patch(supervisor, "isStopped", stopped.__contains__)
+        self.patch(Machine, "isStopped", lambda machine, pid: pid in stopped)
         server = self.serve(2, policy=RequestPolicy(deliveryTimeout=5, maxAttempts=2))
         self.bed.request(b"c", b"x")
         first = self.busy()

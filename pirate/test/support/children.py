@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pirate.pool.child import Child, ChildExit, ChildKind
 from pirate.server.childprocess import ChildProcess
+from pirate.server.machine import Machine
 from pirate.server.output import OutputLog
 from pirate.testing import FakeProcess, ProcessReactor
 from pirate.wire.job import Job
@@ -44,6 +45,6 @@ def spawnChild(
     reactor: ProcessReactor, log: OutputLog, supervisor: RecordingSupervisor, kind: ChildKind = ChildKind.WORKER
 ) -> tuple[ChildProcess, FakeProcess]:
     """Spawn a child on a fake reactor."""
-    child = ChildProcess(Child(1, kind, -1, 0, 0.0, 30.0), reactor, log, supervisor)
+    child = ChildProcess(Child(1, kind, -1, 0, 0.0, 30.0), reactor, Machine(), log, supervisor)
     child.spawn(JOB, supervisor)
     return child, reactor.processes[-1]

@@ -13,9 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from pirate.broker.broker import Broker
 from pirate.broker.request import Request
 from pirate.test.support.broker import BrokerBench
+from pirate.test.support.workerprocess import QuietProcess
 from pirate.wire.backend import Info
 from pirate.wire.words import MAX_CREDIT
-from pirate.worker import serialrunner
 from pirate.worker.app import prepare
 from pirate.worker.credit import LONGEST, STEADY, Credit
 from pirate.worker.serialrunner import SerialRunner
@@ -152,8 +152,8 @@ class FakeWorker:
     def __init__(self, identity: bytes, broker: Broker) -> None:
         self._identity = identity
         self._broker = broker
-        self.runner = SerialRunner(prepare(self._work), self, credit=Credit())
-        self.time = 0.0
+        self.process = QuietProcess()
+        self.runner = SerialRunner(prepare(self._work), self, self.process, credit=Credit())
         self.held: deque[list[bytes]] = deque()
         self.most = 0
         self.said: list[str] = []
@@ -169,7 +169,7 @@ class FakeWorker:
         self.runner.execute(self.held[0])
 
     def _work(self, seconds: bytes) -> bytes:
-        self.time += float(seconds)
+        self.process.time += float(seconds)
         return seconds
 
     def creditChanged(self, credit: int) -> None:
@@ -218,7 +218,6 @@ class WorkerTests(SynchronousTestCase):
         self.workers = bench.workers
         self.broker = bench.broker
         self.time = 0.0
-        self.patch(serialrunner, "perf_counter", lambda: self.time)
         self.workers.update({name: FakeWorker(name, self.broker) for name in (b"A", b"B")})
 
     def serve(self, durations: Iterable[float]) -> None:
@@ -228,10 +227,9 @@ class WorkerTests(SynchronousTestCase):
         while any(worker.held for worker in self.workers.values()):
             for worker in self.workers.values():
                 if worker.held:
-                    worker.time = self.time
-                    self.patch(serialrunner, "perf_counter", lambda worker=worker: worker.time)
+                    worker.process.time = self.time
                     worker.step()
-                    self.time = worker.time
+                    self.time = worker.process.time
         self.assertTrue(self.broker.isQuiet())
 
     def test_strict(self) -> None:
@@ -282,6 +280,6 @@ class WorkerTests(SynchronousTestCase):
     def test_fixed(self) -> None:
         """A fixed credit is not changed."""
         worker = self.workers[b"A"]
-        worker.runner = SerialRunner(prepare(worker._work), worker)
+        worker.runner = SerialRunner(prepare(worker._work), worker, worker.process)
         self.serve([0.00002] * 4000)
         self.assertEqual([each for each in worker.said if each != "reply"], ["credit 1"])

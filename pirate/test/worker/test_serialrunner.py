@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import signal
 from typing import NoReturn
 
 import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
+from pirate.test.support.workerprocess import QuietProcess
 from pirate.wire.words import CANCEL, HEARTBEAT, RETIRE
-from pirate.worker import serialrunner
 from pirate.worker.app import App, prepare
 from pirate.worker.serialrunner import SerialWorker
 
@@ -53,20 +52,19 @@ class SerialWorkerTests(SynchronousTestCase):
         self.broker, self.socket = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
         self.broker.bind("inproc://backend")
         self.socket.connect("inproc://backend")
-        self.time = 0.0
-        self.patch(serialrunner, "perf_counter", lambda: self.time)
-        self.patch(signal, "signal", lambda number, action: None)
+        self.process = QuietProcess()
 
     def work(self, seconds: bytes) -> bytes:
         """Take so many seconds."""
-        self.time += float(seconds)
+        self.process.time += float(seconds)
         return seconds
 
     def serve(self, *messages: list[bytes]) -> LookingWorker:
         """Have a worker receive these messages, and ``retire``."""
         for message in (*messages, [RETIRE]):
             self.broker.send_multipart([b"", *message])
-        worker = LookingWorker(prepare(self.work), self.socket, IgnoredEvents(), softTimeout=0, prefetch=1)
+        app = prepare(self.work)
+        worker = LookingWorker(app, self.socket, IgnoredEvents(), self.process, softTimeout=0, prefetch=1)
         worker.serve()
         return worker
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
@@ -13,6 +12,7 @@ import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.test.support import hostile
+from pirate.test.support.workerprocess import QuietProcess
 from pirate.wire.words import CANCEL, ERROR, PARTIAL, RETIRE, encode
 from pirate.worker.app import App, Context
 from pirate.worker.threads import PARTS, ThreadRunner, ThreadWorker, run
@@ -219,7 +219,6 @@ class ThreadWorkerTests(SynchronousTestCase):
             else:
                 wakes.put(None)
 
-        self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         self.patch(ThreadWorker, "wake", wake)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.addCleanup(context.destroy, 0)
@@ -229,7 +228,7 @@ class ThreadWorkerTests(SynchronousTestCase):
         dealer.connect("inproc://backend")
         for number, word in ((b"1", b"work"), (b"2", b"exit")):
             router.send_multipart([b"w", b"", number, b"", word])
-        self.assertEqual(self.assertRaises(SystemExit, run, app, dealer, Events(), threads=2).code, 3)
+        self.assertEqual(self.assertRaises(SystemExit, run, app, dealer, Events(), QuietProcess(), threads=2).code, 3)
         self.assertIsNone(wakes.get(timeout=PATIENCE))
         ended.set()
         self.assertIsNone(wakes.get(timeout=PATIENCE))

@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.errors import START_ERROR_PREFIX, ExitCode
 from pirate.wire.job import Job
-from pirate.worker.worker import Worker
+from pirate.worker.process import Process
+from pirate.worker.worker import Worker, connect
 
 
 class Ended(BaseException):
@@ -53,7 +55,10 @@ class LoadTests(SynchronousTestCase):
         }
         errors = io.StringIO()
         self.patch(sys, "stderr", errors)
-        self.assertRaises(Ended, Worker(Job(**{**told, **job})).run)
+        full = Job(**{**told, **job})
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.addCleanup(context.destroy, linger=0)
+        self.assertRaises(Ended, Worker(full, connect(context, full), Process()).run)
         self.assertEqual(self.codes, [ExitCode.APP_NOT_LOADED])
         return errors.getvalue()
 
