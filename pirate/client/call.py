@@ -27,6 +27,9 @@ MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.05, 0.05, 1.0
 MOST_OF_SHORT = 0.25
 #: Above so many bytes, or so many frames, a request may exceed a server's limits.
 LARGE, MANY = 64 << 10, 256
+#: No server closes the connection of a request whose frames are all of at most so many bytes: it is the lowest limit
+#: that a server can have.
+SMALL = 1 << 10
 _ADVICE = "look at the server, and repeat only what may run twice"
 
 
@@ -46,7 +49,7 @@ class Call:
     :ivar attempts: how many times it may be sent.
     :ivar endpoint: the server that it was last sent to; before that, all servers that it may be sent to.
     :ivar peer: the connection that it was sent to; ``None`` while it waits for one.
-    :ivar large: whether it may exceed a server's limits, so that the server closes the connection.
+    :ivar large: whether it is sent only to a server that accepts so much.
     :ivar checkingSize: whether it lost its last attempt with a connection, and waits only to learn whether it was too
         large.
     :ivar others: the connections of earlier attempts, where it may still be running.
@@ -119,6 +122,11 @@ class Call:
         """Whether an attempt is left, and no part of the reply has arrived.  Refused attempts do not count."""
         return self.sent - len(self.refused) < self.attempts and not self.parts
 
+    @property
+    def mayExceedLimits(self) -> bool:
+        """Whether there may be a server that closes the connection because of the request's size."""
+        return self.large or len(self.body) > MANY or max(map(len, self.body)) > SMALL
+
     def frames(self, now: float) -> list[bytes]:
         """Return the frames of the next attempt, as a DEALER sends them, or in plain mode a REQ."""
         if not self.request:
@@ -178,16 +186,16 @@ class Call:
         times = "1 attempt" if self.sent == 1 else f"{self.sent} attempts"
         if not connected:
             why = f"the connection to {self.endpoint} was lost and did not come back within {seconds} ({times})"
-            return self._timeout(Unavailable, f"{why}, the job may have run: {_ADVICE}")
+            return self._timeout(Unavailable, f"{why}, the job may have run: {_ADVICE}{self._sizeHint()}")
         why = f"no reply from {self.endpoint} within {seconds} ({times}), the job may have run: "
-        return self._timeout(Timeout, why + "raise the timeout, or look at the server")
+        return self._timeout(Timeout, f"{why}raise the timeout, or look at the server{self._sizeHint()}")
 
     def connectionLost(self) -> Timeout:
         """Return the error for a call that lost its connection and has no attempt left."""
         times = "" if self.sent < 2 else f" ({self.sent} attempts)"
         why = f"the connection to {self.endpoint} was lost before the reply came{times}"
         ran = "" if self.command == "ping" else ", the job may have run"
-        return self._timeout(Unavailable, f"{why}{ran}: {_ADVICE}")
+        return self._timeout(Unavailable, f"{why}{ran}: {_ADVICE}{self._sizeHint()}")
 
     def tooLarge(self, excess: str) -> TooLarge:
         """
@@ -201,6 +209,13 @@ class Call:
         """Return the error for a call of a client that no server lets in."""
         why = f"{self.endpoint} does not accept this client: use a key that the server knows"
         return Denied(why, self.endpoint, self.request)
+
+    def _sizeHint(self) -> str:
+        """Return what to add for a request whose size may be the reason, as a plain client is not told."""
+        if not self.plain or not self.mayExceedLimits:
+            return ""
+        size = sum(map(len, self.body))
+        return f"; its limits may be lower than the {size} bytes of this request, which a plain client is not told"
 
     def _timeout(self, kind: type[Timeout], why: str) -> Timeout:
         error = kind(why, self.endpoint, self.request)

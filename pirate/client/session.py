@@ -15,7 +15,8 @@ The rules:
 - The calls of a lost connection go elsewhere at once, or wait for the next connection.  A call that has no attempt
   left, or has received a part of its reply, fails instead.
 - A large call is sent to a server that has stated, in its answer to a ping, that it accepts so much.  A very large one
-  waits for that answer from the start; others do after a connection was lost with them, as they may be the reason.
+  waits for that answer from the start.  Any other does after a connection was lost with it, unless it is so small that
+  it cannot be the reason.
 - A request that one server refuses, being busy or stopping, goes to another.  When all have refused it, it fails.
 - If there are several endpoints, a silent one with calls in flight is pinged; if it does not answer, its calls move.
 - A call that has ended is cancelled at every other server where it may still wait or run.
@@ -192,6 +193,8 @@ class Session:
             if call.peer is not peer:
                 continue
             self._detach(call)
+            # From now on it is sent only to a server that accepts so much.
+            call.large = call.mayExceedLimits
             if call.maySendAgain:
                 self._sendAgain(call, now)
             elif call.large and not call.parts and not self._plain:

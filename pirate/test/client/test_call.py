@@ -271,6 +271,15 @@ class ErrorTests(SynchronousTestCase):
         self.assertIn("(2 attempts)", str(call.timedOut()))
         self.assertEqual(call.timedOut().sent, 2)
 
+    def test_plainSize(self) -> None:
+        """The error of a plain call that may exceed a server's limits says so; the server has not told its client."""
+        for size, plain, told in ((1025, True, True), (1024, True, False), (1025, False, False)):
+            call = makeCall(plain=plain)
+            call.body = [bytes(size)]
+            call.markSent(100.0)
+            for error in (call.timedOut(), call.timedOut(connected=False), call.connectionLost()):
+                self.assertEqual(f"its limits may be lower than the {size} bytes" in str(error), told)
+
     def test_pickle(self) -> None:
         """Pickling keeps all attributes of an error."""
         error = self.error(code="app-error", message="ValueError: bad", attempts=1)

@@ -454,19 +454,23 @@ class SizeTests(SessionCase):
 
     def test_broken(self) -> None:
         """A large request whose connection was lost may be the reason: the server is pinged before it is sent again."""
-        for attempts in (1, 2):
+        for attempts, size in ((1, 100 << 10), (2, 100 << 10), (1, 1025), (2, 1025)):
             self.setUp()
             self.addReady("A")
-            call = self.ask(100 << 10, attempts=attempts)
+            call = self.ask(size, attempts=attempts)
             self.session.lost(self.peers[0], 1.0)
             self.session.connected(self.peers[0], 1.1)
             self.assertEqual(self.commands(), ["request", "ping"])
-            self.limit(max_message_size=64 << 10)
+            self.limit(max_message_size=1 << 10)
             self.assertIsInstance(call.error, errors.TooLarge)
             self.assertEqual(call.error and call.error.sent, 1)
 
     def test_brokenOtherwise(self) -> None:
-        """If it was not the reason, it is sent again; without an attempt left it ends as Unavailable."""
+        """
+        If it was not the reason, it is sent again; without an attempt left it ends as Unavailable.
+
+        A request that is too small to be the reason ends at once.
+        """
         self.addReady("A")
         call = self.ask(100 << 10)
         once = self.begin("s", attempts=1)

@@ -100,6 +100,18 @@ class SizeTests(ServerCase):
         self.assertIn("max-message-frames", str(errors[3]))
         self.assertEqual((beside[0], last), (b"small", b"2"))
 
+    async def test_small(self) -> None:
+        """A small request raises TooLarge, too, if a low limit makes the server close its connection."""
+        server = await self.serve("several", peerLimits=PeerLimits(maxMessageSize=2 / 1024))
+
+        def call(attempts: int) -> Any:
+            with Client(server.endpoints.frontend[0], timeout=30, attempts=attempts) as client:
+                return client.submit(bytes(5 << 10)).exception()
+
+        for attempts in (1, 3):
+            error = await deferToThread(call, attempts)
+            self.assertEqual((type(error), error.sent), (TooLarge, 1))
+
 
 class BackendTests(ServerCase):
     """A client that connects to the backend."""
