@@ -13,7 +13,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 
-from speed import describe
+from speed import describe, heading
 from suite.contestants import Contestant, Running, pirate
 from suite.measure import Load, measure
 from suite.scenario import Case, Figures, Scenario, Target
@@ -88,10 +88,10 @@ def main(arguments: Sequence[str]) -> int:
     :return: 1 if something could not be measured.
     """
     options = parse(arguments)
-    options.seconds = 0
+    options.seconds, options.options = 0, ""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     facts = describe(options)
-    print(f"{facts['machine']}; {facts['versions']}; {facts['date']}\n", flush=True)
+    print(heading(facts), flush=True)
     try:
         for name in options.scenario:
             kinds, columns, how = SCENARIOS[name]

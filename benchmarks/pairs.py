@@ -1,9 +1,8 @@
 """
 Compare two checkouts in interleaved pairs: ``python benchmarks/pairs.py BEFORE AFTER``.
 
-Each argument is the interpreter of an environment in which one checkout is installed in editable mode.  Every pair
-runs the same case of ``speed.py`` once with each, in alternating order, so that a drift of the machine's speed hits
-both.  The result is the median of the ratios after/before, and the interval that contains the true median with a
+Each argument is the interpreter of an environment in which one version is installed.  Every pair runs the same case of
+this checkout's ``speed.py`` once with each, in alternating order, so that a drift of the machine's speed hits both.  The result is the median of the ratios after/before, and the interval that contains the true median with a
 confidence of at least 95 %, taken from the order statistics of the ratios.
 """
 
@@ -18,7 +17,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-_ROOT = "import pathlib, pirate; print(pathlib.Path(pirate.__file__).resolve().parents[1])"
+#: The command that measures; the interpreter decides which version it measures.
+_SPEED = str(Path(__file__).with_name("speed.py"))
 
 
 def interval(values: list[float], confidence: float = 0.95) -> tuple[float, float, float]:
@@ -39,16 +39,11 @@ def interval(values: list[float], confidence: float = 0.95) -> tuple[float, floa
 
 def run(python: str, options: argparse.Namespace) -> dict[str, float]:
     """Run the case once, and return the figures asked for."""
-    root = subprocess.run([python, "-P", "-c", _ROOT], capture_output=True, text=True, check=True).stdout.strip()
     with TemporaryDirectory() as folder:
         result = Path(folder, "result.json")
         case = ["--scenario", options.scenario, "--contestant", options.contestant, "--runs", "1"]
-        subprocess.run(
-            [python, "benchmarks/speed.py", *case, "--seconds", str(options.seconds), "--json", str(result)],
-            cwd=root,
-            capture_output=True,
-            check=True,
-        )
+        case += [f"--options={options.options}", "--seconds", str(options.seconds), "--json", str(result)]
+        subprocess.run([python, _SPEED, *case], capture_output=True, check=True)
         scenarios = json.loads(result.read_text())["scenarios"]
     cases = scenarios[options.scenario]["runs"]
     figures = next(iter(cases.values()))[0]
@@ -64,11 +59,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--scenario", default="tiny")
     parser.add_argument("--contestant", default="auto")
+    parser.add_argument("--options", default="", help="further options of both servers, as of speed.py")
     parser.add_argument(
         "--figure",
         nargs="+",
-        default=["rate", "cpu"],
-        help="columns of the scenario's table (default: rate cpu, the broker's CPU seconds for 1,000 requests)",
+        default=["rate", "cpu", "worker"],
+        help="names of figures of speed.py's JSON (default: rate cpu worker, the rate and the CPU seconds of the broker "
+        "and of the workers for 1,000 requests)",
     )
     options = parser.parse_args()
     ratios: dict[str, list[float]] = {name: [] for name in options.figure}

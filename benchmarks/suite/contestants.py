@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pirate.auth.keygen import writePair
-from suite.stage import Program, TestBed
+from suite.processes import family
+from suite.stage import PROGRAMS, Program, TestBed
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +18,24 @@ class Running:
     """
     A contestant that is ready to serve.
 
-    :ivar broker: the process whose CPU time is shown.
+    :ivar broker: the process whose CPU time is shown; its descendants are workers.
     :ivar frontend: the endpoint for clients.
     :ivar backend: the endpoint for workers, if there is one.
     :ivar keys: the folder with the keys that clients need, if they need any.
+    :ivar workers: the workers that are no descendants of the broker.
+    :ivar trace: the file that tells of its turns, if there is one; see ``programs/traced.py``.
     """
 
     broker: Program
     frontend: str
     backend: str = ""
     keys: str = ""
+    workers: tuple[Program, ...] = ()
+    trace: Path | None = None
+
+    def workerPids(self) -> list[int]:
+        """The processes of all workers that there are now."""
+        return [*family(self.broker.pid)[1:], *(each.pid for each in self.workers)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +64,21 @@ def twistd() -> list[str]:
 
 def launch(stage: TestBed, workers: int, *options: str, before: tuple[str, ...] = ()) -> Running:
     """
-    Start ``twistd pirate``, and do not wait.
+    Start ``twistd pirate`` as the project's README does, with so many workers, and do not wait.
 
     :param options: of ``pirate``.
     :param before: of ``twistd``.
     """
+    return _launch(stage, twistd(), workers, *options, before=before)
+
+
+def _launch(
+    stage: TestBed, twistd: Sequence[str], workers: int, *options: str, before: tuple[str, ...] = ()
+) -> Running:
     frontend, backend = stage.endpoint(), stage.endpoint()
-    command = [*twistd(), "--nodaemon", "--pidfile=", *before, "pirate"]
-    command += ["--frontend", frontend, "--backend", backend, "--workers", str(workers)]
-    command += ["--app", "job.work", "--max-requests", "0", *options]
-    return Running(stage.start("pirate", *command), frontend, backend)
+    command = [*twistd, "--nodaemon", "--pidfile=", *before, "pirate"]
+    command += ["--frontend", frontend, "--backend", backend, "--app", "job.work", "--workers", str(workers)]
+    return Running(stage.start("pirate", *command, *options, *stage.options), frontend, backend)
 
 
 def pirate(stage: TestBed, workers: int, *options: str, before: tuple[str, ...] = ()) -> Running:
@@ -72,6 +86,14 @@ def pirate(stage: TestBed, workers: int, *options: str, before: tuple[str, ...] 
     running = launch(stage, workers, *options, before=before)
     running.broker.until("ready, with")
     return running
+
+
+def traced(stage: TestBed, workers: int) -> Running:
+    """The same in a program that counts the messages of each turn; see ``programs/traced.py``."""
+    path = stage.path("trace.jsonl")
+    running = _launch(stage, [sys.executable, str(PROGRAMS / "traced.py"), str(path)], workers)
+    running.broker.until("ready, with")
+    return replace(running, trace=path)
 
 
 def strict(stage: TestBed, workers: int) -> Running:
@@ -135,15 +157,17 @@ def _withWorkers(stage: TestBed, broker: str, worker: str, workers: int) -> Runn
     frontend, backend = stage.endpoint(), stage.endpoint()
     process = stage.python(broker, frontend, backend)
     process.until("ready")
-    for each in [stage.python(worker, backend) for _ in range(workers)]:
+    programs = tuple(stage.python(worker, backend) for _ in range(workers))
+    for each in programs:
         each.until("ready")
-    return Running(process, frontend, backend)
+    return Running(process, frontend, backend, workers=programs)
 
 
 AUTO = Contestant("auto", "pirate", pirate)
 STRICT = Contestant("strict", "pirate --prefetch 1", strict)
 CURVE = Contestant("curve", "pirate, CURVE", guarded)
 LISTED = Contestant("listed", "pirate --allow", listed)
+TRACED = Contestant("traced", "pirate", traced)
 STOCK = Contestant("stock", "pirate on stock txZMQ", stock)
 QUEUE = Contestant("queue", "pyzmq LRU queue", lruQueue)
 PROXY = Contestant("proxy", "zmq.proxy", proxy)

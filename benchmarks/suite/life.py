@@ -37,9 +37,9 @@ def _startBare(stage: TestBed, seconds: float) -> Figures:
 START = Scenario(
     "start",
     f"{_WORKERS} workers, from nothing to all ready, and from bound sockets; as many bare interpreters, all at once",
-    ("spawning", "start"),
+    ("start", "spawning"),
     (Case(AUTO, "", _start), Case(BARE, "", _startBare)),
-    (Target("spawning", AUTO.name, BARE.name, most=1.3),),
+    (Target("start", AUTO.name, BARE.name, most=1.3),),
 )
 
 

@@ -1,15 +1,18 @@
-"""One measurement: the load against a contestant that is ready, and the CPU time of both meanwhile."""
+"""One measurement: the load against a contestant that is ready, and what the processes of both use meanwhile."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
+from suite import turns
 from suite.contestants import Contestant, Running
-from suite.processes import cpuSeconds
+from suite.processes import Snapshot, cpuBetween, snapshot, threadsBetween
 from suite.scenario import Case, Figures
-from suite.stage import PATIENCE, TestBed
+from suite.stage import PATIENCE, Program, TestBed
+from suite.table import threadFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +48,70 @@ def measure(stage: TestBed, running: Running, load: Load, seconds: float) -> Fig
     """
     Let the clients ask.
 
-    :return: ``rate`` (requests a second), ``cpu`` and ``load`` (CPU seconds of the broker and of the load for 1,000
-        requests), ``p50`` and ``p99`` (milliseconds, of the requests whose job takes no time), ``busy`` (jobs at a
-        time, on average), ``mb`` (megabytes of second frames a second, one way).
+    :return: ``rate`` (requests a second), ``cpu``, ``worker`` and ``load`` (CPU seconds of the broker, of all workers
+        and of the load for 1,000 requests), ``p50``, ``p99`` and ``p99.9`` (milliseconds, of the requests whose job
+        takes no time), ``busy`` (jobs at a time, on average), ``mb`` (megabytes of second frames a second, one way);
+        what each thread used; and, of a contestant that is traced, the figures of its turns.
     """
     keys = [f"--keys={running.keys}"] if running.keys else []
     program = stage.python("load", running.frontend, *load.options(seconds), *keys)
     program.until("measuring", within=PATIENCE + seconds)
-    before = cpuSeconds(running.broker.pid)
+    meter = Meter(running, program)
     told = json.loads(program.until("{", within=PATIENCE + seconds))
-    spent = cpuSeconds(running.broker.pid) - before
-    thousands = told["requests"] / 1000
+    used = meter.figures(told["requests"])
     rate = told["requests"] / told["seconds"]
     return {
+        **used,
         "rate": rate,
-        "cpu": spent / thousands,
-        "load": told["cpu"] / thousands,
+        "load": told["cpu"] / told["requests"] * 1000,
         "p50": told["p50"] * 1e3,
         "p99": told["p99"] * 1e3,
+        "p99.9": told["p99.9"] * 1e3,
         "busy": told["busy"] / told["seconds"],
         "mb": rate * load.size / 1e6,
     }
+
+
+class Meter:
+    """
+    Measures what a contestant and its client use, from now on.
+
+    :param running: the contestant.
+    :param client: the program that asks.
+    """
+
+    def __init__(self, running: Running, client: Program) -> None:
+        self._running = running
+        self._client = client
+        self._began = monotonic()
+        self._before = self._look()
+
+    def figures(self, requests: int) -> Figures:
+        """
+        Return what was used, for 1,000 requests.
+
+        :param requests: how many there were.
+        :return: ``cpu``, ``worker`` and ``client``, seconds of CPU time; and what each thread used.
+        """
+        ended, after = monotonic(), self._look()
+        thousands = max(requests, 1) / 1000
+        figures: Figures = {}
+        for (name, process), earlier, later in zip(_PROCESSES.items(), self._before, after, strict=True):
+            figures[name] = cpuBetween(earlier, later) / thousands
+            figures.update(threadFigures(process, threadsBetween(earlier, later), thousands))
+        if self._running.trace is not None:
+            lines = self._running.trace.read_text().splitlines()
+            figures.update(turns.figures(turns.parse(lines), self._began, ended, requests))
+        return figures
+
+    def _look(self) -> tuple[Snapshot, ...]:
+        broker = self._running.broker.pid
+        workers = snapshot(self._running.workerPids(), parents=[broker])
+        return snapshot([broker]), workers, snapshot([self._client.pid])
+
+
+#: The figure of each kind of process, and what it is called in the table of threads.
+_PROCESSES = {"cpu": "broker", "worker": "workers", "client": "client"}
 
 
 def loaded(contestant: Contestant, workers: int, load: Load, what: str = "") -> Case:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from suite.contestants import Contestant
 from suite.stage import TestBed
 
 #: What one run of one case gives: figures by the names of ``suite.table.COLUMNS``.
 Figures = dict[str, float]
+#: The runs of each case of a scenario, by its label.
+Runs = Mapping[str, Sequence[Figures]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Target:
     :ivar over: the label of the row whose figure it is divided by; empty: it is not.
     :ivar least: the bound from below, or ``None``.
     :ivar most: the bound from above, or ``None``.
+    :ivar every: whether each run must be within the bound, and not their median.
+    :ivar slow: another bound from below, for machines on which ``over`` is below a figure: that figure and the bound.
     """
 
     figure: str
@@ -49,20 +54,36 @@ class Target:
     over: str = ""
     least: float | None = None
     most: float | None = None
+    every: bool = False
+    slow: tuple[float, float] | None = None
 
-    def value(self, medians: Mapping[str, Figures]) -> float | None:
-        """What it is; ``None`` if one of its rows is missing."""
-        if self.case not in medians or (self.over and self.over not in medians):
-            return None
-        value = medians[self.case][self.figure]
-        if not self.over:
+    def value(self, runs: Runs) -> float | None:
+        """What it is; ``None`` if one of its rows, or the figure of one, is missing."""
+        value, divisor = self._figure(self.case, runs), self._figure(self.over, runs)
+        if value is None or not self.over:
             return value
-        divisor = medians[self.over][self.figure]
         return value / divisor if divisor else None
 
-    def holds(self, value: float) -> bool:
-        """Whether a value is as wanted."""
-        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+    def bounds(self, runs: Runs) -> tuple[float | None, float | None]:
+        """The bounds from below and from above."""
+        divisor = self._figure(self.over, runs)
+        if self.slow is not None and divisor is not None and divisor < self.slow[0]:
+            return self.slow[1], self.most
+        return self.least, self.most
+
+    def holds(self, runs: Runs) -> bool:
+        """Whether it is as wanted; not if there is no value."""
+        value = self.value(runs)
+        least, most = self.bounds(runs)
+        return value is not None and (least is None or value >= least) and (most is None or value <= most)
+
+    def _figure(self, label: str, runs: Runs) -> float | None:
+        values = [each[self.figure] for each in runs.get(label, ()) if self.figure in each]
+        if not values:
+            return None
+        if not self.every:
+            return median(values)
+        return max(values) if self.least is None else min(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,10 +126,12 @@ class TestBed:
     A context in which programs run; they have all ended when it is left, however it is left.
 
     :param ipc: whether endpoints are UNIX sockets; else they are free TCP ports of the loopback interface.
+    :param options: further options of pirate, wherever it is started.
     """
 
-    def __init__(self, ipc: bool = False) -> None:
+    def __init__(self, ipc: bool = False, options: Sequence[str] = ()) -> None:
         self._ipc = ipc
+        self.options = options
         self._scratch = tempfile.TemporaryDirectory(prefix="pirate-benchmark-")
         self._folder = Path(self._scratch.name)
         self._ports = _freePorts()
@@ -154,8 +156,12 @@ class TestBed:
 
     def endpoint(self) -> str:
         """An endpoint that nobody has bound."""
-        number = next(self._ports)
+        number = self.port()
         return f"ipc://{self._folder}/{number}" if self._ipc else f"tcp://127.0.0.1:{number}"
+
+    def port(self) -> int:
+        """A TCP port of the loopback interface that nobody has bound."""
+        return next(self._ports)
 
     def path(self, name: str) -> Path:
         """Where a program may leave a file; it is removed with the rest."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
@@ -139,6 +140,119 @@ class TrialsTests(SynchronousTestCase):
         self.assertEqual((status, out), (2, ""))
         self.assertIn("'nonsense'", err)
         self.assertIn("account", err)
+
+
+class SuiteTests(SynchronousTestCase):
+    """What the benchmarks calculate from what they have read."""
+
+    def setUp(self) -> None:
+        """Make the benchmarks' packages importable."""
+        if not COMMAND.exists():
+            raise SkipTest("the benchmark is not here")
+        self.patch(sys, "path", [str(COMMAND.parent), *sys.path])
+        self.processes = import_module("suite.processes")
+
+    def snapshot(self, threads: dict[tuple[int, int], float], reaped: float = 0.0) -> Any:
+        """Make a snapshot of threads with so many seconds of CPU time each, by the ids of process and thread."""
+        processes: dict[int, float] = {}
+        for (pid, _), seconds in threads.items():
+            processes[pid] = processes.get(pid, 0.0) + seconds
+        usage = self.processes.Usage
+        named = {key: ("main" if key[0] == key[1] else "io", usage(user=cpu)) for key, cpu in threads.items()}
+        return self.processes.Snapshot(named, processes, reaped)
+
+    def test_stat(self) -> None:
+        """The name of a process may hold blanks and parentheses."""
+        rest = "S 1 " + "0 " * 9 + "200 100 30 40 20 0"
+        name, times = self.processes.parseStat(f"7 (a (b) c) {rest}")
+        ticks = os.sysconf("SC_CLK_TCK")
+        self.assertEqual((name, times), ("a (b) c", [200 / ticks, 100 / ticks, 30 / ticks, 40 / ticks]))
+
+    def test_switches(self) -> None:
+        """The context switches are told apart."""
+        text = "Name:\tpython\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t3\n"
+        self.assertEqual(self.processes.parseSwitches(text), (12, 3))
+
+    def test_threads(self) -> None:
+        """What threads of one name used is added up, that of a new one included, without one that has ended."""
+        before = self.snapshot({(1, 1): 1.0, (1, 2): 5.0, (1, 3): 2.0})
+        after = self.snapshot({(1, 1): 1.5, (1, 3): 2.25, (4, 4): 1.0, (4, 5): 0.5})
+        used = self.processes.threadsBetween(before, after)
+        self.assertEqual({name: usage.cpu for name, usage in used.items()}, {"main": 1.5, "io": 0.75})
+
+    def test_cpuOfEnded(self) -> None:
+        """A worker that has ended meanwhile counts for what it used since the first snapshot."""
+        before = self.snapshot({(1, 1): 1.0, (2, 2): 3.0}, reaped=10.0)
+        after = self.snapshot({(1, 1): 2.0, (3, 3): 0.5}, reaped=13.25)
+        self.assertAlmostEqual(self.processes.cpuBetween(before, after), 1.0 + 0.5 + 0.25)
+
+    def test_ownUsage(self) -> None:
+        """A process is measured with its threads, and one that has ended is left out."""
+        if not sys.platform.startswith("linux"):
+            raise SkipTest("there is no /proc")
+        taken = self.processes.snapshot([os.getpid(), 1 << 30], parents=[os.getpid()])
+        self.assertEqual(list(taken.processes), [os.getpid()])
+        name, usage = taken.threads[os.getpid(), os.getpid()]
+        self.assertEqual(name, "main")
+        self.assertGreater(usage.voluntary + usage.involuntary, 0)
+        self.assertGreater(self.processes.ownBytes(os.getpid()), 1 << 20)
+
+    def test_medians(self) -> None:
+        """A figure that some runs do not have is that of the others."""
+        table = import_module("suite.table")
+        runs = {"a": [{"rate": 3.0}, {"rate": 1.0, "p50": 7.0}, {"rate": 2.0}], "b": []}
+        self.assertEqual(table.medians(runs), {"a": {"rate": 2.0, "p50": 7.0}})
+
+    def test_render(self) -> None:
+        """A table has a row for each case that has any of its figures, with the range of the first one."""
+        scenario, table = import_module("suite.scenario"), import_module("suite.table")
+        target = scenario.Target("rate", "a", "b", least=2)
+        shown = scenario.Scenario("race", "who is first", ("rate", "p50"), (), (target,))
+        runs = {"a": [{"rate": 3000.0}, {"rate": 5000.0}], "b": [{"rate": 1000.0, "p50": 1.5}], "c": [{"p99": 1.0}]}
+        lines = table.render(shown, runs).splitlines()
+        self.assertEqual([line.split()[:3] for line in lines[3:5]], [["a", "4,000", "-"], ["b", "1,000", "1.500"]])
+        self.assertIn("3,000 to 5,000", lines[3])
+        self.assertEqual(lines[5:], ["", "  met     a / b, requests/s: 4.00 (wanted: >= 2)"])
+
+    def test_renderThreads(self) -> None:
+        """A table of threads has a row for each, and there is none where none were measured."""
+        table = import_module("suite.table")
+        usage = self.processes.Usage(user=2.0, system=1.0, voluntary=40, involuntary=8)
+        figures = table.threadFigures("broker", {"main": usage, "idle": self.processes.Usage()}, thousands=10)
+        shown = table.renderThreads({"pirate": [figures]}).splitlines()[3:]
+        self.assertEqual([" ".join(line.split()) for line in shown], ["pirate: broker, main 0.3000 0.1000 4 0.8 0.0000"])
+        self.assertEqual(table.renderThreads({"pirate": [{"rate": 1.0}]}), "")
+
+    def test_targets(self) -> None:
+        """A target holds for the median or for every run, and may have another bound on a slow machine."""
+        scenario = import_module("suite.scenario")
+        runs = {"a": [{"rate": 50.0}, {"rate": 60.0}, {"rate": 10.0}], "b": [{"rate": 10.0}]}
+        target = scenario.Target
+        self.assertTrue(target("rate", "a", least=40).holds(runs))
+        self.assertFalse(target("rate", "a", least=40, every=True).holds(runs))
+        self.assertFalse(target("rate", "a", most=55, every=True).holds(runs))
+        self.assertFalse(target("rate", "a", "b", least=6).holds(runs))
+        self.assertTrue(target("rate", "a", "b", least=6, slow=(20, 4.5)).holds(runs))
+        self.assertFalse(target("rate", "a", "b", least=6, slow=(10, 4.5)).holds(runs))
+        self.assertFalse(target("rate", "c", least=0).holds(runs))
+
+    def test_turns(self) -> None:
+        """The messages of a leg are divided by the turns that had any, within the time that is asked for."""
+        turns = import_module("suite.turns")
+        lines = [
+            {"at": at, "turns": 10 * at, "announced": at, "longest": 0.5 if at == 1 else 0.002, "credits": credits}
+            | {leg: 64 * at for leg in turns.LEGS}
+            | {f"{leg}Turns": 4 * at for leg in turns.LEGS}
+            for at, credits in ((1, {}), (2, {}), (3, {"w": [16, 64], "v": [64, 64]}), (4, {"w": [64, 64]}), (9, {}))
+        ]
+        whole = [json.dumps(each) for each in lines]
+        parsed = turns.parse([*whole, whole[0][:9]])
+        self.assertEqual(parsed, lines)
+        figures = turns.figures(parsed, 1.5, 4.5, 300)
+        self.assertEqual({figures[leg] for leg in turns.LEGS}, {16.0})
+        self.assertEqual((figures["turns"], figures["announced"], figures["longest"]), (100.0, 10.0, 2.0))
+        self.assertEqual((figures["lowest"], figures["credit"]), (16, 64.0))
+        self.assertEqual(turns.figures(parsed, 8.0, 9.5, 300), {})
 
 
 class SpeedTests(SynchronousTestCase):
