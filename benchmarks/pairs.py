@@ -2,8 +2,9 @@
 Compare two checkouts in interleaved pairs: ``python benchmarks/pairs.py BEFORE AFTER``.
 
 Each argument is the interpreter of an environment in which one version is installed.  Every pair runs the same case of
-this checkout's ``speed.py`` once with each, in alternating order, so that a drift of the machine's speed hits both.  The result is the median of the ratios after/before, and the interval that contains the true median with a
-confidence of at least 95 %, taken from the order statistics of the ratios.
+this checkout's ``speed.py`` once with each, in alternating order, so that a drift of the machine's speed hits both.
+The result is the median of the ratios after/before, and the interval that contains the true median with a confidence of
+at least 95 %, taken from the order statistics of the ratios.
 """
 
 from __future__ import annotations
@@ -64,8 +65,7 @@ def main() -> None:
         "--figure",
         nargs="+",
         default=["rate", "cpu", "worker"],
-        help="names of figures of speed.py's JSON (default: rate cpu worker, the rate and the CPU seconds of the broker "
-        "and of the workers for 1,000 requests)",
+        help="figures of speed.py's JSON (default: rate cpu worker, the last two in CPU seconds for 1,000 requests)",
     )
     options = parser.parse_args()
     ratios: dict[str, list[float]] = {name: [] for name in options.figure}

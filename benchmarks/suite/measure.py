@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic
 
@@ -84,7 +84,7 @@ class Meter:
         self._running = running
         self._client = client
         self._began = monotonic()
-        self._before = self._look()
+        self._before = self._look([])
 
     def figures(self, requests: int) -> Figures:
         """
@@ -93,7 +93,8 @@ class Meter:
         :param requests: how many there were.
         :return: ``cpu``, ``worker`` and ``client``, seconds of CPU time; and what each thread used.
         """
-        ended, after = monotonic(), self._look()
+        # The list of a process's children may miss some while others come and go.
+        ended, after = monotonic(), self._look(self._before[1].processes)
         thousands = max(requests, 1) / 1000
         figures: Figures = {}
         for (name, process), earlier, later in zip(_PROCESSES.items(), self._before, after, strict=True):
@@ -104,9 +105,9 @@ class Meter:
             figures.update(turns.figures(turns.parse(lines), self._began, ended, requests))
         return figures
 
-    def _look(self) -> tuple[Snapshot, ...]:
+    def _look(self, known: Iterable[int]) -> tuple[Snapshot, ...]:
         broker = self._running.broker.pid
-        workers = snapshot(self._running.workerPids(), parents=[broker])
+        workers = snapshot({*known, *self._running.workerPids()}, parents=[broker])
         return snapshot([broker]), workers, snapshot([self._client.pid])
 
 

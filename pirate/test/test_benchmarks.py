@@ -220,7 +220,8 @@ class SuiteTests(SynchronousTestCase):
         usage = self.processes.Usage(user=2.0, system=1.0, voluntary=40, involuntary=8)
         figures = table.threadFigures("broker", {"main": usage, "idle": self.processes.Usage()}, thousands=10)
         shown = table.renderThreads({"pirate": [figures]}).splitlines()[3:]
-        self.assertEqual([" ".join(line.split()) for line in shown], ["pirate: broker, main 0.3000 0.1000 4 0.8 0.0000"])
+        rows = [" ".join(line.split()) for line in shown]
+        self.assertEqual(rows, ["pirate: broker, main 0.3000 0.1000 4 0.8 0.0000"])
         self.assertEqual(table.renderThreads({"pirate": [{"rate": 1.0}]}), "")
 
     def test_targets(self) -> None:
