@@ -14,7 +14,7 @@ from pirate.auth.policy import AccessPolicy
 from pirate.errors import ConfigurationError, StopError
 from pirate.hooks import Hooks
 from pirate.server.childprocess import importPath
-from pirate.server.interfaces import IServerReactor
+from pirate.server.interfaces import IServerReactor, StartEvents
 from pirate.server.lifecycle import SERVER_TRANSITIONS, Lifecycle, ServerState
 from pirate.server.logs import RateLimitedLog, ServerLog
 from pirate.server.machine import Machine
@@ -44,8 +44,7 @@ class JobServer(Service):
     :param settings: the fields of :class:`~pirate.settings.settings.Settings`, such as ``frontend``, ``app`` and
         ``limits``; each has the default of that class.  ``app`` and ``dequeue`` take an import path, or a function or
         class that workers can import.
-    :param startFailed: called with the reason if no worker could ever start, before the server stops; a true result
-        means that the user has been told, so that the log need not.
+    :param startEvents: is told if no worker could ever start, before the server stops.
     :raise ConfigurationError: if a setting is wrong.
     """
 
@@ -56,7 +55,7 @@ class JobServer(Service):
         hooks: Hooks | None = None,
         transport: Callable[[IServerReactor], ITransport] | None = None,
         machine: Machine | None = None,
-        startFailed: Callable[[str], object] | None = None,
+        startEvents: StartEvents | None = None,
         **settings: Unpack[SettingsArguments],
     ) -> None:
         self.settings = Settings(**settings)
@@ -66,7 +65,7 @@ class JobServer(Service):
         self._makeTransport = transport or _socketTransport
         self._machine = machine
         self._log = ServerLog(lambda: self.settings.logLevel)
-        self._lifecycle = Lifecycle(self, self._reactor, self._log, hooks or Hooks(), startFailed)
+        self._lifecycle = Lifecycle(self, self._reactor, self._log, hooks or Hooks(), startEvents)
         self._importPath = importPath()
         self._endpoints = Endpoints()
         self._runningServer: RunningServer | None = None
@@ -78,7 +77,7 @@ class JobServer(Service):
         settings: Settings,
         hooks: Hooks | None = None,
         user: int | None = None,
-        startFailed: Callable[[str], object] | None = None,
+        startEvents: StartEvents | None = None,
     ) -> JobServer:
         """
         Make a server from settings that exist already.
@@ -87,7 +86,7 @@ class JobServer(Service):
         """
         given = {field.name: getattr(settings, field.name) for field in fields(settings)}
         transport = partial(_socketTransport, user=user)
-        return cls(reactor, **{**given, "hooks": hooks, "transport": transport, "startFailed": startFailed})
+        return cls(reactor, **{**given, "hooks": hooks, "transport": transport, "startEvents": startEvents})
 
     # --- properties
 
@@ -205,9 +204,7 @@ class JobServer(Service):
         requireMemory(limits.maxMemory)
         self.settings = replace(self.settings, limits=limits, **others)
         if self._runningServer is not None:
-            self._runningServer.pool.limits = self.settings.limits
-            self._runningServer.setDequeue(self.settings.dequeue)
-            self._runningServer.consultPool()
+            self._runningServer.reconfigure(self.settings)
 
     def grow(self) -> None:
         """Raise ``min-servers`` and ``max-servers`` by one, and start a worker at once."""

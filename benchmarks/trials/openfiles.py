@@ -15,7 +15,7 @@ from trials.neighbour import Neighbours
 from trials.served import Server
 
 #: The limits; the server's workers.
-LIMITS, WORKERS = (100, 300), 4
+LIMITS, WORKERS = (120, 300), 4
 #: The share of a processor that the broker may use while nothing happens, beside its one good client.
 SHARE = 0.5
 #: What the log says when there are no more.

@@ -3,26 +3,35 @@ The number of workers: Net::Server::PreFork's algorithm, without processes, reac
 
 :meth:`Pool.decide` applies these rules in this order:
 
-1. Deadlines.  A child that is not ready in time is killed, a signalled child that still lives is killed, and a child
-   that was asked to leave and has not left is sent TERM, then ABRT, which makes it write its stack, then KILL.
-2. Reload.  One old child is retired for each new one that is ready, and at once those in excess of ``max-servers``.
-3. With fewer than ``min-servers`` workers, the difference is started at once.
-4. With fewer than ``min-spare-servers`` idle workers, or with requests waiting and none idle, more workers are started,
-   up to ``max-servers``, in batches that double every second.
-5. With more than ``max-servers`` workers, the difference is retired: first the starting, then the idle ones.
-6. With more than ``max-spare-servers`` idle workers, or after half a minute without a request more than
+1. Deadlines.  At the end of ``stop-timeout``, the unanswered requests are given up, and every child is signalled.  A
+   child that is not ready within ``start-timeout`` is killed.  A child that was asked to leave and has not left in time
+   is sent TERM, then ABRT, which makes it write its stack, then KILL.
+2. Recycling.  A worker that exceeds ``max-age`` or ``max-memory``, or has nearly reached ``max-requests``, no longer
+   counts, so that rule 4 starts a successor.  The worker goes on working.  If there is no place for a successor, it
+   counts again until there is one.
+3. Reload.  One old worker is retired for each new one that is ready, and at once those in excess of ``max-servers``.
+4. With fewer than ``min-servers`` workers, the difference is started at once.
+5. With fewer than ``min-spare-servers`` spare workers, or with requests waiting and none spare, more workers are
+   started, up to ``max-servers``, in batches that double every second.
+6. The workers that are being replaced are retired when enough others are ready.
+7. With more than ``max-servers`` workers, the difference is retired: the starting ones first, then the spare ones.
+8. With more than ``max-spare-servers`` spare workers, or after half a minute without a request more than
    ``min-spare-servers``, the difference is retired, the oldest first, no sooner than ``min-child-ttl`` after the last
-   start and ``check-for-waiting`` after the last retirement.
-7. A worker that exceeds ``max-age`` or ``max-memory``, or has nearly reached ``max-requests``, no longer counts, so
-   that a successor is started.  It works on, and is retired when enough workers are ready.  If there is no place for a
-   successor, it stays until there is one.
-8. A dequeue child is started when one is due.
+   start and ``check-for-waiting`` after the last such retirement.
+9. A dequeue child is started when one is due.
+10. Children whose end was not reported are looked for every ``check-for-dead`` seconds.
 
-Workers on their way out make room for others within ``max-servers``.  No worker is started if there are twice
-``max-servers`` in all, so that workers which hang when they should leave do not pile up.
+While the server drains, only rules 1, 4 and 10 apply, and workers are started only for the accepted requests.  While it
+closes, only rules 1 and 10 apply.
 
-A child that fails to start, or ends within a second of being ready and without having served a request, delays the
-next start, twice as long each time.  A child ended by a signal from outside does not, unless all starts end so.  If no
+A worker is spare if it is ready and less than half of what it can run at the same time is in flight: a worker that runs
+one request at a time is spare when it is idle.
+
+Workers that are being replaced do not count towards ``max-servers``.  No worker is started if there are twice
+``max-servers`` in all, the retiring ones included, so that workers which hang when they should leave do not pile up.
+
+A worker that fails to start, or ends within a second of being ready and without having had a request, delays the next
+start, twice as long each time.  One that is ended by a signal from outside does not, unless all starts end so.  If no
 worker has ever been ready, and the app cannot be loaded or three rounds of starts have failed, the pool gives up.
 """
 
@@ -48,9 +57,9 @@ MEMORY_INTERVAL = 1.0
 #: KILL.
 SECOND_TERM_DELAY = 0.2
 KILL_DELAY = 0.8
-#: The signals that a child is sent which was asked to leave and has not left in time.
+#: The signals for a child that was asked to leave and has not left in time.
 LEAVE_SIGNALS = (TERM, ABRT, KILL)
-#: The limit of all workers, those on their way out included, as a multiple of ``max-servers``.
+#: The most workers in all, those that are being replaced or retiring included, as a multiple of ``max-servers``.
 TOTAL_FACTOR = 2
 
 
@@ -58,7 +67,7 @@ class Mode(Enum):
     """The phase of the pool."""
 
     RUNNING = "running"
-    #: The backlog is worked off; workers are started only if that needs them.
+    #: Accepted requests are served; workers are started only if these need them.
     DRAINING = "draining"
     #: Every child has been asked to leave.
     CLOSING = "closing"
@@ -72,6 +81,7 @@ class Pool:
 
     :param limits: how many workers may live, and how long.
     :param random: the source of jitter.
+    :ivar limits: the limits that hold now; :meth:`reconfigure` changes them.
     :ivar mode: the phase of the pool.
     :ivar everReady: whether a worker has ever been ready.
     """
@@ -86,7 +96,9 @@ class Pool:
         self._backoff = Backoff(random)
         self._scaling = Scaling()
         self._urgent: list[Action] = []
+        # How many workers to start at once beyond the other rules; negative: how many to retire.
         self._extra = 0
+        # How many more workers the last decision left room for.
         self._room = limits.maxServers
         self.everReady = False
         self._gaveUp = False
@@ -128,7 +140,7 @@ class Pool:
         return True
 
     def childLeaving(self, child: Child, now: float) -> None:
-        """Note that a child is on its way out, asked or not, so that another can take its place."""
+        """Note that a child is leaving, asked or not, so that another can take its place."""
         if child.state in (ChildState.RETIRING, ChildState.GONE):
             return
         child.become(ChildState.RETIRING)
@@ -144,6 +156,7 @@ class Pool:
         """
         Remove a child whose process has ended.
 
+        :param how: how it ended.
         :param worked: whether it had been given a request; if so, its end says nothing about how workers start.
         """
         state = child.state
@@ -177,6 +190,10 @@ class Pool:
 
     # --- commands
 
+    def reconfigure(self, limits: PoolLimits) -> None:
+        """Change the limits."""
+        self.limits = limits
+
     def grow(self) -> None:
         """Raise ``min-servers`` and ``max-servers`` by one, and start a worker at once."""
         before = self.limits.maxServers
@@ -195,7 +212,7 @@ class Pool:
 
     def drain(self, now: float, grace: float | None) -> None:
         """
-        Start and retire nothing but what the accepted requests need.
+        Retire nothing, and start only what the accepted requests need.
 
         :param grace: seconds until these are given up; ``None``: never.
         """
@@ -229,19 +246,15 @@ class Pool:
         actions, self._urgent = self._urgent, []
         self._scaling.noteLoad(load, now)
         actions += self._signalOverdue(now, load)
-        if self.mode is Mode.RUNNING:
-            self._keepIrreplaceable()
-        due = self._selectDue(now, load) if self.mode is Mode.RUNNING else []
+        exceeding = self._selectExceeding(now, load) if self.mode is Mode.RUNNING else []
         if self.mode is not Mode.CLOSING:
             actions += self._continueReload(now, load)
             actions += self._spawn(self._countMissing(now, load), now)
         if self.mode is Mode.RUNNING:
-            actions += [self._retire(child, now) for child in due if self._isComplete()]
+            actions += [self._retire(child, now) for child in exceeding if self._isComplete()]
             actions += [self._retire(child, now) for child in self._selectSurplus(now, load)]
             actions += self._spawnDequeue(now)
-        if now >= self._nextSweep:
-            self._nextSweep = now + self.limits.checkForDead
-            actions.append(Sweep())
+        actions += self._sweep(now)
         # While a reload is in progress, a worker to be retired because of :meth:`shrink` waits for its end.
         self._extra = min(self._extra, 0) if self._reload.active else 0
         self._room = self._countRoom(self._staying())
@@ -261,11 +274,11 @@ class Pool:
         if self.limits.maxMemory:
             times.append(now + MEMORY_INTERVAL)
         if self.mode is Mode.RUNNING:
-            times.append(self._recycling.nextDue(self._serving(), now))
+            times.append(self._recycling.nextExceeding(self._serving(), now))
         return max(min(times), now)
 
     def canGrow(self, now: float) -> bool:
-        """Return whether spare workers could be started now, if there is as much room as at the last decision."""
+        """Return whether rule 5 could start workers now; the room for them is what the last decision has left."""
         return (
             self._room > 0
             and self.mode is Mode.RUNNING
@@ -311,13 +324,42 @@ class Pool:
         child.setDeadline(now + KILL_DELAY, *(others or [name]))
         return Signal(child, name, child.signalReason)
 
-    # --- rule 2: reload
+    # --- rules 2 and 6: recycling
+
+    def _selectExceeding(self, now: float, load: Load) -> list[Child]:
+        """Return the workers that are being replaced for their age or memory, after adding those due to be."""
+        self._keepIrreplaceable()
+        if self._reload.active:
+            return []
+        serving = self._serving()
+        exceeding = [child for child in serving if self._recycling.isExceeding(child, now, load.memory, self.limits)]
+        others = [child for child in exceeding if not child.beingReplaced]
+        for child in others[: self._recycling.countReplaceable(serving)]:
+            child.beingReplaced = self._isReplaceable()
+        return [child for child in exceeding if child.beingReplaced]
+
+    def _keepIrreplaceable(self) -> None:
+        """Let workers that are being replaced count again if there is no place for the successors that they need."""
+        lacking = self.limits.minServers - len(self._staying()) - max(self._countPlaces(), 0)
+        for child in [child for child in self._serving() if child.beingReplaced][: max(lacking, 0)]:
+            child.beingReplaced = False
+
+    def _isReplaceable(self) -> bool:
+        """Return whether there is a place for the successor of one more worker."""
+        return self._countPlaces() > max(self.limits.minServers - len(self._staying()), 0)
+
+    def _isComplete(self) -> bool:
+        """Return whether there are enough workers without those that are being replaced, and all of them are ready."""
+        staying = self._staying()
+        return len(staying) >= self.limits.minServers and all(child.readyAt is not None for child in staying)
+
+    # --- rule 3: reload
 
     def _continueReload(self, now: float, load: Load) -> list[Action]:
         if not self._reload.active:
             return []
         staying = self._staying()
-        old = self._sortByIdleness(self._reload.selectOld(staying), load)
+        old = self._sortByUse(self._reload.selectOld(staying), load)
         replaced = sum(child.readyAt is not None for child in staying) - sum(child.readyAt is not None for child in old)
         retired = self._reload.takeRetirable(old, len(old) + replaced - self.limits.maxServers)
         actions = [self._retire(child, now) for child in retired]
@@ -341,7 +383,7 @@ class Pool:
         self._reload.end(self._children.values())
         return Reloaded(error)
 
-    # --- rules 3 and 4: too few
+    # --- rules 4 and 5: too few workers
 
     def _countMissing(self, now: float, load: Load) -> int:
         """Return how many workers to start now."""
@@ -353,8 +395,8 @@ class Pool:
         if self.mode is Mode.DRAINING:
             missing = min(max(missing, 0 if staying else 1), room, load.backlog - starting)
         elif missing <= 0:
-            idle = len(self._selectIdle(load))
-            missing = self._scaling.countToStart(self.limits, load, idle, starting, room, now)
+            spare = len(self._selectSpare(load))
+            missing = self._scaling.countToStart(self.limits, load, spare, starting, room, now)
         if missing <= 0 or now < self._backoff.until:
             return 0
         if self._backoff.cautious:
@@ -373,34 +415,19 @@ class Pool:
             self._children[child.key] = child
             yield Spawn(child)
 
-    # --- rules 5 to 7: too many, too old, too large
+    # --- rules 7 and 8: too many workers
 
     def _selectSurplus(self, now: float, load: Load) -> list[Child]:
         """Return the children to retire now because there are too many."""
         if self._reload.active:
             return []
-        staying, idle = self._staying(), self._selectIdle(load)
-        least, spare = self.limits.minServers, self.limits.minSpareServers
-        count = max(len(staying) - self.limits.maxServers, min(-self._extra, len(staying) - least, len(idle) - spare))
+        staying, spare = self._staying(), self._selectSpare(load)
+        retirable = min(len(staying) - self.limits.minServers, len(spare) - self.limits.minSpareServers)
+        count = max(len(staying) - self.limits.maxServers, min(-self._extra, retirable))
         if count > 0:
-            return self._sortByIdleness(staying, load)[:count]
-        count = self._scaling.countToRetire(self.limits, len(staying), len(idle), self._lastSpawn, now)
-        return sorted(idle, key=lambda child: child.spawnedAt)[:count]
-
-    def _selectDue(self, now: float, load: Load) -> list[Child]:
-        """Return the workers that exceed a limit and may be replaced now."""
-        if self._reload.active:
-            return []
-        serving = self._serving()
-        due = [child for child in serving if self._recycling.isDue(child, now, load.memory, self.limits)]
-        for child in [child for child in due if not child.beingReplaced][: self._recycling.countReplaceable(serving)]:
-            child.beingReplaced = self._isReplaceable()
-        return [child for child in due if child.beingReplaced]
-
-    def _isComplete(self) -> bool:
-        """Return whether there are enough workers without those on their way out, and all of them are ready."""
-        staying = self._staying()
-        return len(staying) >= self.limits.minServers and all(child.readyAt is not None for child in staying)
+            return self._sortByUse(staying, load)[:count]
+        count = self._scaling.countToRetire(self.limits, len(staying), len(spare), self._lastSpawn, now)
+        return sorted(spare, key=lambda child: child.spawnedAt)[:count]
 
     def _retire(self, child: Child, now: float) -> Action:
         if child.state is ChildState.STARTING:
@@ -410,7 +437,7 @@ class Pool:
         self.childLeaving(child, now)
         return Retire(child)
 
-    # --- rule 8: dequeue
+    # --- rules 9 and 10: dequeue, and unnoticed ends
 
     def _spawnDequeue(self, now: float) -> Iterable[Action]:
         if not self.limits.checkForDequeue or now < self._nextDequeue:
@@ -423,26 +450,21 @@ class Pool:
         ):
             yield from self._spawn(1, now, ChildKind.DEQUEUE)
 
+    def _sweep(self, now: float) -> Iterable[Action]:
+        if now >= self._nextSweep:
+            self._nextSweep = now + self.limits.checkForDead
+            yield Sweep()
+
     # --- selections
 
     def _countPlaces(self) -> int:
-        """Return how many more workers may live beside all that do, those that were asked to leave included."""
+        """Return how many workers may be started before there are ``TOTAL_FACTOR`` times ``max-servers``."""
         present = sum(child.kind is ChildKind.WORKER for child in self._children.values())
         return TOTAL_FACTOR * self.limits.maxServers - present
 
     def _countRoom(self, staying: Collection[Child]) -> int:
-        """Return how many more workers ``max-servers`` allows."""
+        """Return how many workers may be started before there are ``max-servers``, if there are places for them."""
         return min(self.limits.maxServers - len(staying), self._countPlaces())
-
-    def _isReplaceable(self) -> bool:
-        """Return whether there is a place for the successor of one more worker."""
-        return self._countPlaces() > max(self.limits.minServers - len(self._staying()), 0)
-
-    def _keepIrreplaceable(self) -> None:
-        """Let workers that were to be replaced stay if there is no place for the successors that they need."""
-        lacking = self.limits.minServers - len(self._staying()) - max(self._countPlaces(), 0)
-        for child in [child for child in self._serving() if child.beingReplaced][: max(lacking, 0)]:
-            child.beingReplaced = False
 
     def _serving(self) -> list[Child]:
         """Return the workers that have not been asked to leave."""
@@ -453,15 +475,15 @@ class Pool:
         ]
 
     def _staying(self) -> list[Child]:
-        """Return the workers that are not on their way out."""
+        """Return the workers that have not been asked to leave and are not being replaced."""
         return [child for child in self._serving() if not child.beingReplaced]
 
-    def _selectIdle(self, load: Load) -> list[Child]:
+    def _selectSpare(self, load: Load) -> list[Child]:
         return [child for child in self._staying() if child.key in load.spare]
 
     @staticmethod
-    def _sortByIdleness(children: Iterable[Child], load: Load) -> list[Child]:
-        """Return the starting children first, then the idle, then the busy; the oldest of each first."""
+    def _sortByUse(children: Iterable[Child], load: Load) -> list[Child]:
+        """Return the starting children first, then the spare, then the others; the oldest of each first."""
         return sorted(
             children,
             key=lambda child: (child.state is not ChildState.STARTING, child.key not in load.spare, child.spawnedAt),

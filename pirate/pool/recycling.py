@@ -58,7 +58,7 @@ class Recycling:
         beingReplaced = sum(child.beingReplaced for child in serving)
         return max(max(1, int((len(serving) - beingReplaced) * REPLACED_SHARE)) - beingReplaced, 0)
 
-    def isDue(self, child: Child, now: float, memory: Mapping[int, float], limits: PoolLimits) -> bool:
+    def isExceeding(self, child: Child, now: float, memory: Mapping[int, float], limits: PoolLimits) -> bool:
         """
         Return whether a worker exceeds ``max-age`` or ``max-memory``.
 
@@ -68,8 +68,8 @@ class Recycling:
             return False
         return now >= child.recycleAt or memory.get(child.key, 0) > (limits.maxMemory or float("inf"))
 
-    def nextDue(self, serving: Collection[Child], now: float) -> float:
-        """Return when the next worker reaches ``max-age``; workers that have reached it already do not count."""
+    def nextExceeding(self, serving: Collection[Child], now: float) -> float:
+        """Return when the next worker reaches ``max-age``; those that have reached it already do not count."""
         times = [
             max(child.recycleAt, child.readyAt + MIN_SERVICE_TIME) for child in serving if child.readyAt is not None
         ]

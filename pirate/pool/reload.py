@@ -60,7 +60,7 @@ class Reload:
         Return how many new children to start now.
 
         :param old: how many old children have no replacement yet.
-        :param staying: all children that are not on their way out.
+        :param staying: all workers that are not leaving or being replaced.
         """
         if any(child.state is ChildState.STARTING for child in staying):
             return 0

@@ -1,4 +1,4 @@
-"""The number of idle workers: the part of Net::Server::PreFork's algorithm that follows the load."""
+"""The number of spare workers: the part of Net::Server::PreFork's algorithm that follows the load."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pirate.settings.limits import PoolLimits
 #: Seconds between two batches of spare workers, and the largest batch.
 BATCH_INTERVAL = 1.0
 MAX_BATCH = 32
-#: Seconds without a request after which surplus idle workers are retired.
+#: Seconds without a request after which spare workers beyond ``min-spare-servers`` are retired.
 QUIET_TIME = 30.0
 
 
@@ -34,7 +34,7 @@ class Load:
 
 class Scaling:
     """
-    Starts spare workers quickly, and retires idle ones slowly.
+    Starts spare workers quickly, and retires them slowly.
 
     :ivar nextBatch: when the next batch may be started.
     """
@@ -50,18 +50,18 @@ class Scaling:
         if load.received != self._received or self._lastRequest == float("-inf"):
             self._received, self._lastRequest = load.received, now
 
-    def countToStart(self, limits: PoolLimits, load: Load, idle: int, starting: int, room: int, now: float) -> int:
+    def countToStart(self, limits: PoolLimits, load: Load, spare: int, starting: int, room: int, now: float) -> int:
         """
-        Return how many workers to start now: 1, 2, 4 and so on, a second apart, while too few are idle.
+        Return how many workers to start now: 1, 2, 4 and so on, a second apart, while too few are spare.
 
-        :param idle: how many workers hold no request.
+        :param spare: how many workers are spare.
         :param starting: how many are starting.
         :param room: how many more there may be.
         """
         wanted = limits.minSpareServers
-        if load.backlog and not idle:
+        if load.backlog and not spare:
             wanted = max(wanted, load.backlog)
-        missing = min(wanted - idle - starting, room)
+        missing = min(wanted - spare - starting, room)
         if missing <= 0:
             self._batch = 1
             return 0
@@ -72,18 +72,18 @@ class Scaling:
         self.nextBatch = now + BATCH_INTERVAL
         return count
 
-    def countToRetire(self, limits: PoolLimits, staying: int, idle: int, lastSpawn: float, now: float) -> int:
+    def countToRetire(self, limits: PoolLimits, staying: int, spare: int, lastSpawn: float, now: float) -> int:
         """
-        Return how many idle workers to retire now.
+        Return how many spare workers to retire now.
 
-        :param staying: how many workers there are, without those that are on their way out.
-        :param idle: how many of them hold no request.
+        :param staying: how many workers there are, without those that are leaving or being replaced.
+        :param spare: how many of them are spare.
         :param lastSpawn: when a worker was last started.
         """
         if now - lastSpawn < limits.minChildTtl or now - self._lastScaleDown < limits.checkForWaiting:
             return 0
         enough = limits.minSpareServers if now - self._lastRequest >= QUIET_TIME else limits.maxSpareServers
-        count = max(min(idle - enough, staying - limits.minServers), 0)
+        count = max(min(spare - enough, staying - limits.minServers), 0)
         if count:
             self._lastScaleDown = now
         return count

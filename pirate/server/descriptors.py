@@ -5,23 +5,24 @@ from __future__ import annotations
 import resource
 
 from pirate.errors import ConfigurationError
+from pirate.pool.pool import TOTAL_FACTOR
 from pirate.settings.limits import PoolLimits
 from pirate.transport.interfaces import ConnectionLimits
 
 #: Descriptors that each worker takes in the server's process: three pipes and a connection.
 FOR_WORKER = 4
 #: Descriptors for everything else but clients: the reactor, ZeroMQ, the log, the further pipes of a worker that is
-#: being started, two workers above the maximum while old ones are replaced, and a reserve.
+#: being started, and a reserve.
 FOR_SERVER = 64
 #: The least number of connections to leave for clients and for peers of the backend that are not the server's workers.
 MIN_CONNECTIONS = 8
-#: One part in so many of the rest stays free, because an excess connection is accepted before it is closed.
+#: 1/FREE_PART of the remainder stays free, because an excess connection is accepted before it is closed.
 FREE_PART = 8
 
 
 def maxChildren(limits: PoolLimits) -> int:
-    """Return the greatest number of children at a time."""
-    return limits.maxServers + (limits.maxDequeue if limits.checkForDequeue else 0)
+    """Return the most children that there can be at a time, those that are being replaced or leaving included."""
+    return TOTAL_FACTOR * limits.maxServers + (limits.maxDequeue if limits.checkForDequeue else 0)
 
 
 def shareDescriptors(files: int, limits: PoolLimits, maxConnections: int) -> ConnectionLimits:

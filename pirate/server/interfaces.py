@@ -31,6 +31,18 @@ class ChildKeys(Protocol):
         """
 
 
+class StartEvents(Protocol):
+    """The receiver of a start that fails after the server has been started: the program that the server is part of."""
+
+    def startFailed(self, reason: str) -> bool:
+        """
+        Note that no worker could ever start; the server stops next.
+
+        :param reason: why, in one line.
+        :return: whether the user has been told, so that the log need not.
+        """
+
+
 class SupervisorEvents(Protocol):
     """The receiver of what happens to the workers: the application's side of the server."""
 
@@ -65,9 +77,19 @@ class SupervisorEvents(Protocol):
         """Note that the status of a child has changed."""
 
 
-class ProcessTransport(Protocol):
+class Pipes(Protocol):
+    """The server's ends of the standard output and the standard error of a child."""
+
+    def pauseProducing(self) -> None:
+        """Stop reading."""
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+
+
+class ProcessTransport(Pipes, Protocol):
     """
-    The side of a child's process that Twisted keeps.
+    Twisted's transport of a child's process.
 
     :ivar pid: the process id.
     """
@@ -86,9 +108,3 @@ class ProcessTransport(Protocol):
 
     def loseConnection(self) -> None:
         """Close the standard streams."""
-
-    def pauseProducing(self) -> None:
-        """Stop reading the standard output and the standard error."""
-
-    def resumeProducing(self) -> None:
-        """Read them again."""

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from pirate.errors import ReloadError, StartError, StopError
 from pirate.hooks import Hooks, RequestContext
 from pirate.pool.child import ChildExit, ChildStatus
-from pirate.server.interfaces import IServerReactor
+from pirate.server.interfaces import IServerReactor, StartEvents
 from pirate.server.logs import DETAIL, VERBOSITY, RateLimitedLog, ServerLog
 from pirate.worker.imports import explain
 
@@ -52,8 +52,7 @@ class Lifecycle:
 
     :param server: the first argument of the hooks.
     :param hooks: the application's hooks.
-    :param startFailed: called with the reason if no worker could ever start; a true result means that the user has been
-        told, so that the log need not.
+    :param startEvents: is told if no worker could ever start.
     :ivar state: the state of the server.
     """
 
@@ -63,13 +62,13 @@ class Lifecycle:
         reactor: IServerReactor,
         log: ServerLog,
         hooks: Hooks,
-        startFailed: Callable[[str], object] | None,
+        startEvents: StartEvents | None,
     ) -> None:
         self._server = server
         self._reactor = reactor
         self._log = log
         self._hooks = hooks
-        self._startFailed = startFailed
+        self._startEvents = startEvents
         self._hookErrors = RateLimitedLog(reactor, log, "hooks that failed")
         self.state = ServerState.STOPPED
         self._failed = False
@@ -161,7 +160,7 @@ class Lifecycle:
         if self.state in (ServerState.STARTING, ServerState.RUNNING):
             self._failed = True
             _fire(self._whenReady, Failure(StartError(reason)))
-            if self._startFailed is None or not self._startFailed(reason):
+            if self._startEvents is None or not self._startEvents.startFailed(reason):
                 self._log.critical("the workers cannot start: {reason}", reason=reason)
             self._reactor.callLater(0, self._server.abort)
 

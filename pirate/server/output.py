@@ -8,11 +8,10 @@ faster finds its pipe full, and blocks.  The server itself never blocks, whateve
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from pirate.errors import START_ERROR_PREFIX
+from pirate.server.interfaces import Pipes
 from pirate.server.logs import ServerLog
 
 #: Lines of one stream, and bytes in them, that are logged in a second.
@@ -28,16 +27,6 @@ MAX_LINE_LENGTH = 16384
 STREAMS = {1: ("stdout", 2), 2: ("stderr", 1)}
 
 _START_ERROR_PREFIX = START_ERROR_PREFIX.encode()
-
-
-class Pipes(Protocol):
-    """The server's ends of a worker's streams."""
-
-    def pauseProducing(self) -> None:
-        """Stop reading."""
-
-    def resumeProducing(self) -> None:
-        """Resume reading."""
 
 
 class OutputLog:

@@ -81,7 +81,6 @@ class RunningServer:
         self._accessPolicy = accessPolicy
         self._lifecycle = lifecycle
         self._importPath = importPath
-        self._job: Job
         self._begun = False
         self._failedRequests = RateLimitedLog(reactor, log, "requests given up")
         self._undeliveredReplies = RateLimitedLog(reactor, log, "replies not delivered")
@@ -133,8 +132,7 @@ class RunningServer:
         frontend, backend = self._transport.bind(self._settings.frontend, self._settings.backend)
         nearest = min(backend, key=lambda endpoint: not endpoint.startswith("ipc://"))
         own = None if nearest.startswith("ipc://") else self._transport.bindForOwnWorkers()
-        self._job = self._makeJob(own or _connectable(nearest), portOf(nearest))
-        self.supervisor.setJob(self._job)
+        self.supervisor.setJob(self._makeJob(own or _connectable(nearest), portOf(nearest)))
         return Endpoints(tuple(frontend), tuple(backend))
 
     def begin(self) -> None:
@@ -147,13 +145,11 @@ class RunningServer:
         if self._begun:
             self.supervisor.consultPool()
 
-    def setDequeue(self, dequeue: str | None) -> None:
-        """
-        Change the callable of the dequeue children that are yet to be spawned.
-
-        :param dequeue: its import path.
-        """
-        self._job.dequeue = dequeue
+    def reconfigure(self, settings: Settings) -> None:
+        """Change what :class:`~pirate.settings.settings.RuntimeChanges` lists, as far as the parts keep it."""
+        self.pool.reconfigure(settings.limits)
+        self.supervisor.setDequeue(settings.dequeue)
+        self.consultPool()
 
     def readKeys(self) -> None:
         """Read the key files again; if one cannot be read, its old keys stay."""

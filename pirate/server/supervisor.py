@@ -30,7 +30,7 @@ SPAWN_TRIES, SPAWN_INTERVAL = 40, 0.05
 LAST_REPLIES = 0.005
 #: The same for a worker that left as it was asked to, and so has replied to all its requests.
 LAST_REPLIES_RETIRED = 1.0
-#: Seconds that the process of a worker whose connection is closed has to end by itself before it is stopped.
+#: Seconds from the end of a worker's connection until its process, which may be ending by itself, is stopped.
 CLOSED_GRACE = 1.0
 
 
@@ -75,7 +75,7 @@ class Supervisor:
         self._externalWorkers = externalWorkers
         self._output = OutputLog(reactor, log)
         self._connections = WorkerConnections(reactor, broker.dispatcher, transport, self)
-        self._job: Job
+        self._job: Job | None = None
         self._children: dict[int, ChildProcess] = {}
         self._byIdentity: dict[bytes, ChildProcess] = {}
         self.identities: Container[bytes] = self._byIdentity.keys()
@@ -89,8 +89,17 @@ class Supervisor:
     # --- the pool
 
     def setJob(self, job: Job) -> None:
-        """Set the job of all workers, which is known once the backend is bound."""
+        """Set the job of all children, which is known once the backend is bound; call this before the first start."""
         self._job = job
+
+    def setDequeue(self, dequeue: str | None) -> None:
+        """
+        Change the callable of the dequeue children that are yet to be spawned.
+
+        :param dequeue: its import path.
+        """
+        if self._job is not None:
+            self._job.dequeue = dequeue
 
     def consultPool(self) -> None:
         """Carry out what the pool decides, and schedule the next decision."""
@@ -205,6 +214,8 @@ class Supervisor:
             accepted before they are closed, so that some may be free soon.
         """
         process.spawnCall = None
+        if self._job is None:
+            raise RuntimeError("a child cannot start before the backend is bound")
         try:
             process.spawn(self._job, self._keys)
         except OSError as error:

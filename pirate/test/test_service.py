@@ -18,6 +18,22 @@ from pirate.settings.limits import PoolLimits
 from pirate.test.support.testbed import TestBedCase
 
 
+class RecordingUser:
+    """
+    A user who is told why a server cannot start; the log need not say it again.
+
+    :ivar reasons: why, each time.
+    """
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def startFailed(self, reason: str) -> bool:
+        """See :class:`~pirate.server.interfaces.StartEvents`."""
+        self.reasons.append(reason)
+        return True
+
+
 class StartTests(TestBedCase):
     """From stopped to running."""
 
@@ -141,13 +157,14 @@ class StartTests(TestBedCase):
     def test_hopelessLater(self) -> None:
         """A server that starts workers on demand gives up when the first cannot load the app."""
         self.bed.autoAnnounce = False
-        reasons: list[str] = []
-        server = self.serve(limits=PoolLimits(minServers=0, maxServers=2), startFailed=reasons.append)
+        user = RecordingUser()
+        server = self.serve(limits=PoolLimits(minServers=0, maxServers=2), startEvents=user)
         self.bed.request(b"c", b"x")
         self.bed.livingWorkers()[0].failToStart("cannot load 'mod.fn': there is no module 'mod'")
         self.settle()
         self.settle()
-        self.assertEqual(reasons, ["cannot load 'mod.fn': there is no module 'mod'"])
+        self.assertEqual(user.reasons, ["cannot load 'mod.fn': there is no module 'mod'"])
+        self.assertFalse(any("the workers cannot start" in line for line in self.log()))
         self.assertIs(server.state, ServerState.STOPPED)
 
     def test_memory(self) -> None:

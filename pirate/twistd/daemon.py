@@ -54,6 +54,8 @@ class TwistdService(MultiService):
     """
     One :class:`~pirate.service.JobServer`, its signals, its process title, and its exit status.
 
+    It implements :class:`~pirate.server.interfaces.StartEvents`.
+
     :param settings: the settings on the command line.
     :param change: the change of user, group and root directory.
     :param terminal: the terminal from which the server was started; ``None`` for that of this process, which shows the
@@ -74,6 +76,7 @@ class TwistdService(MultiService):
         self._terminal = terminal or ForegroundTerminal()
         self._waits = waits
         self._early = EarlySignals()
+        self._server: JobServer | None = None
 
     def privilegedStartService(self) -> None:
         """
@@ -82,18 +85,22 @@ class TwistdService(MultiService):
         :raise Fatal: if the sockets cannot be bound, the hooks cannot be loaded, the system allows too few file
             descriptors, or a signal has arrived.
         """
-        if self.services:
-            return
-        self._early.hold()
-        self._terminal.starting()
-        try:
-            self._bind()
-        except (BindError, ConfigurationError) as error:
-            line = f"pirate: {error}"
-            self._terminal.refused(line)
-            raise Fatal(line) from None
+        self._boundServer()
 
-    def _bind(self) -> None:
+    def _boundServer(self) -> JobServer:
+        """Return the server, after binding its sockets unless that has been done."""
+        if self._server is None:
+            self._early.hold()
+            self._terminal.starting()
+            try:
+                self._server = self._bind()
+            except (BindError, ConfigurationError) as error:
+                line = f"pirate: {error}"
+                self._terminal.refused(line)
+                raise Fatal(line) from None
+        return self._server
+
+    def _bind(self) -> JobServer:
         if self._change.chroot is not None and not (os.access(sys.executable, os.X_OK) and os.path.exists(__file__)):
             raise ConfigurationError(
                 f"chroot is {self._change.chroot}, but must contain {sys.executable}, pyzmq and pirate: workers "
@@ -103,27 +110,38 @@ class TwistdService(MultiService):
         hooks = self._hooks()
         reactor = _reactor()
         self._early.check()
-        server = JobServer.fromSettings(reactor, self._settings, hooks, self._change.uid, self._failed)
+        server = JobServer.fromSettings(reactor, self._settings, hooks, self._change.uid, self)
         server.setServiceParent(self)
         super().privilegedStartService()
         self._changeOwner(server.endpoints)
         Signals(reactor, server, self._early).setServiceParent(self)
-        self._server = server
+        return server
 
     def startService(self) -> None:
         """Start the server; bind the sockets first under ``twist``, which has no privileged start."""
-        self.privilegedStartService()
+        server = self._boundServer()
         super().startService()
-        endpoints = self._server.endpoints
+        endpoints = server.endpoints
         setTitle(f"zmq broker {portOf(endpoints.frontend[0])}-{portOf(endpoints.backend[0])}")
         _freezeHeap()
         if self._early.stops():
-            self._server.stop(0)
+            server.stop(0)
         elif not self._waits:
             self._terminal.ready()
         else:
             # A failure has been reported, or the server was stopped.
-            self._server.whenReady().addCallbacks(lambda ignored: self._terminal.ready(), lambda failure: None)
+            server.whenReady().addCallbacks(lambda ignored: self._terminal.ready(), lambda failure: None)
+
+    def startFailed(self, reason: str) -> bool:
+        """
+        End the process with status 1, because no worker could ever start.
+
+        :return: whether the terminal, which shows the reason, shows the log as well.
+        """
+        self._terminal.failed(f"pirate: {reason}")
+        stopped: Any = self._boundServer().stop(0)
+        stopped.addCallback(lambda ignored: stopReactor(_reactor()))
+        return self._terminal.showsLog
 
     def _changeOwner(self, endpoints: Endpoints) -> None:
         """Give the UNIX sockets, which only their owner can use, to the new user of this process."""
@@ -153,17 +171,6 @@ class TwistdService(MultiService):
         finally:
             sys.path.remove(os.getcwd())
         raise ConfigurationError(f"hooks is {self._settings.hooks}, but must name a subclass of pirate.hooks.Hooks")
-
-    def _failed(self, reason: str) -> bool:
-        """
-        End the process with status 1, because no worker could ever start.
-
-        :return: whether the terminal shows the log, so that the log need not report the failure as well.
-        """
-        self._terminal.failed(f"pirate: {reason}")
-        stopped: Any = self._server.stop(0)
-        stopped.addCallback(lambda ignored: stopReactor(_reactor()))
-        return self._terminal.showsLog
 
 
 def _freezeHeap() -> None:

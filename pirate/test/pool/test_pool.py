@@ -76,7 +76,7 @@ class StartTests(SynchronousTestCase):
         """New limits apply at once."""
         bench = PoolBench(minServers=2)
         bench.started()
-        bench.pool.limits = PoolLimits(minServers=6)
+        bench.pool.reconfigure(PoolLimits(minServers=6))
         self.assertEqual(len(bench.spawned()), 4)
 
 
@@ -203,12 +203,12 @@ class SurplusTests(SynchronousTestCase):
     def idlePool(self, count: int = 15, **limits: Any) -> PoolBench:
         """Return a pool of idle workers, each a second older than the next, the youngest 60 seconds old."""
         bench = PoolBench(**{"minServers": 1, "minSpareServers": 1, **limits})
-        bench.pool.limits = PoolLimits(minServers=count, maxServers=50)
+        bench.pool.reconfigure(PoolLimits(minServers=count, maxServers=50))
         for child in bench.ready(bench.spawned()):
             child.spawnedAt += child.key
         bench.now += 60
         bench.decide()
-        bench.pool.limits = PoolLimits(**{"minServers": 1, "minSpareServers": 1, **limits})
+        bench.pool.reconfigure(PoolLimits(**{"minServers": 1, "minSpareServers": 1, **limits}))
         bench.received += 1
         return bench
 
@@ -234,9 +234,9 @@ class SurplusTests(SynchronousTestCase):
         """None is retired within ``min-child-ttl`` of the last start: the load that it was for may return."""
         bench = self.idlePool(15, maxSpareServers=10, minChildTtl=20)
         bench.gone([next(iter(bench.pool.children))])
-        bench.pool.limits = PoolLimits(minServers=15, maxSpareServers=10, minChildTtl=20)
+        bench.pool.reconfigure(PoolLimits(minServers=15, maxSpareServers=10, minChildTtl=20))
         bench.ready(bench.spawned())
-        bench.pool.limits = PoolLimits(minServers=1, minSpareServers=1, maxSpareServers=10, minChildTtl=20)
+        bench.pool.reconfigure(PoolLimits(minServers=1, minSpareServers=1, maxSpareServers=10, minChildTtl=20))
         self.assertEqual([bench.decide(seconds) for seconds in (0, 10, 9.9)], [[]] * 3)
         self.assertEqual(len(bench.retired(0.1)), 5)
 
@@ -244,7 +244,7 @@ class SurplusTests(SynchronousTestCase):
         """None is retired within ``check-for-waiting`` of the last retirement."""
         bench = self.idlePool(15, maxSpareServers=10, checkForWaiting=7)
         self.assertEqual(len(bench.retired()), 5)
-        bench.pool.limits = PoolLimits(minServers=1, minSpareServers=1, maxSpareServers=4, checkForWaiting=7)
+        bench.pool.reconfigure(PoolLimits(minServers=1, minSpareServers=1, maxSpareServers=4, checkForWaiting=7))
         self.assertEqual([bench.decide(seconds) for seconds in (0, 6.9)], [[]] * 2)
         self.assertEqual(len(bench.retired(0.1)), 6)
 
@@ -266,9 +266,9 @@ class SurplusTests(SynchronousTestCase):
     def test_notQuietAtFirst(self) -> None:
         """The half minute begins with the server."""
         bench = PoolBench(minServers=1, minSpareServers=1, minChildTtl=0)
-        bench.pool.limits = PoolLimits(minServers=6, minChildTtl=0)
+        bench.pool.reconfigure(PoolLimits(minServers=6, minChildTtl=0))
         bench.ready(bench.spawned())
-        bench.pool.limits = PoolLimits(minServers=1, minSpareServers=1, minChildTtl=0)
+        bench.pool.reconfigure(PoolLimits(minServers=1, minSpareServers=1, minChildTtl=0))
         self.assertEqual(bench.decide(QUIET_TIME - 0.1), [])
         self.assertEqual(len(bench.retired(0.1)), 5)
 
@@ -283,7 +283,7 @@ class MaximumTests(SynchronousTestCase):
         bench.ready(children[:7])
         bench.busy = {1, 2, 3, 4}
         for most, action in ((7, Signal), (5, Retire), (3, Retire), (2, Retire)):
-            bench.pool.limits = PoolLimits(minServers=1, maxServers=most, minSpareServers=0)
+            bench.pool.reconfigure(PoolLimits(minServers=1, maxServers=most, minSpareServers=0))
             self.assertEqual({type(each) for each in bench.decide()}, {action})
         left = [child.key for child in children if child.state is ChildState.READY]
         self.assertEqual(left, [3, 4])
@@ -292,11 +292,11 @@ class MaximumTests(SynchronousTestCase):
         """A starting worker is ended by a signal, and its end is no failure."""
         bench = PoolBench(minServers=2)
         children = bench.spawned()
-        bench.pool.limits = PoolLimits(minServers=0, maxServers=1, minSpareServers=0)
+        bench.pool.reconfigure(PoolLimits(minServers=0, maxServers=1, minSpareServers=0))
         self.assertEqual(bench.signals(), [(1, "TERM")])
         self.assertEqual(bench.signals(KILL_DELAY), [(1, "KILL")])
         bench.gone(children[:1])
-        bench.pool.limits = PoolLimits(minServers=2)
+        bench.pool.reconfigure(PoolLimits(minServers=2))
         self.assertEqual(len(bench.spawned()), 1)
 
 
@@ -316,7 +316,7 @@ class ResizeTests(SynchronousTestCase):
         """One worker more is spawned even if there are more than ``min-servers``."""
         bench = PoolBench(minServers=1, minSpareServers=0)
         bench.started()
-        bench.pool.limits = PoolLimits(minServers=0, minSpareServers=0)
+        bench.pool.reconfigure(PoolLimits(minServers=0, minSpareServers=0))
         bench.pool.grow()
         self.assertEqual(len(bench.spawned()), 1)
 
@@ -398,7 +398,7 @@ class ResizeTests(SynchronousTestCase):
         bench = PoolBench(minServers=8, maxServers=8)
         old = bench.started()
         bench.pool.reload()
-        bench.pool.limits = PoolLimits(minServers=1, maxServers=2, minSpareServers=0)
+        bench.pool.reconfigure(PoolLimits(minServers=1, maxServers=2, minSpareServers=0))
         actions = bench.decide()
         self.assertEqual([action.child for action in actions if isinstance(action, Retire)], old[:6])
         for _ in range(10):
@@ -438,7 +438,7 @@ class TimeoutTests(SynchronousTestCase):
         bench = PoolBench(minServers=1, startTimeout=5)
         child = bench.started()[0]
         bench.busy = {child.key}
-        bench.pool.limits = PoolLimits(minServers=1, maxServers=1)
+        bench.pool.reconfigure(PoolLimits(minServers=1, maxServers=1))
         self.assertEqual([bench.decide(1000.0) for _ in range(3)], [[]] * 3)
 
     def test_leaving(self) -> None:
@@ -939,7 +939,7 @@ class HangingTests(SynchronousTestCase):
         old = self.startSlowly(bench)
         for child in old:
             bench.pool.requestsHalved(child, bench.now)
-        bench.pool.limits = PoolLimits(minServers=1, maxServers=1)
+        bench.pool.reconfigure(PoolLimits(minServers=1, maxServers=1))
         actions = [action for _ in range(5) for action in bench.decide(SUCCESSOR_WAIT)]
         self.assertNotIn(Spawn, {type(action) for action in actions})
         self.assertEqual(len([child for child in old if child.state is ChildState.READY]), 1)
@@ -1149,7 +1149,7 @@ class ReloadTests(SynchronousTestCase):
         """No worker is retired meanwhile except by the reload."""
         bench = PoolBench(minServers=12, maxServers=50)
         bench.started()
-        bench.pool.limits = PoolLimits(minServers=1, minSpareServers=1, maxSpareServers=2)
+        bench.pool.reconfigure(PoolLimits(minServers=1, minSpareServers=1, maxSpareServers=2))
         bench.pool.reload()
         self.assertEqual(len(bench.spawned()), 1)
 

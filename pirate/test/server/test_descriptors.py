@@ -51,10 +51,10 @@ class AllowTests(SynchronousTestCase):
         error = self.assertRaises(ConfigurationError, raiseDescriptorLimit, PoolLimits(maxServers=100))
         self.assertEqual(
             str(error),
-            "max-servers (100) needs 474 file descriptors, but 256 are allowed: "
+            "max-servers (100) needs 874 file descriptors, but 256 are allowed: "
             "raise that limit (ulimit -Hn), or lower max-servers",
         )
-        self.assertEqual(raiseDescriptorLimit(PoolLimits(maxServers=45)), 256)
+        self.assertEqual(raiseDescriptorLimit(PoolLimits(maxServers=22)), 256)
 
     def test_refused(self) -> None:
         """If the limit cannot be raised, the soft limit counts."""
@@ -73,9 +73,9 @@ class ShareTests(SynchronousTestCase):
     def test_sums(self) -> None:
         """The server, its workers and both sockets stay below every limit, with a reserve."""
         for files in (100, 160, 300, 1024, 20_000):
-            workers = min((files - FOR_SERVER) // FOR_WORKER // 2, 50)
+            workers = min((files - FOR_SERVER) // FOR_WORKER // 4, 50)
             limits = shareDescriptors(files, PoolLimits(minServers=workers, maxServers=workers), 0)
-            used = FOR_SERVER + FOR_WORKER * workers + limits.frontend + limits.backend
+            used = FOR_SERVER + FOR_WORKER * 2 * workers + limits.frontend + limits.backend
             self.assertLess(used, files)
             self.assertGreater(used, files * 3 // 4)
             self.assertGreaterEqual(limits.frontend, 3 * limits.backend)
@@ -83,14 +83,14 @@ class ShareTests(SynchronousTestCase):
 
     def test_given(self) -> None:
         """The frontend gets max-connections; the backend gets as many, or what is left."""
-        limits = PoolLimits(minServers=4, maxServers=4)
+        limits = PoolLimits(minServers=2, maxServers=2)
         self.assertEqual(shareDescriptors(1024, limits, 100), ConnectionLimits(100, 100))
         self.assertEqual(shareDescriptors(160, limits, 60), ConnectionLimits(60, 10))
 
     def test_tooMuch(self) -> None:
         """A max-connections that is too high is refused in one line with both numbers."""
         error = self.assertRaises(
-            ConfigurationError, shareDescriptors, 160, PoolLimits(minServers=4, maxServers=4), 100
+            ConfigurationError, shareDescriptors, 160, PoolLimits(minServers=2, maxServers=2), 100
         )
         self.assertEqual(
             str(error),
@@ -99,6 +99,6 @@ class ShareTests(SynchronousTestCase):
         )
 
     def test_dequeue(self) -> None:
-        """The children that run the dequeue callable count."""
-        self.assertEqual(maxChildren(PoolLimits(maxServers=7, checkForDequeue=1, maxDequeue=2)), 9)
-        self.assertEqual(maxChildren(PoolLimits(maxServers=7, maxDequeue=2)), 7)
+        """The children that run the dequeue callable count, and the workers that are replaced or slow to leave."""
+        self.assertEqual(maxChildren(PoolLimits(maxServers=7, checkForDequeue=1, maxDequeue=2)), 16)
+        self.assertEqual(maxChildren(PoolLimits(maxServers=7, maxDequeue=2)), 14)
