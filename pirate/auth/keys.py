@@ -21,7 +21,7 @@ CREDENTIAL = "credential:"
 #: The suffix of a public certificate, and that of a certificate with a secret key.
 PUBLIC, SECRET = ".key", ".key_secret"
 #: The length of a key as Z85 text, in bytes.
-KEY_SIZE = 40
+TEXT_KEY_SIZE = 40
 #: The longest user name, in bytes: ZeroMQ sends a user id as one short frame.
 MAX_NAME = 255
 #: The largest key file that is read, in bytes.
@@ -228,14 +228,14 @@ def _key(file: Path, what: str, text: str) -> bytes:
         raise ConfigurationError(f"{file}: it contains no {what}")
     try:
         key = text.encode("ascii")
-        if len(key) == KEY_SIZE and not key.strip(_Z85):
+        if len(key) == TEXT_KEY_SIZE and not key.strip(_Z85):
             # Some groups of five Z85 characters exceed four bytes.
             base64.b85decode(key.translate(_FROM_Z85))
             return key
     except ValueError:
         pass
     # The message does not show the text: it may be a secret key.
-    raise ConfigurationError(f"{file}: {what} is not a key of {KEY_SIZE} characters of Z85")
+    raise ConfigurationError(f"{file}: {what} is not a key of {TEXT_KEY_SIZE} characters of Z85")
 
 
 def _user(file: Path, name: str) -> str:

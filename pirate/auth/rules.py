@@ -24,7 +24,7 @@ OK, REFUSED = (b"200", b"OK"), b"400"
 #: The security mechanisms that a policy can admit.
 NULL, CURVE = b"NULL", b"CURVE"
 #: The length of a binary key, in bytes.
-KEY_SIZE = 32
+BINARY_KEY_SIZE = 32
 
 
 class Refusal(StrEnum):
@@ -51,7 +51,7 @@ class Users(Protocol):
         """
         Return the user that owns a key, or ``None`` if the key is not listed.
 
-        :param key: the public key, ``KEY_SIZE`` bytes.
+        :param key: the public key, ``BINARY_KEY_SIZE`` bytes.
         """
 
 
@@ -145,7 +145,7 @@ class SocketPolicy:
         Decide whether to admit a peer.
 
         :param address: the address as ZeroMQ reports it.
-        :param credentials: the frames of the mechanism; for CURVE one, the public key of ``KEY_SIZE`` bytes.
+        :param credentials: the frames of the mechanism; for CURVE one, the public key of ``BINARY_KEY_SIZE`` bytes.
         :return: the user, which is empty if the socket does not require keys; or the reason to refuse the peer.
         """
         refusal = self.addresses.refusal(address)
@@ -153,7 +153,7 @@ class SocketPolicy:
             return refusal
         if self.users is None:
             return "" if mechanism == NULL else Refusal.MECHANISM
-        if mechanism != CURVE or len(credentials) != 1 or len(credentials[0]) != KEY_SIZE:
+        if mechanism != CURVE or len(credentials) != 1 or len(credentials[0]) != BINARY_KEY_SIZE:
             return Refusal.MECHANISM
         user = self.users.userOf(credentials[0])
         return Refusal.KEY if user is None else user

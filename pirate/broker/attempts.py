@@ -38,8 +38,8 @@ class Attempts:
         """Return whether a request has used up its attempts."""
         return request.deaths >= (request.maxAttempts or self.maxAttempts)
 
-    def isolates(self, worker: WorkerRecord, request: Request) -> bool:
-        """Return whether a request must be the only one of this worker."""
+    def mustBeAlone(self, worker: WorkerRecord, request: Request) -> bool:
+        """Return whether a request must be the only one that this worker holds."""
         if worker.concurrency == 1:
             return request.alone
         charged = request.deaths + request.suspected

@@ -13,8 +13,8 @@ from pirate.settings.limits import RequestPolicy
 #: Requests that expire in one turn, at most.
 MAX_EXPIRED = 200
 
-#: Seconds until the next search, at least, when only the deadline of a request that its worker has not begun is near.
-GRAIN = 0.01
+#: Seconds between two searches, at least, that are due only because of requests that wait in a worker.
+MIN_SEARCH_INTERVAL = 0.01
 
 
 class Deadlines:
@@ -22,7 +22,8 @@ class Deadlines:
     The time, and the deadlines of requests and workers.
 
     A message costs no more here than a comparison.  The workers are searched only when one may be overdue: at most once
-    per shortest time limit, or every ``GRAIN`` seconds while the deadlines of requests that wait in a worker pass.
+    per shortest time limit, or every ``MIN_SEARCH_INTERVAL`` seconds while deadlines of requests that wait in a worker
+    pass.
 
     :ivar now: the time of the current turn in seconds, on a clock that does not go back.
     :ivar due: when there is something to do.
@@ -68,7 +69,7 @@ class Deadlines:
     # --- cancelled requests
 
     def requestCancelled(self, worker: WorkerRecord, request: Request) -> None:
-        """Stop a worker that executes a cancelled request if it goes on with it for too long."""
+        """Have a worker stopped if it goes on with a cancelled request for too long."""
         if self._cancelKills:
             worker.killDeadlines[request.brokerId] = deadline = self.now + self._cancelKills
             worker.killAt = min(worker.killAt, deadline)
@@ -76,9 +77,9 @@ class Deadlines:
 
     def inFlightChanged(self, worker: WorkerRecord, gone: Collection[bytes]) -> None:
         """
-        Note which requests a worker executes now that it does not hold some any more.
+        Update what a worker executes after some of its requests have ended or moved.
 
-        :param gone: the ids of those.
+        :param gone: the broker's ids of those requests.
         """
         first = next(iter(worker.inFlight.values()))
         if worker.killDeadlines:
@@ -158,7 +159,7 @@ class Deadlines:
             for request in _notBegun(worker):
                 # Not each deadline is worth a search of its own.
                 if request.deadline < soonest and request.state is State.IN_FLIGHT:
-                    soonest = max(request.deadline, now + GRAIN)
+                    soonest = max(request.deadline, now + MIN_SEARCH_INTERVAL)
             if worker.plain:
                 continue
             if worker.heard + self._deliveryTimeout <= now:
@@ -175,6 +176,6 @@ class Deadlines:
 
 
 def _notBegun(worker: WorkerRecord) -> Iterator[Request]:
-    """Return the requests that a worker does not execute yet: all but the first, if it executes one after the other."""
+    """Yield the requests that a worker holds but has not begun: all but the first, unless it executes all at once."""
     if len(worker.inFlight) > 1 and worker.concurrency == 1:
         yield from islice(worker.inFlight.values(), 1, None)

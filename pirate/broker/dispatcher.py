@@ -77,7 +77,7 @@ class Dispatcher:
         return len(self.workers) - self.busy
 
     def othersThan(self, identities: Container[bytes]) -> int:
-        """Return how many workers there are besides those with some identities."""
+        """Return how many workers have none of these identities."""
         return sum(identity not in identities for identity in self.workers)
 
     def knows(self, identity: bytes) -> bool:
@@ -117,7 +117,7 @@ class Dispatcher:
             if info is not None:
                 worker.plain = False
                 worker.credit = worker.capacity = info.credit
-                if any(self._attempts.isolates(worker, each) for each in worker.inFlight.values()):
+                if any(self._attempts.mustBeAlone(worker, each) for each in worker.inFlight.values()):
                     worker.capacity = 1
         self._fill(worker)
         self._checkIdle(worker)
@@ -292,7 +292,7 @@ class Dispatcher:
             else:
                 self._queues.place(worker)
             if worker.busy and not worker.inFlight:
-                # As in ``_checkIdle``, which is not called for every reply.
+                # ``_checkIdle``, inlined, because this runs for every reply.
                 worker.busy = False
                 self.busy -= 1
                 if self._watchBusy:
@@ -399,7 +399,7 @@ class Dispatcher:
         """
         inFlight = worker.inFlight
         attempts, deadlines = self._attempts, self._deadlines
-        if request.alone and inFlight and attempts.isolates(worker, request):
+        if request.alone and inFlight and attempts.mustBeAlone(worker, request):
             return False
         frames = requestFrames(
             worker.identity,
@@ -421,7 +421,7 @@ class Dispatcher:
             return False
         if worker.concurrency > 1:
             request.since = deadlines.now
-        if request.alone and attempts.isolates(worker, request):
+        if request.alone and attempts.mustBeAlone(worker, request):
             worker.capacity = 1
         inFlight[request.brokerId] = request
         request.state = State.IN_FLIGHT
@@ -454,7 +454,7 @@ class Dispatcher:
             self.workerGone(worker.identity, "it could not be reached")
 
     def _fill(self, worker: WorkerRecord) -> None:
-        """Send a worker as many requests as wait and it can take, and put it where it belongs then."""
+        """Send a worker requests until it is full or none waits, and update its place among the ready ones."""
         queues = self._queues
         before = len(worker.inFlight)
         while queues.waiting and len(worker.inFlight) < worker.capacity and worker.standing is Standing.SERVING:
@@ -465,7 +465,7 @@ class Dispatcher:
             queues.place(worker)
 
     def _dispatch(self, service: Service) -> None:
-        """Send what waits for a service to its ready workers; a call from within is done by the outer one."""
+        """Send what waits for a service to its ready workers; a nested call leaves the work to the outer one."""
         if service.dispatching:
             return
         service.dispatching = True

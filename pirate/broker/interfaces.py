@@ -51,7 +51,7 @@ class Outgoing(Protocol):
 
 
 class BrokerEvents(Protocol):
-    """What the broker reports to the server that it is part of."""
+    """The receiver of the broker's reports: the server that it is part of."""
 
     def requestFailed(self, request: Request, code: Code, message: str) -> None:
         """Note that a request has been given up."""
@@ -93,7 +93,7 @@ class BrokerEvents(Protocol):
 
 class Sender(Protocol):
     """
-    What a transport knows of the sender of a message; each question costs about a microsecond.
+    The sender of a message, as far as a transport knows it; each question costs about a microsecond.
 
     A sender is valid while its message is being processed.
     """

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pirate.broker.request import Request, State
 from pirate.broker.workers import ReadyWorkers, Standing, WorkerRecord
 
-#: The number of empty queues, and of requests that no longer wait, from which on they are searched for and removed.
-PRUNE_FROM = 500
+#: How many empty queues, or requests that no longer wait, may be left before they are searched for and removed.
+PRUNE_AT = 500
 
 
 class Share:
@@ -18,7 +18,7 @@ class Share:
 
     :ivar waiting: how many requests.
     :ivar bytes: the bytes of all of them.
-    :ivar over: whether that is more than it may have, and counted so.
+    :ivar over: whether the client is counted among those that have more than their share.
     """
 
     __slots__ = ("bytes", "over", "waiting")
@@ -159,7 +159,7 @@ class Queues:
         self._shares: dict[bytes | str, Share] = {}
         self._served = 0
         self._known = 0
-        self._pruneAt = PRUNE_FROM
+        self._pruneAt = PRUNE_AT
 
     def addWorker(self, worker: WorkerRecord) -> None:
         """Add a worker to the services that it serves."""
@@ -228,7 +228,7 @@ class Queues:
             queue.rest = deque((request,))
         else:
             queue.rest.append(request)
-            if len(queue.rest) > 2 * share.waiting + PRUNE_FROM:
+            if len(queue.rest) > 2 * share.waiting + PRUNE_AT:
                 queue.prune()
         return service
 
@@ -236,8 +236,8 @@ class Queues:
         """
         Note that a request no longer waits.
 
-        :param head: the service whose next request it is; it is removed from its queue, and its client has its next
-            turn after all others.  ``None``: the request stays in its queue until it would be next.
+        :param head: the service, if the request is its next one: it is removed from its queue, and its client has its
+            next turn after all others.  ``None``: the request stays in its queue, and is skipped when it would be next.
         """
         if head is not None:
             if head.returned:
@@ -274,7 +274,7 @@ class Queues:
             kept = [item for each in self.services.values() for item in each.queues.items()]
             self._shares = {client: queue.share for client, queue in kept}
             self._known = len(kept)
-            self._pruneAt = 2 * len(kept) + PRUNE_FROM
+            self._pruneAt = 2 * len(kept) + PRUNE_AT
         share = self._shares.get(client)
         if share is None:
             share = self._shares[client] = Share()

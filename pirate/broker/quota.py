@@ -1,5 +1,5 @@
 """
-Whether a client may send a request: a limit on its open requests, a token bucket for its rate, and the app's own rule.
+The admission of requests: a limit on what each client has open, a token bucket for its rate, and the app's own rule.
 
 Each call takes the same time whatever the number of clients.  A client that has no open request and a full bucket is no
 different from one that was never seen, so its account is dropped.
@@ -16,7 +16,7 @@ from pirate.broker.request import Request, RequestContext
 from pirate.settings.limits import PeerLimits
 from pirate.wire.words import Code
 
-#: Of the accounts that have not been used for longest, how many are checked whenever a client asks.
+#: How many of the least recently used accounts are checked for removal at each message.
 CHECKED = 2
 
 

@@ -10,10 +10,10 @@ from pirate.wire.words import Code, Frames
 
 #: The bytes that one outcome takes beside its frames: its place in the cache, its request id, and the objects that hold
 #: them.
-ENTRY = 340
+ENTRY_BYTES = 340
 #: The bytes that one frame takes beside its content: as ``bytes``, and as a frame of ZeroMQ's, which may keep a whole
 #: receive buffer alive.
-FRAME, LARGE_FRAME, BUFFER = 50, 250, 8192
+FRAME_BYTES, LARGE_FRAME_BYTES, BUFFER_BYTES = 50, 250, 8192
 
 
 class Outcome:
@@ -45,13 +45,13 @@ class Outcome:
 
     def size(self) -> int:
         """Return the bytes that it takes to remember this."""
-        total = ENTRY + len(self.message)
+        total = ENTRY_BYTES + len(self.message)
         for frames in (*self.parts, self.body or ()):
             for frame in frames:
                 if type(frame) is bytes:
-                    total += FRAME + len(frame)
+                    total += FRAME_BYTES + len(frame)
                 else:
-                    total += LARGE_FRAME + max(len(frame), BUFFER)
+                    total += LARGE_FRAME_BYTES + max(len(frame), BUFFER_BYTES)
         return total
 
     def whole(self) -> Frames:

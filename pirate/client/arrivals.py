@@ -14,7 +14,7 @@ class Waiter(Protocol):
         """Wake the caller."""
 
 
-class Want(Protocol):
+class Waitable(Protocol):
     """
     Something that a caller waits for.
 
@@ -28,11 +28,11 @@ class Want(Protocol):
         """Whether the caller need not wait any longer."""
 
 
-def wake(want: Want) -> None:
+def wake(waitable: Waitable) -> None:
     """Wake the caller that waits for something, if one does, so that it looks again."""
-    waiter = want.waiter
+    waiter = waitable.waiter
     if waiter is not None:
-        want.waiter = None
+        waitable.waiter = None
         # Two threads may wake it at the same moment.
         with suppress(RuntimeError):
             waiter.release()
@@ -47,7 +47,7 @@ class Arrivals:
 
     :ivar items: the items that have arrived and were not taken.
     :ivar over: whether nothing more will arrive.
-    :ivar waiter: see :class:`Want`.
+    :ivar waiter: see :class:`Waitable`.
     """
 
     __slots__ = ("items", "over", "waiter")

@@ -153,7 +153,7 @@ class Connection:
     :param clock: returns the time in seconds.
     :ivar socket: the socket's file descriptor; when it is readable, call :meth:`socketReadable`.
     :ivar monitor: the monitor's, for :meth:`monitorReadable`; -1 if there is none.
-    :ivar pending: whether :meth:`attend` must be called before anybody waits for the descriptors.
+    :ivar pending: whether :meth:`attend` must be called before the next wait for the descriptors.
     """
 
     def __init__(
@@ -172,8 +172,8 @@ class Connection:
         self._socket, self._monitor = self._dialer.open(self._endpoint)
         # The methods of the C class, without pyzmq's Python layer above them: they run for every frame.
         # A simulated socket has no such layer.
-        plain: Any = super(zmq.Socket, self._socket) if isinstance(self._socket, zmq.Socket) else self._socket
-        self._receive, self._send, self._get = plain.recv, plain.send, plain.get
+        raw: Any = super(zmq.Socket, self._socket) if isinstance(self._socket, zmq.Socket) else self._socket
+        self._receive, self._send, self._get = raw.recv, raw.send, raw.get
         self.socket = self._socket.fileno()
         self.monitor = -1 if self._monitor is None else self._monitor.fileno()
         self.pending = True
@@ -279,8 +279,8 @@ class Connection:
         receive, received, peer, socket = self._receive, self._session.received, self.peer, self._socket
         now = self._clock()
         for count in range(MAX_MESSAGES):
-            # Asking for events costs half as much as a failed read: it pays after the first message, not after each.
-            # A REQ socket receives one reply; a further read would be an error.
+            # Polling costs half as much as a read that fails.  So poll after the first message, then just read until
+            # that fails.  A REQ socket receives one reply; a further read would be an error.
             if count == 1 or (count and self._monitor is None):
                 if not self._session.open:
                     # Let the caller send its next request first, and ask then.

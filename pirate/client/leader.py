@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from pirate.client.arrivals import Waiter, Want, wake
+from pirate.client.arrivals import Waitable, Waiter, wake
 from pirate.client.call import Call
 from pirate.client.connection import Connection
 from pirate.client.endpoints import Outage
@@ -55,7 +55,7 @@ class Leader:
         self._depth = 0
         self._inbox: deque[tuple[Callable[[Any, float], object], Any]] = deque()
         self._callbacks: deque[tuple[Callable[[Any], object], Any]] = deque()
-        self._waiting: deque[Want] = deque()
+        self._waiting: deque[Waitable] = deque()
         self._closing = False
         self.closed = False
         self.background = 0
@@ -90,32 +90,32 @@ class Leader:
             self._inbox.append((self.session.begin, call))
         self.until(call)
 
-    def until(self, want: Want) -> None:
+    def until(self, waitable: Waitable) -> None:
         """Wait for something that has begun, or that the inbox will begin."""
-        while not want.finished:
+        while not waitable.finished:
             lock = threading.Lock()
             lock.acquire()
-            want.waiter = lock
-            self._waiting.append(want)
+            waitable.waiter = lock
+            self._waiting.append(waitable)
             if self._tryLead():
-                want.waiter = None
+                waitable.waiter = None
                 try:
-                    while not want.finished and not self._closing:
-                        self._turn(want)
+                    while not waitable.finished and not self._closing:
+                        self._turn(waitable)
                 finally:
                     self._stopLeading()
             else:
                 self._poll.wake()
-                self._await(want, lock)
+                self._await(waitable, lock)
 
-    def _await(self, want: Want, lock: threading.Lock) -> None:
+    def _await(self, waitable: Waitable, lock: threading.Lock) -> None:
         """Wait until something is finished, or this thread is woken to lead."""
         try:
-            while not want.finished and not lock.acquire(timeout=_LONGEST_WAIT):
+            while not waitable.finished and not lock.acquire(timeout=_LONGEST_WAIT):
                 pass
         except BaseException:
             # It may have been woken to lead: wake another.
-            want.waiter = None
+            waitable.waiter = None
             self._passLead()
             raise
 
@@ -222,18 +222,18 @@ class Leader:
         waiting = self._waiting
         while waiting and not self._leading.locked():
             with suppress(IndexError):
-                want = waiting.popleft()
-                if want.waiter is not None:
-                    wake(want)
+                waitable = waiting.popleft()
+                if waitable.waiter is not None:
+                    wake(waitable)
                     return
         if (self.background or self._inbox) and not self._leading.locked():
             self._startThread()
 
-    def _turn(self, want: Want) -> None:
+    def _turn(self, waitable: Waitable) -> None:
         """
         Do what there is to do; if there is nothing, wait for it.
 
-        :param want: what the leading thread waits for.
+        :param waitable: what the leading thread waits for.
         """
         if self._inbox or self._callbacks:
             self._runPosted()
@@ -241,7 +241,7 @@ class Leader:
         for connection in self._connections:
             if connection.pending and connection.attend():
                 moved = True
-        if moved or self._callbacks or want.finished:
+        if moved or self._callbacks or waitable.finished:
             return
         session = self.session
         now = self._clock()
@@ -312,7 +312,7 @@ class Leader:
 
 
 class _UntilIdle:
-    """The want of the background thread, which is never finished."""
+    """The waitable of the background thread, which is never finished."""
 
     finished = False
     waiter: Waiter | None = None

@@ -96,7 +96,7 @@ class LoopDriver:
             self.session.cancel(call, self._clock())
             self._turnSoon()
 
-    def cancelId(self, key: bytes) -> None:
+    def cancelId(self, requestId: bytes) -> None:
         """
         Cancel a request by its id.
 
@@ -104,7 +104,7 @@ class LoopDriver:
         """
         if self.closed:
             raise MisuseError("this client is closed: make a new one")
-        self.session.cancelId(key, self._clock())
+        self.session.cancelId(requestId, self._clock())
         self._turnSoon()
 
     def close(self) -> None:

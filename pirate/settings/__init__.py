@@ -1,5 +1,5 @@
 """
-The settings of a server: one table, which checks every value when it is made.
+The settings of a server: one table of them, whose values are checked when a :class:`Settings` is made.
 
 :class:`Settings` holds everything; :class:`PoolLimits`, :class:`RequestPolicy` and :class:`PeerLimits` are its parts.
 The command line, the checks, the changes at run time and the reference page all come from the fields of these classes.

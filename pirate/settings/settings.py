@@ -6,8 +6,9 @@ The name, type, default and help of each setting are in one place: the fields of
 :class:`~pirate.settings.limits.PeerLimits` and :class:`Settings`.  The command line, the checks, the changes at run
 time and the reference page all come from them.
 
-A type checker cannot read them there, so :class:`SettingsArguments` and :class:`RuntimeChanges` repeat the names and the
-types of the keyword arguments.  ``ArgumentTests`` in ``pirate/test/settings/test_settings.py`` fails if they differ.
+A type checker cannot read them there, so :class:`SettingsArguments` and :class:`RuntimeChanges` repeat the names and
+the types of the keyword arguments.  ``ArgumentTests`` in ``pirate/test/settings/test_settings.py`` fails if they
+differ.
 """
 
 from __future__ import annotations

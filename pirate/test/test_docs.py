@@ -335,7 +335,7 @@ class NameTests(SynchronousTestCase):
                 f"for {memory / (390 + 32) // 100 * 100:,.0f} requests a second with replies of 32 bytes",
                 f"for {round(memory / (390 + 1024), -1):.0f} with 1 KiB",
                 f"and for {memory / (590 + 70 * 1024):.0f} with 70 KiB",
-                f"{replycache.ENTRY} bytes, and for each frame",
+                f"{replycache.ENTRY_BYTES} bytes, and for each frame",
                 f"up to {replies.PARTS_LIMIT // MIB} MiB",
             ],
             "reference/wire": [

@@ -249,7 +249,7 @@ class Router(ZmqConnection):
         outer = self._lastFrame
         for count in range(most):
             if count == 1 and not get(EVENTS) & POLLIN:
-                # As in ``hasPending``, which is not called for every message.
+                # The end of ``hasPending``, inlined, because this runs for every message.
                 self.armed = True
                 return
             try:

@@ -34,12 +34,12 @@ from pirate.transport.peers import hungUp
 from pirate.transport.router import Router, seedRoutingIds
 from pirate.transport.zap import Zap
 
-#: What a reply has beside its body, at most: in frames, and in bytes.
+#: The most that the envelope adds to a reply's body, in frames and in bytes.
 REPLY_FRAMES, REPLY_BYTES = 8, 1 << 16
-#: Times that a bounded number of messages is read from the frontend when the server stops, and from the backend when a
-#: deadline has passed.
+#: How many times a bounded number of messages is read from the frontend when the server stops, and from the backend
+#: when a deadline has passed.
 DRAIN_READS, LATE_READS = 100, 50
-#: The first file descriptor that ``select`` cannot watch.  ``select`` is the call that waits less than a millisecond.
+#: The first file descriptor that ``select`` cannot watch.  ``poll`` could, but its timeouts are whole milliseconds.
 SELECTABLE = 1024
 #: Replies that are sent to clients together while requests wait for workers, at most.
 BATCH = 16
@@ -239,7 +239,7 @@ class SocketTransport:
         """
         Read some messages of both sockets, and look whether there are more.
 
-        When there is one message at a time, all of this is done for each, so every call counts.
+        If messages come one at a time, all of this runs for each of them, so every call counts.
 
         :param readable: the ROUTER whose file descriptor has reported an event.
         """
@@ -256,7 +256,7 @@ class SocketTransport:
             if late or not backend.armed:
                 backend.read(events.workerMessageReceived, events.workerMessageRejected, readable is backend)
                 if late:
-                    self._readBackendOn()
+                    self._readBackendToEnd()
                 if self._workerMessages:
                     self._sendToWorkers()
             if (late or not frontend.armed) and frontend.factory is not None:
@@ -327,7 +327,7 @@ class SocketTransport:
         self._nextExtraRead = None
         self.takeTurn()
 
-    def _readBackendOn(self) -> None:
+    def _readBackendToEnd(self) -> None:
         """Read all that workers have sent so far, because a deadline has passed that their replies may have met."""
         backend, events = self._backend, self._events
         for _ in range(LATE_READS):

@@ -43,7 +43,7 @@ class Info(Value):
     The announcement of a worker, which it sends with its first ``waiting``.
 
     :ivar token: the secret that it was spawned with; empty if it has none.
-    :ivar credit: how many requests it may hold: 1 to 64, or 1 to the concurrency.
+    :ivar credit: how many requests it may hold: 1 to 64, or with a concurrency of more than 1, 1 to that.
     :ivar context: whether its app wants each request's context.
     :ivar services: the names that it serves.
     :ivar concurrency: how many requests it executes at the same time, 1 to 1000.
@@ -124,7 +124,7 @@ def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
         return Malformed("no-delimiter")
     first = frames[1]
     if len(first):
-        # As in ``_isId``, which is not called for every reply.
+        # ``_isId``, inlined, because this runs for every reply.
         if count > 2 and len(first) == ID_SIZE and first[:1] >= MIN_FIRST_BYTE:
             return frames[0], first, frames[2:]
         return Malformed("no-delimiter")
@@ -147,7 +147,7 @@ def _isId(frame: bytes) -> bool:
 
 
 def _cut(frame: bytes) -> bytes:
-    """Copy the part of a frame that is read."""
+    """Copy the part of a text that is used: its beginning."""
     return bytes(memoryview(frame)[: MAX_TEXT + 1])
 
 
@@ -157,14 +157,14 @@ def _parseStatus(frames: Frames) -> Status | Malformed:
         return Malformed("empty-body" if _isId(word) else "unknown-word")
     if len(frames) == 3:
         return Status(frames[0], word)
-    told = decodeObject(frames[3])
-    info = None if told is None else _info(told)
+    fields = decodeObject(frames[3])
+    info = None if fields is None else _parseInfo(fields)
     return Malformed("bad-info") if info is None else Status(frames[0], word, info)
 
 
-def _info(told: dict[str, Any]) -> Info | None:
-    token, services = told.get("token", ""), told.get("services", [""])
-    credit, concurrency = told.get("credit", 1), told.get("concurrency", 1)
+def _parseInfo(fields: dict[str, Any]) -> Info | None:
+    token, services = fields.get("token", ""), fields.get("services", [""])
+    credit, concurrency = fields.get("credit", 1), fields.get("concurrency", 1)
     if not (isinstance(token, str) and isinstance(services, list)):
         return None
     if type(credit) is not int or type(concurrency) is not int:
@@ -173,7 +173,7 @@ def _info(told: dict[str, Any]) -> Info | None:
         return None
     concurrency = min(max(concurrency, 1), MAX_CONCURRENCY)
     credit = min(max(credit, 1), concurrency if concurrency > 1 else MAX_CREDIT)
-    return Info(token, credit, bool(told.get("context")), tuple(dict.fromkeys(services)), concurrency)
+    return Info(token, credit, bool(fields.get("context")), tuple(dict.fromkeys(services)), concurrency)
 
 
 def requestFrames(worker: bytes, request: bytes, body: Frames, context: dict[str, Any] | None = None) -> list[bytes]:

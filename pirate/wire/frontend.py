@@ -21,7 +21,7 @@ from pirate.wire.words import (
     shorten,
 )
 
-#: A header's JSON with one key, as our own clients write it.
+#: Matches the JSON of a header that has only a timeout, as our own clients write it.
 _ONLY_TIMEOUT = re.compile(rb'\{"timeout_ms":(0|[1-9]\d{0,15})\}').fullmatch
 
 #: What a client sent: its route, its body, and from a native header the request id and the options; a plain request has
@@ -56,7 +56,7 @@ def parseRequest(frames: list[bytes]) -> ClientMessage | Malformed | None:
     route, body = frames[: at + 1], frames[at + 1 :]
     last = frames[at - 1]
     if at > 1 and type(last) is not bytes:
-        # A large frame: only if it may be a header is it worth a copy.
+        # Copy a large frame only if it may be a header.
         isHeader = bytes(memoryview(last)[: len(MAGIC)]) == MAGIC
         if isHeader and len(last) > MAX_JSON + 20:
             return Malformed("bad-header")
@@ -102,8 +102,8 @@ def errorFrames(route: list[bytes], requestId: bytes, code: Code, message: str, 
     :param requestId: the request id of its header.
     :param attempts: how many workers have died while executing it.
     """
-    told = {"status": "error", "code": code, "message": shorten(message), "attempts": attempts}
-    return [*route[:-2], header(requestId, told), b"", b""]
+    fields = {"status": "error", "code": code, "message": shorten(message), "attempts": attempts}
+    return [*route[:-2], header(requestId, fields), b"", b""]
 
 
 def plainErrorFrames(route: list[bytes], code: Code, message: str, attempts: int) -> list[bytes]:
@@ -112,8 +112,8 @@ def plainErrorFrames(route: list[bytes], code: Code, message: str, attempts: int
 
     The client cannot tell it from a reply.
     """
-    told = {"pirate": "error", "code": code, "message": shorten(message), "attempts": attempts}
-    return [*route, encode(told)]
+    fields = {"pirate": "error", "code": code, "message": shorten(message), "attempts": attempts}
+    return [*route, encode(fields)]
 
 
 def header(requestId: bytes, options: dict[str, Any]) -> bytes:
@@ -134,10 +134,10 @@ def parseHeader(frame: bytes) -> tuple[bytes, dict[str, Any]] | None:
     """
     if len(frame) < 20:
         return None
-    # What most requests say, at a fraction of the cost.
-    only = _ONLY_TIMEOUT(frame, 20)
-    if only is not None:
-        return frame[4:20], {"timeout_ms": int(only[1])}
+    # Most headers match this, which costs a fraction of parsing JSON.
+    match = _ONLY_TIMEOUT(frame, 20)
+    if match is not None:
+        return frame[4:20], {"timeout_ms": int(match[1])}
     options = decodeObject(frame[20:]) if len(frame) > 20 else {}
     return None if options is None else (frame[4:20], options)
 

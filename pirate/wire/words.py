@@ -30,8 +30,8 @@ MAX_SERVICE = 255
 #: The longest JSON object that is parsed, in bytes.
 MAX_JSON = 65536
 
-#: The longest text about an error, in bytes of UTF-8.  As JSON, which takes six bytes for some of them, it is still far
-#: below what a client reads.
+#: The longest text about an error, in bytes of UTF-8.  Even as JSON, where a byte may take six, it is far below what a
+#: client reads.
 MAX_TEXT = 4096
 
 WAITING = b"waiting"
@@ -70,7 +70,7 @@ class Condition(StrEnum):
     STARTING = "starting"
     #: It has a worker, or starts one for the next request.
     READY = "ready"
-    #: It has no lasting worker: all have died, or cannot start.
+    #: It has no workers: all have died, or none can start.
     NO_WORKERS = "no-workers"
     #: It accepts no more requests.
     STOPPING = "stopping"

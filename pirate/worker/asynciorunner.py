@@ -31,11 +31,11 @@ class AsyncioLoop:
         return self._loop.create_task(coroutine)
 
     def callLater(self, seconds: float, call: Callable[..., None], *arguments: Any) -> asyncio.TimerHandle:
-        """Call something after so many seconds."""
+        """Call a function after so many seconds."""
         return self._loop.call_later(seconds, call, *arguments)
 
     def callSoon(self, call: Callable[[], None]) -> asyncio.Handle:
-        """Call something in the next turn."""
+        """Call a function in the next turn."""
         return self._loop.call_soon(call)
 
     def newWaiter(self) -> asyncio.Future[None]:
@@ -52,16 +52,16 @@ class AsyncioLoop:
         return asyncio.sleep(0)
 
     def addReader(self, descriptor: int, call: Callable[[], None]) -> None:
-        """Call something whenever a descriptor is readable."""
+        """Call a function whenever a descriptor is readable."""
         self._descriptor = descriptor
         self._loop.add_reader(descriptor, call)
 
     def removeReader(self) -> None:
-        """Stop calling what :meth:`addReader` was given."""
+        """Stop calling the function that :meth:`addReader` was given."""
         self._loop.remove_reader(self._descriptor)
 
     def watchTerm(self, call: Callable[[], None]) -> None:
-        """Call something, in a turn of the loop, when the process gets TERM."""
+        """Call a function, in a turn of the loop, when the process gets TERM."""
         self._loop.add_signal_handler(signal.SIGTERM, call)
 
     def unwatchTerm(self) -> None:

@@ -12,8 +12,9 @@ from pirate.wire.words import MAX_TEXT, shorten
 #: The most lines of an error's traceback that are named, and the most errors that led to it.
 MAX_LINES, MAX_CAUSES = 8, 3
 
-#: The directories of this package and of the standard library.
-_OURS = os.path.dirname(os.path.abspath(__file__))
+#: The directory of this package.
+OWN_DIRECTORY = os.path.dirname(os.path.abspath(__file__))
+#: The directory of the standard library.
 _LIBRARY = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 # The real name of a class, even if its metaclass returns another.
 _nameOf: Callable[[type], str] = type.__dict__["__name__"].__get__
@@ -86,7 +87,7 @@ def _lines(error: BaseException) -> str:
     while trace is not None:
         code = trace.tb_frame.f_code
         name = code.co_filename
-        if os.path.dirname(name) != _OURS and not name.startswith("<frozen"):
+        if os.path.dirname(name) != OWN_DIRECTORY and not name.startswith("<frozen"):
             # A line of a library is replaced by the next line.
             if kept and _isLibrary(kept[-1][0]):
                 kept.pop()

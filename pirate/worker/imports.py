@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from pirate.errors import ConfigurationError
-from pirate.worker.errortext import describe
-
-#: The directory of this package.
-_OURS = os.path.dirname(os.path.abspath(__file__))
+from pirate.worker.errortext import OWN_DIRECTORY, describe
 
 
 def load(path: str) -> Any:
@@ -74,6 +70,6 @@ def _place(error: BaseException) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     name = trace.tb_frame.f_code.co_filename if trace is not None else ""
-    if trace is None or name.startswith((_OURS, "<")) or "importlib" in name:
+    if trace is None or name.startswith((OWN_DIRECTORY, "<")) or "importlib" in name:
         return ""
     return f" ({name}, line {trace.tb_lineno})"

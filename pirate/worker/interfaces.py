@@ -131,10 +131,10 @@ class Loop(Protocol):
         """Run a coroutine as a task."""
 
     def callLater(self, seconds: float, call: Callable[..., None], *arguments: Any) -> Cancellable:
-        """Call something after so many seconds."""
+        """Call a function after so many seconds."""
 
     def callSoon(self, call: Callable[[], None]) -> Cancellable:
-        """Call something in the next turn."""
+        """Call a function in the next turn."""
 
     def newWaiter(self) -> Any:
         """Return something to await, which :meth:`fire` ends."""
@@ -146,13 +146,13 @@ class Loop(Protocol):
         """Return something to await, which ends in the next turn."""
 
     def addReader(self, descriptor: int, call: Callable[[], None]) -> None:
-        """Call something whenever a descriptor is readable."""
+        """Call a function whenever a descriptor is readable."""
 
     def removeReader(self) -> None:
-        """Stop calling what :meth:`addReader` was given."""
+        """Stop calling the function that :meth:`addReader` was given."""
 
     def watchTerm(self, call: Callable[[], None]) -> None:
-        """Call something, in a turn of the loop, when the process gets TERM."""
+        """Call a function, in a turn of the loop, when the process gets TERM."""
 
     def unwatchTerm(self) -> None:
         """Stop calling what :meth:`watchTerm` was given.  The caller must set another handler at once."""

@@ -14,7 +14,7 @@ import zmq
 from pirate.wire.words import CANCEL, HEARTBEAT, MIN_FIRST_BYTE, PARTIAL, RETIRE
 from pirate.worker.app import App, cancelledReply, errorReply, prepare, softTimeoutError
 from pirate.worker.credit import Credit
-from pirate.worker.sockets import innerCalls
+from pirate.worker.rawsocket import EVENTS, NOBLOCK, POLLIN, RCVMORE, SNDMORE, rawCalls
 
 if TYPE_CHECKING:
     from pirate.worker.interfaces import AppEvents, SerialHost
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
 
 #: After a request that took this many seconds, look for cancels before starting the next.
 LONG = 0.001
-
-# Plain ints, because to use a member of an enumeration costs more than the call that it is for.
-_SNDMORE = int(zmq.SNDMORE)
-_NOBLOCK = int(zmq.NOBLOCK)
-_EVENTS = int(zmq.EVENTS)
-_POLLIN = int(zmq.POLLIN)
-_RCVMORE = int(zmq.RCVMORE)
 
 
 class Leave(BaseException):
@@ -170,9 +163,8 @@ class SerialWorker:
         softTimeout: float,
         prefetch: int | None,
     ) -> None:
-        plain: Any = innerCalls(socket)
         self._process = process
-        self._receive, self._send, self._get = plain.recv, plain.send, plain.get
+        self._receive, self._send, self._get = rawCalls(socket)
         self._socket = socket
         self._events = events
         self._softTimeout = softTimeout
@@ -200,7 +192,7 @@ class SerialWorker:
                 frames = waiting.popleft() if waiting else self._next(0)
                 self._busy = True
                 if len(frames) > 3:
-                    # To look for a cancel takes a microsecond, which is saved between tiny jobs.
+                    # Looking for a cancel takes a microsecond, which is saved between tiny jobs.
                     if (runner.tookLong or self._prefetches or cancelled) and self.isCancelled(frames[1]):
                         self.post(cancelledReply(frames[1]))
                     else:
@@ -220,13 +212,13 @@ class SerialWorker:
         """Send a message to the broker."""
         send = self._send
         for frame in frames[:-1]:
-            send(frame, _SNDMORE)
+            send(frame, SNDMORE)
         send(frames[-1])
 
     def isCancelled(self, request: bytes) -> bool:
         """Read what has arrived, keep it for later, and tell whether a request has been cancelled."""
-        while self._get(_EVENTS) & _POLLIN:
-            frames = self._next(_NOBLOCK)
+        while self._get(EVENTS) & POLLIN:
+            frames = self._next(NOBLOCK)
             if len(frames) == 3 and frames[1] == CANCEL:
                 # A request that has its reply already is not noted, because it would stay noted for ever.
                 if frames[2] == request or any(each[1] == frames[2] for each in self._waiting):
@@ -248,15 +240,15 @@ class SerialWorker:
         """
         Return the next message.
 
-        To ask whether there are more frames costs four times as much as to read one.  So the first frames are read
-        without asking: a word follows the delimiter, or an id and at least two more frames.
+        Asking whether there are more frames costs four times as much as reading one.  So the first frames are read
+        without asking: what follows the delimiter is a word, or an id and at least two more frames.
 
         :param flags: 0, or ``NOBLOCK`` to have ``zmq.Again`` raised if there is no message.
         """
         receive = self._receive
         frames = [receive(flags), receive()]
         if frames[1][:1] < MIN_FIRST_BYTE:
-            more = self._get(_RCVMORE)
+            more = self._get(RCVMORE)
         else:
             frames.append(receive())
             more = True

@@ -8,26 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from pirate.worker.rawsocket import EVENTS, NOBLOCK, POLLIN, SNDMORE, rawCalls
+
 if TYPE_CHECKING:
     from pirate.worker.interfaces import Cancellable, Loop, Receiver
 
 #: Messages that are read before anything else has its turn.
 MAX_MESSAGES = 100
-
-# Plain ints, because to use a member of an enumeration costs more than the call that it is for.
-_SNDMORE = int(zmq.SNDMORE)
-_NOBLOCK = int(zmq.NOBLOCK)
-_EVENTS = int(zmq.EVENTS)
-_POLLIN = int(zmq.POLLIN)
-
-
-def innerCalls(socket: zmq.Socket[bytes]) -> Any:
-    """
-    Return an object with a socket's methods of the C class, without pyzmq's Python layer above them.
-
-    They run for every frame.  A socket that is not pyzmq's, such as a simulated one, has no such layer.
-    """
-    return super(zmq.Socket, socket) if isinstance(socket, zmq.Socket) else socket
 
 
 class DealerSocket:
@@ -42,11 +29,10 @@ class DealerSocket:
     """
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        plain: Any = innerCalls(socket)
         self._socket = socket
-        self._receive, self._send, self._get = plain.recv, plain.send, plain.get
+        self._receive, self._send, self._get = rawCalls(socket)
         self._unsent: deque[list[bytes]] = deque()
-        self.descriptor: int = plain.get(zmq.FD)
+        self.descriptor: int = self._get(zmq.FD)
 
     @property
     def full(self) -> bool:
@@ -71,9 +57,9 @@ class DealerSocket:
     def receive(self, most: int) -> Iterator[list[bytes]]:
         """Yield messages that have arrived, but no more than so many."""
         for _ in range(most):
-            if not self._get(_EVENTS) & _POLLIN:
+            if not self._get(EVENTS) & POLLIN:
                 return
-            frame = self._receive(_NOBLOCK, False)
+            frame = self._receive(NOBLOCK, False)
             frames = [frame.bytes]
             while frame.more:
                 frame = self._receive(0, False)
@@ -93,11 +79,11 @@ class DealerSocket:
         """
         # Only the first frame can find no room: ZeroMQ counts whole messages.
         try:
-            self._send(frames[0], _SNDMORE | _NOBLOCK)
+            self._send(frames[0], SNDMORE | NOBLOCK)
         except zmq.Again:
             return False
         for frame in frames[1:-1]:
-            self._send(frame, _SNDMORE)
+            self._send(frame, SNDMORE)
         self._send(frames[-1])
         return True
 

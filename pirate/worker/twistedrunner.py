@@ -50,11 +50,11 @@ class ReactorLoop:
         return Deferred.fromCoroutine(coroutine)
 
     def callLater(self, seconds: float, call: Callable[..., None], *arguments: Any) -> IDelayedCall:
-        """Call something after so many seconds."""
+        """Call a function after so many seconds."""
         return self._reactor.callLater(seconds, call, *arguments)
 
     def callSoon(self, call: Callable[[], None]) -> IDelayedCall:
-        """Call something in the next turn."""
+        """Call a function in the next turn."""
         return self._reactor.callLater(0, call)
 
     def newWaiter(self) -> Deferred[None]:
@@ -71,18 +71,18 @@ class ReactorLoop:
         return deferLater(self._reactor, 0)
 
     def addReader(self, descriptor: int, call: Callable[[], None]) -> None:
-        """Call something whenever a descriptor is readable."""
+        """Call a function whenever a descriptor is readable."""
         self._reader = Reader(descriptor, call)
         IReactorFDSet(self._reactor).addReader(self._reader)
 
     def removeReader(self) -> None:
-        """Stop calling what :meth:`addReader` was given."""
+        """Stop calling the function that :meth:`addReader` was given."""
         if self._reader is not None:
             IReactorFDSet(self._reactor).removeReader(self._reader)
 
     def watchTerm(self, call: Callable[[], None]) -> None:
         """
-        Call something, in a turn of the reactor, when the process gets TERM.
+        Call a function, in a turn of the reactor, when the process gets TERM.
 
         The reactor must be running, because it installs a handler of its own when it starts.
         """
