@@ -3,8 +3,8 @@ Which worker gets which request, and what happens to a request whose worker is l
 
 - A request goes to the worker with the fewest in flight, then to the least recently used.  If no worker can take it, it
   waits in its service's queue, where the clients that have a request waiting are served one each in turn.
-- Only the worker that holds a request can reply to it.  The first reply counts, even from a worker that has died
-  meanwhile.
+- Only the worker that holds a request can reply to it.  The first reply counts, even from a worker that has died by
+  then.
 - When a worker dies, all that it held goes to the front of the queue in the order in which it was sent.
   :mod:`pirate.broker.attempts` says which request is charged.
 """

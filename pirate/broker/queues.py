@@ -202,7 +202,7 @@ class Queues:
         """
         Queue a request for its service, last or, with ``front``, first.
 
-        :return: the service, a new one if it has been removed meanwhile.
+        :return: the service, which is a new one if it had been removed.
         """
         service = self.services.get(request.service)
         if service is None:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pirate.broker.counters import Counters
 from pirate.wire.words import Code, Frames
 
-#: The bytes that one outcome takes beside its frames: its place in the cache, its request id, and the objects that hold
-#: them.
+#: The bytes that one outcome takes besides its frames: its place in the cache, its request id, and the objects that
+#: hold them.
 ENTRY_BYTES = 340
-#: The bytes that one frame takes beside its content: as ``bytes``, and as a frame of ZeroMQ's, which may keep a whole
+#: The bytes that one frame takes besides its content: as ``bytes``, and as a frame of ZeroMQ's, which may keep a whole
 #: receive buffer alive.
 FRAME_BYTES, LARGE_FRAME_BYTES, BUFFER_BYTES = 50, 250, 8192
 

@@ -126,7 +126,7 @@ class Request:
 
     def context(self, now: float) -> dict[str, Any]:
         """
-        Return what an app may know of the request beside its body.
+        Return what an app may know of the request besides its body.
 
         These are ``client`` (an address), ``user`` (if it is known who that is), ``service``, ``attempt`` (1 is the
         first), ``remaining_ms`` (what is left of the caller's budget, if it has one) and ``trace`` (a W3C traceparent,

@@ -30,7 +30,7 @@ class WorkerRecord:
     :ivar began: when it began the first of its requests, on the broker's clock; 0 if it has never been given one.
     :ivar heard: when it last sent anything since then.
     :ivar probed: the ids of its requests when it was asked for a sign of life; ``None`` if no answer is due.
-    :ivar killAt: when it is to be stopped because it goes on with a cancelled request; infinite if it is not.
+    :ivar killAt: when it is stopped if it goes on with a cancelled request; infinite: never.
     :ivar killDeadlines: the same for each cancelled request that it executes, by the broker's request id.
     :ivar requestsLeft: how many more requests it is given before it is retired; negative: no limit.
     :ivar halfLeft: half of what ``requestsLeft`` was at the last report; at this number, the next report is due.

@@ -25,10 +25,10 @@ _NEVER = float("inf")
 MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.05, 0.05, 1.0
 #: The largest share of a short timeout.
 MOST_OF_SHORT = 0.25
-#: Above so many bytes, or so many frames, a request may exceed a server's limits.
+#: A request of more bytes, or of more frames, may exceed a server's limits.
 LARGE, MANY = 64 << 10, 256
-#: No server closes the connection of a request whose frames are all of at most so many bytes: it is the lowest limit
-#: that a server can have.
+#: The lowest limit, in bytes of one frame, that a server can have: if no frame is larger, no server closes the
+#: connection because of a request's size.
 SMALL = 1 << 10
 _ADVICE = "look at the server, and repeat only what may run twice"
 

@@ -85,7 +85,7 @@ class CallFuture(Future[Reply]):
 
     def _conclude(self, call: Call) -> None:
         self._leader.background -= 1
-        # It may have been cancelled meanwhile.
+        # It may have been cancelled since the call ended.
         wanted = self.set_running_or_notify_cancel()
         try:
             value = self._options.conclude(call)

@@ -1,4 +1,4 @@
-"""What a client takes from outside: the time, randomness and sockets."""
+"""The surroundings of a client: its time, randomness and sockets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Surroundings:
     A simulation has others, which repeat themselves.
 
     :ivar clock: returns the time in seconds.
-    :ivar secret: returns so many bytes that nobody can guess.
+    :ivar secret: returns a number of random bytes, which cannot be guessed.
     """
 
     def __init__(self) -> None:

@@ -48,7 +48,8 @@ EndpointSetting = str | int | Sequence[str | int]
 
 class SettingsArguments(TypedDict, total=False):
     """
-    The keyword arguments of :class:`Settings` and :class:`~pirate.service.JobServer`, with every form that they take.
+    The keyword arguments of :class:`Settings` and :class:`~pirate.service.JobServer`, in every form that the
+    constructors accept.
 
     :class:`Settings` has the defaults, the checks and the help of each.  ``hooks`` is not among them, because
     ``JobServer`` takes an instance where the command line takes an import path.

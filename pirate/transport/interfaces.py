@@ -78,10 +78,10 @@ class TransportEvents(Protocol):
         """Return whether a process is one of the server's own workers."""
 
     def wantsRequests(self) -> bool:
-        """Return whether the transport should read the frontend at all."""
+        """Return whether to read the frontend freely; if not, read it only as :meth:`mayReadExtra` permits."""
 
     def mayReadExtra(self) -> bool:
-        """Return whether the transport may read one more message of the frontend although no requests are wanted."""
+        """Return whether to read one more message of the frontend although no requests are wanted."""
 
     def secondsUntilExtraRead(self) -> float | None:
         """Return in how many seconds to ask :meth:`mayReadExtra` again; ``None``: after the next event."""

@@ -1,7 +1,7 @@
 """
 The frontend and the backend on txZMQ.
 
-One turn of the reactor reads a bounded number of messages, first from the backend.  Messages sent meanwhile go out
+One turn of the reactor reads a bounded number of messages, first from the backend.  Messages sent in a turn go out
 together, to the workers after each reading and to the clients at the end, so that ZeroMQ's thread wakes once for many.
 
 ZeroMQ's file descriptor reports new events once.  So a turn that stops early, or sends, looks for more before it ends.
@@ -339,7 +339,7 @@ class SocketTransport:
         """
         While requests wait, read a few more replies before the first are sent to their clients.
 
-        Each worker has its next request by then, so none is idle meanwhile; and a batch wakes ZeroMQ's thread and each
+        Each worker has its next request by then, so none is idle; and a batch wakes ZeroMQ's thread and each
         client once.
         """
         backend, events, posted = self._backend, self._events, self._outbox.posted

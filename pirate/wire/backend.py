@@ -181,8 +181,8 @@ def requestFrames(worker: bytes, request: bytes, body: Frames, context: dict[str
     Return the frames of a request to a worker: ``[worker] [''] [id] [''] body...``.
 
     :param request: the broker's id of the request.
-    :param context: what the app wants to know of the request beside its body, which is sent as a JSON frame between the
-        id and the delimiter; ``None``: nothing.
+    :param context: what the app wants to know of the request besides its body, which is sent as a JSON frame between
+        the id and the delimiter; ``None``: nothing.
     """
     if context is None:
         return [worker, b"", request, b"", *body]

@@ -1,4 +1,4 @@
-"""The user's app: called with a request's frames, its result or its error made the frames of a reply."""
+"""The user's app: calls of it with the frames of a request, and the frames of a reply from its result or error."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def cancelledReply(request: bytes) -> list[bytes]:
 
 
 def softTimeoutError(seconds: float) -> SoftTimeout:
-    """Return the error of a request that has taken so many seconds."""
+    """Return the error of a request that has taken longer than the soft time limit, in seconds."""
     return SoftTimeout(f"the job has taken {seconds:g} seconds")
 
 
@@ -244,7 +244,7 @@ _ASYNC = 0x80 | 0x100 | 0x200
 
 def isAsync(target: Any) -> bool:
     """
-    Tell whether a callable, or an instance of a class, is async when called.
+    Return whether a callable, or an instance of a class, is async when called.
 
     A decorated function counts as what its decorator has made: if that is a plain function, nothing is known of its
     result.  This does without ``inspect``, which is slow to import.
@@ -259,7 +259,7 @@ def isAsync(target: Any) -> bool:
 
 def isAwaitable(result: Any, deferreds: bool) -> bool:
     """
-    Tell whether a result must be awaited.
+    Return whether a result must be awaited.
 
     :param deferreds: whether a Deferred can be.
     """
@@ -268,7 +268,7 @@ def isAwaitable(result: Any, deferreds: bool) -> bool:
 
 
 def _wantsContext(call: Any) -> bool:
-    """Tell whether a callable has a keyword-only parameter ``context``, without ``inspect``."""
+    """Return whether a callable has a keyword-only parameter ``context``, without ``inspect``."""
     function = _innermost(call)
     if not hasattr(type(function), "__code__"):
         function = _innermost(type(function).__call__)

@@ -31,7 +31,7 @@ class AsyncioLoop:
         return self._loop.create_task(coroutine)
 
     def callLater(self, seconds: float, call: Callable[..., None], *arguments: Any) -> asyncio.TimerHandle:
-        """Call a function after so many seconds."""
+        """Call a function after a delay, in seconds."""
         return self._loop.call_later(seconds, call, *arguments)
 
     def callSoon(self, call: Callable[[], None]) -> asyncio.Handle:

@@ -44,7 +44,7 @@ class RunningRequest:
         self.timer: Cancellable | None = None
 
     def isCancelled(self) -> bool:
-        """Tell whether the broker has cancelled the request."""
+        """Return whether the broker has cancelled the request."""
         return self.cancelled
 
 

@@ -34,7 +34,7 @@ class SerialHost(Protocol):
         """Send a message to the broker."""
 
     def isCancelled(self, request: bytes) -> bool:
-        """Tell whether the broker has cancelled a request, by its id."""
+        """Return whether the broker has cancelled a request, by its id."""
 
     def creditChanged(self, credit: int) -> None:
         """Tell the broker how many requests the worker may hold from now on."""
@@ -93,7 +93,7 @@ class ThreadHost(Protocol):
         """Send a message to the broker, as soon as there is room."""
 
     def isFull(self) -> bool:
-        """Tell whether messages wait for room."""
+        """Return whether messages wait for room."""
 
     def wake(self) -> None:
         """Have the main thread call :meth:`ThreadRunner.runCalls`.  Any thread, and a signal handler, may call this."""
@@ -131,7 +131,7 @@ class Loop(Protocol):
         """Run a coroutine as a task."""
 
     def callLater(self, seconds: float, call: Callable[..., None], *arguments: Any) -> Cancellable:
-        """Call a function after so many seconds."""
+        """Call a function after a delay, in seconds."""
 
     def callSoon(self, call: Callable[[], None]) -> Cancellable:
         """Call a function in the next turn."""

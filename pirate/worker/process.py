@@ -20,7 +20,7 @@ class Process:
     A simulation has another one, whose time is not real.
 
     :ivar clock: returns the time in seconds.
-    :ivar setAlarm: has SIGALRM sent after so many seconds; with 0, not any more.
+    :ivar setAlarm: has SIGALRM sent after a number of seconds; 0: not at all.
     """
 
     def __init__(self) -> None:

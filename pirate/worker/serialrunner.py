@@ -86,9 +86,9 @@ class SerialRunner:
 
     def isCancelled(self, request: bytes) -> bool:
         """
-        Tell whether the request that is being executed has been cancelled.
+        Return whether the request that is being executed has been cancelled.
 
-        :raise SoftTimeout: if the soft time limit passes meanwhile.
+        :raise SoftTimeout: if the soft time limit passes while it looks.
         """
         self._inMessage = True
         cancelled = self._host.isCancelled(request)
@@ -216,7 +216,7 @@ class SerialWorker:
         send(frames[-1])
 
     def isCancelled(self, request: bytes) -> bool:
-        """Read what has arrived, keep it for later, and tell whether a request has been cancelled."""
+        """Read what has arrived, keep it for later, and return whether a request has been cancelled."""
         while self._get(EVENTS) & POLLIN:
             frames = self._next(NOBLOCK)
             if len(frames) == 3 and frames[1] == CANCEL:

@@ -55,7 +55,7 @@ class DealerSocket:
         return not self._unsent
 
     def receive(self, most: int) -> Iterator[list[bytes]]:
-        """Yield messages that have arrived, but no more than so many."""
+        """Yield messages that have arrived, up to a number."""
         for _ in range(most):
             if not self._get(EVENTS) & POLLIN:
                 return

@@ -190,7 +190,7 @@ class ThreadWorker:
         self._socket.post(frames)
 
     def isFull(self) -> bool:
-        """Tell whether messages wait for room."""
+        """Return whether messages wait for room."""
         return self._socket.full
 
     def wake(self) -> None:

@@ -50,7 +50,7 @@ class ReactorLoop:
         return Deferred.fromCoroutine(coroutine)
 
     def callLater(self, seconds: float, call: Callable[..., None], *arguments: Any) -> IDelayedCall:
-        """Call a function after so many seconds."""
+        """Call a function after a delay, in seconds."""
         return self._reactor.callLater(seconds, call, *arguments)
 
     def callSoon(self, call: Callable[[], None]) -> IDelayedCall:
@@ -115,7 +115,7 @@ class Reader:
         return "backend"
 
     def doRead(self) -> None:
-        """Tell that the descriptor is readable."""
+        """Call the function."""
         self._call()
 
     def connectionLost(self, reason: Failure) -> None:

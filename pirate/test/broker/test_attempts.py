@@ -97,7 +97,7 @@ class DeathTests(SynchronousTestCase):
         self.assertEqual(bench.sent(), [(b"C", b"4"), (b"C", b"5")])
 
     def test_aloneAmongBusy(self) -> None:
-        """Such a request is not sent to a worker that holds another, and none overtakes it meanwhile."""
+        """Such a request is not sent to a worker that holds another, and none overtakes it while it waits."""
         bench = BrokerBench()
         bench.ready(b"A", credit=1)
         (bad,) = bench.ask(b"bad")

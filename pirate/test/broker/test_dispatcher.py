@@ -193,7 +193,7 @@ class ReplyTests(SynchronousTestCase):
 
 
 class LateTests(SynchronousTestCase):
-    """Replies of workers that have died meanwhile."""
+    """Replies of workers that have died."""
 
     def test_whileWaiting(self) -> None:
         """The reply to a request that waits again counts, and the request is not executed again."""

@@ -183,7 +183,7 @@ class TurnTests(SynchronousTestCase):
         return requests
 
     def serve(self, most: int = 1000) -> bytes:
-        """Serve so many requests, and return their clients in order."""
+        """Serve a number of requests, and return their clients in order."""
         served: list[bytes] = []
         service = self.queues.services.get("")
         assert service is not None

@@ -23,7 +23,7 @@ class RateTests(SynchronousTestCase):
         self.quota = Quota(0, 10, 3)
 
     def sent(self, client: object, now: float, times: int = 1) -> int:
-        """Return how many of so many messages are accepted."""
+        """Return how many of a number of messages are accepted."""
         return sum(self.quota.takeToken(self.quota.account(client, now), now) is None for _ in range(times))
 
     def test_burst(self) -> None:
@@ -152,7 +152,7 @@ class FilterCase(ProtocolCase):
 
     def codes(self, count: int, client: bytes = b"n") -> list[str]:
         """
-        So many native requests of one client, each with a request id of its own.
+        Send native requests of one client, each with a request id of its own.
 
         :return: the codes of its answers.
         """

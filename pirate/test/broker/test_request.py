@@ -185,7 +185,7 @@ class PlainErrorTests(SynchronousTestCase):
 
 
 class ContextTests(SynchronousTestCase):
-    """What an app may know of a request beside its body."""
+    """What an app may know of a request besides its body."""
 
     def test_context(self) -> None:
         """The context has what is known; attempts are counted from 1."""

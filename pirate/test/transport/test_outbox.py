@@ -115,7 +115,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual((self.undelivered, self.clock.getDelayedCalls()), (2, []))
 
     def test_gone(self) -> None:
-        """All messages to a client that disconnects meanwhile are counted."""
+        """All messages that are postponed for a client are counted when it disconnects."""
         self.router.refusals[b"a"] = 2
         self.post([b"a", b"1"], [b"a", b"2"])
         self.router.gone.add(b"a")
