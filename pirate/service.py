@@ -140,7 +140,7 @@ class JobServer(Service):
         access = AccessPolicy(
             self._reactor, self._log, self.settings, RateLimitedLog(self._reactor, self._log, "peers refused")
         )
-        run = RunningServer(
+        running = RunningServer(
             self._reactor,
             # Not earlier: a daemon forks in between, which changes its process id.
             self._machine or Machine(),
@@ -151,8 +151,8 @@ class JobServer(Service):
             self._lifecycle,
             self._importPath,
         )
-        self._endpoints = run.bind()
-        self._runningServer = run
+        self._endpoints = running.bind()
+        self._runningServer = running
         self._lifecycle.bound()
         self._log.info(
             "frontend: {frontend}; backend: {backend}",
@@ -208,15 +208,15 @@ class JobServer(Service):
 
     def grow(self) -> None:
         """Raise ``min-servers`` and ``max-servers`` by one, and start a worker at once."""
-        run = self._requireRunning()
-        run.pool.grow()
-        run.consultPool()
+        running = self._requireRunning()
+        running.pool.grow()
+        running.consultPool()
 
     def shrink(self) -> None:
         """Lower ``min-servers`` (down to 0) and ``max-servers`` (down to 1) by one, and retire a worker at once."""
-        run = self._requireRunning()
-        run.pool.shrink()
-        run.consultPool()
+        running = self._requireRunning()
+        running.pool.shrink()
+        running.consultPool()
 
     def reload(self) -> Deferred[None]:
         """
@@ -227,12 +227,12 @@ class JobServer(Service):
         :return: fires when all are replaced; fails with :class:`~pirate.errors.ReloadError` if a new worker cannot
             start, and the old ones stay.
         """
-        run = self._requireRunning()
+        running = self._requireRunning()
         done = self._lifecycle.whenReloaded()
         self._log.info("reloading")
-        run.readKeys()
-        run.pool.reload()
-        run.consultPool()
+        running.readKeys()
+        running.pool.reload()
+        running.consultPool()
         return done
 
     # --- requests of this process

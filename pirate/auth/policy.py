@@ -45,6 +45,8 @@ class AccessPolicy:
     """
     The access rules of a server's sockets, and the keys of its children.
 
+    It implements :class:`~pirate.server.interfaces.ChildKeys`.
+
     The server's own key is read once, while the process may still have the privilege to read it; a bound socket cannot
     change its key.
 

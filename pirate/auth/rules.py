@@ -56,7 +56,7 @@ class Users(Protocol):
 
 
 class RefusalLog(Protocol):
-    """A log that counts refused connections."""
+    """A log that counts refused connections; the server has :class:`~pirate.server.logs.RateLimitedLog`."""
 
     @property
     def counts(self) -> Mapping[str, int]:

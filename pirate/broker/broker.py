@@ -155,7 +155,7 @@ class Broker:
                 self.replies.withdrawn(request)
             self.counters.withdrawn += 1
 
-    def noteDeparted(self, request: Request) -> None:
+    def noteDisconnected(self, request: Request) -> None:
         """Count a message of a client whose connection had been closed before it was read."""
         if request.command == "request":
             self.counters.received += 1

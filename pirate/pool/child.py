@@ -65,12 +65,12 @@ class Child:
     """
     A child of the pool.  All times are in seconds, on the pool's clock.
 
-    :ivar key: the pool's number for it.
+    :ivar number: the pool's number for it, counted from 1.
     :ivar maxRequests: how many requests it may be given; negative: no limit.
     :ivar generation: the number of the reload that it belongs to.
     :ivar spawnedAt: when it was spawned.
     :ivar readyAt: when it first announced itself; ``None`` before.
-    :ivar recycleAt: when it is retired because of its age; infinite: never.
+    :ivar recycleAt: when it is to be replaced for its age; infinite: never.
     :ivar requestsHalvedAt: when it had last been given half of the requests that it had left; before the first time,
         when it became ready.
     :ivar beingReplaced: whether a successor is started for it; it works until the successor is ready.
@@ -82,9 +82,9 @@ class Child:
     __slots__ = (
         "beingReplaced",
         "generation",
-        "key",
         "kind",
         "maxRequests",
+        "number",
         "readyAt",
         "recycleAt",
         "requestsHalvedAt",
@@ -96,9 +96,9 @@ class Child:
     )
 
     def __init__(
-        self, key: int, kind: ChildKind, maxRequests: int, generation: int, spawnedAt: float, startDeadline: float
+        self, number: int, kind: ChildKind, maxRequests: int, generation: int, spawnedAt: float, startDeadline: float
     ) -> None:
-        self.key = key
+        self.number = number
         self.kind = kind
         self.maxRequests = maxRequests
         self.generation = generation

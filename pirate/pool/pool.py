@@ -90,7 +90,7 @@ class Pool:
         self.limits = limits
         self.mode = Mode.RUNNING
         self._children: dict[int, Child] = {}
-        self._lastKey = 0
+        self._lastNumber = 0
         self._reload = Reload()
         self._recycling = Recycling(random)
         self._backoff = Backoff(random)
@@ -161,7 +161,7 @@ class Pool:
         """
         state = child.state
         child.become(ChildState.GONE)
-        self._children.pop(child.key, None)
+        self._children.pop(child.number, None)
         if child.kind is ChildKind.DEQUEUE or state is ChildState.RETIRING:
             return
         if child.readyAt is not None:
@@ -304,7 +304,7 @@ class Pool:
                 child.setDeadline(now + SECOND_TERM_DELAY, TERM, KILL)
                 yield Signal(child, TERM, "stop-timeout is over")
         for child in self._children.values():
-            if child.state is ChildState.RETIRING and child.signals == LEAVE_SIGNALS and child.key in load.spare:
+            if child.state is ChildState.RETIRING and child.signals == LEAVE_SIGNALS and child.number in load.spare:
                 # It has no work left, so stop-timeout is long enough for it to leave.
                 soon = now + max(self.limits.stopTimeout, KILL_DELAY)
                 child.setDeadline(soon if child.signalAt is None else min(child.signalAt, soon), *LEAVE_SIGNALS)
@@ -405,14 +405,14 @@ class Pool:
 
     def _spawn(self, count: int, now: float, kind: ChildKind = ChildKind.WORKER) -> Iterable[Action]:
         for _ in range(count):
-            self._lastKey += 1
+            self._lastNumber += 1
             self._lastSpawn = now
             maxRequests = self._recycling.chooseMaxRequests(self.limits)
             child = Child(
-                self._lastKey, kind, maxRequests, self._reload.generation, now, now + self.limits.startTimeout
+                self._lastNumber, kind, maxRequests, self._reload.generation, now, now + self.limits.startTimeout
             )
             child.recycleAt = self._recycling.makeRecycleTime(self.limits, now)
-            self._children[child.key] = child
+            self._children[child.number] = child
             yield Spawn(child)
 
     # --- rules 7 and 8: too many workers
@@ -479,14 +479,14 @@ class Pool:
         return [child for child in self._serving() if not child.beingReplaced]
 
     def _selectSpare(self, load: Load) -> list[Child]:
-        return [child for child in self._staying() if child.key in load.spare]
+        return [child for child in self._staying() if child.number in load.spare]
 
     @staticmethod
     def _sortByUse(children: Iterable[Child], load: Load) -> list[Child]:
         """Return the starting children first, then the spare, then the others; the oldest of each first."""
         return sorted(
             children,
-            key=lambda child: (child.state is not ChildState.STARTING, child.key not in load.spare, child.spawnedAt),
+            key=lambda child: (child.state is not ChildState.STARTING, child.number not in load.spare, child.spawnedAt),
         )
 
 

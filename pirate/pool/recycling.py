@@ -62,11 +62,11 @@ class Recycling:
         """
         Return whether a worker exceeds ``max-age`` or ``max-memory``.
 
-        :param memory: the resident memory of each child in MiB.
+        :param memory: the resident memory in MiB by the number of the child.
         """
         if child.readyAt is None or now - child.readyAt < MIN_SERVICE_TIME:
             return False
-        return now >= child.recycleAt or memory.get(child.key, 0) > (limits.maxMemory or float("inf"))
+        return now >= child.recycleAt or memory.get(child.number, 0) > (limits.maxMemory or float("inf"))
 
     def nextExceeding(self, serving: Collection[Child], now: float) -> float:
         """Return when the next worker reaches ``max-age``; those that have reached it already do not count."""

@@ -41,7 +41,7 @@ class Reload:
             self._retirable += 1
 
     def selectOld(self, staying: Iterable[Child]) -> list[Child]:
-        """Return the children that have to be replaced."""
+        """Return the workers that the reload still has to replace."""
         return [child for child in staying if child.generation != self.generation]
 
     def takeRetirable(self, old: list[Child], excess: int) -> list[Child]:

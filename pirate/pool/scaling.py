@@ -19,11 +19,11 @@ class Load:
     """
     The work that the broker has, as the supervisor reports it to the pool.
 
-    :ivar spare: the keys of the children with little to do: of a retiring one, no request is left; of any other, less
-        than half of what it can run at the same time is in flight.
+    :ivar spare: the numbers of the children with little to do: a retiring one that has no request left, and any other
+        one with less than half of what it can run at the same time in flight.
     :ivar backlog: how many requests wait.
     :ivar received: how many requests have been received in all.
-    :ivar memory: the resident memory of each child in MiB, if it is limited.
+    :ivar memory: the resident memory in MiB by the number of the child, if memory is limited.
     """
 
     spare: Collection[int] = ()

@@ -29,7 +29,7 @@ from pirate.worker.startup import FROM_TERMINAL
 #: Seconds that the streams of an ended process stay open for the processes that inherited them.
 STREAMS_GRACE = 1.0
 #: The signals that count as sent from outside, the kernel's SIGKILL for lack of memory among them.
-OUTSIDE = frozenset(
+OUTSIDE_SIGNALS = frozenset(
     (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 )
 #: The signals that Twisted knows by their short names.
@@ -214,7 +214,7 @@ def describeExit(reason: Failure, startError: str) -> ChildExit:
         return ChildExit("exit code 0", clean=True)
     error: Any = reason.value
     if error.signal is not None:
-        return ChildExit(f"signal {_signalName(error.signal)}", killed=error.signal in OUTSIDE)
+        return ChildExit(f"signal {_signalName(error.signal)}", killed=error.signal in OUTSIDE_SIGNALS)
     fatal = error.exitCode == ExitCode.APP_NOT_LOADED
     return ChildExit(f"exit code {error.exitCode}", message=startError, fatal=fatal)
 

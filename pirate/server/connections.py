@@ -17,7 +17,7 @@ class ConnectionEvents(Protocol):
     """The receiver of disconnected workers: the supervisor."""
 
     def workerDisconnected(self, identity: bytes) -> None:
-        """Requeue what a worker holds whose connection is closed."""
+        """Requeue the requests of a worker whose connection is closed."""
 
 
 class WorkerConnections:

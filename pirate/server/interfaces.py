@@ -14,7 +14,7 @@ class IServerReactor(IReactorTime, IReactorProcess, IReactorCore):
 
 
 class ChildKeys(Protocol):
-    """The CURVE keys of the server's own workers."""
+    """The CURVE keys of the server's children; :class:`~pirate.auth.policy.AccessPolicy` has them."""
 
     def introduce(self, identity: bytes) -> dict[str, str]:
         """

@@ -1,4 +1,4 @@
-"""The life of a server: its state, those who wait for the next one, and the hooks that are told."""
+"""The life of a server: its state, the Deferreds that wait for the next one, and the hooks that it calls."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Lifecycle:
         self._startEvents = startEvents
         self._hookErrors = RateLimitedLog(reactor, log, "hooks that failed")
         self.state = ServerState.STOPPED
-        self._failed = False
+        self._startFailed = False
         self._whenReady: list[Deferred[None]] = []
         self._whenReloaded: list[Deferred[None]] = []
         self._whenStopped: list[Deferred[None]] = []
@@ -102,7 +102,7 @@ class Lifecycle:
 
     def bound(self) -> None:
         """Note that the sockets are bound."""
-        self._failed = False
+        self._startFailed = False
         self._become(ServerState.BOUND)
 
     def starting(self) -> None:
@@ -131,7 +131,7 @@ class Lifecycle:
 
     def _logEnd(self, word: str) -> None:
         # A server that could not start has said why; its users want to read no more than that.
-        self._log.info(word, verbosity=DETAIL if self._failed else VERBOSITY[LogLevel.info])
+        self._log.info(word, verbosity=DETAIL if self._startFailed else VERBOSITY[LogLevel.info])
 
     # --- what the supervisor reports
 
@@ -158,7 +158,7 @@ class Lifecycle:
         """See :class:`~pirate.server.interfaces.SupervisorEvents`."""
         # Where min-servers is 0 the server is running before the first worker that is needed fails.
         if self.state in (ServerState.STARTING, ServerState.RUNNING):
-            self._failed = True
+            self._startFailed = True
             _fire(self._whenReady, Failure(StartError(reason)))
             if self._startEvents is None or not self._startEvents.startFailed(reason):
                 self._log.critical("the workers cannot start: {reason}", reason=reason)

@@ -91,6 +91,8 @@ class RateLimitedLog:
     """
     A log of events that can happen very often: it counts them by reason, and logs one line a second at most.
 
+    It implements :class:`~pirate.auth.rules.RefusalLog`.
+
     The first event is logged at once.  Those of the following second are logged together when it is over, so there is a
     timer only while something is left to log.
 

@@ -1,4 +1,9 @@
-"""The clients whose requests wait for a worker: a request need not run if its client disconnects or sends another."""
+"""
+The clients whose requests wait for a worker: a request need not run if its client disconnects or sends another.
+
+A client *disconnects* when its connection is closed; it has *hung up* if messages that it sent before are still unread.
+A request is *withdrawn* when no client waits for its reply any more: the broker removes it, unless a worker has it.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +19,8 @@ PRUNE_MIN = 8
 WITHDRAW_AT_ONCE = 8
 #: Requests in a batch; withdrawing one takes about a microsecond.
 BATCH = 500
-#: Disconnected clients that are remembered, each with its connection.
-MAX_DEPARTED = 1000
+#: Disconnected clients whose connections are remembered.
+MAX_CLOSED = 1000
 #: A routing id that ZeroMQ generates is this byte and a number that increases, modulo 2^32.
 _GENERATED, _GENERATED_LENGTH = 0, 5
 _HALF_RANGE = 1 << 31
@@ -60,20 +65,20 @@ class WaitingClients:
     Several clients may wait for a native request that was sent again.  It is withdrawn when the last has disconnected.
 
     :param broker: withdraws requests.
-    :ivar departed: the connections of clients that have disconnected, by routing id; another client may have the number
-        by now.
+    :ivar closedConnections: the numbers of the connections of clients that have disconnected, by routing id; the
+        connection of a later client may have the same number.
     :ivar heldBack: the connections of clients whose requests exceed their share of the backlog.
-    :ivar orphans: requests of disconnected clients that are yet to be withdrawn.
+    :ivar toWithdraw: requests of disconnected clients that are yet to be withdrawn.
     """
 
     def __init__(self, broker: RequestOwner) -> None:
         self._broker = broker
         self._byConnection: dict[int, _Client] = {}
         self._byRoutingId: dict[bytes, _Client] = {}
-        self.departed: OrderedDict[bytes, int] = OrderedDict()
+        self.closedConnections: OrderedDict[bytes, int] = OrderedDict()
         self.heldBack: set[int] = set()
         self._hungUp: dict[int, bytes] = {}
-        self.orphans: deque[Request] = deque()
+        self.toWithdraw: deque[Request] = deque()
 
     def __len__(self) -> int:
         return sum(len(client.requests) for client in self._byConnection.values())
@@ -109,11 +114,11 @@ class WaitingClients:
         return True
 
     def disconnected(self, connection: int) -> None:
-        """Withdraw the requests of the client on a connection that is closed; many of them become orphans."""
+        """Withdraw the requests of the client on a connection that is closed; if they are many, in batches."""
         routingId = self._hungUp.pop(connection, None)
         if routingId is not None and routingId[0] != _GENERATED:
             # The client may come back under its routing id.
-            self.departed.pop(routingId, None)
+            self.closedConnections.pop(routingId, None)
         client = self._byConnection.pop(connection, None)
         if client is not None:
             self._remove(client)
@@ -123,13 +128,13 @@ class WaitingClients:
         client = self._byConnection.pop(connection, None)
         if client is not None:
             self._hungUp[connection] = client.routingId
-            self.departed[client.routingId] = connection
+            self.closedConnections[client.routingId] = connection
             self._remove(client)
 
-    def hasDeparted(self, routingId: bytes, sender: Sender) -> bool:
-        """Return whether the sender of a message is the client that has disconnected with this routing id."""
+    def hasDisconnected(self, routingId: bytes, sender: Sender) -> bool:
+        """Return whether the client that sent a message with this routing id has disconnected since."""
         connection = sender.connection()
-        return self.departed.get(routingId) == connection if connection is not None else sender.isGone()
+        return self.closedConnections.get(routingId) == connection if connection is not None else sender.isGone()
 
     def takeHeldBack(self) -> set[int]:
         """Return the connections of clients that are held back, and forget them."""
@@ -137,28 +142,28 @@ class WaitingClients:
         self.heldBack.clear()
         return heldBack
 
-    def withdrawOrphans(self) -> None:
-        """Withdraw a batch of the orphans, the oldest first."""
-        orphans = self.orphans
-        for _ in range(min(len(orphans), BATCH)):
-            self._withdraw(orphans.popleft())
+    def withdrawBatch(self) -> None:
+        """Withdraw a batch of the requests in ``toWithdraw``, the oldest first."""
+        toWithdraw = self.toWithdraw
+        for _ in range(min(len(toWithdraw), BATCH)):
+            self._withdraw(toWithdraw.popleft())
 
     def _remove(self, client: _Client) -> None:
         self.heldBack.discard(client.connection)
         if self._byRoutingId.get(client.routingId) is client:
             del self._byRoutingId[client.routingId]
         if client.routingId[0] == _GENERATED:
-            self.departed[client.routingId] = client.connection
-            if len(self.departed) > MAX_DEPARTED:
-                self.departed.popitem(last=False)
+            self.closedConnections[client.routingId] = client.connection
+            if len(self.closedConnections) > MAX_CLOSED:
+                self.closedConnections.popitem(last=False)
         if len(client.requests) > WITHDRAW_AT_ONCE:
-            self.orphans.extend(client.requests.values())
+            self.toWithdraw.extend(client.requests.values())
         else:
             self._withdrawAll(client)
 
     def _isReused(self, routingId: bytes, connection: int) -> bool:
-        """Return whether the number of a client's connection is by now that of a later client."""
-        if self.departed.get(routingId) == connection:
+        """Return whether a client has disconnected, and the number of its connection may be that of a later client."""
+        if self.closedConnections.get(routingId) == connection:
             return True
         holder = self._byConnection.get(connection)
         return holder is not None and _isOlder(routingId, holder.routingId)

@@ -30,8 +30,8 @@ REJECTED = {
 }
 #: The error that a native client gets that has connected to the backend.
 WRONG_SOCKET = "this is the backend: a client is calling the backend, where workers connect; call the frontend"
-#: If a turn that was due comes so many seconds late, this process itself must have been stopped.  It then reads for so
-#: many seconds before any worker counts as late: ZeroMQ's thread, which was stopped too, has to fetch what has come.
+#: A turn more than STOOD_STILL seconds late means that this process was stopped.  No worker counts as late for CATCH_UP
+#: seconds after that, so that ZeroMQ's thread can fetch what has come.
 STOOD_STILL, CATCH_UP = 1.0, 0.1
 #: The codes of a worker's errors that are the app's own.
 _OF_THE_APP = frozenset({Code.APP_ERROR, Code.TIMEOUT})
@@ -64,9 +64,9 @@ class ProtocolEvents(Protocol):
 
 class BrokerProtocol:
     """
-    Receives what the transport reads, and takes each message to the broker once it has been understood.
+    The receiver of what the transport reads: it parses each message, and passes it to the broker or the supervisor.
 
-    It implements :class:`~pirate.transport.interfaces.TransportEvents`.
+    It implements :class:`~pirate.transport.interfaces.TransportEvents`; it is no ``IProtocol`` of Twisted's.
 
     :param broker: receives the requests and the replies.
     :param supervisor: knows which workers are children of this server.
@@ -143,8 +143,8 @@ class BrokerProtocol:
         if due < self._patience:
             # What came while this process stood still is read before any worker counts as late.
             due = self._patience
-        if self.waitingClients.orphans:
-            self.waitingClients.withdrawOrphans()
+        if self.waitingClients.toWithdraw:
+            self.waitingClients.withdrawBatch()
             due = deadlines.now
         # As in ``Dispatcher.idle``, which is not called in every turn.
         idle = len(dispatcher.workers) - dispatcher.busy
@@ -197,8 +197,10 @@ class BrokerProtocol:
             request = NativeRequest(route, body, requestId, options) if requestId else Request(route, body)
             client = route[0]
             waitingClients = self.waitingClients
-            if client in waitingClients.departed and waitingClients.hasDeparted(client, self._transport.clientSender()):
-                self._broker.noteDeparted(request)
+            if client in waitingClients.closedConnections and waitingClients.hasDisconnected(
+                client, self._transport.clientSender()
+            ):
+                self._broker.noteDisconnected(request)
                 return
             if len(body) > 1 and len(body[0]) == 6 and body[0] in MAJORDOMO:
                 self._noteForeign(request)

@@ -130,6 +130,7 @@ class RunningServer:
         access = self._accessPolicy
         self._transport.protect(access.frontend, access.backend, access.answer)
         frontend, backend = self._transport.bind(self._settings.frontend, self._settings.backend)
+        # Children use a UNIX socket if there is one, otherwise one of their own if the platform has it.
         nearest = min(backend, key=lambda endpoint: not endpoint.startswith("ipc://"))
         own = None if nearest.startswith("ipc://") else self._transport.bindForOwnWorkers()
         self.supervisor.setJob(self._makeJob(own or _connectable(nearest), portOf(nearest)))

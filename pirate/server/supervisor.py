@@ -160,10 +160,10 @@ class Supervisor:
 
     def _load(self) -> Load:
         """Return what the pool needs to know of the broker and the children."""
-        spare = {key for key, process in self._children.items() if self._isSpare(process)}
+        spare = {number for number, process in self._children.items() if self._isSpare(process)}
         memory = {}
         if self._pool.limits.maxMemory:
-            memory = {key: self._machine.residentMemory(process.pid) for key, process in self._children.items()}
+            memory = {number: self._machine.residentMemory(process.pid) for number, process in self._children.items()}
         return Load(spare, self._broker.queues.waiting, self._broker.counters.received, memory)
 
     def _isSpare(self, process: ChildProcess) -> bool:
@@ -190,11 +190,11 @@ class Supervisor:
         match action:
             case Spawn():
                 process = ChildProcess(action.child, self._reactor, self._machine, self._output, self)
-                self._children[action.child.key] = process
+                self._children[action.child.number] = process
                 self.spawns += 1
                 self._spawn(process, SPAWN_TRIES)
             case Retire():
-                self._retire(self._children[action.child.key])
+                self._retire(self._children[action.child.number])
             case Signal():
                 self._signal(action)
             case Sweep():
@@ -235,7 +235,7 @@ class Supervisor:
         self._dispatcher.retire(process.identity)
 
     def _signal(self, action: Signal) -> None:
-        process = self._children.get(action.child.key)
+        process = self._children.get(action.child.number)
         if process is not None and process.spawnCall is not None:
             process.spawnCall.cancel()
             process.spawnCall = None
@@ -375,7 +375,7 @@ class Supervisor:
 
     def workerDisconnected(self, identity: bytes) -> None:
         """
-        Requeue what a worker holds whose connection is closed; stop it if it is a child and does not end by itself.
+        Requeue the requests of a worker whose connection is closed; stop a child that does not end by itself.
 
         A process that exits closes its connection a little before its end can be seen.
         """
@@ -386,8 +386,8 @@ class Supervisor:
             if not self._dispatcher.isIdle(identity):
                 self._dispatcher.workerGone(identity, why)
         elif (
-            # A child that has ended, or has said that it is leaving, is dealt with when it is reaped.
-            process.child.key in self._children and not process.left and process.child.kind is ChildKind.WORKER
+            # A child that has ended, or has said that it is leaving, is dealt with when it is settled.
+            process.child.number in self._children and not process.left and process.child.kind is ChildKind.WORKER
         ):
             if process.stopCall is None:
                 process.closedStatus = self._statusOf(process)
@@ -401,16 +401,17 @@ class Supervisor:
     # --- the end of children
 
     def childExited(self, process: ChildProcess, how: ChildExit) -> None:
-        """Report the end of a child, and requeue what it holds when its last replies have had time to arrive."""
+        """Report the end of a child, and requeue its requests when its last replies have had time to arrive."""
         cancel(process.stopCall)
         child, identity = process.child, process.identity
         retiring = child.state is ChildState.RETIRING
         self._logExit(process, how, retiring)
         self._pool.childExited(child, how, self._reactor.seconds(), self._dispatcher.hasWorked(identity))
-        self._children.pop(child.key, None)
+        self._children.pop(child.number, None)
         self._keys.forget(process.keys)
         self.exits[how.cause] = self.exits.get(how.cause, 0) + 1
         self._events.childExited(process.pid, how)
+        # A child that exits without a failure says first that it is leaving; until that is read, replies may be unread.
         nothingUnread = process.left or not how.clean
         if nothingUnread and (not self._dispatcher.knows(identity) or self._dispatcher.isIdle(identity)):
             self._settle(process, how.cause)
@@ -426,7 +427,7 @@ class Supervisor:
         self._fireIfGone()
 
     def _settle(self, process: ChildProcess, cause: str) -> None:
-        """Requeue what a child held whose process has ended, and forget the child."""
+        """Requeue the requests of a child whose process has ended, and forget the child."""
         cancel(process.settleCall)
         process.settleCall = None
         self._byIdentity.pop(process.identity, None)

@@ -107,7 +107,7 @@ class TwistdService(MultiService):
                 "are new Python processes"
             )
         raiseDescriptorLimit(self._settings.limits, self._settings.peerLimits.maxConnections)
-        hooks = self._hooks()
+        hooks = self._loadHooks()
         reactor = _reactor()
         self._early.check()
         server = JobServer.fromSettings(reactor, self._settings, hooks, self._change.uid, self)
@@ -158,7 +158,7 @@ class TwistdService(MultiService):
                     os.unlink(each)
             raise BindError(f"ipc://{path} cannot be given to user {change.uid}: {error.strerror}") from None
 
-    def _hooks(self) -> Hooks | None:
+    def _loadHooks(self) -> Hooks | None:
         if self._settings.hooks is None:
             return None
         sys.path.insert(0, os.getcwd())

@@ -22,7 +22,7 @@ from pirate.test.support.pool import CRASHED, LEFT, UNLOADABLE, PoolBench
 
 def keys(children: Iterable[Child]) -> list[int]:
     """Return the keys of some children."""
-    return [child.key for child in children]
+    return [child.number for child in children]
 
 
 class StartTests(SynchronousTestCase):
@@ -162,7 +162,7 @@ class SpareTests(SynchronousTestCase):
         bench.backlog = 1000
         for _ in range(20):
             for child in bench.ready(bench.spawned(1.0)):
-                bench.busy.add(child.key)
+                bench.busy.add(child.number)
         self.assertEqual(len(bench.pool.children), 6)
 
     def test_mayGrow(self) -> None:
@@ -205,7 +205,7 @@ class SurplusTests(SynchronousTestCase):
         bench = PoolBench(**{"minServers": 1, "minSpareServers": 1, **limits})
         bench.pool.reconfigure(PoolLimits(minServers=count, maxServers=50))
         for child in bench.ready(bench.spawned()):
-            child.spawnedAt += child.key
+            child.spawnedAt += child.number
         bench.now += 60
         bench.decide()
         bench.pool.reconfigure(PoolLimits(**{"minServers": 1, "minSpareServers": 1, **limits}))
@@ -285,7 +285,7 @@ class MaximumTests(SynchronousTestCase):
         for most, action in ((7, Signal), (5, Retire), (3, Retire), (2, Retire)):
             bench.pool.reconfigure(PoolLimits(minServers=1, maxServers=most, minSpareServers=0))
             self.assertEqual({type(each) for each in bench.decide()}, {action})
-        left = [child.key for child in children if child.state is ChildState.READY]
+        left = [child.number for child in children if child.state is ChildState.READY]
         self.assertEqual(left, [3, 4])
 
     def test_starting(self) -> None:
@@ -437,7 +437,7 @@ class TimeoutTests(SynchronousTestCase):
         """A ready worker is not killed, however long it works."""
         bench = PoolBench(minServers=1, startTimeout=5)
         child = bench.started()[0]
-        bench.busy = {child.key}
+        bench.busy = {child.number}
         bench.pool.reconfigure(PoolLimits(minServers=1, maxServers=1))
         self.assertEqual([bench.decide(1000.0) for _ in range(3)], [[]] * 3)
 
@@ -448,10 +448,10 @@ class TimeoutTests(SynchronousTestCase):
         bench.pool.shrink()
         (child,) = bench.retired()
         self.assertEqual(bench.signals(11.9), [])
-        self.assertEqual(bench.signals(0.1), [(child.key, "TERM")])
-        self.assertEqual(bench.signals(KILL_DELAY), [(child.key, "ABRT")])
+        self.assertEqual(bench.signals(0.1), [(child.number, "TERM")])
+        self.assertEqual(bench.signals(KILL_DELAY), [(child.number, "ABRT")])
         for _ in range(2):
-            self.assertEqual(bench.signals(KILL_DELAY), [(child.key, "KILL")])
+            self.assertEqual(bench.signals(KILL_DELAY), [(child.number, "KILL")])
 
     def test_leavingBusy(self) -> None:
         """That time begins when the worker becomes idle; without a ``reload-timeout``, nothing stops it before."""
@@ -463,7 +463,7 @@ class TimeoutTests(SynchronousTestCase):
         bench.busy.clear()
         self.assertEqual(bench.signals(), [])
         self.assertEqual(bench.signals(11.9), [])
-        self.assertEqual(bench.signals(0.1), [(child.key, "TERM")])
+        self.assertEqual(bench.signals(0.1), [(child.number, "TERM")])
 
     def test_noTimeToLeave(self) -> None:
         """Even a ``stop-timeout`` of 0 leaves the worker time to leave."""
@@ -508,8 +508,8 @@ class AgeTests(SynchronousTestCase):
         """If all workers are too large, a quarter is replaced at a time, so that there is memory for the new ones."""
         bench = PoolBench(minServers=8, minSpareServers=1, maxMemory=100)
         old = bench.started()
-        bench.memory = {child.key: 200.0 for child in old}
-        bench.busy = {child.key for child in old}
+        bench.memory = {child.number: 200.0 for child in old}
+        bench.busy = {child.number for child in old}
         steps = []
         for _ in range(4):
             actions = bench.decide(1)
@@ -536,7 +536,7 @@ class AgeTests(SynchronousTestCase):
         """A worker that is too old is not replaced if there are enough without it."""
         bench = PoolBench(minServers=1, maxServers=4, minSpareServers=1, maxAge=100)
         [old] = bench.started()
-        bench.busy = {old.key}
+        bench.busy = {old.number}
         bench.ready(bench.spawned())
         bench.busy = set()
         self.assertEqual(bench.retired(60), [old])
@@ -838,9 +838,9 @@ class HangingTests(SynchronousTestCase):
         bench.pool.shrink()
         (child,) = bench.retired()
         self.assertEqual(bench.signals(19.9), [])
-        self.assertEqual(bench.signals(0.1), [(child.key, "TERM")])
-        self.assertEqual(bench.signals(KILL_DELAY), [(child.key, "ABRT")])
-        self.assertEqual(bench.signals(KILL_DELAY), [(child.key, "KILL")])
+        self.assertEqual(bench.signals(0.1), [(child.number, "TERM")])
+        self.assertEqual(bench.signals(KILL_DELAY), [(child.number, "ABRT")])
+        self.assertEqual(bench.signals(KILL_DELAY), [(child.number, "KILL")])
 
     def test_everyRetirement(self) -> None:
         """The same deadline holds after a reload, at ``max-age``, and for a worker that leaves by itself."""
@@ -854,7 +854,7 @@ class HangingTests(SynchronousTestCase):
             bench.ready(bench.spawned(60 if cause == "age" else 0))
             bench.decide()
             self.assertIs(child.state, ChildState.RETIRING, cause)
-            self.assertEqual(bench.signals(20), [(child.key, "TERM")], cause)
+            self.assertEqual(bench.signals(20), [(child.number, "TERM")], cause)
 
     def test_manyReloads(self) -> None:
         """However often the pool is reloaded, it has no more than twice ``max-servers``; the reload goes on later."""
@@ -1020,7 +1020,7 @@ class ReloadTests(SynchronousTestCase):
             actions = bench.decide()
             batch = bench.ready(action.child for action in actions if isinstance(action, Spawn))
             batches.append(len(batch))
-            retired += [action.child.key for action in actions if isinstance(action, Retire)]
+            retired += [action.child.number for action in actions if isinstance(action, Retire)]
             last = [action for action in actions if isinstance(action, Reloaded)]
             if not actions:
                 bench.left()
@@ -1074,7 +1074,7 @@ class ReloadTests(SynchronousTestCase):
         bench.started()
         bench.pool.reload()
         canary = bench.spawned()
-        self.assertEqual(bench.signals(3.0), [(canary[0].key, "KILL")])
+        self.assertEqual(bench.signals(3.0), [(canary[0].number, "KILL")])
         bench.gone(canary)
         self.assertEqual(bench.decide(), [Reloaded("a new worker could not start: it did not become ready in time")])
 
@@ -1099,7 +1099,7 @@ class ReloadTests(SynchronousTestCase):
         bench.ready(bench.spawned())
         bench.gone([action.child for action in bench.decide() if isinstance(action, Spawn)], CRASHED)
         bench.decide()
-        before = {child.key for child in bench.pool.children if child.state is ChildState.READY}
+        before = {child.number for child in bench.pool.children if child.state is ChildState.READY}
         self.assertEqual(len(before), 3)
         bench.left()
         bench.now += 60
@@ -1113,9 +1113,9 @@ class ReloadTests(SynchronousTestCase):
         bench.ready(bench.spawned())
         bench.ready(action.child for action in bench.decide() if isinstance(action, Spawn))
         bench.left()
-        last = max(child.key for child in bench.pool.children)
+        last = max(child.number for child in bench.pool.children)
         self.assertEqual(self.reload(bench)[2], [Reloaded(None)])
-        left = [child.key for child in bench.pool.children if child.state is ChildState.READY]
+        left = [child.number for child in bench.pool.children if child.state is ChildState.READY]
         self.assertEqual(len(left), 3)
         self.assertGreater(min(left), last)
 
@@ -1221,9 +1221,9 @@ class DrainTests(SynchronousTestCase):
         bench.pool.close(bench.now)
         self.assertEqual(bench.retired(), [ready])
         self.assertEqual(bench.signals(6.9), [])
-        self.assertEqual(bench.signals(0.1), [(ready.key, "TERM")])
-        self.assertEqual(bench.signals(KILL_DELAY), [(ready.key, "ABRT")])
-        self.assertEqual(bench.signals(KILL_DELAY), [(ready.key, "KILL")])
+        self.assertEqual(bench.signals(0.1), [(ready.number, "TERM")])
+        self.assertEqual(bench.signals(KILL_DELAY), [(ready.number, "ABRT")])
+        self.assertEqual(bench.signals(KILL_DELAY), [(ready.number, "KILL")])
 
     def test_closeStartingDequeue(self) -> None:
         """Closing signals a dequeue child that is starting."""
@@ -1232,7 +1232,7 @@ class DrainTests(SynchronousTestCase):
         [child] = bench.spawned(5.0)
         bench.pool.drain(bench.now, None)
         bench.pool.close(bench.now)
-        self.assertEqual(bench.signals(), [(child.key, "TERM")])
+        self.assertEqual(bench.signals(), [(child.number, "TERM")])
 
     def test_noneAfterClose(self) -> None:
         """After closing no worker is spawned, whatever dies and whatever waits."""
@@ -1271,12 +1271,12 @@ class AbandonTests(SynchronousTestCase):
         abandon, *signals = bench.decide(0.11)
         self.assertEqual(abandon, AbandonRequests())
         self.assertEqual(
-            [(each.child.key, each.name) for each in signals if isinstance(each, Signal)],
+            [(each.child.number, each.name) for each in signals if isinstance(each, Signal)],
             [(1, "TERM"), (2, "TERM"), (3, "TERM")],
         )
         self.assertEqual(bench.decide(SECOND_TERM_DELAY - 0.01), [])
         self.assertEqual(bench.signals(0.02), [(1, "TERM"), (2, "TERM"), (3, "TERM")])
-        bench.gone([child for child in bench.pool.children if child.key == 2])
+        bench.gone([child for child in bench.pool.children if child.number == 2])
         for _ in range(3):
             self.assertEqual(bench.decide(KILL_DELAY - 0.01), [])
             self.assertEqual(bench.signals(0.02), [(1, "KILL"), (3, "KILL")])
@@ -1325,7 +1325,7 @@ class AbandonTests(SynchronousTestCase):
         bench.pool.close(bench.now)
         bench.decide()
         bench.pool.abort(bench.now)
-        self.assertEqual(bench.signals(), [(children[0].key, "KILL")])
+        self.assertEqual(bench.signals(), [(children[0].number, "KILL")])
 
 
 class DequeueTests(SynchronousTestCase):
@@ -1385,7 +1385,7 @@ class DequeueTests(SynchronousTestCase):
         bench.decide()
         bench.ready(bench.spawned(50.0))
         (child,) = bench.spawned(50.0)
-        self.assertEqual(bench.signals(3.0), [(child.key, "KILL")])
+        self.assertEqual(bench.signals(3.0), [(child.number, "KILL")])
 
     def test_never(self) -> None:
         """By default there are none."""

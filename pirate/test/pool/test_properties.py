@@ -76,13 +76,13 @@ class RandomPool(PoolBench):
     def carryOut(self, action: Action, before: Mode) -> None:
         """Check a decision, and note it."""
         if isinstance(action, Spawn):
-            assert action.child.key not in self.spawnedKeys, "spawned twice"
+            assert action.child.number not in self.spawnedKeys, "spawned twice"
             assert before is not Mode.CLOSING, "spawned while closing"
-            self.spawnedKeys.add(action.child.key)
+            self.spawnedKeys.add(action.child.number)
         elif isinstance(action, Retire):
-            assert action.child.key not in self.retiredKeys, "retired twice"
+            assert action.child.number not in self.retiredKeys, "retired twice"
             assert action.child.state is ChildState.RETIRING and action.child.readyAt is not None
-            self.retiredKeys.add(action.child.key)
+            self.retiredKeys.add(action.child.number)
         elif isinstance(action, Signal):
             assert action.child in self.pool.children, "a child that is gone was signalled"
             assert action.name in ("TERM", "ABRT", "KILL")
@@ -117,7 +117,7 @@ class RandomPool(PoolBench):
             child = children[which % len(children)]
             self.failed = self.failed or child.readyAt is None or self.now - child.readyAt < 1
             self.gone([child], how)
-            self.busy.discard(child.key)
+            self.busy.discard(child.number)
 
     def leave(self, which: int) -> None:
         """Report that a child leaves by itself."""
@@ -127,7 +127,7 @@ class RandomPool(PoolBench):
 
     def work(self, count: int, backlog: int) -> None:
         """Set how many children are busy, and how many requests wait."""
-        self.busy = {child.key for child in self.children(ChildState.READY)[:count]}
+        self.busy = {child.number for child in self.children(ChildState.READY)[:count]}
         self.backlog = backlog
         self.received += count + backlog
 

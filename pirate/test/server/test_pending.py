@@ -83,8 +83,8 @@ class WaitingTests(SynchronousTestCase):
         requests = [self.wait(b"\0one", FakeSender(1)) for _ in range(2 * BATCH + 1)]
         self.waiting.disconnected(1)
         steps = []
-        while self.waiting.orphans:
-            self.waiting.withdrawOrphans()
+        while self.waiting.toWithdraw:
+            self.waiting.withdrawBatch()
             steps.append(len(self.withdrawn))
         self.assertEqual(steps, [BATCH, 2 * BATCH, 2 * BATCH + 1])
         self.assertEqual(self.withdrawn, requests)
@@ -165,11 +165,13 @@ class WaitingTests(SynchronousTestCase):
             request = self.wait(name, FakeSender(7))
             self.waiting.hungUp(7)
             self.assertEqual(self.withdrawn, [request])
-            self.assertTrue(name in self.waiting.departed and self.waiting.hasDeparted(name, FakeSender(7)))
+            self.assertTrue(
+                name in self.waiting.closedConnections and self.waiting.hasDisconnected(name, FakeSender(7))
+            )
             self.assertFalse(self.waiting.add(Request([name, b""], [b"x"]), FakeSender(7)))
             self.waiting.disconnected(7)
         # A client with a routing id of its own may come back with the same number.
-        self.assertNotIn(b"name", self.waiting.departed)
+        self.assertNotIn(b"name", self.waiting.closedConnections)
         self.wait(b"name", FakeSender(7))
         self.assertEqual((len(self.waiting), len(self.withdrawn)), (1, 1))
 

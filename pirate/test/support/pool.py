@@ -55,7 +55,9 @@ class PoolBench:
     def load(self) -> Load:
         """Return what the supervisor would report."""
         settled = (ChildState.READY, ChildState.RETIRING)
-        idle = [child.key for child in self.pool.children if child.state in settled and child.key not in self.busy]
+        idle = [
+            child.number for child in self.pool.children if child.state in settled and child.number not in self.busy
+        ]
         return Load(idle, self.backlog, self.received, self.memory)
 
     def spawned(self, seconds: float = 0.0) -> list[Child]:
@@ -86,7 +88,7 @@ class PoolBench:
         """
         actions = self.decide(seconds)
         assert all(isinstance(action, Signal) for action in actions), actions
-        return [(action.child.key, action.name) for action in actions if isinstance(action, Signal)]
+        return [(action.child.number, action.name) for action in actions if isinstance(action, Signal)]
 
     def ready(self, children: Iterable[Child]) -> list[Child]:
         """Report children as ready, and return them."""
