@@ -1,6 +1,9 @@
 """
 Access control: the keys, the address rules, and the decision about each connection.
 
-The transport imports ``rules`` alone; ``service``, ``tap`` and the commands import the rest.  This room imports
-``errors`` and ``settings``, and never loads the reactor.
+This room never loads the reactor.
+
+May import: ``errors``, ``settings``.  May be imported by: ``service`` (only ``policy``), ``transport`` (only
+``rules``), ``server`` (only ``policy``), ``commands``, ``testing`` (only ``rules``); when needed, ``tap`` (only
+``policy``), ``client`` (only ``keys``).
 """

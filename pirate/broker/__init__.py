@@ -5,6 +5,8 @@ The broker's core: which worker gets which request, without sockets, reactor or 
 :class:`~pirate.broker.dispatcher.Dispatcher` gives requests to workers.  The time is an argument, and messages and
 events leave through :mod:`pirate.broker.interfaces`, so every rule is tested with numbers.
 
-The rooms ``server`` and ``testing`` may import this one, and ``transport`` its interfaces.  It imports ``wire``,
-``errors`` and ``settings``, and never loads ZeroMQ, Twisted or a clock.
+This room never loads ZeroMQ, Twisted or a clock.
+
+May import: ``wire``, ``settings.limits``.  May be imported by: ``hooks`` (only ``request``), ``transport`` (only
+``interfaces``), ``server``, ``testing``.
 """

@@ -1,5 +1,5 @@
 """
 The commands for a shell: ``pirate-client`` and ``pirate-keygen``.
 
-The room imports ``client``, ``auth`` and ``settings``.  Nothing imports it.
+May import: ``errors``, ``auth``, ``client``.  May be imported by: nothing.
 """

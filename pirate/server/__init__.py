@@ -1,6 +1,11 @@
 """
 The running server: it joins the broker and the pool to the transport and to the workers' processes.
 
-This room imports every room below it, and knows the transport by its interfaces only; ``service`` and ``twistd`` import
-it.  At import it loads neither ZeroMQ nor the reactor, because twistd imports it before it becomes a daemon.
+It knows the transport by its interfaces only.  At import it loads neither ZeroMQ nor the reactor, because twistd
+imports it before it becomes a daemon.
+
+May import: ``errors``, ``wire``, ``settings``, ``broker``, ``pool``, ``auth.policy``, ``transport.interfaces``,
+``hooks``, ``worker.imports``, ``worker.startup``; when needed, ``client.codecs``, ``client.errors``, ``service``.  May
+be imported by: ``service``, ``twistd`` (only ``descriptors``), ``testing`` (only ``interfaces``); when needed, ``tap``
+(only ``logs``).
 """

@@ -6,7 +6,10 @@ The command line, the checks, the changes at run time and the reference page all
 :class:`SettingsArguments` and :class:`RuntimeChanges` type the keyword arguments of
 :class:`~pirate.service.JobServer` and of its ``reconfigure``.
 
-Every room may import this one, whose modules import ``errors`` and ``wire.words`` and never load ZeroMQ or Twisted.
+This room never loads ZeroMQ or Twisted.
+
+May import: ``errors``, ``wire.words``.  May be imported by: ``service``, ``tap``, ``broker`` (only ``limits``),
+``pool`` (only ``limits``), ``auth``, ``transport`` (only ``limits``), ``server``, ``twistd``, ``testing``.
 """
 
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy

@@ -11,7 +11,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -23,8 +23,8 @@ from pirate.test.support.program import environmentWith
 
 PACKAGE = Path(pirate.__file__).resolve().parent
 
-#: The rooms, and single modules of rooms, that each room and each module of the public face may import at import time.
-#: A room may always import its own modules; ``.`` is the package itself, for its version.
+#: What each room and each module of the public face imports at import time: rooms, and single modules of rooms.  A room
+#: may always import its own modules; ``.`` is the package itself, for its version.
 ROOMS = {
     # The public face.
     ".": "",
@@ -33,33 +33,43 @@ ROOMS = {
     "pickled": "",
     "app": "worker.app",
     "hooks": "broker.request pool.child",
-    "service": "errors server settings auth hooks worker.imports transport.interfaces broker.request",
+    "service": "errors settings auth.policy server hooks transport.interfaces",
     "tap": ". errors settings twistd.preflight",
     "pytestplugin": "testing.serverprocess",
     # The rooms.
-    "wire": "errors",
+    "wire": "",
     "settings": "errors wire.words",
-    "broker": "wire errors settings",
-    "pool": "wire errors settings",
+    "broker": "wire settings.limits",
+    "pool": "settings.limits",
     "auth": "errors settings",
-    "transport": "wire errors settings auth.rules broker.interfaces",
-    "server": ". wire errors settings broker pool auth hooks worker.imports worker.startup transport.interfaces",
-    "twistd": "errors service server settings auth hooks worker.imports worker.startup",
-    "worker": "wire errors",
-    "client": "wire errors pickled",
-    "commands": ". client auth settings errors wire.words",
-    "testing": "errors wire settings broker pool auth transport.interfaces server service worker client hooks",
+    "transport": "errors settings.limits auth.rules broker.interfaces",
+    "server": ". errors wire settings broker pool auth.policy transport.interfaces hooks worker.imports worker.startup",
+    "twistd": "errors settings server.descriptors hooks service worker.imports worker.startup",
+    "worker": "errors wire",
+    "client": "errors wire pickled",
+    "commands": ". errors auth client",
+    "testing": "errors wire settings broker auth.rules transport.interfaces server.interfaces worker client"
+    " service hooks",
 }
-#: The third-party packages that each may import at import time, by room or by module.  The standard library is free,
-#: except for the pure rooms.
+#: What each imports besides in its functions, when it is needed, or for the type checker alone.
+LATER = {
+    "pickled": "worker.app",
+    "hooks": "service",
+    "service": "transport.sockets client.codecs",
+    "tap": "auth.policy server.logs twistd",
+    "server": "client.codecs client.errors service",
+    "client": "auth.keys",
+}
+#: The third-party packages that each imports at import time, by room; and by module, what that one adds to its room's.
+#: The standard library is free, except for the pure rooms.
 OTHERS = {
-    "service": "twisted zope",
+    "service": "twisted",
     "tap": "twisted",
     "pytestplugin": "pytest",
     "auth": "twisted",
     "transport": "twisted txzmq zmq zope",
     "server": "twisted zope",
-    "twistd": "twisted zope",
+    "twistd": "twisted",
     "worker": "zmq",
     "worker.twistedrunner": "twisted zope",
     "client": "zmq",
@@ -67,12 +77,12 @@ OTHERS = {
     "commands": "zmq",
     "testing": "twisted zope",
 }
-#: The rooms without sockets, processes, files, threads and clocks, and the standard modules that they may import.
+#: The rooms without sockets, processes, files, threads and clocks, and the standard modules that they import.
 PURE = ("wire", "settings", "broker", "pool")
-PURE_LIBRARY = "collections dataclasses enum heapq ipaddress itertools json math pathlib random re struct sys typing"
+PURE_LIBRARY = "collections dataclasses enum heapq ipaddress itertools json pathlib random re struct sys typing"
 #: The packages whose ``__init__`` imports something: the public faces.
 FACES = {"settings", "client", "testing"}
-#: The modules that may import a dangerous one, because no message leads there unless the user has chosen it.
+#: The modules that import a dangerous one, because no message leads there unless the user has chosen it.
 DANGEROUS_ON_PURPOSE = {"testing.serverprocess": {"subprocess"}, "client.pickles": {"pickle"}, "pickled": {"pickle"}}
 
 
@@ -88,8 +98,13 @@ def sources() -> dict[str, Path]:
 
 
 def roomOf(module: str) -> str:
-    """Return the room of a module, or the module itself if it belongs to the face."""
+    """Return the room of a module, or the module itself if it belongs to the face; the first part of any other name."""
     return module if module == "." else module.partition(".")[0]
+
+
+def rooms() -> list[str]:
+    """Return the rooms of the table, without the modules of the public face."""
+    return [room for room in ROOMS if room != "." and sources()[room].name == "__init__.py"]
 
 
 @cache
@@ -138,10 +153,56 @@ def importsAnywhere(path: Path) -> frozenset[str]:
     return frozenset(name for node in ast.walk(parsed(path)) for name in named(node))
 
 
+def shortNames(full: Iterable[str]) -> set[str]:
+    """Return those of some full names that are of this package, without ``pirate.``."""
+    return {each.removeprefix("pirate").removeprefix(".") or "." for each in full if roomOf(each) == "pirate"}
+
+
 def arrows(name: str) -> set[str]:
     """Return the modules of the package that a module imports at import time."""
-    full = {each for each in importsAtImport(name) if each.partition(".")[0] == "pirate"}
-    return {each.removeprefix("pirate").removeprefix(".") or "." for each in full}
+    return shortNames(importsAtImport(name))
+
+
+def laterArrows(name: str) -> set[str]:
+    """Return the modules of the package that a module imports in its functions, or for the type checker alone."""
+    return shortNames(importsAnywhere(sources()[name])) - arrows(name)
+
+
+def permissionsUsed(room: str, listed: str, find: Callable[[str], set[str]]) -> set[str]:
+    """
+    Return what the modules of a room import of other rooms, in the words of a table.
+
+    :param listed: what the table lists for the room.
+    :param find: returns the modules that a module imports.
+    """
+    found = set().union(*(find(name) for name in sources() if roomOf(name) == room))
+    rooms = set(listed.split())
+    return {roomOf(each) if roomOf(each) in rooms else each for each in found if roomOf(each) != room}
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Return names as a docstring lists them."""
+    return ", ".join(f"``{each}``" for each in names)
+
+
+def importersOf(room: str, tableOfRooms: dict[str, str]) -> str:
+    """Return, as a docstring lists them, what may import a room; with their names, the modules that it may import."""
+    found = []
+    for importer, allowed in tableOfRooms.items():
+        modules = [each.removeprefix(f"{room}.") for each in allowed.split() if roomOf(each) == room]
+        if modules:
+            found.append(quoted([importer]) + (f" (only {quoted(modules)})" if modules != [room] else ""))
+    return ", ".join(found)
+
+
+def permissions(room: str) -> str:
+    """Return the paragraph of a room's docstring about what it may import, and what may import it."""
+    now, later = quoted(each for each in ROOMS[room].split() if each != "."), quoted(LATER.get(room, "").split())
+    enter, enterLater = importersOf(room, ROOMS), importersOf(room, LATER)
+    return (
+        f"May import: {now or 'nothing'}{later and f'; when needed, {later}'}.  "
+        f"May be imported by: {enter or 'nothing'}{enterLater and f'; when needed, {enterLater}'}."
+    )
 
 
 def isTest(name: str) -> bool:
@@ -159,20 +220,25 @@ class SourceTests(SynchronousTestCase):
 
     def test_rooms(self) -> None:
         """A room opens with a docstring; only the public faces import anything there."""
-        for room in set(ROOMS) & {path.parent.name for path in sources().values()}:
-            tree = parsed(sources()[room])
-            self.assertTrue(ast.get_docstring(tree), room)
-            if room not in FACES:
-                self.assertEqual(len(tree.body), 1, f"{room} holds more than its docstring")
+        trees = {room: parsed(sources()[room]) for room in rooms()}
+        self.assertEqual({room for room, tree in trees.items() if len(tree.body) > 1}, FACES)
+
+    def test_docstrings(self) -> None:
+        """Each room's docstring says what the tables say: what the room may import, and what may import it."""
+        for room in rooms():
+            text = " ".join((ast.get_docstring(parsed(sources()[room])) or "").split())
+            self.assertIn(" ".join(permissions(room).split()), text, room)
 
     def test_arrows(self) -> None:
-        """No module imports one that the table does not allow its room."""
-        wrong = []
-        for name in sources():
-            room = roomOf(name)
-            allowed = {room, *ROOMS[room].split()}
-            wrong += [f"{name} imports {arrow}" for arrow in arrows(name) if not {arrow, roomOf(arrow)} & allowed]
-        self.assertEqual(wrong, [])
+        """Each room imports what the table lists for it: nothing else, and nothing less."""
+        for room, listed in ROOMS.items():
+            self.assertEqual(permissionsUsed(room, listed, arrows), set(listed.split()), room)
+
+    def test_later(self) -> None:
+        """The same for what is imported when it is needed, or for the type checker alone."""
+        for room, listed in ROOMS.items():
+            used = permissionsUsed(room, f"{listed} {LATER.get(room, '')}", laterArrows)
+            self.assertEqual(used - set(listed.split()), set(LATER.get(room, "").split()), room)
 
     def test_modules(self) -> None:
         """Inside the package modules are imported, never a room as a whole; so no room loads what it does not need."""
@@ -182,11 +248,17 @@ class SourceTests(SynchronousTestCase):
                 self.assertFalse(package and arrow != ".", f"{name} imports the room {arrow}")
 
     def test_others(self) -> None:
-        """No module imports a package of others that the table does not allow it."""
+        """Each room imports the packages of others that the table lists for it: nothing else, and nothing less."""
+        used: dict[str, set[str]] = {}
         for name in sources():
-            allowed = f"{OTHERS.get(roomOf(name), '')} {OTHERS.get(name, '')}".split()
-            packages = {each.partition(".")[0] for each in importsAtImport(name)}
-            self.assertEqual(packages - sys.stdlib_module_names - {"pirate"} - set(allowed), set(), name)
+            packages = {each.partition(".")[0] for each in importsAtImport(name)} - sys.stdlib_module_names - {"pirate"}
+            owner, known = roomOf(name), set()
+            if name in OTHERS and name != owner:
+                owner, known = name, set(OTHERS.get(owner, "").split())
+            used.setdefault(owner, set()).update(packages - known)
+        self.assertEqual(
+            {name: found for name, found in used.items() if found}, {k: set(v.split()) for k, v in OTHERS.items()}
+        )
 
     def test_noCircle(self) -> None:
         """The arrows between modules all lead one way."""
@@ -201,24 +273,24 @@ class SourceTests(SynchronousTestCase):
 
     def test_pure(self) -> None:
         """A pure room has no clock, file, thread or process of its own, not even inside its functions."""
-        for name in sources():
-            if roomOf(name) in PURE:
-                everything = {each.partition(".")[0] for each in importsAnywhere(sources()[name])}
-                self.assertLessEqual(everything - {"pirate", "__future__"}, set(PURE_LIBRARY.split()), name)
+        pure = [path for name, path in sources().items() if roomOf(name) in PURE]
+        used = {each.partition(".")[0] for path in pure for each in importsAnywhere(path)}
+        self.assertEqual(used - {"pirate", "__future__"}, set(PURE_LIBRARY.split()))
 
     def test_harmless(self) -> None:
         """Nothing that comes over the wire can be unpickled, evaluated, or run by a shell."""
         dangerous = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "yaml", "subprocess", "code", "codeop"}
         builtin, methods = {"eval", "exec", "compile"}, {"eval", "exec", "system", "popen"}
+        found: dict[str, set[str]] = {}
         for name, path in sources().items():
             for node in ast.walk(parsed(path)):
                 if isinstance(node, (ast.Import, ast.ImportFrom)):
                     names = [getattr(node, "module", None) or "", *(each.name for each in node.names)]
-                    found = dangerous & {each.partition(".")[0] for each in names}
-                    self.assertLessEqual(found, DANGEROUS_ON_PURPOSE.get(name, set()), name)
+                    found.setdefault(name, set()).update(dangerous & {each.partition(".")[0] for each in names})
                 elif isinstance(node, ast.Call):
                     self.assertNotIn(getattr(node.func, "id", ""), builtin, name)
                     self.assertNotIn(getattr(node.func, "attr", ""), methods, name)
+        self.assertEqual({name: modules for name, modules in found.items() if modules}, DANGEROUS_ON_PURPOSE)
 
     def test_tests(self) -> None:
         """Nothing outside the tests imports from them, and no test module imports from another test module."""

@@ -15,8 +15,11 @@ Helpers for three kinds of tests: of an app, of code that calls a server, and of
     bed.reactor.advance(0)
     assert bed.request(b"client", b"question") == [[b"", b"question"]]
 
-Each is imported when it is used, so that a test of an app needs no Twisted.  They may import every other part of the
-package but its tests; only :mod:`pirate.pytestplugin` and tests import them.
+Each is imported when it is used, so that a test of an app needs no Twisted.  Only tests import them directly.
+
+May import: ``errors``, ``wire``, ``settings``, ``broker``, ``auth.rules``, ``transport.interfaces``,
+``server.interfaces``, ``worker``, ``client``, ``service``, ``hooks``.  May be imported by: ``pytestplugin`` (only
+``serverprocess``).
 """
 
 from __future__ import annotations

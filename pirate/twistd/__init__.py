@@ -1,7 +1,9 @@
 """
 The process of ``twistd pirate``: how it becomes a daemon, what its terminal shows, and which signals it handles.
 
-Only ``tap`` imports this room; a :class:`~pirate.service.JobServer` runs without it in any other Twisted program.  The
-room imports ``service``, ``server``, ``settings``, ``auth``, ``worker.imports`` and ``worker.startup``, and loads no
-reactor at import, because twistd forks afterwards.
+A :class:`~pirate.service.JobServer` runs without this room in any other Twisted program.  At import it loads no
+reactor, because twistd forks afterwards.
+
+May import: ``errors``, ``settings``, ``server.descriptors``, ``hooks``, ``service``, ``worker.imports``,
+``worker.startup``.  May be imported by: ``tap`` (only ``preflight``); when needed, ``tap``.
 """

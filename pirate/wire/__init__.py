@@ -6,6 +6,9 @@ The wire protocol: frames to values, and values to frames.  ``docs/reference/wir
 total: any list of frames gives a value, ``None`` for a greeting, or a ``Malformed`` with the reason.  A frame is
 ``bytes``; a large one may be any other buffer with a length, and is passed on untouched.
 
-Every other room may import this one.  It imports ``errors``, and never loads ZeroMQ, Twisted, ``dataclasses``,
-``inspect`` or ``logging``, because a worker's start would pay for them.
+This room never loads ZeroMQ, Twisted, ``dataclasses``, ``inspect`` or ``logging``: a worker's start would pay for
+them.
+
+May import: nothing.  May be imported by: ``settings`` (only ``words``), ``broker``, ``server``, ``worker``, ``client``,
+``testing``.
 """
