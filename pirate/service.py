@@ -116,7 +116,8 @@ class JobServer(Service):
         Return a snapshot of every count.
 
         :return: ``received``, ``replied``, ``joined``, ``remembered``, ``withdrawn``, ``redispatched`` (requests);
-            ``forgotten`` (outcomes); ``late``, ``undeliverable`` (replies);
+            ``overflowed`` (plain requests that failed because the server was busy); ``forgotten`` (outcomes); ``late``,
+            ``undeliverable`` (replies);
             ``failed`` (requests, by code); ``dropped`` (messages, by reason);
             ``refused`` (connections, by reason); ``backlog``, ``backlog_bytes`` and ``backlog_oldest_seconds`` (the
             requests that wait now); ``in_flight`` (requests now); ``workers`` (now, by status); ``spawns``; ``exits``

@@ -2,8 +2,9 @@
 Whether to read more from clients, by how much waits.
 
 When the backlog is full, or a client has more than its share of it, the frontend is hardly read: ZeroMQ's queues fill,
-and the clients' sends block.  A few messages are read all the same, several times a second, because pings, cancels and
-the first requests of other clients are among them.
+and the clients' sends block.  A bounded number of messages is read all the same, many times a second and as long as it
+takes, because pings, cancels and the first requests of other clients are among them.  The requests of clients that
+should be held back are among them too.  They are kept until the extra room for them is used up, then they are given up.
 """
 
 from __future__ import annotations
@@ -14,53 +15,73 @@ from pirate.broker.request import Request, State
 from pirate.settings.limits import RequestPolicy
 
 _MIB = 1 << 20
-#: How many requests, and which part of its bytes, may wait beyond the backlog because they were peeked at.
+#: How many requests, and which part of its bytes, may wait beyond the backlog because they were read all the same.
 EXTRA_REQUESTS, EXTRA_BYTES = 1000, 0.25
-#: Seconds between two peeks at an otherwise unread frontend.  The interval doubles with each eighth of the extra room
-#: that is in use.
-INTERVAL = 0.01
-#: Messages that are read in one peek, at most.
-MESSAGES = 16
+#: Which part of the backlog's bytes may wait beyond it when a client has no other request waiting.
+RESERVE_BYTES = 1.0
+#: Messages that are read in each interval of an otherwise unread frontend, at most, and its seconds.
+MESSAGES, INTERVAL = 16, 0.01
+#: Seconds between two rounds at most, and if for :data:`LISTEN` seconds no client has sent its first request.
+SHORT_PAUSE, LONG_PAUSE, LISTEN = 0.04, 0.2, 1.0
+#: Clients in a round, at most.
+MAX_ROUND = 5000
+#: Why a request is given up.
+FULL = "the backlog is full"
 
 
 class Throttle:
     """
-    Lets a few messages through, so that no client is shut out by those that send too much.
+    Lets a limited number of messages through, so that no client is shut out by those that send too much.
 
-    A ROUTER reads its peers in turn.  With n clients to hold back, a peek ends after n of their requests: every other
-    client has had its turn by then.
+    A ROUTER reads its peers in turn.  So a round is over when one of the clients to be held back has its second turn in
+    it: every other client that had sent something has had its turn by then.  After each round there is a pause, so that
+    only as many requests are read as it takes to hear everyone.  It is as long as the interval, and twice that for each
+    eighth of the extra room that is in use.
 
-    :ivar due: when the next peek may begin.
+    :ivar due: when the next messages may be read.
     """
 
     def __init__(self) -> None:
         self.due = 0.0
-        self._began = -1.0
         self._left = 0
-        self._enough = 0
+        self._began = 0.0
+        self._round: set[bytes] = set()
+        self._heard = float("-inf")
 
-    def mayRead(self, now: float, used: float, crowding: int, most: int) -> bool:
+    def mayRead(self, now: float) -> bool:
         """
         Return whether one more message may be read now.
 
         :param now: the time in seconds, on a clock that does not go back.
-        :param used: which part is used of the room for what is read in peeks; with 1 there are no more peeks.
-        :param crowding: how many requests have been read so far whose clients should be held back.
-        :param most: how many of them end a peek.
         """
         if now >= self.due:
-            if used >= 1:
-                return False
-            self.due = now + INTERVAL * 2.0 ** int(8 * used)
             self._began = now
+            self.due = now + INTERVAL
             self._left = MESSAGES
-            self._enough = crowding + most
-        elif now != self._began:
-            return False
-        if not self._left or crowding >= self._enough:
+        if not self._left:
             return False
         self._left -= 1
         return True
+
+    def noteFirst(self) -> None:
+        """Note that the message just read is a client's first request, so that the next such one is read soon."""
+        self._heard = self._began
+
+    def noteCrowding(self, client: bytes, used: float) -> None:
+        """
+        Note that the message just read is a request of a client that should be held back.
+
+        :param client: its routing id.
+        :param used: which part is used of the room for such requests.
+        """
+        if client not in self._round and len(self._round) < MAX_ROUND:
+            self._round.add(client)
+            return
+        longest = LONG_PAUSE if self._began > self._heard + LISTEN else SHORT_PAUSE
+        self.due = self._began + min(INTERVAL * 2.0 ** int(8 * min(used, 1.0)), longest)
+        self._left = 0
+        # This turn is the client's first in the next round.
+        self._round = {client}
 
 
 class Backpressure:
@@ -78,7 +99,6 @@ class Backpressure:
         self._deadlines = deadlines
         self._maxRequests, self._maxBytes = policy.backlog, int(policy.backlogMib * _MIB)
         self._throttle = Throttle()
-        self._crowding = 0
         self.rejects = policy.backlogPolicy == "reject"
 
     def isFull(self) -> bool:
@@ -93,20 +113,11 @@ class Backpressure:
 
     def mayReadExtra(self) -> bool:
         """Return whether to read one more message although no more requests are wanted."""
-        return self._throttle.mayRead(self._deadlines.now, self._usedExtra(), self._crowding, max(self._queues.over, 1))
+        return self._throttle.mayRead(self._deadlines.now)
 
-    def secondsUntilExtraRead(self) -> float | None:
-        """Return in how many seconds to ask :meth:`mayReadExtra` again; ``None``: when a request has ended."""
-        return None if self._usedExtra() >= 1 else max(self._throttle.due - self._deadlines.now, 0.0)
-
-    def _usedExtra(self) -> float:
-        """Return which part is used of the room beyond the backlog; 1: all of it."""
-        queues = self._queues
-        return max(
-            (queues.waiting - self._maxRequests) / EXTRA_REQUESTS,
-            (queues.waitingBytes / self._maxBytes - 1) / EXTRA_BYTES,
-            0.0,
-        )
+    def secondsUntilExtraRead(self) -> float:
+        """Return in how many seconds to ask :meth:`mayReadExtra` again."""
+        return max(self._throttle.due - self._deadlines.now, 0.0)
 
     def excess(self, request: Request) -> str | None:
         """
@@ -115,14 +126,24 @@ class Backpressure:
         :return: why the request should be given up; ``None`` if it may wait.
         """
         queues, share = self._queues, request.share
-        if request.state is not State.QUEUED or share is None or share.waiting == 1:
-            # The first request of every client is welcome.
+        if request.state is not State.QUEUED or share is None:
             return None
+        # What waited before it: a request is kept whole as long as there is any room.
+        bytesBefore = queues.waitingBytes - request.waitingBytes
+        if share.waiting == 1:
+            # The first request of every client is welcome.
+            self._throttle.noteFirst()
+            return FULL if bytesBefore >= self._maxBytes * (1 + RESERVE_BYTES) else None
         if share.waiting > queues.maxPerClient or share.bytes > queues.maxBytesPerClient:
             if request.requestId or self.rejects:
                 return f"{share.waiting - 1} requests of this client are waiting"
             queues.noteOver(share)
-            self._crowding += 1
-        elif self.isFull():
-            self._crowding += 1
-        return None
+        elif not self.isFull():
+            return None
+        used = max(
+            (queues.waiting - 1 - self._maxRequests) / EXTRA_REQUESTS,
+            (bytesBefore / self._maxBytes - 1) / EXTRA_BYTES,
+            0.0,
+        )
+        self._throttle.noteCrowding(request.route[0], used)
+        return FULL if used >= 1 else None

@@ -93,6 +93,7 @@ class Broker:
             self.dispatcher.fail(request, Code.UNKNOWN_SERVICE, f"no worker serves {request.service!r}")
             return
         if self._rejects and queues.waiting and self.backpressure.isFull():
+            self.counters.overflowed += not request.toldErrors
             self.dispatcher.fail(request, Code.BUSY, f"{queues.waiting} requests are waiting")
             return
         self._number += 1
@@ -114,6 +115,8 @@ class Broker:
         if queues.waiting > queues.maxPerClient or queues.waitingBytes > queues.maxBytesPerClient:
             excess = self.backpressure.excess(request)
             if excess is not None:
+                queues.takeBack(request)
+                self.counters.overflowed += not request.toldErrors
                 self.dispatcher.fail(request, Code.BUSY, excess)
 
     def _isKnown(self, request: Request) -> bool:

@@ -20,6 +20,7 @@ class Counters:
     :ivar withdrawn: requests whose client had gone, or, if plain, had sent another, before a worker was free.
     :ivar redispatched: requests moved from a lost worker to another.
     :ivar forgotten: outcomes that were dropped from the reply cache before their time, for lack of room.
+    :ivar overflowed: plain requests given up because of the backlog or their client's share; ``failed`` has them too.
     :ivar late: replies to requests that their sender did not hold, or that had been replied to already.
     :ivar undeliverable: replies, parts and errors whose client had gone, or did not read them.
     """
@@ -29,6 +30,7 @@ class Counters:
         "forgotten",
         "joined",
         "late",
+        "overflowed",
         "received",
         "redispatched",
         "remembered",
@@ -39,5 +41,5 @@ class Counters:
 
     def __init__(self) -> None:
         self.received = self.replied = self.joined = self.remembered = self.withdrawn = 0
-        self.redispatched = self.forgotten = self.late = self.undeliverable = 0
+        self.redispatched = self.forgotten = self.late = self.overflowed = self.undeliverable = 0
         self.failed: dict[Code, int] = {}

@@ -260,6 +260,21 @@ class Queues:
             share.over = False
             self.over -= 1
 
+    def takeBack(self, request: Request) -> None:
+        """
+        Remove a request that was just queued last, and is about to be given up, from its queue.
+
+        It could stay until it would be next, but then refused requests would need memory meanwhile.
+        """
+        service = self.services[request.service]
+        queue = service.queues[request.user or request.route[0]]
+        if queue.rest:
+            if queue.rest[-1] is request:
+                queue.rest.pop()
+        elif queue.first is request and service.ring[-1] is queue:
+            queue.first = None
+            service.ring.pop()
+
     def noteOver(self, share: Share) -> None:
         """Count a client as one that has more than its share."""
         if not share.over:

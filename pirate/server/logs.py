@@ -186,7 +186,7 @@ class AppErrorLog:
             at=trail and f", at {trail}",
             request=_requestName(request),
             service=request.service and f", service {request.service!r}",
-            client=_clientName(request),
+            client=clientName(request),
             type=kind,
             text=message,
         )
@@ -211,7 +211,7 @@ def _requestName(request: Request) -> str:
     return f"{own} ({request.requestId.hex()})" if request.requestId else own
 
 
-def _clientName(request: Request) -> str:
+def clientName(request: Request) -> str:
     """Return the user and the address of a request's client, or its routing id if neither is known."""
     known = [each for each in (request.user, request.peer) if each]
     return " at ".join(known) or request.route[0].hex()

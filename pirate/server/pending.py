@@ -67,7 +67,7 @@ class WaitingClients:
     :param broker: withdraws requests.
     :ivar closedConnections: the numbers of the connections of clients that have disconnected, by routing id; the
         connection of a later client may have the same number.
-    :ivar heldBack: the connections of clients whose requests exceed their share of the backlog.
+    :ivar heldBack: the connections of clients whose requests exceed their share of the backlog, or were given up.
     :ivar toWithdraw: requests of disconnected clients that are yet to be withdrawn.
     """
 
@@ -112,6 +112,12 @@ class WaitingClients:
         if request.share is not None and request.share.over:
             self.heldBack.add(client.connection)
         return True
+
+    def noteRefused(self, routingId: bytes) -> None:
+        """Note that a request was given up: its client may have closed its connection, and others still wait."""
+        client = self._byRoutingId.get(routingId)
+        if client is not None:
+            self.heldBack.add(client.connection)
 
     def disconnected(self, connection: int) -> None:
         """Withdraw the requests of the client on a connection that is closed; if they are many, in batches."""

@@ -174,8 +174,8 @@ class BrokerProtocol:
         """Return whether the transport may read one more message of the frontend although no requests are wanted."""
         return self._backpressure.mayReadExtra()
 
-    def secondsUntilExtraRead(self) -> float | None:
-        """Return in how many seconds to ask :meth:`mayReadExtra` again; ``None``: after the next event."""
+    def secondsUntilExtraRead(self) -> float:
+        """Return in how many seconds to ask :meth:`mayReadExtra` again."""
         return self._backpressure.secondsUntilExtraRead()
 
     def takeHeldBack(self) -> set[int]:
@@ -221,6 +221,8 @@ class BrokerProtocol:
                     self._addWaiting(request)
                 elif request.state is State.NEW:
                     self._noteSentAgain(request)
+                elif request.state is State.DONE:
+                    self.waitingClients.noteRefused(request.route[0])
             elif isinstance(request, NativeRequest):
                 self._commandReceived(request)
         elif message is not None:

@@ -18,7 +18,7 @@ from pirate.server.descriptors import shareDescriptors
 from pirate.server.inprocess import InProcessClient
 from pirate.server.interfaces import IServerReactor
 from pirate.server.lifecycle import Lifecycle, ServerState
-from pirate.server.logs import DETAIL, RateLimitedLog, ServerLog
+from pirate.server.logs import DETAIL, RateLimitedLog, ServerLog, clientName
 from pirate.server.machine import Machine
 from pirate.server.protocol import BrokerProtocol
 from pirate.server.supervisor import Supervisor
@@ -282,8 +282,13 @@ class RunningServer:
     def requestFailed(self, request: Request, code: Code, message: str) -> None:
         """Log that a request has been given up."""
         if code not in _UNLOGGED:
-            told = request.toldErrors or self._settings.errorReply
-            silence = "" if told else ", which its plain client was not told"
+            silence = ""
+            if not request.toldErrors and not self._settings.errorReply:
+                silence = ", which its plain client was not told"
+                if code is Code.BUSY:
+                    # It is being read at this moment.
+                    request.peer = request.peer or self._transport.clientSender().address()
+                    silence += f"; client {clientName(request)}"
             self._failedRequests.count(code.value, f"{message}{silence}")
 
     def workerBusyChanged(self, identity: bytes, busy: bool) -> None:

@@ -293,8 +293,8 @@ class MemoryTransport:
         events.turnEnded()
         if self.backend.unread or (frontend.unread and events.wantsRequests()):
             self.wake()
-        elif frontend.unread and self._nextExtraRead is None and (delay := events.secondsUntilExtraRead()) is not None:
-            self._nextExtraRead = self._clock.callLater(delay, self._takeExtraTurn)
+        elif frontend.unread and self._nextExtraRead is None:
+            self._nextExtraRead = self._clock.callLater(events.secondsUntilExtraRead(), self._takeExtraTurn)
 
     def _takeExtraTurn(self) -> None:
         self._nextExtraRead = None

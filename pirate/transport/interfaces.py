@@ -83,8 +83,8 @@ class TransportEvents(Protocol):
     def mayReadExtra(self) -> bool:
         """Return whether to read one more message of the frontend although no requests are wanted."""
 
-    def secondsUntilExtraRead(self) -> float | None:
-        """Return in how many seconds to ask :meth:`mayReadExtra` again; ``None``: after the next event."""
+    def secondsUntilExtraRead(self) -> float:
+        """Return in how many seconds to ask :meth:`mayReadExtra` again."""
 
     def takeHeldBack(self) -> Collection[int]:
         """Return, once each, the connections of clients whose requests exceed their share of the backlog."""

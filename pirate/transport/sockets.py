@@ -268,6 +268,8 @@ class SocketTransport:
                     self._sendToWorkers()
             if self._inProcessMessages:
                 self._readInProcess()
+                if self._inProcessMessages:
+                    self._readExtra()
             if outbox.posted and events.hasBacklog() and backend.fd < SELECTABLE:
                 self._collectReplies()
             if frontend.factory is None:
@@ -286,7 +288,12 @@ class SocketTransport:
                 more = True
             else:
                 self._readExtraLater()
-        if more or (self._inProcessMessages and events.wantsRequests()):
+        if self._inProcessMessages:
+            if events.wantsRequests():
+                more = True
+            else:
+                self._readExtraLater()
+        if more:
             self.wake()
 
     def drainFrontend(self) -> None:
@@ -315,12 +322,19 @@ class SocketTransport:
             frontend.monitor.doRead()
             for connection in hungUp(heldBack):
                 events.clientHungUp(connection)
-        while not frontend.armed and frontend.factory is not None and events.mayReadExtra():
-            frontend.read(events.clientMessageReceived, events.clientMessageRejected, sure=False, most=1)
+        messages = self._inProcessMessages
+        ownTurn = False
+        while frontend.factory is not None and (messages or not frontend.armed) and events.mayReadExtra():
+            # The client in this process takes turns with all others.
+            ownTurn = bool(messages) and (frontend.armed or not ownTurn)
+            if ownTurn:
+                frontend.readInProcess(events.clientMessageReceived, messages.popleft())
+            else:
+                frontend.read(events.clientMessageReceived, events.clientMessageRejected, sure=False, most=1)
 
     def _readExtraLater(self) -> None:
-        delay = None if self._nextExtraRead is not None else self._events.secondsUntilExtraRead()
-        if delay is not None:
+        if self._nextExtraRead is None:
+            delay = self._events.secondsUntilExtraRead()
             self._nextExtraRead = self._reactor.callLater(delay, self._takeExtraTurn)
 
     def _takeExtraTurn(self) -> None:

@@ -3,10 +3,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count, cycle
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker import replies as replies
-from pirate.broker.backpressure import INTERVAL, MESSAGES, Throttle
+from pirate.broker.backpressure import (
+    EXTRA_REQUESTS,
+    FULL,
+    INTERVAL,
+    LISTEN,
+    LONG_PAUSE,
+    MAX_ROUND,
+    MESSAGES,
+    SHORT_PAUSE,
+    Throttle,
+)
 from pirate.broker.request import NativeRequest, Request
 from pirate.test.support.broker import BrokerBench
 from pirate.wire.words import Code
@@ -16,40 +29,93 @@ class ThrottleTests(SynchronousTestCase):
     """How many messages are read, and when."""
 
     def setUp(self) -> None:
-        """Make a throttle."""
+        """Make a throttle, and a time."""
         self.throttle = Throttle()
+        self.now = 100.0
 
-    def peek(self, now: float, used: float = 0.0, crowds: int = 1, others: int = 1000) -> int:
+    def read(self, turns: Iterator[str], used: float = 0.0) -> list[str]:
         """
-        Read as many messages as are allowed.
+        Read as many messages as are allowed now.
 
-        :param others: messages that come before one that should have been held back, each time.
-        :return: how many messages were read.
+        :param turns: whose messages come; clients in upper case should be held back, ``f`` sends first requests.
+        :param used: which part is used of the room for such requests.
+        :return: whose messages were read.
         """
-        count = crowding = 0
-        while self.throttle.mayRead(now, used, crowding, crowds):
-            count += 1
-            crowding += count % (others + 1) == 0
-        return count
+        read = []
+        while self.throttle.mayRead(self.now):
+            client = next(turns)
+            read.append(client)
+            if client.isupper():
+                self.throttle.noteCrowding(client.encode(), used)
+            elif client == "f":
+                self.throttle.noteFirst()
+        return read
+
+    def pause(self, used: float, turns: str = "A") -> float:
+        """Read one round, and return the seconds until the next."""
+        self.now = self.throttle.due
+        self.assertEqual(self.read(cycle(turns), used)[-1], "A")
+        return round(self.throttle.due - self.now, 6)
 
     def test_most(self) -> None:
-        """A peek has a limited number of messages, and the next one has to wait."""
-        self.assertEqual([self.peek(now) for now in (1.0, 1.0, 1.0 + INTERVAL / 2)], [MESSAGES, 0, 0])
-        self.assertEqual(self.peek(1.0 + INTERVAL), MESSAGES)
+        """In each interval a limited number of messages is read."""
+        self.assertEqual(len(self.read(cycle("a"))), MESSAGES)
+        self.now += INTERVAL * 0.9
+        self.assertEqual(self.read(cycle("a")), [])
+        self.now += INTERVAL * 0.2
+        self.assertTrue(self.throttle.mayRead(self.now))
+        self.now += INTERVAL / 2
+        self.assertEqual(len(self.read(cycle("a"))), MESSAGES - 1)
 
-    def test_crowds(self) -> None:
-        """A peek ends when each client that should be held back has had its turn."""
-        self.assertEqual([self.peek(1.0, others=0), self.peek(2.0, others=3)], [1, 4])
-        self.assertEqual([self.peek(3.0, others=0, crowds=3), self.peek(4.0, others=2, crowds=2)], [3, 6])
+    def test_round(self) -> None:
+        """A round ends with the second turn of a client that should be held back, and not before."""
+        turns = cycle("aABbC")
+        self.assertEqual("".join(self.read(turns)), "aABbCaA")
+        self.now += INTERVAL / 2
+        self.assertEqual(self.read(turns), [])
+        self.now += INTERVAL
+        self.assertEqual("".join(self.read(turns)), "BbCaA")
 
-    def test_room(self) -> None:
-        """The less room is left, the rarer are peeks; without room there are none."""
-        due = []
-        for now, used in ((1.0, 0.0), (2.0, 0.5), (3.0, 0.99)):
-            self.peek(now, used)
-            due.append(self.throttle.due - now)
-        self.assertEqual([round(each / INTERVAL) for each in due], [1, 16, 128])
-        self.assertEqual([self.peek(9.0, 1.0), self.peek(10.0, 1.5), self.peek(10.0)], [0, 0, MESSAGES])
+    def test_longRound(self) -> None:
+        """A round of many clients goes on in the next intervals, so that each of 400 is heard in half a second."""
+        turns = cycle(f"C{number}" for number in range(400))
+        heard: dict[str, float] = {}
+        longest = 0.0
+        while self.now < 103:
+            for client in self.read(turns, 1.0):
+                longest = max(longest, self.now - heard.get(client, self.now))
+                heard[client] = self.now
+            self.now = self.throttle.due
+        self.assertEqual(len(heard), 400)
+        self.assertTrue(0.2 < longest < 0.5, longest)
+
+    def test_pause(self) -> None:
+        """The less room is left, the longer is the pause between two rounds; without room it is still short."""
+        self.assertEqual([self.pause(0.0), self.pause(0.0)], [INTERVAL] * 2)
+        pauses = [self.pause(used) for used in (0.0, 0.12, 0.13, 0.25, 0.5, 0.75, 0.99, 1.0, 1.5, 1e9)]
+        self.assertEqual(pauses, [0.01, 0.01, 0.02, 0.04, 0.16, *[LONG_PAUSE] * 5])
+
+    def test_others(self) -> None:
+        """The pause is shorter for some time after a first request of a client has been read."""
+        self.pause(0.0)
+        pauses = [self.pause(1.0, turns) for turns in ("A", "aA", "fA", "A")]
+        self.assertEqual(pauses, [*[LONG_PAUSE] * 2, *[SHORT_PAUSE] * 2])
+        end = self.now + LISTEN
+        while self.throttle.due < end - SHORT_PAUSE:
+            self.assertEqual(self.pause(1.0), SHORT_PAUSE)
+        self.now = end
+        self.assertEqual([self.pause(1.0) for _ in range(4)][-1], LONG_PAUSE)
+
+    def test_forEver(self) -> None:
+        """Reading goes on for ever, at a limited rate; if every client has one turn only, not all are remembered."""
+        newcomers = (f"C{number}" for number in count())
+        for turns in (cycle("A"), newcomers):
+            read, begin = 0, self.now
+            while self.now < begin + 10:
+                read += len(self.read(turns, 1.0))
+                self.now = max(self.throttle.due, self.now)
+            self.assertTrue(50 <= read <= 10 / INTERVAL * MESSAGES + MESSAGES, read)
+        self.assertTrue(0 < len(self.throttle._round) <= MAX_ROUND)
 
 
 class BacklogTests(SynchronousTestCase):
@@ -189,39 +255,102 @@ class FairTests(SynchronousTestCase):
             (broker.backpressure.wantsRequests(), broker.queues.waiting, broker.counters.failed), (False, 5, {})
         )
         broker.deadlines.now = 1.0
-        # A request of the client that is held back ends the peek; those of others do not.
-        self.assertTrue(broker.backpressure.mayReadExtra())
-        bench.ask(b"1")
-        self.assertTrue(broker.backpressure.mayReadExtra())
-        bench.ask(b"F")
+        # The second turn of the client that is held back ends the round; those of others do not.
+        for client in (b"1", b"2", b"F"):
+            self.assertTrue(broker.backpressure.mayReadExtra())
+            bench.ask(client)
         self.assertFalse(broker.backpressure.mayReadExtra())
-        self.assertAlmostEqual(broker.backpressure.secondsUntilExtraRead() or 0.0, 0.01)
-        bench.ready(b"A", credit=3)
+        self.assertAlmostEqual(broker.backpressure.secondsUntilExtraRead(), 0.01)
+        bench.ready(b"A", credit=4)
         self.assertTrue(broker.backpressure.wantsRequests())
 
+    def readExtra(self, bench: BrokerBench, clients: Iterator[bytes], seconds: float, body: bytes = b"") -> int:
+        """Read for some seconds as much as is allowed, and return the number of requests."""
+        backpressure, deadlines = bench.broker.backpressure, bench.broker.deadlines
+        read, end = 0, deadlines.now + seconds
+        while deadlines.now < end:
+            while backpressure.mayReadExtra():
+                client = next(clients)
+                bench.receive(Request([client, b""], [body or client]))
+                read += 1
+            deadlines.now += max(backpressure.secondsUntilExtraRead(), 0.001)
+        return read
+
     def test_full(self) -> None:
-        """A full backlog takes a few more requests, at last none; first requests of other clients are among them."""
+        """A full backlog takes a few more requests, which are held back; with no room left they are given up."""
         bench = BrokerBench(backlog=4, clientShare=1.0)
         broker = bench.broker
         bench.ask(b"1", b"1", b"2", b"2")
         self.assertFalse(broker.backpressure.wantsRequests())
         broker.deadlines.now = 1.0
-        for name in (b"3", b"4", b"1"):
+        for name in (b"3", b"4", b"1", b"2", b"1"):
             self.assertTrue(broker.backpressure.mayReadExtra())
             bench.ask(name)
         self.assertFalse(broker.backpressure.mayReadExtra())
-        self.assertEqual(broker.queues.waiting, 7)
-        peeks = 0
-        while broker.backpressure.secondsUntilExtraRead() is not None:
-            peeks += 1
-            broker.deadlines.now = broker.backpressure._throttle.due
-            while broker.backpressure.mayReadExtra():
-                bench.ask(b"1")
-        self.assertEqual(broker.queues.waiting, 1004)
-        # At the end peeks were rare: all of them took longer than any job should.
-        self.assertGreater(broker.deadlines.now, 300)
+        self.assertEqual(broker.queues.waiting, 9)
+        # One flooder fills the room in one to two minutes.
+        self.assertTrue(200 < self.readExtra(bench, cycle([b"1"]), 5) < 500)
+        self.readExtra(bench, cycle([b"1"]), 60)
+        self.assertEqual((bench.givenUp, broker.counters.overflowed), ([], 0))
+        self.readExtra(bench, cycle([b"1"]), 120)
+        self.assertEqual(broker.queues.waiting, 4 + EXTRA_REQUESTS)
+        self.assertEqual({*bench.givenUp}, {(b"1", Code.BUSY, FULL)})
+        self.assertEqual(broker.counters.overflowed, len(bench.givenUp))
+        self.assertEqual(broker.counters.failed, {Code.BUSY: len(bench.givenUp)})
+        # Nothing is left of what was given up.
+        self.assertEqual(len(broker.queues.services[""].queues[b"1"].rest or ()), 4 + EXTRA_REQUESTS - 6)
+        # The first request of another client is accepted, a native one beyond the room gets ``busy``.
+        bench.ask(b"5")
+        self.assertEqual(broker.queues.waiting, 5 + EXTRA_REQUESTS)
+        bench.receive(NativeRequest([b"5", b"", b""], [b"x"], b"y" * 16, {}))
+        self.assertEqual([(client, told["code"]) for client, told in bench.told()], [(b"5", "busy")])
+        self.assertEqual(broker.counters.overflowed, len(bench.givenUp) - 1)
+        given = len(bench.givenUp)
         bench.ready(b"A", credit=64)
-        self.assertIsNotNone(broker.backpressure.secondsUntilExtraRead())
+        self.readExtra(bench, cycle([b"1"]), 5)
+        self.assertEqual(len(bench.givenUp), given)
+
+    def test_fullOfMany(self) -> None:
+        """However many clients crowd, and however long jobs take, a newcomer is read within half a second."""
+        bench = BrokerBench(backlog=20, clientShare=1.0)
+        flooders = [b"F%d" % number for number in range(20)]
+        bench.ask(*flooders)
+        while not bench.givenUp:
+            self.readExtra(bench, cycle(flooders), 1)
+        for number in range(20):
+            self.readExtra(bench, cycle(flooders), 0.017 * number)
+            newcomer = b"%d" % number
+            self.readExtra(bench, cycle([*flooders, newcomer]), 0.4)
+            self.assertTrue(bench.broker.queues.services[""].queues[newcomer].share.waiting)
+
+    def test_fullOfBytes(self) -> None:
+        """
+        The room and the reserve are limited in bytes, too: what waits is at most a message above twice the backlog.
+
+        A request that is too large for the rest of the room is kept; otherwise large ones would never be.
+        """
+        bench = BrokerBench(backlogMib=1, clientShare=1.0)
+        queues = bench.broker.queues
+        body = bytes(100_000)
+        self.readExtra(bench, cycle([b"1", b"2"]), 60, body)
+        self.assertTrue(1.25 <= queues.waitingBytes / 2**20 < 1.25 + 0.1, queues.waitingBytes)
+        self.assertEqual({client for client, _, _ in bench.givenUp}, {b"1", b"2"})
+        for number in range(100):
+            bench.receive(Request([b"C%d" % number, b""], [body]))
+        self.assertTrue(2 <= queues.waitingBytes / 2**20 < 2 + 0.1, queues.waitingBytes)
+        self.assertEqual(bench.givenUp[-1], (b"C99", Code.BUSY, FULL))
+        # Nor is the queue of a client kept in its place whose only request was given up.
+        self.assertNotIn(None, [each.first for each in queues.services[""].ring])
+        self.assertEqual(len(queues.services[""].ring), len({each.route[0] for each in queues.queued()}))
+
+    def test_refusedWithRoom(self) -> None:
+        """A request that is given up leaves those before it in their places, also those of its own client."""
+        bench = BrokerBench(backlog=6)
+        for number in range(5):
+            bench.receive(NativeRequest([b"N", b"", b""], [b"%d" % number], b"%16d" % number, {}))
+        bench.ask(b"1")
+        bench.ready(b"A", credit=9)
+        self.assertEqual([name for _, name in bench.sent()], [b"0", b"1", b"1", b"2"])
 
     def test_rejects(self) -> None:
         """With the policy ``reject`` plain clients are refused beyond their share, too, and everything is read."""

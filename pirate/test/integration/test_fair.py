@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from twisted.internet.threads import deferToThread
 
 from pirate.service import JobServer
 from pirate.settings.limits import RequestPolicy
+from pirate.test.support.caller import Caller
 from pirate.test.support.clients import NativeClient
 from pirate.test.support.flood import Flood
 from pirate.test.support.servers import ServerCase, executions
 from pirate.testing.zmtp import RawPeer, message
 
+#: Seconds in which a message is read that is not held back, with other tests at the same time.
+SOON = 3.0
 JOBS = "pirate.test.support.jobs"
 
 
@@ -56,6 +61,44 @@ class FairTests(ServerCase):
         (await deferToThread(self.gate.next)).close()
         await deferToThread(client.receive, key)
         self.assertLess(server.stats()["received"], 180)
+
+    async def test_full(self) -> None:
+        """
+        While twenty plain clients flood a server whose jobs do not end, until the backlog and the room beyond it are
+        full, pings are answered, a cancelled and a new plain request are accepted, and a request expires in time.
+        """
+        server = await self.start("recordAndMeet", backlogMib=1)
+        caller = Caller(server)
+        self.addCleanup(caller.close)
+        caller.send(b"running", b"running", self.gate.path)
+        guest = await deferToThread(self.gate.next)
+        for _ in range(20):
+            self.flood(server, 20, bytes(64 << 10))
+        await self.until(lambda: server.stats()["overflowed"] > 20)
+        client = NativeClient(server.endpoints.frontend[0])
+        self.addCleanup(client.close)
+        for _ in range(5):
+            began = monotonic()
+            self.assertGreater(await deferToThread(client.backlog), 5)
+            self.assertLess(monotonic() - began, SOON)
+        began = monotonic()
+        late = client.send(b"late", self.gate.path, timeout_ms=300)
+        told, _ = await deferToThread(client.receive, late)
+        self.assertEqual(told["code"], "expired")
+        self.assertLess(monotonic() - began, SOON)
+        caller.send(b"cancelled", b"cancelled", self.gate.path)
+        caller.send(b"cancelled", b"", command="cancel")
+        told, _ = await caller.answer(b"cancelled")
+        self.assertEqual(told["code"], "cancelled")
+        self.assertLess(server.stats()["backlog_bytes"], (2 << 20) + (65 << 10))
+        before = server.stats()["backlog"]
+        reply = self.ask(server, b"newcomer", self.gate.path)
+        await self.until(lambda: server.stats()["backlog"] == before + 1)
+        self.assertTrue(self.logged(r"given up: busy \(\d+\).*; the backlog is full.*; client 127\.0\.0\.1"))
+        guest.close()
+        (await deferToThread(self.gate.next)).close()
+        self.assertTrue(await reply)
+        self.assertEqual([each for each in executions(self.record) if not each.isdigit()], ["running", "newcomer"])
 
     async def test_hungUp(self) -> None:
         """The same if ZeroMQ itself has not read all of it, and so does not know that the client has gone."""

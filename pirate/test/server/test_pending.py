@@ -186,6 +186,13 @@ class WaitingTests(SynchronousTestCase):
         self.waiting.disconnected(1)
         self.assertEqual(self.waiting.heldBack, set())
 
+    def test_refused(self) -> None:
+        """So is that of a client with waiting requests of which one is given up: it may hang up as well."""
+        self.wait(b"\0one", FakeSender(1))
+        self.waiting.noteRefused(b"\0two")
+        self.waiting.noteRefused(b"\0one")
+        self.assertEqual(self.waiting.takeHeldBack(), {1})
+
     def waitNatively(self, name: bytes, number: int) -> NativeRequest:
         """Add a native request of a client, and return it."""
         request = NativeRequest([name, b"PIR1" + bytes(16), b""], [b"x"], bytes(16), {})

@@ -85,10 +85,11 @@ class Listener:
         return self._case.wanted
 
     def mayReadExtra(self) -> bool:
-        return False
+        self._case.extra -= 1
+        return self._case.extra >= 0
 
-    def secondsUntilExtraRead(self) -> float | None:
-        return None
+    def secondsUntilExtraRead(self) -> float:
+        return 0.01
 
     def takeHeldBack(self) -> Collection[int]:
         return ()
@@ -143,6 +144,7 @@ class TransportCase(Case):
         self.senders: list[Sender] = []
         self.turns = 0
         self.wanted = True
+        self.extra = 0
         self.late = False
         self.clientSent: Callable[[list[bytes]], None] = lambda frames: None
         self.workerSent: Callable[[list[bytes]], None] = lambda frames: None
@@ -304,6 +306,20 @@ class TransportTests(TransportCase):
         self.wanted = True
         self.transport.wake()
         await self.until(lambda: bool(self.fromClients))
+
+    async def test_extra(self) -> None:
+        """While no requests are wanted, some messages are read all the same, also of a client in this process."""
+        client, _ = await self.acquaintances()
+        self.wanted = False
+        for question in (b"one", b"two", b"three", b"four"):
+            client.say(b"", question)
+            self.transport.receiveInProcess([b"", question])
+        await self.until(lambda: self.turns > 0)
+        self.assertEqual(self.fromClients, [])
+        self.extra = 4
+        await self.until(lambda: len(self.fromClients) == 4 and self.extra < 0)
+        self.assertEqual({bytes(frames[0]) for frames in self.fromClients}, {b"c", IN_PROCESS})
+        self.assertEqual(len(self.fromClients), 4)
 
     async def test_workersFirst(self) -> None:
         """A turn reads workers before clients."""

@@ -51,7 +51,7 @@ class SuiteTests(TransportTests, TestCase):
         return MemoryPeer(getattr(self.transport, side), name)
 
     def until(self, condition: Callable[[], bool]) -> Deferred[None]:
-        self.reactor.advance(0)
+        self.reactor.advance(0.01)
         self.assertTrue(condition(), "nothing more happens")
         return succeed(None)
 
@@ -78,7 +78,7 @@ class Recorder:
         self.turnEnded = lambda: self.ended.append(len(read))
         self.wantsRequests = lambda: True
         self.mayReadExtra = lambda: False
-        self.secondsUntilExtraRead = lambda: None
+        self.secondsUntilExtraRead = lambda: 1.0
 
     def turnStarted(self) -> bool:
         """Count a turn."""
