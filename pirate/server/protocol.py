@@ -28,6 +28,8 @@ REJECTED = {
     "too-many-frames": "it has more frames than max-message-frames allows",
     "key-removed": "its key has been removed",
 }
+#: The reason why a connection is closed whose message goes on beyond the limit.
+UNFINISHED = "unfinished"
 #: The error that a native client gets that has connected to the backend.
 WRONG_SOCKET = "this is the backend: a client is calling the backend, where workers connect; call the frontend"
 #: A turn more than STOOD_STILL seconds late means that this process was stopped.  No worker counts as late for CATCH_UP
@@ -272,6 +274,10 @@ class BrokerProtocol:
         """Withdraw the requests of a client that has closed its connection while messages of it are still unread."""
         self.waitingClients.hungUp(connection)
 
+    def clientMessageUnfinished(self, address: str | None) -> None:
+        """Count a client whose connection is closed, because its message goes on beyond the limit."""
+        self._atFrontend.count(UNFINISHED, _lastAddress(address))
+
     def replyUndelivered(self) -> None:
         """Count a message whose client is gone, or does not read."""
         self._broker.replies.replyUndelivered()
@@ -318,6 +324,10 @@ class BrokerProtocol:
         """Give the requests in messages whose workers are gone, or do not read, to other workers."""
         self._dispatcher.workerMessagesUndelivered(messages)
 
+    def workerMessageUnfinished(self, address: str | None) -> None:
+        """Count the same of a peer of the backend."""
+        self._atBackend.count(UNFINISHED, _lastAddress(address))
+
     def workerDisconnected(self, connection: int) -> None:
         """Note that a connection of the backend is closed."""
         self._supervisor.connectionClosed(connection)
@@ -359,9 +369,13 @@ def _errorFor(request: Request | Malformed | None, code: Code, message: str) -> 
     return request.error(code, message, errorReply=False) if isinstance(request, Request) else None
 
 
+def _lastAddress(address: str | None) -> str:
+    return f"the last one from {address or 'an unknown address'}"
+
+
 def _detail(reason: str, sender: Sender, socket: str) -> str:
     """Describe the sender of the last message that was dropped."""
-    told = f"the last one from {sender.address() or 'an unknown address'}"
+    told = _lastAddress(sender.address())
     if reason == "client-at-backend":
         return f"{told}: a client is calling the backend, where workers connect; clients call the frontend"
     if reason in FOREIGN:

@@ -65,11 +65,21 @@ class TransportEvents(Protocol):
     def clientHungUp(self, connection: int) -> None:
         """Forget a client that has closed its connection, although messages it sent before are still unread."""
 
+    def clientMessageUnfinished(self, address: str | None) -> None:
+        """
+        Count a client whose connection is closed, because its message goes on beyond the limit.
+
+        :param address: its IP address.
+        """
+
     def workerMessageReceived(self, frames: list[bytes]) -> None:
         """Process a message from the backend; its first frame is the worker's routing id."""
 
     def workerMessageRejected(self, frames: list[bytes], reason: str) -> None:
         """Reject a worker message that exceeds a limit; the arguments are those of :meth:`clientMessageRejected`."""
+
+    def workerMessageUnfinished(self, address: str | None) -> None:
+        """Count the same of a peer of the backend."""
 
     def workerDisconnected(self, connection: int) -> None:
         """Forget the worker on a connection of the backend that is closed."""

@@ -77,6 +77,11 @@ class Monitor(ZmqConnection):
     def __contains__(self, connection: object) -> bool:
         return connection in self._open
 
+    @property
+    def connections(self) -> list[int]:
+        """The open connections, in the order of their arrival."""
+        return list(self._open)
+
     def logPrefix(self) -> str:
         """Return the name that the reactor logs errors under."""
         return "pirate"

@@ -34,6 +34,15 @@ def peerProcess(connection: int) -> int:
         return 0
 
 
+def peerAddress(connection: int) -> str | None:
+    """Return the IP address of a connection's peer; ``None`` if it has none."""
+    try:
+        with borrowSocket(connection) as peer:
+            return None if peer.family == AF_UNIX else str(peer.getpeername()[0])
+    except OSError:
+        return None
+
+
 def hungUp(connections: Iterable[int]) -> list[int]:
     """
     Return those connections that their peers have closed while messages sent before are still unread.
@@ -80,6 +89,11 @@ class FrameSender:
         """See :class:`~pirate.broker.interfaces.Sender`."""
         number = self._property(_SRCFD)
         return number is not None and number not in self._monitor
+
+    def descriptor(self) -> int | None:
+        """Return the number of the connection, which may be closed by now; ``None`` if it is unknown."""
+        number: int | None = self._property(_SRCFD)
+        return number
 
     def userId(self) -> str | None:
         """Return ``None``: without ZAP, ZeroMQ reports as the user id whatever the peer claims."""

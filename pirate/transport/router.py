@@ -25,8 +25,9 @@ from pirate.transport.binding import Binding
 from pirate.transport.discard import discardRest
 from pirate.transport.interfaces import IN_PROCESS, InProcessPeer
 from pirate.transport.monitor import Monitor
-from pirate.transport.peers import FrameSender, InProcessSender, KnownSender, peerProcess
+from pirate.transport.peers import FrameSender, InProcessSender, KnownSender, peerAddress, peerProcess
 from pirate.transport.rawsocket import EVENTS, NOBLOCK, POLLIN, SNDMORE, rawCalls
+from pirate.transport.unfinished import FRAME_OVERHEAD, UnfinishedMessages
 
 #: Messages read from one socket in one turn, at most.
 MAX_MESSAGES = 64
@@ -84,6 +85,9 @@ class RouterEvents(Protocol):
     def connectionClosed(self, router: Router, connection: int) -> None:
         """Forget a connection of a ROUTER that is closed."""
 
+    def messageUnfinished(self, router: Router, address: str | None) -> None:
+        """Count a connection of a ROUTER that is closed because its message goes on beyond the limit."""
+
     def isOwnWorker(self, pid: int) -> bool:
         """Return whether a process is one of the server's own workers."""
 
@@ -128,6 +132,8 @@ class Router(ZmqConnection):
         self._bindings: list[Binding] = []
         for option, value in OPTIONS.items():
             self.socket.set(option, value)
+        self._unfinished = UnfinishedMessages()
+        self._foundEmpty = False
         self.monitor = Monitor(factory, self.socket, self, closesOldest=ownWorkers)
         self._constructed = True
 
@@ -148,6 +154,7 @@ class Router(ZmqConnection):
         self.socket.set(zmq.MAXMSGSIZE, REJECTED_SIZE * size)
         self._frameNumbers = range(frames)
         self._maxBytes = total
+        self._unfinished.limit = total + FRAME_OVERHEAD * frames
         for option, value in options.items():
             self.socket.set(option, value)
         self.monitor.limit = connections
@@ -187,11 +194,35 @@ class Router(ZmqConnection):
 
     def connectionClosed(self, connection: int) -> None:
         """See :class:`~pirate.transport.monitor.MonitorEvents`."""
+        self._unfinished.forget(connection)
         self._events.connectionClosed(self, connection)
 
     def connectionCounts(self) -> dict[str, int]:
         """Return the counts of connections; ``open`` is the current number."""
         return {"open": len(self.monitor), **self.monitor.counts}
+
+    def closeUnfinished(self, now: float) -> None:
+        """
+        Close connections whose message is longer than a message may be, and still not complete.
+
+        Call this a few times a second, outside of a turn.
+        """
+        if self.factory is None:
+            return
+        for connection in self._unfinished.examine(self.monitor.connections, self._wasEmpty, now):
+            address = peerAddress(connection)
+            self.monitor.cutOff(connection)
+            self._unfinished.forget(connection)
+            self._events.messageUnfinished(self, address)
+        # Only what is found empty from now on says that nothing is left of what has been counted.
+        self._foundEmpty = False
+
+    def _wasEmpty(self) -> bool:
+        """Return whether the socket has been found empty since the last examination, or is now."""
+        if not self._foundEmpty and self.hasPending():
+            # The file descriptor may not report this message again.
+            self.doRead()
+        return self._foundEmpty
 
     def sender(self) -> Sender:
         """Return the sender of the message that is being processed."""
@@ -219,7 +250,7 @@ class Router(ZmqConnection):
         """Return whether there is a message to read; if not, arm the file descriptor."""
         if self._get(EVENTS) & POLLIN:
             return True
-        self.armed = True
+        self.armed = self._foundEmpty = True
         return False
 
     def read(
@@ -239,6 +270,7 @@ class Router(ZmqConnection):
         """
         receive, get = self._receive, self._get
         budget, limit, copyLimit = MAX_BYTES, self._maxBytes, self._copyLimit
+        watched = self._unfinished.watched
         if self._dropping and not self._drop():
             return
         # Polling costs half as much as a receive that fails.  So poll before the first two messages, then just receive
@@ -250,12 +282,12 @@ class Router(ZmqConnection):
         for count in range(most):
             if count == 1 and not get(EVENTS) & POLLIN:
                 # The end of ``hasPending``, inlined, because this runs for every message.
-                self.armed = True
+                self.armed = self._foundEmpty = True
                 return
             try:
                 frames = [receive(NOBLOCK)]
             except zmq.Again:
-                self.armed = True
+                self.armed = self._foundEmpty = True
                 return
             left = limit
             excess = ""
@@ -282,6 +314,8 @@ class Router(ZmqConnection):
             budget -= limit - left
             self.armed = False
             self._lastFrame = frame
+            if watched:
+                self._noteRead(frame)
             try:
                 if excess:
                     self._dropping = Dropping.FRAMES if frame.more else None
@@ -297,6 +331,12 @@ class Router(ZmqConnection):
             self._lastFrame = outer
             if budget < 0 or self.factory is None or (self._dropping and not self._drop()):
                 return
+
+    def _noteRead(self, frame: Any) -> None:
+        """Note which connection a message has been read from, while there are connections that this matters for."""
+        connection = FrameSender(frame, self.monitor).descriptor()
+        if connection is not None:
+            self._unfinished.messageRead(connection)
 
     def readInProcess(self, received: Callable[[list[bytes]], None], frames: list[bytes]) -> None:
         """

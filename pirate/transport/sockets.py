@@ -32,6 +32,7 @@ from pirate.transport.interfaces import ConnectionLimits, InProcessPeer, ITransp
 from pirate.transport.outbox import Outbox
 from pirate.transport.peers import hungUp
 from pirate.transport.router import Router, seedRoutingIds
+from pirate.transport.unfinished import INTERVAL, SUPPORTED
 from pirate.transport.zap import Zap
 
 #: The most that the envelope adds to a reply's body, in frames and in bytes.
@@ -74,6 +75,7 @@ class SocketTransport:
         self._user = user
         self._nextTurn: IDelayedCall | None = None
         self._nextExtraRead: IDelayedCall | None = None
+        self._nextExamination: IDelayedCall | None = None
         self._inTurn = False
         self._workerMessages: list[Sequence[bytes]] = []
         self._inProcessMessages: deque[list[bytes]] = deque()
@@ -118,11 +120,14 @@ class SocketTransport:
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
         try:
-            return [self._frontend.bind(each) for each in frontend], [self._backend.bind(each) for each in backend]
+            bound = [self._frontend.bind(each) for each in frontend], [self._backend.bind(each) for each in backend]
         except BaseException:
             self._closeSockets()
             self._factory.context.term()
             raise
+        if SUPPORTED:
+            self._nextExamination = self._reactor.callLater(INTERVAL, self._closeUnfinished)
+        return bound
 
     def bindForOwnWorkers(self) -> str | None:
         """
@@ -223,6 +228,20 @@ class SocketTransport:
             self._events.clientDisconnected(connection)
         else:
             self._events.workerDisconnected(connection)
+
+    def messageUnfinished(self, router: Router, address: str | None) -> None:
+        """See :class:`~pirate.transport.router.RouterEvents`."""
+        if router is self._frontend:
+            self._events.clientMessageUnfinished(address)
+        else:
+            self._events.workerMessageUnfinished(address)
+
+    def _closeUnfinished(self) -> None:
+        """Close the connections whose message goes on beyond the limit, now and every :data:`INTERVAL` seconds."""
+        self._nextExamination = self._reactor.callLater(INTERVAL, self._closeUnfinished)
+        now = self._reactor.seconds()
+        for router in (self._frontend, self._backend):
+            router.closeUnfinished(now)
 
     def isOwnWorker(self, pid: int) -> bool:
         """See :class:`~pirate.transport.router.RouterEvents`."""
@@ -376,6 +395,9 @@ class SocketTransport:
         if self._nextExtraRead is not None:
             self._nextExtraRead.cancel()
             self._nextExtraRead = None
+        if self._nextExamination is not None:
+            self._nextExamination.cancel()
+            self._nextExamination = None
         # In the middle of a turn, posted messages may be left.
         self._sendToWorkers()
         self._outbox.close()

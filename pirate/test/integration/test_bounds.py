@@ -9,6 +9,7 @@ from typing import Any
 
 import zmq
 from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SkipTest
 
 import pirate.transport.router
 from pirate.service import JobServer
@@ -19,6 +20,7 @@ from pirate.test.support.servers import ServerCase
 from pirate.testing.zmtp import RawPeer, frame, message
 from pirate.transport.discard import discardRest, monitored_queue
 from pirate.transport.sockets import SocketTransport
+from pirate.transport.unfinished import SUPPORTED
 
 #: One KiB in MiB, the unit of the settings.
 KIB = 1 / 1024
@@ -85,6 +87,27 @@ class LimitsTests(ServerCase):
         self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
         self.assertEqual(server.stats()["dropped"], {"too-many-frames": 2})
         self.assertEqual(results, [monitored_queue is not None] * 2)
+
+    async def test_unfinished(self) -> None:
+        """The connection of a message that goes on beyond the limit and never ends is closed and counted."""
+        if not SUPPORTED:
+            raise SkipTest("this system does not count the bytes of a connection")
+        server = await self.serveWithin(maxMessageTotal=16 * KIB)
+        for side in ("frontend", "backend"):
+            peer = await self.raw(server, side)
+            await deferToThread(self.sendOn, peer)
+            self.assertTrue(peer.closed)
+            self.assertEqual(server.stats()["connections"][side]["cut-off"], 1)
+        self.assertEqual(server.stats()["dropped"], {"unfinished": 2})
+        self.assertEqual(len(self.logged(r"unfinished \(1\); the last one from 127.0.0.1")), 2)
+        self.assertEqual(await self.ask(server, b"x"), [b"x", b"1"])
+
+    def sendOn(self, peer: RawPeer) -> None:
+        """Send frames of one message until the connection is closed, or there have been a gigabyte of them."""
+        chunk = frame(bytes(1 << 16), True) * 16
+        for _ in range(1000):
+            if not peer.send(chunk):
+                return
 
     async def test_name(self) -> None:
         """The user id in a peer's handshake is ignored: only ZAP sets it."""

@@ -26,9 +26,12 @@ from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
 
 import pirate.transport.sockets
 from pirate.errors import BindError
+from pirate.settings.limits import PeerLimits
 from pirate.test.support.transport import Listener, Peer, TransportCase, TransportTests
+from pirate.testing.zmtp import RawPeer, frame, message
 from pirate.transport.router import Router
 from pirate.transport.sockets import SocketTransport
+from pirate.transport.unfinished import SUPPORTED
 
 reactor: Any = _reactor
 
@@ -128,6 +131,58 @@ class SocketCase(TransportCase):
 
 class RealTransportTests(SocketCase, TransportTests, TestCase):
     """Pass the suite of all transports."""
+
+
+class UnfinishedTests(SocketCase, TestCase):
+    """Close the connection of a message that never ends, and no other."""
+
+    peerLimits = PeerLimits(maxMessageTotal=80 / 1024)
+
+    def setUp(self) -> None:
+        if not SUPPORTED:
+            raise SkipTest("this system does not count the bytes of a connection")
+        super().setUp()
+        self.frontend: Router = self.transport._frontend
+
+    def exceeds(self) -> bool:
+        """Return whether more has come from a connection than one message may have."""
+        self.frontend.closeUnfinished(reactor.seconds())
+        return any(each.exceeds for each in self.frontend._unfinished.watched.values())
+
+    async def test_heldBack(self) -> None:
+        """Complete messages may wait unread, however many bytes they have; once they are read they no longer count."""
+        self.wanted = False
+        peer = RawPeer(self.endpoints[0][0])
+        self.addCleanup(peer.close)
+        await deferToThread(peer.handshake)
+        whole = message(b"", bytes(1 << 16))
+        sent = deferToThread(lambda: [peer.send(whole) for _ in range(200)])
+        while not self.exceeds():
+            await self.turn()
+        for _ in range(3):
+            self.frontend.closeUnfinished(reactor.seconds())
+            await self.turn()
+        self.wanted = True
+        self.transport.wake()
+        await self.until(lambda: len(self.fromClients) == 200)
+        self.assertNotIn(False, await sent)
+        self.assertFalse(self.exceeds())
+        self.assertFalse(self.exceeds())
+        self.assertEqual((self.unfinished, self.transport.connectionCounts()["frontend"]["open"]), ([], 1))
+
+    async def test_endless(self) -> None:
+        """The connection of an endless message is closed at the second look after it has exceeded the limit."""
+        peer = RawPeer(self.endpoints[0][0])
+        self.addCleanup(peer.close)
+        await deferToThread(peer.handshake)
+        chunk = frame(bytes(1 << 16), True)
+        sent = deferToThread(lambda: all(peer.send(chunk) for _ in range(16_000)))
+        while not self.exceeds():
+            await self.turn()
+        await self.turn()
+        self.assertFalse(self.exceeds())
+        self.assertEqual(self.unfinished, [("frontend", "127.0.0.1")])
+        self.assertFalse(await sent)
 
 
 class FairnessTests(SocketCase, TestCase):

@@ -69,11 +69,17 @@ class Listener:
     def clientHungUp(self, connection: int) -> None:
         self._case.gone.append(connection)
 
+    def clientMessageUnfinished(self, address: str | None) -> None:
+        self._case.unfinished.append(("frontend", address))
+
     def workerMessageReceived(self, frames: list[bytes]) -> None:
         self._case.workerMessageReceived(frames)
 
     def workerMessageRejected(self, frames: list[bytes], reason: str) -> None:
         self._case.rejected.append((frames, reason))
+
+    def workerMessageUnfinished(self, address: str | None) -> None:
+        self._case.unfinished.append(("backend", address))
 
     def workerDisconnected(self, connection: int) -> None:
         self._case.workersGone.append(connection)
@@ -141,6 +147,7 @@ class TransportCase(Case):
         self.workersGone: list[int] = []
         self.undelivered: list[Sequence[bytes]] = []
         self.rejected: list[tuple[list[bytes], str]] = []
+        self.unfinished: list[tuple[str, str | None]] = []
         self.senders: list[Sender] = []
         self.turns = 0
         self.wanted = True
