@@ -13,7 +13,8 @@ The number of workers: Net::Server::PreFork's algorithm, without processes, reac
 4. With fewer than ``min-servers`` workers, the difference is started at once.
 5. With fewer than ``min-spare-servers`` spare workers, or with requests waiting and none spare, more workers are
    started, up to ``max-servers``, in batches that double every second.
-6. The workers that are being replaced are retired when enough others are ready.
+6. The workers that are being replaced are retired when enough others are ready.  One that has nearly reached
+   ``max-requests`` first gets the requests that it has left, for ``SUCCESSOR_WAIT`` seconds at most.
 7. With more than ``max-servers`` workers, the difference is retired: the starting ones first, then the spare ones.
 8. With more than ``max-spare-servers`` spare workers, or after half a minute without a request more than
    ``min-spare-servers``, the difference is retired, the oldest first, no sooner than ``min-child-ttl`` after the last
@@ -133,7 +134,7 @@ class Pool:
 
         :return: whether a successor has to be started.
         """
-        if not self._recycling.noteHalved(child, now) or child.beingReplaced or not self._isReplaceable():
+        if not self._recycling.noteRequestsHalved(child, now) or child.beingReplaced or not self._isReplaceable():
             return False
         child.beingReplaced = True
         child.recycleAt = min(child.recycleAt, now + SUCCESSOR_WAIT)
@@ -411,7 +412,7 @@ class Pool:
             child = Child(
                 self._lastNumber, kind, maxRequests, self._reload.generation, now, now + self.limits.startTimeout
             )
-            child.recycleAt = self._recycling.makeRecycleTime(self.limits, now)
+            child.recycleAt = self._recycling.chooseRecycleTime(self.limits, now)
             self._children[child.number] = child
             yield Spawn(child)
 

@@ -10,9 +10,9 @@ from pirate.settings.limits import PoolLimits
 
 #: Seconds that a worker serves, however low ``max-age`` and ``max-memory`` are, so that it has time for a request.
 MIN_SERVICE_TIME = 1.0
-#: A successor is started when the remaining requests of a worker will last this many times as long as a start takes.
+#: A successor is started when the remaining requests of a worker will last no longer than this many starts take.
 LEAD_FACTOR = 3.0
-#: Seconds after which a worker with a successor is retired although it has not been given its last requests.
+#: Seconds after which a worker with a successor is retired although it has not been given all its requests.
 SUCCESSOR_WAIT = 10.0
 #: The share of the workers that may be replaced at a time because of age or memory; one may always be.
 REPLACED_SHARE = 0.25
@@ -35,7 +35,7 @@ class Recycling:
         """Return how many requests a new worker may be given, with jitter; negative: no limit."""
         return limits.maxRequests + self._random.randint(0, limits.maxRequestsJitter) if limits.maxRequests else -1
 
-    def makeRecycleTime(self, limits: PoolLimits, now: float) -> float:
+    def chooseRecycleTime(self, limits: PoolLimits, now: float) -> float:
         """Return when a new worker reaches ``max-age``, with a tenth of jitter either way."""
         return now + limits.maxAge * self._random.uniform(0.9, 1.1) if limits.maxAge else float("inf")
 
@@ -44,7 +44,7 @@ class Recycling:
         self._startDuration = max(now - child.spawnedAt, self._startDuration * START_TIME_DECAY)
         child.requestsHalvedAt = now
 
-    def noteHalved(self, child: Child, now: float) -> bool:
+    def noteRequestsHalved(self, child: Child, now: float) -> bool:
         """
         Note that a worker has been given half of its remaining requests; return whether it needs a successor now.
 

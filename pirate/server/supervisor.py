@@ -98,8 +98,8 @@ class Supervisor:
 
         :param dequeue: its import path.
         """
-        if self._job is not None:
-            self._job.dequeue = dequeue
+        assert self._job is not None, "the backend is bound"
+        self._job.dequeue = dequeue
 
     def consultPool(self) -> None:
         """Carry out what the pool decides, and schedule the next decision."""
@@ -214,8 +214,7 @@ class Supervisor:
             accepted before they are closed, so that some may be free soon.
         """
         process.spawnCall = None
-        if self._job is None:
-            raise RuntimeError("a child cannot start before the backend is bound")
+        assert self._job is not None, "the backend is bound"
         try:
             process.spawn(self._job, self._keys)
         except OSError as error:

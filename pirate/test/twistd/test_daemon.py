@@ -85,22 +85,22 @@ class DaemonCase(SynchronousTestCase):
         given.setdefault("limits", PoolLimits(minServers=1, maxServers=1))
         return TwistdService(Settings(**given), change, terminal, waits)
 
-    def run_(self, process: TwistdService) -> JobServer:
+    def run_(self, service: TwistdService) -> JobServer:
         """
         Start the service as twistd does, and run the reactor.
 
         :return: the server.
         """
-        process.privilegedStartService()
-        process.startService()
+        service.privilegedStartService()
+        service.startService()
         self.bed.reactor.run()
         self.bed.reactor.advance(0)
-        [server] = [service for service in process if isinstance(service, JobServer)]
+        [server] = [each for each in service if isinstance(each, JobServer)]
         return server
 
-    def fatal(self, process: TwistdService) -> str:
+    def fatal(self, service: TwistdService) -> str:
         """Return the one-line message with which the service refuses to start."""
-        error = self.assertRaises(Fatal, process.privilegedStartService)
+        error = self.assertRaises(Fatal, service.privilegedStartService)
         line = error.code
         assert isinstance(line, str)
         self.assertTrue(line.startswith("pirate: "))
@@ -125,8 +125,8 @@ class StartTests(DaemonCase):
 
     def test_twist(self) -> None:
         """twist calls only the start, which binds the sockets too."""
-        process = self.make()
-        process.startService()
+        service = self.make()
+        service.startService()
         self.assertEqual(len(self.bed.transports[0].bound), 2)
 
     def test_garbage(self) -> None:
@@ -255,14 +255,14 @@ class EarlyTests(DaemonCase):
 
     def test_loading(self) -> None:
         """Ctrl-C while the hooks are imported: no socket is bound, and the exit status is that of a shell."""
-        process = self.make(hooks=self.hooks("loading"))
-        self.assertEqual(self.assertRaises(Fatal, process.privilegedStartService).code, 130)
+        service = self.make(hooks=self.hooks("loading"))
+        self.assertEqual(self.assertRaises(Fatal, service.privilegedStartService).code, 130)
         self.assertEqual(self.bed.transports, [])
 
     def test_bound(self) -> None:
         """Ctrl-C when the sockets are bound: no worker is started, and the server stops before the reactor."""
-        process = self.make(hooks=self.hooks("starting"))
-        server = self.run_(process)
+        service = self.make(hooks=self.hooks("starting"))
+        server = self.run_(service)
         self.assertEqual(self.bed.reactor.processes, [])
         self.assertIs(server.state, ServerState.STOPPED)
         self.assertTrue(self.bed.reactor.hasStopped)
@@ -329,14 +329,14 @@ class SignalTests(DaemonCase):
     def test_term(self) -> None:
         """TERM stops the server and then the reactor; the handlers are restored when the service stops."""
         before = signal.getsignal(signal.SIGTERM)
-        process = self.make()
-        server = self.run_(process)
+        service = self.make()
+        server = self.run_(service)
         self.assertIsNot(signal.getsignal(signal.SIGTERM), before)
         signal.raise_signal(signal.SIGTERM)
         self.bed.reactor.advance(0)
         self.assertIs(server.state, ServerState.STOPPED)
         self.assertTrue(self.bed.reactor.hasStopped)
-        process.stopService()
+        service.stopService()
         self.assertIs(signal.getsignal(signal.SIGTERM), before)
 
 
