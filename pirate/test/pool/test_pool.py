@@ -26,7 +26,7 @@ def keys(children: Iterable[Child]) -> list[int]:
 
 
 class StartTests(SynchronousTestCase):
-    """Rule 3: ``min-servers`` workers are kept alive."""
+    """Rule 4: ``min-servers`` workers are kept alive."""
 
     def test_atOnce(self) -> None:
         """All of the first workers are spawned together, and no more while they are starting."""
@@ -104,7 +104,7 @@ class MaxRequestsTests(SynchronousTestCase):
 
 
 class SpareTests(SynchronousTestCase):
-    """Rule 4: workers are spawned when too few are idle."""
+    """Rule 5: workers are spawned when too few are spare."""
 
     def test_enough(self) -> None:
         """With ``min-spare-servers`` idle workers, none is spawned."""
@@ -198,7 +198,7 @@ class SpareTests(SynchronousTestCase):
 
 
 class SurplusTests(SynchronousTestCase):
-    """Rule 6: idle workers are retired when there are too many."""
+    """Rule 8: spare workers are retired when there are too many."""
 
     def idlePool(self, count: int = 15, **limits: Any) -> PoolBench:
         """Return a pool of idle workers, each a second older than the next, the youngest 60 seconds old."""
@@ -274,7 +274,7 @@ class SurplusTests(SynchronousTestCase):
 
 
 class MaximumTests(SynchronousTestCase):
-    """Rule 5: there are more than ``max-servers`` workers."""
+    """Rule 7: there are more than ``max-servers`` workers."""
 
     def test_atOnce(self) -> None:
         """Surplus workers are retired at once: the starting, then the idle, then the busy, the oldest of each first."""
@@ -1004,7 +1004,7 @@ class GiveUpTests(SynchronousTestCase):
 
 
 class ReloadTests(SynchronousTestCase):
-    """Rule 2: every worker is replaced."""
+    """Rule 3: every worker is replaced."""
 
     def reload(self, bench: PoolBench) -> tuple[list[int], list[int], list[Action]]:
         """
@@ -1329,7 +1329,7 @@ class AbandonTests(SynchronousTestCase):
 
 
 class DequeueTests(SynchronousTestCase):
-    """Rule 8: children that run the dequeue callable."""
+    """Rule 9: children that run the dequeue callable."""
 
     def test_interval(self) -> None:
         """One is spawned every ``check-for-dequeue`` seconds, the first after the first interval."""

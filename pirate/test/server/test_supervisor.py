@@ -430,7 +430,7 @@ class LeavingTests(TestBedCase):
         self.assertEqual(server.stats()["redispatched"], 1)
 
     def test_lastLines(self) -> None:
-        """The last output of a worker, read after it was reaped, is logged even if the server stops."""
+        """The last output of a worker, read after its requests were settled, is logged even if the server stops."""
         server = self.serve(1)
         [worker] = self.bed.workers
         process = worker.process
