@@ -1,13 +1,18 @@
-"""One client asks very much at once: what do the others wait?"""
+"""Clients ask very much at once: what do the others wait?"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from time import monotonic, sleep
+from typing import Any
 
+from pirate.wire.frontend import header, parseHeader
+from suite.stage import Failed
 from trials.case import Case, Trial, Verdict
-from trials.load import Flood, askOnce
+from trials.load import Flood, askOnce, dealer, numbers
 from trials.neighbour import Neighbours
 from trials.served import Server
 
@@ -19,6 +24,11 @@ DROPPED, PING = 1.0, 0.5
 PAUSE, PATIENCE = 0.2, 3.0
 #: The server's workers.
 WORKERS = 2
+#: In the case whose jobs do not end: the flooders, the requests of each for a second, more than are read of it, their
+#: bytes, and the MiB of the backlog.
+FLOODERS, EACH, LARGE, SMALL_BACKLOG = 20, 40, 8 << 10, 1
+#: Seconds in which a request must be begun, and in which after that its client is told that it was not.
+DEADLINE, TOLD = 0.5, 0.5
 
 
 def flood(trial: Trial, *, native: bool, flooders: int = 1, backlog: int = 10_000) -> Verdict:
@@ -56,6 +66,71 @@ def flood(trial: Trial, *, native: bool, flooders: int = 1, backlog: int = 10_00
     return verdict
 
 
+def endless(trial: Trial) -> Verdict:
+    """
+    Let plain clients flood a server whose jobs do not end, with requests that fill the backlog's bytes.
+
+    Others are heard only if the broker goes on reading although nothing is ever done.
+    """
+    server = Server(trial.stage, WORKERS, "--max-requests=0", f"--backlog-mib={SMALL_BACKLOG}").ready()
+    twin = Server(trial.stage, 1, "--max-requests=0", counts=False).ready()
+    verdict = Verdict()
+    longest: dict[str, float] = {}
+    noise, each = 0.0, int(EACH * (trial.seconds + PATIENCE))
+    with ExitStack() as stack:
+        for _ in range(FLOODERS):
+            socket = stack.enter_context(dealer(server.frontend, sndhwm=0))
+            for _ in range(each):
+                socket.send_multipart([b"", bytes(LARGE), b"hang"])
+        server.until(lambda stats: stats["backlog_bytes"] > SMALL_BACKLOG << 20)
+        ended = monotonic() + trial.seconds
+        while monotonic() < ended:
+            noise = max(noise, _heard(twin.frontend, None, {"command": "ping"}))
+            for what, took in _others(server):
+                longest[what] = max(longest.get(what, 0.0), took)
+        stats = server.stats()
+        waited, given = stats["backlog_bytes"] / (1 << 20), stats["overflowed"]
+        if stats["received"] >= FLOODERS * each:
+            raise Failed("the flood was over before the end")
+    for what, took in longest.items():
+        most = DEADLINE + TOLD if what == "deadline" else PING
+        verdict.limit(f"1: a {what} waited", took * 1000, (most + noise) * 1000, "ms")
+    verdict.limit("1: there waited", waited, 2 * SMALL_BACKLOG + LARGE / (1 << 20), "MiB")
+    verdict.facts.append(f"{given} requests of the flood were given up")
+    return verdict
+
+
+def _others(server: Server) -> Iterator[tuple[str, float]]:
+    """Ping, cancel, ask with a deadline, and ask plainly, each as a new client; give what, and the seconds it took."""
+    yield "ping", _heard(server.frontend, None, {"command": "ping"})
+    yield "cancel", _heard(server.frontend, "cancelled", {}, {"command": "cancel"})
+    yield "deadline", _heard(server.frontend, "expired", {"timeout_ms": int(DEADLINE * 1000)})
+    before, asked = server.stats()["backlog"], monotonic()
+    with dealer(server.frontend) as socket:
+        socket.send_multipart([b"", b"%d" % next(numbers), b"hang"])
+        server.until(lambda stats: stats["backlog"] > before, PATIENCE)
+        yield "first request", monotonic() - asked
+    server.until(lambda stats: stats["backlog"] <= before, PATIENCE)
+
+
+def _heard(endpoint: str, code: str | None, *messages: dict[str, Any]) -> float:
+    """
+    Send native messages under one id, and wait for an answer.
+
+    :param code: the code of the answer.
+    :param messages: the JSON keys of each.
+    :return: the seconds that it took; ``PATIENCE`` if there is none, or another, in time.
+    """
+    asked, requestId = monotonic(), os.urandom(16)
+    with dealer(endpoint) as socket:
+        for options in messages:
+            socket.send_multipart([header(requestId, options), b"", b"%d" % next(numbers), b"hang"])
+        if not socket.poll(int(PATIENCE * 1000)):
+            return PATIENCE
+        parsed = parseHeader(socket.recv_multipart()[0])
+    return monotonic() - asked if parsed is not None and parsed[1].get("code") == code else PATIENCE
+
+
 FLOODS = (
     Case("flood", "1: a plain client beside 20,000 plain requests of one client", partial(flood, native=False)),
     Case("natives", "1: the same beside 20,000 native requests of one client", partial(flood, native=True)),
@@ -63,5 +138,8 @@ FLOODS = (
         "full",
         "1: the same, and pings, while three clients keep a small backlog full",
         partial(flood, native=False, flooders=3, backlog=100),
+    ),
+    Case(
+        "endless", "1: pings, cancels, deadlines and first requests beside twenty floods of jobs without end", endless
     ),
 )
