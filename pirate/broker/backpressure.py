@@ -14,7 +14,6 @@ from pirate.broker.queues import Queues
 from pirate.broker.request import Request, State
 from pirate.settings.limits import RequestPolicy
 
-_MIB = 1 << 20
 #: How many requests, and which part of its bytes, may wait beyond the backlog because they were read all the same.
 EXTRA_REQUESTS, EXTRA_BYTES = 1000, 0.25
 #: Which part of the backlog's bytes may wait beyond it when a client has no other request waiting.
@@ -97,7 +96,7 @@ class Backpressure:
     def __init__(self, policy: RequestPolicy, queues: Queues, deadlines: Deadlines) -> None:
         self._queues = queues
         self._deadlines = deadlines
-        self._maxRequests, self._maxBytes = policy.backlog, int(policy.backlogMib * _MIB)
+        self._maxRequests, self._maxBytes = policy.backlog, policy.backlogBytes
         self._throttle = Throttle()
         self.rejects = policy.backlogPolicy == "reject"
 

@@ -280,9 +280,9 @@ class MemoryTransport:
         self._nextTurn = None
         self.turns += 1
         frontend, events = self.frontend, self.events
-        late = events.turnStarted()
+        deadlinePassed = events.turnStarted()
         self._read(self.backend, self._workerMessageReceived)
-        while late and self.backend.unread and not self.closed:
+        while deadlinePassed and self.backend.unread and not self.closed:
             self._read(self.backend, self._workerMessageReceived)
         if not self.closed and events.wantsRequests():
             self._read(frontend, self._clientMessageReceived)

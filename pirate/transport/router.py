@@ -257,7 +257,7 @@ class Router(ZmqConnection):
         self,
         received: Callable[[list[bytes]], None],
         rejected: Callable[[list[bytes], str], None],
-        sure: bool,
+        expected: bool,
         most: int = MAX_MESSAGES,
     ) -> None:
         """
@@ -265,7 +265,7 @@ class Router(ZmqConnection):
 
         :param received: processes a message.
         :param rejected: processes the beginning of a message that exceeds a limit, with the reason.
-        :param sure: whether a message is expected, so that polling before the first would be a wasted call.
+        :param expected: whether a message is expected, so that polling before the first would be a wasted call.
         :param most: the number of messages, at most.
         """
         receive, get = self._receive, self._get
@@ -275,7 +275,7 @@ class Router(ZmqConnection):
             return
         # Polling costs half as much as a receive that fails.  So poll before the first two messages, then just receive
         # until that fails.
-        if not sure and not self.hasPending():
+        if not expected and not self.hasPending():
             return
         # Processing a message may read others, when the server stops.
         outer = self._lastFrame

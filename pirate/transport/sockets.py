@@ -43,9 +43,9 @@ DRAIN_READS, LATE_READS = 100, 50
 #: The first file descriptor that ``select`` cannot watch.  ``poll`` could, but its timeouts are whole milliseconds.
 SELECTABLE = 1024
 #: Replies that are sent to clients together while requests wait for workers, at most.
-BATCH = 16
+MAX_BATCH = 16
 #: Seconds to wait for the next reply of a worker, and for a whole batch.
-NEXT_REPLY, BATCH_TIME = 0.0003, 0.003
+NEXT_REPLY_TIME, BATCH_TIME = 0.0003, 0.003
 
 
 class ITransportReactor(IReactorTime, IReactorFDSet, IReactorThreads):
@@ -271,14 +271,14 @@ class SocketTransport:
         frontend, backend, events, outbox = self._frontend, self._backend, self._events, self._outbox
         self._inTurn = True
         try:
-            late = events.turnStarted()
-            if late or not backend.armed:
+            deadlinePassed = events.turnStarted()
+            if deadlinePassed or not backend.armed:
                 backend.read(events.workerMessageReceived, events.workerMessageRejected, readable is backend)
-                if late:
+                if deadlinePassed:
                     self._readBackendToEnd()
                 if self._workerMessages:
                     self._sendToWorkers()
-            if (late or not frontend.armed) and frontend.factory is not None:
+            if (deadlinePassed or not frontend.armed) and frontend.factory is not None:
                 if events.wantsRequests():
                     frontend.read(events.clientMessageReceived, events.clientMessageRejected, readable is frontend)
                 else:
@@ -323,7 +323,7 @@ class SocketTransport:
         for _ in range(DRAIN_READS):
             if not events.wantsRequests() or frontend.armed:
                 break
-            frontend.read(events.clientMessageReceived, events.clientMessageRejected, sure=False)
+            frontend.read(events.clientMessageReceived, events.clientMessageRejected, expected=False)
         self._readInProcess()
         self.wake()
 
@@ -349,7 +349,7 @@ class SocketTransport:
             if ownTurn:
                 frontend.readInProcess(events.clientMessageReceived, messages.popleft())
             else:
-                frontend.read(events.clientMessageReceived, events.clientMessageRejected, sure=False, most=1)
+                frontend.read(events.clientMessageReceived, events.clientMessageRejected, expected=False, most=1)
 
     def _readExtraLater(self) -> None:
         if self._nextExtraRead is None:
@@ -366,7 +366,7 @@ class SocketTransport:
         for _ in range(LATE_READS):
             if backend.armed or backend.factory is None:
                 break
-            backend.read(events.workerMessageReceived, events.workerMessageRejected, sure=False)
+            backend.read(events.workerMessageReceived, events.workerMessageRejected, expected=False)
 
     def _collectReplies(self) -> None:
         """
@@ -377,10 +377,10 @@ class SocketTransport:
         """
         backend, events, posted = self._backend, self._events, self._outbox.posted
         end = self._reactor.seconds() + BATCH_TIME
-        while len(posted) < BATCH and events.hasBacklog() and self._reactor.seconds() < end:
-            if (backend.armed or not backend.hasPending()) and not select([backend.fd], [], [], NEXT_REPLY)[0]:
+        while len(posted) < MAX_BATCH and events.hasBacklog() and self._reactor.seconds() < end:
+            if (backend.armed or not backend.hasPending()) and not select([backend.fd], [], [], NEXT_REPLY_TIME)[0]:
                 return
-            backend.read(events.workerMessageReceived, events.workerMessageRejected, sure=True)
+            backend.read(events.workerMessageReceived, events.workerMessageRejected, expected=True)
             self._sendToWorkers()
             if backend.factory is None:
                 return

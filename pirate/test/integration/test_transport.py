@@ -231,7 +231,7 @@ class FairnessTests(SocketCase, TestCase):
         await self.acquaintances()
         reads: list[Router] = []
 
-        def read(router: Router, received: object, rejected: object, sure: bool) -> None:
+        def read(router: Router, received: object, rejected: object, expected: bool) -> None:
             if not self.turns:
                 reads.append(router)
             router.armed = reads.count(router) == 3
