@@ -36,7 +36,8 @@ def caller(kind: str, several: int) -> Ask:
         given = ("--count", options.calls, "--several", several)
         program = stage.python("caller", kind, running.frontend, *given)
         figures: Figures = json.loads(program.until("{", within=PATIENCE + options.calls / 100))
-        return figures
+        program.wait()
+        return {name: figures[name] for name in ("rate", "load", "p50")}
 
     return ask
 
@@ -55,7 +56,7 @@ ONE: dict[str, Ask] = {
 MANY: dict[str, Ask] = {
     "load generator": generator,
     "Client.map": caller("batch", SEVERAL),
-    "Client.call, 64 threads": caller("threads", SEVERAL),
+    "Client.call, 64 threads": caller("call", SEVERAL),
     "Executor.map": caller("executor", SEVERAL),
     "AsyncClient.call, 64 tasks": caller("coroutines", SEVERAL),
     "TwistedClient.call, 64 Deferreds": caller("deferreds", SEVERAL),

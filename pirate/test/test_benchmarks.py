@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from importlib import import_module
 from pathlib import Path
+from struct import unpack_from
 from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -256,6 +257,99 @@ class SuiteTests(SynchronousTestCase):
         self.assertEqual(turns.figures(parsed, 8.0, 9.5, 300), {})
 
 
+class RivalTests(SynchronousTestCase):
+    """``benchmarks/rivals.py``."""
+
+    def setUp(self) -> None:
+        """Make the benchmarks' packages and programs importable."""
+        if not COMMAND.exists():
+            raise SkipTest("the benchmark is not here")
+        self.patch(sys, "path", [str(COMMAND.parent), str(COMMAND.parent / "programs"), *sys.path])
+
+    def test_table(self) -> None:
+        """Each part has a table, and the JSON has the figures of each run and its threads."""
+        if not sys.platform.startswith("linux"):
+            raise SkipTest("the benchmark needs Linux")
+        path = Path(self.mktemp())
+        measured = ("--contestant", "proxy", "--runs", "2", "--seconds", "0.1", "--json", str(path))
+        status, out, err = run(*measured, command=str(COMMAND.with_name("rivals.py")))
+        self.assertEqual(status, 0, err)
+        self.assertEqual(re.findall(r"^(\w+): one client", out, re.M), ["peak", "alone", "open"])
+        self.assertEqual(len(re.findall(r"^zmq\.proxy +[\d,.]+ ", out, re.M)), 3)
+        (several,) = json.loads(path.read_text())["scenarios"]["peak"]["runs"].values()
+        self.assertEqual(len(several), 2)
+        for figures in several:
+            self.assertAlmostEqual(figures["density"], figures["rate"] / figures["memory"])
+            self.assertIn("thread|broker|main|voluntary", figures)
+
+    def test_missing(self) -> None:
+        """A contestant that is not installed is left out with one line that tells how to install it."""
+        rivals = import_module("suite.rivals")
+        self.patch(rivals, "_gearmand", lambda: None)
+        self.assertIn("apt-get install", rivals.GEARMAN.lacks())
+        self.patch(rivals, "_natsServer", lambda: None)
+        self.assertIn("[bench]", rivals.NATSPY.lacks())
+        self.patch(rivals, "_natsServer", lambda: "nats-server")
+        self.assertIn("nonsense", rivals._lacksNats("nonsense", "nonsense"))
+
+    def test_explained(self) -> None:
+        """The README explains each part, and no other."""
+        readme = (ROOT / "benchmarks" / "README.rst").read_text()
+        explained = readme.partition("The rivals\n---")[2].partition("The first lines of the output")[0]
+        names = [each.name for each in import_module("suite.rivals").SCENARIOS]
+        self.assertEqual(re.findall(r"^``(\w+)``$", explained, re.M), names)
+
+    def test_requests(self) -> None:
+        """No request is like another, there are as many as wanted, and only its own reply is right."""
+        asking = import_module("asking")
+        requests = asking.Requests(3)
+        sent = list(requests)
+        self.assertEqual(len(set(sent)), 3)
+        self.assertEqual({len(each) for each in sent}, {32})
+        requests.check(sent[0], sent[0])
+        self.assertRaises(asking.WrongReply, requests.check, sent[0], sent[1])
+        self.assertEqual(len(requests.latencies), 1)
+        self.assertEqual(list(asking.Requests(seconds=-1)), [])
+
+    def test_pace(self) -> None:
+        """Requests are due at regular times; those that are very late count from when they were due."""
+        asking = import_module("asking")
+        pace = asking.Pace(rate=100, seconds=0.05, now=10.0)
+        times = [unpack_from("<Q", each)[0] / 1e9 for each in pace.due(10.0)]
+        self.assertEqual(times, [10.0])
+        self.assertAlmostEqual(pace.wait(10.004), 0.006)
+        self.assertEqual(pace.due(10.004), [])
+        self.assertEqual(pace.wait(10.025), 0.0)
+        times = [unpack_from("<Q", each)[0] / 1e9 for each in pace.due(10.0205)]
+        self.assertEqual([round(each, 4) for each in times], [10.011, 10.0205])
+        self.assertEqual(len(pace.due(11.0)), 2)
+        self.assertEqual((pace.wait(11.0), pace.due(12.0)), (None, []))
+
+    def test_paceInLots(self) -> None:
+        """A client that is late sends a bounded number of requests before it reads replies."""
+        asking = import_module("asking")
+        pace = asking.Pace(rate=1000, seconds=1, now=10.0)
+        self.assertEqual([len(pace.due(20.0)) for _ in range(17)], [64] * 15 + [40, 0])
+
+    def test_quantiles(self) -> None:
+        """Quantiles are milliseconds, of nanoseconds."""
+        asking = import_module("asking")
+        found = asking.quantiles([each * 1_000_000 for each in range(1000)])
+        self.assertEqual(found, {"p50": 500.0, "p99": 990.0, "p99.9": 999.0})
+        self.assertEqual(asking.quantiles([])["p99"], 0.0)
+
+    def test_gearman(self) -> None:
+        """Packets of a server are found wherever the reading cuts them, and nothing else is taken for one."""
+        gear = import_module("gearsocket")
+        self.assertEqual(gear.packet(gear.SUBMIT_JOB, b"f", b"", b"\0x"), b"\0REQ\0\0\0\x07\0\0\0\x05f\0\0\0x")
+        stream = b"\0RES\0\0\0\x08\0\0\0\x03H:1" + b"\0RES\0\0\0\x06\0\0\0\0" + b"\0RES\0\0\0\x0d\0\0\0\x06H:1\0ok"
+        wanted = [(gear.JOB_CREATED, b"H:1"), (gear.NOOP, b""), (gear.WORK_COMPLETE, b"H:1\0ok")]
+        for cut in range(len(stream) + 1):
+            packets = gear.Packets()
+            self.assertEqual(packets.feed(stream[:cut]) + packets.feed(stream[cut:]), wanted)
+        self.assertRaises(ValueError, gear.Packets().feed, b"GET / HTTP/1")
+
+
 class SpeedTests(SynchronousTestCase):
     """``benchmarks/speed.py``."""
 
@@ -282,7 +376,7 @@ class SpeedTests(SynchronousTestCase):
         """The README explains each scenario, and no other."""
         status, out, _ = run("--list")
         readme = (ROOT / "benchmarks" / "README.rst").read_text()
-        _, _, explained = readme.partition("The scenarios\n")
+        explained = readme.partition("The scenarios\n---")[2].partition("The rivals\n---")[0]
         self.assertEqual(status, 0)
         self.assertEqual(re.findall(r"^(\w+) ", out, re.M), re.findall(r"^``(\w+)``$", explained, re.M))
 
