@@ -1,5 +1,5 @@
 """
-Whether to read more from clients, by how much waits.
+The decision whether to read more from clients, by how much waits.
 
 When the backlog is full, or a client has more than its share of it, the frontend is hardly read: ZeroMQ's queues fill,
 and the clients' sends block.  A bounded number of messages is read all the same, many times a second and as long as it
@@ -14,13 +14,15 @@ from pirate.broker.queues import Queues
 from pirate.broker.request import Request, State
 from pirate.settings.limits import RequestPolicy
 
-#: How many requests, and which part of its bytes, may wait beyond the backlog because they were read all the same.
+#: The extra room beyond the backlog, for requests that are read all the same: their number, and their bytes as a part
+#: of the backlog's.
 EXTRA_REQUESTS, EXTRA_BYTES = 1000, 0.25
-#: Which part of the backlog's bytes may wait beyond it when a client has no other request waiting.
+#: The reserve beyond the backlog, for clients that have no other request waiting, as a part of the backlog's bytes.
 RESERVE_BYTES = 1.0
-#: Messages that are read in each interval of an otherwise unread frontend, at most, and its seconds.
+#: The most messages that are read in one interval while the frontend is not read freely, and the interval in seconds.
 MESSAGES, INTERVAL = 16, 0.01
-#: Seconds between two rounds at most, and if for :data:`LISTEN` seconds no client has sent its first request.
+#: The longest pause between two rounds, in seconds: the short one while clients send first requests, the long one after
+#: :data:`LISTEN` seconds without any.
 SHORT_PAUSE, LONG_PAUSE, LISTEN = 0.04, 0.2, 1.0
 #: Clients in a round, at most.
 MAX_ROUND = 5000
@@ -71,7 +73,7 @@ class Throttle:
         Note that the message just read is a request of a client that should be held back.
 
         :param client: its routing id.
-        :param used: which part is used of the room for such requests.
+        :param used: the part of the extra room that is in use.
         """
         if client not in self._round and len(self._round) < MAX_ROUND:
             self._round.add(client)
@@ -127,7 +129,7 @@ class Backpressure:
         queues, share = self._queues, request.share
         if request.state is not State.QUEUED or share is None:
             return None
-        # What waited before it: a request is kept whole as long as there is any room.
+        # What waited before it, because a request is kept if there was any room left.
         bytesBefore = queues.waitingBytes - request.waitingBytes
         if share.waiting == 1:
             # The first request of every client is welcome.

@@ -21,7 +21,7 @@ def discardRest(socket: Any) -> bool:
     """
     Drop the rest of a message whose beginning has been read.
 
-    ZeroMQ gives out nothing else of a socket before the last frame of a message.  From Python a frame costs 0.7
+    Until the last frame of a message is read, a socket yields nothing else.  From Python a frame costs 0.7
     microseconds, because only a frame object tells whether it is the last.  ``monitored_queue`` moves frames in C: it
     relays each message to a second socket, and announces it on a third before it reads it.  Here both are publishers
     without a subscriber to what they are sent, so they drop it; and the announcement of the next message finds the

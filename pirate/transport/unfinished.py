@@ -25,9 +25,10 @@ from struct import Struct, error
 
 #: Seconds between two examinations, and connections of one socket that are looked at in each.
 INTERVAL, MOST_EXAMINED = 0.25, 200
-#: Bytes that a connection receives before the messages that are read are asked whether they are its own.
+#: Bytes that a connection receives before it is watched; from then on, each message that is read is checked for being
+#: its own.
 WATCH_AFTER = 1 << 20
-#: Bytes that a frame has on the wire beside its body, at most: its head, and with CURVE its encryption.
+#: Bytes that a frame has on the wire besides its body, at most: its head, and with CURVE its encryption.
 FRAME_OVERHEAD = 64
 #: Bytes a second that a peer may send in commands, such as heartbeats, and never send a message.
 COMMANDS_RATE = 4096
@@ -46,7 +47,7 @@ def bytesReceived(connection: int) -> tuple[int, int] | None:
     :return: ``None`` if that is not known: it is no TCP connection, or closed already, or the system does not tell.
     """
     try:
-        # As it is given its kind, Python does not ask the kernel for it.
+        # With the kind of socket given, Python does not ask the kernel for it.
         peer = socket(AF_INET, SOCK_STREAM, 0, fileno=connection)
     except OSError:
         return None
@@ -62,10 +63,10 @@ def bytesReceived(connection: int) -> tuple[int, int] | None:
 @dataclass(slots=True)
 class _Watch:
     """
-    What is known of a connection since a moment at which none of its messages has been read.
+    A connection that is watched, from which no message has been read since.
 
-    :ivar start: the bytes that it had received by then.
-    :ivar since: that moment, in seconds.
+    :ivar start: the bytes that it had received when the watch began.
+    :ivar since: when that was, in seconds.
     :ivar exceeds: whether more has come than a whole message may have.
     """
 
