@@ -48,8 +48,8 @@ ROOMS = {
     "worker": "errors wire",
     "client": "errors wire pickled",
     "commands": ". errors auth client",
-    "testing": "errors wire settings broker auth.rules transport.interfaces server.interfaces worker client"
-    " service hooks",
+    "testing": "errors wire settings broker auth.rules transport.interfaces transport.outbox"
+    " server.interfaces server.machine worker client service hooks",
 }
 #: What each imports besides in its functions, when it is needed, or for the type checker alone.
 LATER = {
@@ -76,6 +76,7 @@ OTHERS = {
     "client.twistedclient": "twisted zope",
     "commands": "zmq",
     "testing": "twisted zope",
+    "testing.world.sockets": "zmq",
 }
 #: The rooms without sockets, processes, files, threads and clocks, and the standard modules that they import.
 PURE = ("wire", "settings", "broker", "pool")

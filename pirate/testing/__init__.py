@@ -18,8 +18,8 @@ Helpers for three kinds of tests: of an app, of code that calls a server, and of
 Each is imported when it is used, so that a test of an app needs no Twisted.  Only tests import them directly.
 
 May import: ``errors``, ``wire``, ``settings``, ``broker``, ``auth.rules``, ``transport.interfaces``,
-``server.interfaces``, ``worker``, ``client``, ``service``, ``hooks``.  May be imported by: ``pytestplugin`` (only
-``serverprocess``).
+``transport.outbox``, ``server.interfaces``, ``server.machine``, ``worker``, ``client``, ``service``, ``hooks``.  May be
+imported by: ``pytestplugin`` (only ``serverprocess``).
 """
 
 from __future__ import annotations

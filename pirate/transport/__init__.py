@@ -6,6 +6,6 @@ no ZeroMQ.  Importing :mod:`pirate.transport.sockets` loads txZMQ and so install
 binds.
 
 May import: ``errors``, ``settings.limits``, ``auth.rules``, ``broker.interfaces``.  May be imported by: ``service``
-(only ``interfaces``), ``server`` (only ``interfaces``), ``testing`` (only ``interfaces``); when needed, ``service``
-(only ``sockets``).
+(only ``interfaces``), ``server`` (only ``interfaces``), ``testing`` (only ``interfaces``, ``outbox``); when needed,
+``service`` (only ``sockets``).
 """

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-
-from pirate.transport.router import Router
 
 #: The number of messages that wait for clients with full queues, at most.
 MAX_POSTPONED = 1000
 #: Seconds between two tries to send such a message, and after which it is given up.
 RETRY_INTERVAL, RETRY_TIME = 0.1, 10.0
+
+
+class OutboxRouter(Protocol):
+    """
+    The ROUTER that the messages are sent with; see :class:`~pirate.transport.router.Router`.
+
+    :ivar factory: ``None`` once it is closed.
+    :ivar full: whether the last failed delivery may be retried.
+    """
+
+    factory: Any
+    full: bool
+
+    def deliver(self, frames: Sequence[bytes]) -> bool:
+        """Send a message; return ``False`` if its peer is not connected, or its queue is full."""
 
 
 class OutboxEvents(Protocol):
@@ -38,7 +51,7 @@ class Outbox:
         time at which it is given up.
     """
 
-    def __init__(self, clock: IReactorTime, router: Router, events: OutboxEvents) -> None:
+    def __init__(self, clock: IReactorTime, router: OutboxRouter, events: OutboxEvents) -> None:
         self._clock = clock
         self._router = router
         self._events = events

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""
+Run simulated worlds, each from a seed, and say which invariants did not hold.
+
+::
+
+    benchmarks/world.py --seeds 1000
+    benchmarks/world.py --seeds 1000 --twice      # each world twice, to compare the hashes of their journals
+    benchmarks/world.py --story 17                # what happens in the world of this seed
+    benchmarks/world.py --plan failed.json        # a world from a plan that --keep has written
+
+The exit status is 1 if an invariant did not hold, or a seed gave two different journals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from time import perf_counter
+
+from twisted.logger import globalLogBeginner
+
+from pirate.testing.world.plan import Plan, draw
+from pirate.testing.world.run import Outcome, run
+
+
+def main() -> int:
+    """Run the program; return its exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=100, metavar="N", help="how many seeds (100)")
+    parser.add_argument("--from", type=int, default=0, dest="first", metavar="S", help="the first seed (0)")
+    parser.add_argument("--twice", action="store_true", help="run each twice, and compare the hashes")
+    parser.add_argument("--story", type=int, metavar="SEED", help="tell what happens with this seed")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="tell what happens with the plan in this file")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the plan of each seed that fails here")
+    arguments = parser.parse_args()
+    # Otherwise Twisted keeps the last events, and writes the worst to the standard error.
+    globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
+    if arguments.story is not None or arguments.plan is not None:
+        plan = draw(arguments.story) if arguments.plan is None else Plan.decode(arguments.plan.read_text())
+        return tell(run(plan))
+    return runSeeds(range(arguments.first, arguments.first + arguments.seeds), arguments.twice, arguments.keep)
+
+
+def tell(outcome: Outcome) -> int:
+    """Print the story of a world; return the exit status."""
+    for line in outcome.world.journal.story():
+        print(line)
+    for violation in outcome.violations:
+        print(violation)
+    print(f"journal {outcome.digest}")
+    return 1 if outcome.violations else 0
+
+
+def runSeeds(seeds: range, twice: bool, folder: Path | None) -> int:
+    """Run several seeds, and print what failed and a summary; return the exit status."""
+    began = perf_counter()
+    failed = requests = faults = events = 0
+    simulated = 0.0
+    for seed in seeds:
+        plan = draw(seed)
+        outcome = run(plan)
+        told = [str(each) for each in outcome.violations]
+        if twice and run(plan).digest != outcome.digest:
+            told.append("the same seed has given two different journals")
+        if told:
+            failed += 1
+            print(f"seed {seed}:")
+            for line in told[:10]:
+                print(f"    {line}")
+            sys.stdout.flush()
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f"{seed}.json").write_text(plan.encode())
+        requests += outcome.requests
+        faults += outcome.faults
+        events += len(outcome.world.journal.events)
+        simulated += outcome.seconds
+    took = perf_counter() - began
+    print(
+        f"{len(seeds)} seeds in {took:.1f} s: {failed} failed; {simulated / 3600:.1f} simulated hours, "
+        f"{requests} calls, {faults} faults, {events} events"
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+# -*- test-case-name: pirate.test.testing.test_world -*-
+"""Tests of the simulated world: it repeats itself, it holds, and it notices what is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from pirate.broker.dispatcher import Dispatcher
+from pirate.test.support.program import environmentWith
+from pirate.testing.world.choices import Choices
+from pirate.testing.world.plan import Plan, draw
+from pirate.testing.world.run import Outcome, run, runSeed
+
+#: The seeds that run with every test.
+SEEDS = range(24)
+#: Prints the hashes of a few seeds.
+HASHES = "from pirate.testing.world.run import runSeed\nfor seed in range(3): print(runSeed(seed).digest)"
+
+
+class WorldCase(SynchronousTestCase):
+    """A case that runs worlds."""
+
+    def setUp(self) -> None:
+        """Skip without the package that simulates processes."""
+        try:
+            import greenlet  # noqa: F401
+        except ImportError:
+            raise SkipTest("needs greenlet") from None
+
+
+class SeedTests(WorldCase):
+    """Worlds of a few seeds."""
+
+    def test_hold(self) -> None:
+        """Every invariant holds."""
+        for seed in SEEDS:
+            self.assertEqual([str(each) for each in runSeed(seed).violations], [], f"seed {seed}")
+
+    def test_same(self) -> None:
+        """The same seed gives the same journal, also in a process with other hashes; another seed gives another."""
+        here = [runSeed(seed).digest for seed in range(3)]
+        self.assertEqual(len(set(here)), 3)
+        for hashes in ("1", "2"):
+            environment = environmentWith({"PYTHONHASHSEED": hashes})
+            done = subprocess.run(
+                [sys.executable, "-c", HASHES], env=environment, capture_output=True, text=True, timeout=60
+            )
+            self.assertEqual((done.stdout.split(), done.stderr), (here, ""))
+
+
+class PlanTests(WorldCase):
+    """Plans, and the choices that they are made of."""
+
+    def test_file(self) -> None:
+        """A plan can be written to a file and read again."""
+        for seed in SEEDS:
+            self.assertEqual(Plan.decode(draw(seed).encode()), draw(seed))
+
+    def test_replay(self) -> None:
+        """Choices can be replayed; those that are left out are the simplest."""
+        first = Choices(1)
+        made = [first.between(1, 6) for _ in range(20)]
+        again = Choices(2, first.made)
+        self.assertEqual([again.between(1, 6) for _ in range(22)], [*made, 1, 1])
+        self.assertFalse(again.chance(0.999))
+
+
+class MutantTests(WorldCase):
+    """A defect that is planted is found."""
+
+    def find(self) -> Outcome:
+        """Return the outcome of the first seed that fails."""
+        for seed in SEEDS:
+            outcome = run(draw(seed))
+            if outcome.violations:
+                return outcome
+        self.fail("no seed has found the defect")
+
+    def test_lostWorkers(self) -> None:
+        """A broker that forgets what a dead worker held counts requests that nobody holds."""
+        self.patch(Dispatcher, "_moveInFlight", lambda *arguments: None)
+        self.assertIn(14, {each.number for each in self.find().violations})

@@ -1,0 +1,84 @@
+"""The app of simulated workers: it does what each request says."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Generator
+from typing import Any
+
+from pirate.testing.world.processes import SimulatedProcess, current
+
+#: A request says what to do by a list of steps, each a word and an argument, in JSON.
+Step = list[Any]
+
+
+def body(token: str, steps: list[Step]) -> bytes:
+    """Return the body of a request that is known by a token."""
+    return json.dumps([token, steps], separators=(",", ":")).encode()
+
+
+def replies(token: str, steps: list[Step]) -> tuple[bytes, ...]:
+    """Return the replies that a request may have: the last part, and everything in one."""
+    parts = [b"%s.%d" % (token.encode(), number) for word, count in steps if word == "parts" for number in range(count)]
+    return token.encode(), b"".join(parts) + token.encode()
+
+
+def work(*frames: bytes, context: Any) -> Any:
+    """Do what a request says, and reply with its token."""
+    process = current()
+    token, steps = json.loads(frames[0])
+    process.note("begins", token, context.request, context.attempt)
+    if any(word == "parts" for word, _ in steps):
+        return _inParts(process, token, steps, context)
+    outcome = "ends"
+    try:
+        for word, argument in steps:
+            if word == "cancellable":
+                while not context.cancelled and argument > 0:
+                    process.sleep(0.01)
+                    argument -= 0.01
+            else:
+                _do(process, word, argument)
+        if any(word == "nonsense" for word, _ in steps):
+            return object()
+    except BaseException:
+        outcome = "raises"
+        raise
+    finally:
+        if process.alive:
+            process.note(outcome, token, context.request)
+    return token.encode()
+
+
+def _inParts(process: SimulatedProcess, token: str, steps: list[Step], context: Any) -> Generator[bytes, None, bytes]:
+    try:
+        for word, argument in steps:
+            if word == "parts":
+                for number in range(argument):
+                    yield f"{token}.{number}".encode()
+            else:
+                _do(process, word, argument)
+    finally:
+        if process.alive:
+            process.note("ends", token, context.request)
+    return token.encode()
+
+
+def _do(process: SimulatedProcess, word: str, argument: Any) -> None:
+    if word == "sleep":
+        process.sleep(argument)
+    elif word == "compute":
+        process.sleep(argument, masked=True)
+    elif word == "raise":
+        raise ValueError(argument)
+    elif word == "exit":
+        raise SystemExit(argument)
+    elif word == "end":
+        process.exitAtOnce(argument)
+    elif word == "die":
+        process.die(signal.Signals[argument])
+        process.called()
+    elif word == "print":
+        for _ in range(argument):
+            process.writeOutput(b"x" * 80 + b"\n")
