@@ -75,7 +75,8 @@ def main() -> None:
         shown = []
         for name, found in ratios.items():
             before, after = figures[options.before][name], figures[options.after][name]
-            found.append(after / before)
+            # Of a very short run the system may count no CPU time at all.
+            found.append(after / before if before else float("nan"))
             shown.append(f"{name} {before:.6g} to {after:.6g}, ratio {found[-1]:.3f}")
         print(f"pair {number + 1}: {'; '.join(shown)}", flush=True)
     for name, found in ratios.items():

@@ -58,7 +58,7 @@ def makeServer(options: Namespace) -> JobServer:
         frontend=options.frontend,
         backend=options.backend,
         app="job.work",
-        limits=PoolLimits(minServers=options.workers, maxServers=options.workers, maxRequests=0),
+        limits=PoolLimits(minServers=options.workers, maxServers=options.workers),
         transport=transport,
     )
 

@@ -59,6 +59,8 @@ class Clients:
         self._receive, self._send = plain.recv, plain.send
         self._payload = payload
         self._jobs = jobs
+        #: Whose the requests in flight are, by when they were sent, which is as good as a number.
+        self._sent: dict[int, bytes] = {}
         names = [b"client-%d" % number for number in range(count)]
         for first in range(0, count, LOT):
             self._connect(endpoint, names[first : first + LOT])
@@ -73,7 +75,9 @@ class Clients:
     def ask(self, name: bytes) -> None:
         """Send one request of one client."""
         send = self._send
-        head = HEAD.pack(perf_counter_ns(), next(self._jobs)) + _PADDING
+        now = perf_counter_ns()
+        self._sent[now] = name
+        head = HEAD.pack(now, next(self._jobs)) + _PADDING
         send(name, _MORE)
         send(b"", _MORE)
         if self._payload is None:
@@ -87,11 +91,14 @@ class Clients:
         One reply.
 
         :return: whose it is.
+        :raise SystemExit: if it is not the reply to a request that this client has in flight.
         """
         receive = self._receive
         name: bytes = receive(flags)
         receive(0)
         sent, took = HEAD.unpack_from(receive(0))
+        if self._sent.pop(sent, None) != name:
+            raise SystemExit(f"{name!r} got the reply to a request that it does not wait for")
         if self._payload is not None:
             receive(0, False)
         self.now = perf_counter_ns()
