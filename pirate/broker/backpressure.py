@@ -23,7 +23,7 @@ RESERVE_BYTES = 1.0
 MESSAGES, INTERVAL = 16, 0.01
 #: The longest pause between two rounds, in seconds: the short one while clients send first requests, the long one after
 #: :data:`LISTEN` seconds without any.
-SHORT_PAUSE, LONG_PAUSE, LISTEN = 0.04, 0.2, 1.0
+SHORT_PAUSE, LONG_PAUSE, LISTEN = 0.03, 0.2, 5.0
 #: Clients in a round, at most.
 MAX_ROUND = 5000
 #: Why a request is given up.
@@ -81,8 +81,8 @@ class Throttle:
         longest = LONG_PAUSE if self._began > self._heard + LISTEN else SHORT_PAUSE
         self.due = self._began + min(INTERVAL * 2.0 ** int(8 * min(used, 1.0)), longest)
         self._left = 0
-        # This turn is the client's first in the next round.
-        self._round = {client}
+        # The next round begins anew: a client that has just come may have its turn after this one.
+        self._round.clear()
 
 
 class Backpressure:

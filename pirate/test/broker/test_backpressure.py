@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from itertools import count, cycle
 
@@ -74,7 +75,7 @@ class ThrottleTests(SynchronousTestCase):
         self.now += INTERVAL / 2
         self.assertEqual(self.read(turns), [])
         self.now += INTERVAL
-        self.assertEqual("".join(self.read(turns)), "BbCaA")
+        self.assertEqual("".join(self.read(turns)), "BbCaAB")
 
     def test_longRound(self) -> None:
         """A round of many clients goes on in the next intervals, so that each of 400 is heard in half a second."""
@@ -221,6 +222,54 @@ class FairTests(SynchronousTestCase):
                 answered += [client for client, _ in bench.replies()]
             self.assertEqual([each for each in answered if each != b"F"], others[:clients])
 
+    def longestWait(self, job: float, seconds: float) -> float:
+        """
+        Return the longest wait of a client that asks again and again while twenty others flood a small backlog.
+
+        Two workers take one request each.  The frontend is a ROUTER's: it has a message of each client in turn.
+        """
+        bench = BrokerBench(backlog=100)
+        broker, backpressure = bench.broker, bench.broker.backpressure
+        bench.ready(b"A", b"B")
+        turns = deque([*(b"F%d" % number for number in range(20)), b"c"])
+        ends: dict[bytes, float] = {}
+        asked = longest = 0.0
+        for step in range(int(seconds * 1000)):
+            now = broker.deadlines.now = step / 1000
+            for worker in [each for each, end in ends.items() if end <= now]:
+                del ends[worker]
+                record = broker.dispatcher.workers[worker]
+                broker.dispatcher.replyReceived(worker, next(iter(record.inFlight)), [b"done"])
+            if backpressure.wantsRequests():
+                for _ in range(64):
+                    self.readOne(bench, turns)
+            while not backpressure.wantsRequests() and backpressure.mayReadExtra():
+                self.readOne(bench, turns)
+            for worker, _ in bench.sent():
+                ends[worker] = now + job
+            for client, _ in bench.replies():
+                if client == b"c":
+                    longest = max(longest, now - asked)
+                    asked = now
+                    turns.append(b"c")
+        return longest
+
+    def readOne(self, bench: BrokerBench, turns: deque[bytes]) -> None:
+        """Read one message of the client whose turn it is, which keeps it unless it waits for its reply."""
+        client = turns.popleft()
+        bench.broker.requestReceived(Request([client, b""], [client]))
+        if client != b"c":
+            turns.append(client)
+
+    def test_turn(self) -> None:
+        """
+        Beside twenty floods that fill the backlog and the room beyond it, a client waits for its turn, and 50 ms.
+
+        That is the time of the jobs in flight, and of one job of each client, however long jobs take.
+        """
+        for job in (0.002, 0.01, 0.05, 0.25):
+            self.assertLess(self.longestWait(job, 10 + 40 * job), (2 + 21 + 1) // 2 * job + 0.05, job)
+
     def test_shareOfNative(self) -> None:
         """A native client beyond its share of the backlog gets ``busy``, and may send again later."""
         bench = BrokerBench(backlog=8)
@@ -288,9 +337,9 @@ class FairTests(SynchronousTestCase):
             bench.ask(name)
         self.assertFalse(broker.backpressure.mayReadExtra())
         self.assertEqual(broker.queues.waiting, 9)
-        # One flooder fills the room in one to two minutes.
+        # One flooder fills the room in about a minute.
         self.assertTrue(200 < self.readExtra(bench, cycle([b"1"]), 5) < 500)
-        self.readExtra(bench, cycle([b"1"]), 60)
+        self.readExtra(bench, cycle([b"1"]), 40)
         self.assertEqual((bench.givenUp, broker.counters.overflowed), ([], 0))
         self.readExtra(bench, cycle([b"1"]), 120)
         self.assertEqual(broker.queues.waiting, 4 + EXTRA_REQUESTS)
@@ -307,7 +356,7 @@ class FairTests(SynchronousTestCase):
         self.assertEqual(broker.counters.overflowed, len(bench.givenUp) - 1)
         given = len(bench.givenUp)
         bench.ready(b"A", credit=64)
-        self.readExtra(bench, cycle([b"1"]), 5)
+        self.readExtra(bench, cycle([b"1"]), 0.5)
         self.assertEqual(len(bench.givenUp), given)
 
     def test_fullOfMany(self) -> None:
