@@ -38,6 +38,13 @@ def interval(values: list[float], confidence: float = 0.95) -> tuple[float, floa
     return ordered[rank], ordered[-1 - rank], covered
 
 
+def summary(ratios: list[float]) -> str:
+    """Return the median of the ratios, and the interval for it, as one line."""
+    low, high, covered = interval(ratios)
+    result = f"median ratio {median(ratios):.3f}, {covered:.1%} interval {low:.3f} to {high:.3f}"
+    return f"{result}, {len(ratios)} pairs"
+
+
 def run(python: str, options: argparse.Namespace) -> dict[str, float]:
     """Run the case once, and return the figures asked for."""
     with TemporaryDirectory() as folder:
@@ -80,9 +87,7 @@ def main() -> None:
             shown.append(f"{name} {before:.6g} to {after:.6g}, ratio {found[-1]:.3f}")
         print(f"pair {number + 1}: {'; '.join(shown)}", flush=True)
     for name, found in ratios.items():
-        low, high, covered = interval(found)
-        result = f"median ratio {median(found):.3f}, {covered:.1%} interval {low:.3f} to {high:.3f}"
-        print(f"{name}: {result}, {len(found)} pairs")
+        print(f"{name}: {summary(found)}")
 
 
 if __name__ == "__main__":

@@ -350,6 +350,31 @@ class RivalTests(SynchronousTestCase):
         self.assertRaises(ValueError, gear.Packets().feed, b"GET / HTTP/1")
 
 
+class PairsTests(SynchronousTestCase):
+    """The statistics of ``benchmarks/pairs.py``."""
+
+    def setUp(self) -> None:
+        """Import the benchmark."""
+        if not COMMAND.exists():
+            raise SkipTest("the benchmark is not here")
+        self.patch(sys, "path", [str(COMMAND.parent), *sys.path])
+        self.pairs: Any = import_module("pairs")
+
+    def test_interval(self) -> None:
+        """The interval is the narrowest between two symmetric ratios that has the confidence, or else all of them."""
+        # P(at most k of n coins show heads) leaves out so much on each side.
+        for count, rank, covered in ((3, 0, 1 - 2 / 8), (6, 0, 1 - 2 / 64), (8, 0, 1 - 2 / 256), (9, 1, 1 - 20 / 512)):
+            ratios = [float((each * 5) % 11) for each in range(count)]
+            ordered = sorted(ratios)
+            self.assertEqual(self.pairs.interval(ratios), (ordered[rank], ordered[-1 - rank], covered))
+        self.assertEqual(self.pairs.interval([1.0, 2.0, 3.0, 4.0, 5.0], 0.5), (2.0, 4.0, 1 - 12 / 32))
+
+    def test_summary(self) -> None:
+        """The result is one line with the median ratio, the interval and its confidence, and the number of pairs."""
+        ratios = [1.02, 0.97, 1.01, 5.0, 0.99, 1.0, 1.03, 0.2, 0.98, 1.04]
+        self.assertEqual(self.pairs.summary(ratios), "median ratio 1.005, 97.9% interval 0.970 to 1.040, 10 pairs")
+
+
 class SpeedTests(SynchronousTestCase):
     """``benchmarks/speed.py``."""
 
@@ -389,6 +414,8 @@ class SpeedTests(SynchronousTestCase):
 
     def test_interrupted(self) -> None:
         """After Ctrl-C no process that the benchmark started is left."""
+        # In a background job SIGINT is ignored, and the benchmark would inherit that.
+        self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         with start("--scenario", "tiny", "--contestant", "queue", "--seconds", "60") as process:
             self.addCleanup(process.kill)
             assert process.stderr is not None
