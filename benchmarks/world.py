@@ -30,6 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--seeds", type=int, default=100, metavar="N", help="how many seeds (100)")
     parser.add_argument("--from", type=int, default=0, dest="first", metavar="S", help="the first seed (0)")
+    parser.add_argument("--first-failure", action="store_true", help="stop at the first seed that fails")
     parser.add_argument("--twice", action="store_true", help="run each twice, and compare the hashes")
     parser.add_argument("--story", type=int, metavar="SEED", help="tell what happens with this seed")
     parser.add_argument("--plan", type=Path, metavar="FILE", help="tell what happens with the plan in this file")
@@ -40,7 +41,7 @@ def main() -> int:
     if arguments.story is not None or arguments.plan is not None:
         plan = draw(arguments.story) if arguments.plan is None else Plan.decode(arguments.plan.read_text())
         return tell(run(plan))
-    return runSeeds(range(arguments.first, arguments.first + arguments.seeds), arguments.twice, arguments.keep)
+    return runSeeds(range(arguments.first, arguments.first + arguments.seeds), arguments)
 
 
 def tell(outcome: Outcome) -> int:
@@ -53,7 +54,7 @@ def tell(outcome: Outcome) -> int:
     return 1 if outcome.violations else 0
 
 
-def runSeeds(seeds: range, twice: bool, folder: Path | None) -> int:
+def runSeeds(seeds: range, arguments: argparse.Namespace) -> int:
     """Run several seeds, and print what failed and a summary; return the exit status."""
     began = perf_counter()
     failed = requests = faults = events = 0
@@ -62,7 +63,7 @@ def runSeeds(seeds: range, twice: bool, folder: Path | None) -> int:
         plan = draw(seed)
         outcome = run(plan)
         told = [str(each) for each in outcome.violations]
-        if twice and run(plan).digest != outcome.digest:
+        if arguments.twice and run(plan).digest != outcome.digest:
             told.append("the same seed has given two different journals")
         if told:
             failed += 1
@@ -70,9 +71,11 @@ def runSeeds(seeds: range, twice: bool, folder: Path | None) -> int:
             for line in told[:10]:
                 print(f"    {line}")
             sys.stdout.flush()
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-                (folder / f"{seed}.json").write_text(plan.encode())
+            if arguments.keep is not None:
+                arguments.keep.mkdir(parents=True, exist_ok=True)
+                (arguments.keep / f"{seed}.json").write_text(plan.encode())
+            if arguments.first_failure:
+                return 1
         requests += outcome.requests
         faults += outcome.faults
         events += len(outcome.world.journal.events)

@@ -65,11 +65,14 @@ class Agenda:
 
     :ivar now: the time, in seconds.
     :ivar made: how many calls have been made.
+    :ivar failed: called inside the except block if a call raises, as a reactor logs it and goes on; ``None``: it is
+        raised.
     """
 
     def __init__(self) -> None:
         self.now = 0.0
         self.made = 0
+        self.failed: Callable[[], object] | None = None
         self._count = 0
         self._calls: list[tuple[float, int, Call]] = []
 
@@ -106,7 +109,12 @@ class Agenda:
             if time > self.now:
                 self.now = time
             self.made += 1
-            call.make()
+            try:
+                call.make()
+            except Exception:
+                if self.failed is None:
+                    raise
+                self.failed()
             return True
         self.now = max(self.now, until) if until != float("inf") else self.now
         return False

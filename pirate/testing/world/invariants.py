@@ -16,6 +16,7 @@ from pirate.broker.request import State
 from pirate.service import ServerState
 from pirate.testing.world.apps import replies
 from pirate.testing.world.plan import token as tokenOf
+from pirate.wire.words import MAX_CREDIT
 
 if TYPE_CHECKING:
     from pirate.testing.world.run import World
@@ -381,6 +382,151 @@ class ServerAnswers(Invariant):
             self.violated(f"{token} got no answer: {value}")
 
 
+class RememberedRequests(Invariant):
+    """See its statement."""
+
+    number = 16
+    statement = "While a server remembers, it begins a native request at most max-attempts times, even if sent again."
+
+    def watch(self) -> None:
+        """Count executions by the client's call."""
+        self._begun: Counter[tuple[str, str]] = Counter()
+        self.world.journal.watch("begins", self._begins)
+
+    def _begins(self, who: str, token: str, request: str, attempt: int) -> None:
+        server = self.world.processes[int(who.split()[1])].parent
+        policy = server.server.settings.policy  # type: ignore[attr-defined]
+        if not token.startswith("native") or policy.remember < 60:
+            return
+        self._begun[server.name, token] += 1
+        if self._begun[server.name, token] > policy.maxAttempts:
+            self.violated(f"{server.name} begins {token} for the {self._begun[server.name, token]}th time")
+
+
+class BrokerAtRest(Invariant):
+    """See its statement."""
+
+    number = 17
+    statement = "When every request has ended, the broker keeps nothing but outcomes, and no worker counts as busy."
+
+    def atRest(self) -> None:
+        """Look into the broker."""
+        for server in self.world.livingServers():
+            running = server.server._runningServer
+            if running is None:
+                continue
+            broker = running._broker
+            dispatcher = broker.dispatcher
+            busy = sum(bool(worker.inFlight) for worker in dispatcher.workers.values())
+            if busy != dispatcher.busy:
+                self.violated(f"{server.name} counts {dispatcher.busy} busy workers, and {busy} hold requests")
+            if broker.isQuiet():
+                for what, left in (
+                    ("open", broker.replies._open),
+                    ("moved", dispatcher._moved),
+                    ("queued", list(broker.queues.services[""].queued())),
+                ):
+                    if left:
+                        self.violated(f"{server.name} has {len(left)} {what} requests left")
+                if broker.queues.waitingBytes or broker.queues.over:
+                    self.violated(f"{server.name} counts {broker.queues.waitingBytes} bytes of no request")
+
+
+class NoneWaitsForNothing(Invariant):
+    """See its statement."""
+
+    number = 18
+    statement = "No request waits while a worker could take it."
+
+    def atRest(self) -> None:
+        """Look at the queues."""
+        for server in self.world.livingServers():
+            running = server.server._runningServer
+            if running is not None:
+                service = running._broker.queues.services[""]
+                if service.head() is not None and service.ready.first() is not None:
+                    self.violated(f"{server.name} has requests that wait and workers that could take them")
+
+
+class PoolComplete(Invariant):
+    """See its statement."""
+
+    number = 19
+    statement = "At rest there are min-servers workers that are ready, and no more than max-servers."
+
+    def atRest(self) -> None:
+        """Count workers."""
+        for server in self.world.runningServers():
+            pool = server.server._runningServer.pool  # type: ignore[union-attr]
+            serving = pool._serving()
+            ready = sum(child.readyAt is not None for child in serving)
+            limits = pool.limits
+            if ready < limits.minServers:
+                self.violated(f"{server.name} has {ready} ready workers, and should have {limits.minServers}")
+            if len(serving) > limits.maxServers and not any(child.beingReplaced for child in serving):
+                self.violated(f"{server.name} has {len(serving)} workers, and may have {limits.maxServers}")
+
+
+class BoundedSends(Invariant):
+    """See its statement."""
+
+    number = 20
+    statement = "A native client sends a call at most as often as it may, not counting servers that have refused it."
+
+    def watch(self) -> None:
+        """Look at calls that have ended."""
+        self.world.journal.watch("sent", self._sent)
+
+    def _sent(self, who: str, token: str, sent: int, refused: int, attempts: int) -> None:
+        if sent - refused > attempts:
+            self.violated(f"{token} was sent {sent} times, refused {refused} times, and has {attempts} attempts")
+
+
+class NothingLate(Invariant):
+    """See its statement."""
+
+    number = 21
+    statement = "Where no worker ends before its time and no peer is hostile, no reply comes late."
+
+    def atRest(self) -> None:
+        """Look at the counters."""
+        plan = self.world.plan
+        ends = {"exit", "end", "die", "hang"}
+        calls = [call for client in plan.clients for call in client.calls]
+        troubled = plan.faults or plan.crashes or any(client.kind == "hostile" for client in plan.clients)
+        timed = any("jobTimeout" in each["policy"] for each in plan.servers)
+        ended = any(word in ends or argument == 1e6 for call in calls for word, argument in call.steps)
+        if troubled or timed or ended or any(call.cancelAt for call in calls):
+            return
+        for server in self.world.livingServers():
+            running = server.server._runningServer
+            if running is not None and running._broker.counters.late:
+                self.violated(f"{server.name} has counted {running._broker.counters.late} late replies")
+
+
+class Credit(Invariant):
+    """See its statement."""
+
+    number = 22
+    statement = "No worker is sent more requests than its credit allows."
+
+    def watch(self) -> None:
+        """Look at every execution."""
+        self.world.journal.watch("begins", self._begins)
+
+    def _begins(self, who: str, *more: Any) -> None:
+        server = self.world.processes[int(who.split()[1])].parent
+        running = server.server._runningServer  # type: ignore[attr-defined]
+        if running is None:
+            return
+        measured = server.server.settings.prefetch is None  # type: ignore[attr-defined]
+        for worker in running._broker.dispatcher.workers.values():
+            # A measured credit may have been lowered while the worker held more.
+            most = MAX_CREDIT if measured else worker.credit
+            if len(worker.inFlight) > most:
+                self.violated(f"{worker.identity.decode()} holds {len(worker.inFlight)} requests of {most}")
+
+
 #: All invariants.
 INVARIANTS: list[type[Invariant]] = [
     OneAnswer,
@@ -398,4 +544,11 @@ INVARIANTS: list[type[Invariant]] = [
     LinksOver,
     HoldersKnown,
     ServerAnswers,
+    RememberedRequests,
+    BrokerAtRest,
+    NoneWaitsForNothing,
+    PoolComplete,
+    BoundedSends,
+    NothingLate,
+    Credit,
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +27,10 @@ from pirate.testing.world.servers import ServerProcess
 
 #: Seconds after the busy time within which every call must have ended, and after which a server must have stopped.
 PATIENCE, STOP = 40.0, 30.0
+#: Seconds after the busy time in which the pools are complete again.
+SETTLED = 12.0
 #: Calls of the agenda after which a world is said never to come to rest.
-MOST_CALLS = 3_000_000
+MOST_CALLS = 300_000
 #: The log level of the servers.
 LOG_LEVEL = 3
 
@@ -81,6 +84,8 @@ class World:
         self.clients: list[Client] = []
         self.violations: list[Violation] = []
         self.quiet = False
+        self.agenda.failed = lambda: self.violated(0, traceback.format_exc())
+        self._starting = 0
         self._incarnations = [0] * len(plan.servers)
         self._invariants = [each(self) for each in INVARIANTS]
 
@@ -129,8 +134,16 @@ class World:
 
     def startAgain(self, server: ServerProcess, seconds: float) -> None:
         """Start a server's successor in so many seconds."""
-        if not self.quiet or not self.servers:
-            self.agenda.after(seconds, lambda: self.startServer(server.number))
+
+        self._starting += 1
+
+        def start() -> None:
+            self._starting -= 1
+            others = [each for each in self.livingServers() if each.number == server.number]
+            if all(each.server.state is ServerState.STOPPED for each in others):
+                self.startServer(server.number)
+
+        self.agenda.after(seconds, start)
 
     def killServer(self, server: ServerProcess) -> None:
         """End a server's process at once."""
@@ -179,9 +192,9 @@ class World:
             self.journal.note("world", "quiet")
             for client in self.clients:
                 client.hush()
-            self._until(BUSY + PATIENCE, lambda: all(each.idle for each in self.clients))
+            self._until(BUSY + PATIENCE, self._isIdle)
             self._heal()
-            self._until(self.agenda.now + 1.0)
+            self._until(max(self.agenda.now, BUSY + SETTLED) + 1.0)
             for each in self._invariants:
                 each.atRest()
             for client in self.clients:
@@ -203,6 +216,9 @@ class World:
         for server in self.livingServers():
             if server.stopped:
                 server.resume()
+
+    def _isIdle(self) -> bool:
+        return not self._starting and all(each.idle for each in self.clients)
 
     def _isStopped(self) -> bool:
         return all(each.server.state is ServerState.STOPPED for each in self.livingServers()) and not any(
