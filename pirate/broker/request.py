@@ -128,13 +128,13 @@ class Request:
         """
         Return what an app may know of the request besides its body.
 
-        These are ``client`` (an address), ``user`` (if it is known who that is), ``service``, ``attempt`` (1 is the
-        first), ``remaining_ms`` (what is left of the caller's budget, if it has one) and ``trace`` (a W3C traceparent,
-        if there is one).
+        These are ``client`` (an address), ``user`` (if it is known who that is), ``service``, ``attempt`` (1, and 1
+        more for each lost worker that may have been executing it), ``remaining_ms`` (what is left of the caller's
+        budget, if it has one) and ``trace`` (a W3C traceparent, if there is one).
 
         :param now: the time, on the clock of the deadline.
         """
-        context = {"client": self.peer, "service": self.service, "attempt": self.deaths + 1}
+        context = {"client": self.peer, "service": self.service, "attempt": self.deaths + self.suspected + 1}
         if self.deadline != NEVER:
             context["remaining_ms"] = max(int((self.deadline - now) * 1000), 0)
         if self.user is not None:

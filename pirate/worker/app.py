@@ -22,7 +22,7 @@ class Context:
     :ivar pid: the worker's process id.
     :ivar request: the server's id of the request, in hexadecimal.
     :ivar service: the name of the service that the client asks for; empty for the unnamed service.
-    :ivar attempt: 1, or more if workers have died while they executed this request.
+    :ivar attempt: 1, or more if workers were lost that may have been executing this request.
     :ivar client: the client's address; ``None`` where it is not known.
     :ivar user: the name that goes with the client's key; ``None`` where there is none.
     :ivar trace: the caller's W3C traceparent; empty if it sent none.

@@ -55,6 +55,15 @@ class DeathTests(SynchronousTestCase):
             bench.reply(b"B", request)
         self.assertEqual([name for _, name in bench.sent()], [b"1", b"2", b"3", b"4", b"5"])
 
+    def test_attemptOfSuspects(self) -> None:
+        """An app is told that a request may have been run before, even if it is not certain which one was."""
+        bench = BrokerBench()
+        bench.ready(b"A", credit=2)
+        requests = bench.ask(b"1", b"2")
+        bench.gone(b"A")
+        self.assertEqual([each.context(0.0)["attempt"] for each in requests], [2, 2])
+        self.assertEqual([each.deaths for each in requests], [0, 0])
+
     def test_noneIsCharged(self) -> None:
         """With several requests it is not certain which one it was executing: none is charged yet."""
         bench = BrokerBench()
