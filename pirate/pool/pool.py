@@ -134,7 +134,9 @@ class Pool:
 
         :return: whether a successor has to be started.
         """
-        if not self._recycling.noteRequestsHalved(child, now) or child.beingReplaced or not self._isReplaceable():
+        if not self._recycling.noteRequestsHalved(child, now) or child.beingReplaced:
+            return False
+        if not self._recycling.mayReplaceAnother(self._serving()) or not self._isReplaceable():
             return False
         child.beingReplaced = True
         child.recycleAt = min(child.recycleAt, now + SUCCESSOR_WAIT)

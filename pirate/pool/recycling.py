@@ -14,7 +14,7 @@ MIN_SERVICE_TIME = 1.0
 LEAD_FACTOR = 3.0
 #: Seconds after which a worker with a successor is retired although it has not been given all its requests.
 SUCCESSOR_WAIT = 10.0
-#: The share of the workers that may be replaced at a time because of age or memory; one may always be.
+#: The share of the workers that may be replaced at a time, beside those of a reload; one may always be.
 REPLACED_SHARE = 0.25
 #: The expected duration of a start falls by no more than this factor at each start that was quicker.
 START_TIME_DECAY = 0.8
@@ -57,6 +57,11 @@ class Recycling:
         """Return how many more workers may be replaced now because of age or memory."""
         beingReplaced = sum(child.beingReplaced for child in serving)
         return max(max(1, int((len(serving) - beingReplaced) * REPLACED_SHARE)) - beingReplaced, 0)
+
+    def mayReplaceAnother(self, serving: Collection[Child]) -> bool:
+        """Return whether one more worker may be replaced now because it has nearly reached ``max-requests``."""
+        beingReplaced = sum(child.beingReplaced for child in serving)
+        return beingReplaced < max(1, int(len(serving) * REPLACED_SHARE))
 
     def isExceeding(self, child: Child, now: float, memory: Mapping[int, float], limits: PoolLimits) -> bool:
         """

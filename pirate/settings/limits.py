@@ -43,9 +43,9 @@ class PoolLimits:
         AdjustableDefault(2), COUNT, "Start more workers when fewer than this many are idle."
     )
     maxSpareServers: int = setting(AdjustableDefault(10), COUNT, "Retire workers when more than this many are idle.")
-    maxRequests: int = setting(1000, COUNT, "Replace a worker after this many requests; 0 for never.")
+    maxRequests: int = setting(0, COUNT, "Replace a worker after this many requests; 0 for never.")
     maxRequestsJitter: int = setting(
-        AdjustableDefault(100),
+        AdjustableDefault(0),
         COUNT,
         "Add up to this many requests at random to each worker's max-requests; a tenth of it unless set.",
     )

@@ -358,7 +358,6 @@ class NameTests(SynchronousTestCase):
             ],
             "howto/operate": [
                 f"default maximum of {pool.maxServers} workers",
-                f"its limit of {pool.maxRequests:,}",
                 f":option:`twistd pirate --remember-mib`, {policy.rememberMib:g} MiB",
                 f":option:`twistd pirate --stop-timeout`, {pool.stopTimeout:g} seconds by default",
             ],

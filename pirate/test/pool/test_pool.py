@@ -596,10 +596,24 @@ class LastRequestsTests(SynchronousTestCase):
         self.assertEqual(bench.retired(0.1), [child])
 
     def test_together(self) -> None:
-        """Of several workers that reach the limit together, each gets a successor in time."""
-        bench, children = self.bench(minServers=3, maxServers=3)
-        self.assertEqual([self.requestsHalved(bench, each, 1) for each in children], [True] * 3)
-        self.assertEqual(len(bench.spawned()), 3)
+        """Of several workers that reach the limit together, a quarter, but at least one, get a successor at a time."""
+        for workers, atOnce in ((3, 1), (8, 2)):
+            bench, children = self.bench(minServers=workers, maxServers=workers)
+            halved = [self.requestsHalved(bench, each, 1) for each in children]
+            self.assertEqual(halved, [True] * atOnce + [False] * (workers - atOnce))
+            self.assertEqual(len(bench.ready(bench.spawned())), atOnce)
+
+    def test_oneAfterTheOther(self) -> None:
+        """When a worker with a successor has left, the next one gets a successor."""
+        bench, [first, second, _] = self.bench(minServers=3, maxServers=3)
+        self.assertTrue(self.requestsHalved(bench, first, 1))
+        bench.ready(bench.spawned())
+        self.assertFalse(self.requestsHalved(bench, second, 1))
+        self.assertEqual(bench.spawned(), [])
+        bench.pool.childLeaving(first, bench.now)
+        bench.gone([first], LEFT)
+        self.assertTrue(self.requestsHalved(bench, second, 1))
+        self.assertEqual(len(bench.spawned()), 1)
 
     def test_slowStarts(self) -> None:
         """A slow start, as on a busy machine, counts for some time."""
@@ -909,16 +923,16 @@ class HangingTests(SynchronousTestCase):
 
     def test_noPlaceForASuccessor(self) -> None:
         """A worker whose successor would have no place is not replaced before it leaves."""
-        bench = PoolBench(minServers=2, maxServers=2)
-        old = self.startSlowly(bench)
-        self.assertEqual([bench.pool.requestsHalved(child, bench.now) for child in old], [True, True])
-        new = bench.ready(bench.spawned())
-        self.assertEqual([bench.pool.requestsHalved(child, bench.now) for child in new], [False, False])
+        bench = PoolBench(minServers=1, maxServers=1)
+        [old] = self.startSlowly(bench)
+        self.assertTrue(bench.pool.requestsHalved(old, bench.now))
+        [new] = bench.ready(bench.spawned())
+        self.assertFalse(bench.pool.requestsHalved(new, bench.now))
         self.assertEqual(bench.decide(), [])
 
     def test_reloadBesideSuccessors(self) -> None:
         """A reload that finds no place retires the workers whose successors are ready, and goes on."""
-        bench = PoolBench(minServers=2, maxServers=2)
+        bench = PoolBench(minServers=1, maxServers=1)
         old = self.startSlowly(bench)
         for child in old:
             bench.pool.requestsHalved(child, bench.now)

@@ -15,8 +15,8 @@ COUNTS = {
     "max-servers": 50,
     "min-spare-servers": 2,
     "max-spare-servers": 10,
-    "max-requests": 1000,
-    "max-requests-jitter": 100,
+    "max-requests": 0,
+    "max-requests-jitter": 0,
     "max-dequeue": 1,
 }
 TIMES = {
