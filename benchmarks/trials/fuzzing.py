@@ -16,9 +16,13 @@ from trials.served import PATIENCE, Server
 
 #: MiB and open files that the server may grow by after the first round of attacks.
 GROWTH, FILES = 16.0, 4
-#: Seconds between two messages of very many frames, if each is to be judged by itself; how much longer a good client
-#: may wait if there is no pause: the next is there before the last has been dropped, on the other socket as well.
-REST, HAMMERED = 0.25, 4
+#: Seconds between two messages of very many frames that come one at a time.
+REST = 0.5
+#: Frames of such messages.
+FRAMES = (MANY, 5 * MANY)
+#: MiB that a message may have while some never end, and MiB that the server may grow by meanwhile: an empty frame takes
+#: 32 times as much memory as on the wire, and more comes before the server looks.
+TOTAL, MEMORY = 1, 1024
 #: Connections that the server allows.
 CONNECTIONS = 300
 #: The server's workers.
@@ -125,50 +129,126 @@ class Fuzz:
         yield f"{'longest wait at a server left alone (ms)':44} {self._neighbours.noise() * 1000:>20.1f}"
 
 
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """
+    One message of very many frames.
+
+    :ivar frames: how many.
+    :ivar window: from when it was sent until it should have been dropped.
+    """
+
+    frames: int
+    window: Window
+
+
 def frames(trial: Trial) -> Verdict:
-    """Send messages of very many frames to both sockets beside a good client: one at a time, then without pause."""
+    """
+    Send messages of very many frames to both sockets beside a good client: one at a time, then without a pause.
+
+    ZeroMQ hands out nothing else of a socket while such a message is dropped, so a good client waits longer the more
+    frames there are.  It may wait as long as in any other case for each 200,000 of those that were being dropped while
+    it waited.
+    """
     server = Server(trial.stage, WORKERS, "--max-requests=0")
     neighbours = Neighbours(trial.stage, server)
     verdict = Verdict()
-    seconds = trial.seconds / 2
-    windows = {
-        "one message": _sendFrames(server, seconds, REST, verdict),
-        "one message after the other": _sendFrames(server, seconds, 0.0, verdict),
-    }
-    # The last one is still being dropped.
-    sleep(REST)
+    bursts: dict[str, list[Burst]] = {}
+    for count in FRAMES:
+        for name, pause in ("one at a time", REST), ("without a pause", 0.0):
+            what = f"messages of {count:,} frames {name}"
+            bursts[what] = _sendFrames(server, count, trial.seconds / 2 / len(FRAMES), pause, trial.stall, verdict)
+            # The last one is still being dropped.
+            sleep(REST)
     neighbours.end()
-    for (name, window), times in zip(windows.items(), (1, HAMMERED), strict=True):
-        limit = times * trial.stall + neighbours.noise()
-        longest = neighbours.longest(window)
-        verdict.limit(f"6: beside {name} of 200,000 frames a client waited", longest * 1000, limit * 1000, "ms")
+    for what, sent in bursts.items():
+        _judgeWaits(what, sent, neighbours, trial.stall, verdict)
     if neighbours.here.wrong:
         verdict.faults.append(f"6: {neighbours.here.wrong} wrong answers")
     return verdict
 
 
-def _sendFrames(server: Server, seconds: float, pause: float, verdict: Verdict) -> Window:
+def _judgeWaits(what: str, sent: list[Burst], neighbours: Neighbours, stall: float, verdict: Verdict) -> None:
+    """Judge every wait of the good client by the frames that were being dropped meanwhile; note the worst."""
+    window = (sent[0].window[0], sent[-1].window[1])
+    worst = longest = 0.0
+    for began, took in neighbours.waits(window):
+        meanwhile = sum(each.frames for each in sent if each.window[0] <= began + took and began <= each.window[1])
+        worst = max(worst, (took - neighbours.noise()) / max(meanwhile / MANY, 1))
+        longest = max(longest, took)
+    verdict.limit(
+        f"6: for each {MANY:,} frames, beside {len(sent)} {what}, a client waited", worst * 1000, stall * 1000, "ms"
+    )
+    verdict.facts.append(f"at most {longest * 1000:,.0f} ms in all")
+
+
+def _sendFrames(
+    server: Server, count: int, seconds: float, pause: float, stall: float, verdict: Verdict
+) -> list[Burst]:
     """
-    Send such messages for some time.
+    Send messages of so many frames for some time, each until its connection is closed.
 
     :param pause: seconds after each.
-    :return: when that was.
     """
-    whole = frame(b"", True) * MANY + frame(b"")
-    began = monotonic()
-    sent = kept = 0
-    while monotonic() < began + seconds:
+    whole = frame(b"", True) * (count - 1) + frame(b"")
+    end = monotonic() + seconds
+    sent: list[Burst] = []
+    kept = 0
+    while monotonic() < end:
         for endpoint in (server.frontend, server.backend):
+            began = monotonic()
             with RawPeer(endpoint) as peer:
                 peer.handshake()
                 peer.send(whole)
                 kept += not peer.awaitEnd(PATIENCE)
-                sent += 1
+            # The connection is closed before the rest of the message is dropped.
+            sent.append(Burst(count, (began, monotonic() + stall * count / MANY)))
             sleep(pause)
     if kept:
-        verdict.faults.append(f"6: {kept} of {sent} connections were not closed")
-    verdict.facts.append(f"{sent} messages")
-    return began, monotonic()
+        verdict.faults.append(f"6: {kept} of {len(sent)} connections were not closed")
+    return sent
+
+
+def unfinished(trial: Trial) -> Verdict:
+    """
+    Send messages that never end to both sockets, of large frames and of empty ones, beside a good client.
+
+    When a connection is closed, ZeroMQ drops the frames that have come, so a wait is judged as beside a message of as
+    many frames that does end.
+    """
+    server = Server(trial.stage, WORKERS, "--max-requests=0", f"--max-message-total={TOTAL}")
+    neighbours = Neighbours(trial.stage, server)
+    verdict = Verdict()
+    # The frames of a chunk, the chunk, and how often it is sent at most: either takes a GiB of memory by then.
+    chunks = {
+        "large": (16, frame(bytes(1 << 16), True) * 16, 1024),
+        "empty": (1 << 16, frame(b"", True) * (1 << 16), 256),
+    }
+    bursts: dict[str, list[Burst]] = {name: [] for name in chunks}
+    before = most = server.memory()
+    kept = 0
+    for name, (count, chunk, times) in chunks.items():
+        end = monotonic() + trial.seconds / len(chunks)
+        while monotonic() < end:
+            for endpoint in (server.frontend, server.backend):
+                began, sent = monotonic(), 0
+                with RawPeer(endpoint) as peer:
+                    peer.handshake()
+                    while sent < count * times and peer.send(chunk):
+                        sent += count
+                        most = max(most, server.memory())
+                    kept += not peer.awaitEnd(PATIENCE)
+                bursts[name].append(Burst(sent, (began, monotonic() + REST)))
+    total = sum(map(len, bursts.values()))
+    if not server.until(lambda stats: leaves(stats)["unfinished"] >= total):
+        verdict.faults.append(f"6: not all of {total} messages were counted as unfinished")
+    neighbours.end()
+    if kept:
+        verdict.faults.append(f"6: {kept} of {total} connections were not closed")
+    verdict.limit("6: the server grew by", most - before, MEMORY, "MiB")
+    for name, several in bursts.items():
+        _judgeWaits(f"endless messages of {name} frames", several, neighbours, trial.stall, verdict)
+    return verdict
 
 
 def leaves(stats: dict[str, Any]) -> Counter[str]:
@@ -193,5 +273,6 @@ ATTACKING = (
         "a good client beside every attack that needs no key",
         lambda trial: Fuzz(trial).run(),
     ),
-    Case("frames", "6: a good client beside messages of 200,000 frames", frames),
+    Case("frames", "6: a good client beside messages of 200,000 and of a million frames", frames),
+    Case("unfinished", "6: a good client beside messages that never end", unfinished),
 )

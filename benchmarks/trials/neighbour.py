@@ -136,14 +136,18 @@ class Neighbours:
         self.here.end()
         self._there.end()
 
-    def longest(self, window: Window) -> float:
+    def waits(self, window: Window) -> list[tuple[float, float]]:
         """
-        The longest that the good client has waited within a window, in seconds.
+        Return when the good client asked within a window, and how many seconds it waited each time.
 
         What its server has waited for a processor meanwhile is left out.
         """
         waits = self.here.waits(window)
-        return max([0.0, *(took - self._queueing.within((began, began + took)) for began, took in waits)])
+        return [(began, took - self._queueing.within((began, began + took))) for began, took in waits]
+
+    def longest(self, window: Window) -> float:
+        """Return the longest of these waits, in seconds."""
+        return max([0.0, *(took for _, took in self.waits(window))])
 
     def noise(self) -> float:
         """The longest that the client whose server is left alone has waited, in seconds."""

@@ -5,8 +5,8 @@ ZeroMQ hands out a message only when it is complete, and keeps what has come of 
 how much that is, and it reports nothing of an incomplete message.  The kernel, however, counts the bytes of each TCP
 connection.  A connection is closed once all of the following holds:
 
-- Since some moment, more bytes have come than a whole message may have.  What the kernel may still keep, and what a
-  peer may send in commands, is allowed for.
+- Since some moment, ZeroMQ has read more bytes of it than a whole message may have, and than a peer may send in
+  commands.
 - After that, the socket was found empty.  So nothing complete has been left in ZeroMQ, however long requests were held
   back before.
 - No message of the connection has been read since that same moment.
@@ -20,8 +20,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from socket import AF_INET, IPPROTO_TCP, SO_RCVBUF, SOCK_STREAM, SOL_SOCKET, socket
+from fcntl import ioctl
+from socket import AF_INET, IPPROTO_TCP, SOCK_STREAM, socket
 from struct import Struct, error
+from termios import FIONREAD
 
 #: Seconds between two examinations, and connections of one socket that are looked at in each.
 INTERVAL, MOST_EXAMINED = 0.25, 200
@@ -32,6 +34,8 @@ WATCH_AFTER = 1 << 20
 FRAME_OVERHEAD = 64
 #: Bytes a second that a peer may send in commands, such as heartbeats, and never send a message.
 COMMANDS_RATE = 4096
+#: Bytes that ZeroMQ has read and not made frames of yet, at most; it reads 8 KiB at a time, or the rest of one frame.
+IN_DECODER = 1 << 16
 #: The field of Linux's ``struct tcp_info`` that counts the bytes received, and its place.
 _BYTES_RECEIVED, _OFFSET = Struct("=Q"), 128
 _TCP_INFO = 11
@@ -42,7 +46,9 @@ SUPPORTED = sys.platform.startswith("linux")
 
 def bytesReceived(connection: int) -> tuple[int, int] | None:
     """
-    Return how many bytes a TCP connection has received, and how many of them the kernel may still keep, at most.
+    Return how many bytes a TCP connection has received, and how many of them the kernel still keeps.
+
+    These are asked for later, so that the rest is never more than what has really been read.
 
     :return: ``None`` if that is not known: it is no TCP connection, or closed already, or the system does not tell.
     """
@@ -53,7 +59,8 @@ def bytesReceived(connection: int) -> tuple[int, int] | None:
         return None
     try:
         info = peer.getsockopt(IPPROTO_TCP, _TCP_INFO, _OFFSET + _BYTES_RECEIVED.size)
-        return _BYTES_RECEIVED.unpack_from(info, _OFFSET)[0], peer.getsockopt(SOL_SOCKET, SO_RCVBUF)
+        unread = int.from_bytes(ioctl(connection, FIONREAD, bytes(4)), sys.byteorder)
+        return _BYTES_RECEIVED.unpack_from(info, _OFFSET)[0], unread
     except (OSError, error):
         return None
     finally:
@@ -124,11 +131,11 @@ class UnfinishedMessages:
         count = self._received(connection)
         if count is None:
             return
-        total, kept = count
+        total, unread = count
         watch = self.watched.get(connection)
         if watch is None:
             if total - self._counted.setdefault(connection, 0) > WATCH_AFTER:
                 self.watched[connection] = _Watch(total, now)
         else:
-            allowed = self.limit + kept + COMMANDS_RATE * (now - watch.since)
-            watch.exceeds = total - watch.start > allowed
+            allowed = self.limit + IN_DECODER + COMMANDS_RATE * (now - watch.since)
+            watch.exceeds = total - unread - watch.start > allowed
