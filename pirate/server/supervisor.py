@@ -383,7 +383,7 @@ class Supervisor:
         if process is None:
             # An external worker may come back; one that holds no request loses nothing.
             if not self._dispatcher.isIdle(identity):
-                self._dispatcher.workerGone(identity, why)
+                self._loseWorker(identity, why)
         elif (
             # A child that has ended, or has said that it is leaving, is dealt with when it is settled.
             process.child.number in self._children and not process.left and process.child.kind is ChildKind.WORKER
@@ -391,7 +391,12 @@ class Supervisor:
             if process.stopCall is None:
                 process.closedStatus = self._statusOf(process)
                 process.stopCall = self._reactor.callLater(CLOSED_GRACE, self._stopDisconnected, process, why)
-            self._dispatcher.workerGone(identity, why)
+            self._loseWorker(identity, why)
+
+    def _loseWorker(self, identity: bytes, why: str) -> None:
+        """Remove a worker outside of a turn, and have one taken: the deadline of what it held may have passed."""
+        self._dispatcher.workerGone(identity, why)
+        self._transport.wake()
 
     def _stopDisconnected(self, process: ChildProcess, why: str) -> None:
         self._log.warn("worker {pid}: {why}", pid=process.pid, why=why, verbosity=1)
@@ -430,7 +435,7 @@ class Supervisor:
         cancel(process.settleCall)
         process.settleCall = None
         self._byIdentity.pop(process.identity, None)
-        self._dispatcher.workerGone(process.identity, f"it ended with {cause}")
+        self._loseWorker(process.identity, f"it ended with {cause}")
         self._connections.drop(process.identity)
         self._fireIfGone()
 

@@ -14,7 +14,8 @@ from pirate.server.connections import LAST_MESSAGES
 from pirate.server.machine import Machine
 from pirate.server.supervisor import CLOSED_GRACE, LAST_REPLIES, SPAWN_INTERVAL, SPAWN_TRIES
 from pirate.settings.limits import PoolLimits, RequestPolicy
-from pirate.test.support.testbed import TestBedCase
+from pirate.test.support.testbed import REQUEST_ID, TestBedCase
+from pirate.wire.frontend import header, parseHeader
 from pirate.wire.words import DEQUEUE, EXITING, WAITING
 
 
@@ -55,6 +56,22 @@ class DeathTests(TestBedCase):
         self.settle()
         self.assertEqual(self.bed.transports[0].frontend.sent, [[b"c", b"", b"x"]])
         self.assertEqual((server.stats()["redispatched"], server.stats()["replied"]), (1, 1))
+
+    def test_movedTooLate(self) -> None:
+        """A request whose deadline has passed when its worker dies fails at once, although nothing else happens."""
+        self.bed.autoReply = False
+        self.serve(1)
+        frontend = self.bed.transports[0].frontend
+        frontend.receive(b"c", header(REQUEST_ID, {"timeout_ms": 1000}), b"", b"x")
+        self.settle(2, steps=2)
+        self.bed.autoAnnounce = False
+        self.busy().process.end(signal="KILL")
+        self.settle(LAST_REPLIES)
+        self.settle()
+        [[head, *_]] = frontend.sentTo(b"c")
+        parsed = parseHeader(head)
+        assert parsed is not None
+        self.assertEqual(parsed[1]["code"], "expired")
 
     def test_lastAnswer(self) -> None:
         """A reply that was on its way when its worker died counts, and the request is not run again."""
