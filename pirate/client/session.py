@@ -364,6 +364,7 @@ class Session:
             isRefusal(reply) and self._refused(call, peer, reply, now)
         ):
             self._settle(call, peer)
+            call.endpoint = peer.endpoint
             self._finish(call, error=call.failure(reply.options))
 
     def _settle(self, call: Call, peer: Peer) -> None:

@@ -205,6 +205,17 @@ class RetryTests(SessionCase):
         # The other server is told to cancel.
         self.assertIn(("cancel", b"a"), self.connections[1 - first].requests())
 
+    def test_errorOfAnEarlierServer(self) -> None:
+        """The error of a server names that server, although the call has been sent to another since."""
+        self.addReady("A", "B")
+        call = self.begin("a")
+        first = self.peerOf(call)
+        self.session.wake(6.3)
+        self.assertIsNot(self.peerOf(call), first)
+        self.answer(self.peers.index(first), call, 7.0, b"", status="error", code="timeout", message="", attempts=0)
+        assert call.error is not None
+        self.assertEqual(call.error.endpoint, first.endpoint)
+
     def pings(self) -> int:
         """Return how many pings were sent."""
         return sum(("ping", b"p") in connection.requests() for connection in self.connections)
