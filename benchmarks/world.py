@@ -8,6 +8,7 @@ Run simulated worlds, each from a seed, and say which invariants did not hold.
     benchmarks/world.py --seeds 1000 --twice      # each world twice, to compare the hashes of their journals
     benchmarks/world.py --story 17                # what happens in the world of this seed
     benchmarks/world.py --plan failed.json        # a world from a plan that --keep has written
+    benchmarks/world.py --shrink 17               # the same with as little in it as still fails
 
 The exit status is 1 if an invariant did not hold, or a seed gave two different journals.
 """
@@ -23,6 +24,7 @@ from twisted.logger import globalLogBeginner
 
 from pirate.testing.world.plan import Plan, draw
 from pirate.testing.world.run import Outcome, run
+from pirate.testing.world.shrink import shrink
 
 
 def main() -> int:
@@ -34,6 +36,7 @@ def main() -> int:
     parser.add_argument("--twice", action="store_true", help="run each twice, and compare the hashes")
     parser.add_argument("--story", type=int, metavar="SEED", help="tell what happens with this seed")
     parser.add_argument("--plan", type=Path, metavar="FILE", help="tell what happens with the plan in this file")
+    parser.add_argument("--shrink", type=int, metavar="SEED", help="tell the least that still fails with this seed")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the plan of each seed that fails here")
     arguments = parser.parse_args()
     # Otherwise Twisted keeps the last events, and writes the worst to the standard error.
@@ -41,7 +44,22 @@ def main() -> int:
     if arguments.story is not None or arguments.plan is not None:
         plan = draw(arguments.story) if arguments.plan is None else Plan.decode(arguments.plan.read_text())
         return tell(run(plan))
+    if arguments.shrink is not None:
+        return shrunk(draw(arguments.shrink))
     return runSeeds(range(arguments.first, arguments.first + arguments.seeds), arguments)
+
+
+def shrunk(plan: Plan) -> int:
+    """Shrink a plan, print what is left of it, and tell what happens; return the exit status."""
+    violations = run(plan).violations
+    if not violations:
+        print("every invariant holds")
+        return 0
+    small = shrink(plan, violations[0].number)
+    print(small.encode())
+    status = tell(run(small))
+    print(f"{len(plan)} choices were shrunk to {len(small)}")
+    return status
 
 
 def tell(outcome: Outcome) -> int:

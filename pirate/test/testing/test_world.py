@@ -8,14 +8,16 @@ import sys
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from pirate.broker.attempts import Attempts
 from pirate.broker.dispatcher import Dispatcher
 from pirate.test.support.program import environmentWith
 from pirate.testing.world.choices import Choices
 from pirate.testing.world.plan import Plan, draw
 from pirate.testing.world.run import Outcome, run, runSeed
+from pirate.testing.world.shrink import shrink
 
 #: The seeds that run with every test.
-SEEDS = range(24)
+SEEDS = range(20)
 #: Prints the hashes of a few seeds.
 HASHES = "from pirate.testing.world.run import runSeed\nfor seed in range(3): print(runSeed(seed).digest)"
 
@@ -83,3 +85,12 @@ class MutantTests(WorldCase):
         """A broker that forgets what a dead worker held counts requests that nobody holds."""
         self.patch(Dispatcher, "_moveInFlight", lambda *arguments: None)
         self.assertIn(14, {each.number for each in self.find().violations})
+
+    def test_shrink(self) -> None:
+        """A plan that fails is shrunk to fewer choices, which fail in the same way."""
+        self.patch(Attempts, "charge", lambda *arguments: None)
+        found = self.find()
+        number = found.violations[0].number
+        small = shrink(found.world.plan, number, 40)
+        self.assertLess(len(small), len(found.world.plan) // 2)
+        self.assertIn(number, {each.number for each in run(small).violations})

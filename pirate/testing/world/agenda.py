@@ -147,6 +147,11 @@ class Actor:
         self.alive = True
         self.stopped = False
         self._missed: list[Call] = []
+        self._resumed = float("-inf")
+
+    def isAwake(self, seconds: float) -> bool:
+        """Return whether it has not been stopped in the last so many seconds."""
+        return self.alive and not self.stopped and self._resumed <= self.agenda.now - seconds
 
     def seconds(self) -> float:
         """Return the time."""
@@ -177,6 +182,7 @@ class Actor:
     def resume(self) -> None:
         """Go on, beginning with the calls that have become due meanwhile."""
         self.stopped = False
+        self._resumed = self.agenda.now
         missed, self._missed = self._missed, []
         for call in missed:
             if call.active():

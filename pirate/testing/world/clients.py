@@ -207,7 +207,7 @@ class NativeClient(Client):
         self._journal.note(self.name, "part", token, *frames)
 
     def _done(self, token: str, made: Call) -> None:
-        self._journal.note(self.name, "sent", token, made.sent, len(made.refused), made.attempts)
+        self._journal.note(self.name, "sent", token, made.request.hex(), made.sent, made.attempts)
         if made.error is None:
             assert made.reply is not None
             self.ended(token, "reply", b"".join(made.reply.body))

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 #: Seconds by which a call may end later than its timeout says.
 SLACK = 0.05
+#: Seconds between two looks at what must hold at any time.
+SAMPLE = 0.1
+#: Seconds that a server has to catch up after it was stopped.
+CATCH_UP = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,9 @@ class Invariant:
 
     def atRest(self) -> None:
         """Check what must hold when all calls have had the time to end."""
+
+    def atTimes(self) -> None:
+        """Check what must hold at any time; this is called every :data:`SAMPLE` seconds."""
 
     def atEnd(self) -> None:
         """Check what must hold when everything has been stopped."""
@@ -359,7 +366,10 @@ class ServerAnswers(Invariant):
     statement = "While servers and connections are whole, a native client itself gives up only what is being executed."
 
     #: The faults that may keep an answer from a client.
-    EXCUSES = frozenset({"cutClient", "stickClient", "slowClient", "stopServer", "killServer", "restart"})
+    EXCUSES = frozenset(
+        {"cutClient", "stickClient", "slowClient", "stopServer", "killServer", "restart"}
+        | {"stopWorker", "stickWorker", "slowWorker"}
+    )
 
     def watch(self) -> None:
         """Follow executions."""
@@ -368,17 +378,29 @@ class ServerAnswers(Invariant):
         waits = any(each["policy"].get("backlogPolicy") == "wait" for each in plan.servers)
         self._excused = waits or any(each.kind in self.EXCUSES for each in plan.faults)
         self._holders: dict[str, list[str]] = {}
+        self._ended: dict[str, float] = {}
         journal = self.world.journal
         journal.watch("begins", lambda who, token, *more: self._holders.setdefault(who, []).append(token))
         for what in ("ends", "raises"):
-            journal.watch(what, lambda who, token, *more: self._holders[who].remove(token))
+            journal.watch(what, self._ends)
         for what in ("dies", "exits"):
-            journal.watch(what, lambda who, *more: self._holders.pop(who, None))
+            journal.watch(what, self._gone)
         if not self._excused:
             journal.watch("gets", self._gets)
 
+    def _ends(self, who: str, token: str, *more: Any) -> None:
+        self._holders[who].remove(token)
+        self._ended[token] = self.world.agenda.now
+
+    def _gone(self, who: str, *more: Any) -> None:
+        for token in self._holders.pop(who, ()):
+            self._ended[token] = self.world.agenda.now
+
     def _gets(self, who: str, token: str, outcome: str, value: Any) -> None:
-        if outcome == "" and not any(token in each for each in self._holders.values()):
+        if outcome or any(token in each for each in self._holders.values()):
+            return
+        # The answer may be on its way, or the end of a worker may just be noticed.
+        if self._ended.get(token, 0.0) < self.world.agenda.now - 0.04:
             self.violated(f"{token} got no answer: {value}")
 
 
@@ -475,9 +497,16 @@ class BoundedSends(Invariant):
 
     def watch(self) -> None:
         """Look at calls that have ended."""
+        self._refusals: Counter[str] = Counter()
+        self.world.journal.watch("answers", self._answers)
         self.world.journal.watch("sent", self._sent)
 
-    def _sent(self, who: str, token: str, sent: int, refused: int, attempts: int) -> None:
+    def _answers(self, who: str, requestId: str, code: str) -> None:
+        if code in ("busy", "stopping"):
+            self._refusals[requestId] += 1
+
+    def _sent(self, who: str, token: str, requestId: str, sent: int, attempts: int) -> None:
+        refused = self._refusals[requestId]
         if sent - refused > attempts:
             self.violated(f"{token} was sent {sent} times, refused {refused} times, and has {attempts} attempts")
 
@@ -486,7 +515,9 @@ class NothingLate(Invariant):
     """See its statement."""
 
     number = 21
-    statement = "Where no worker ends before its time and no peer is hostile, no reply comes late."
+    statement = (
+        "Where no worker ends before its time and no peer is hostile, no reply comes late, and no request is moved."
+    )
 
     def atRest(self) -> None:
         """Look at the counters."""
@@ -500,8 +531,13 @@ class NothingLate(Invariant):
             return
         for server in self.world.livingServers():
             running = server.server._runningServer
-            if running is not None and running._broker.counters.late:
-                self.violated(f"{server.name} has counted {running._broker.counters.late} late replies")
+            if running is not None:
+                counters = running._broker.counters
+                if counters.late or counters.redispatched:
+                    self.violated(
+                        f"{server.name} has counted {counters.late} late replies, and has moved "
+                        f"{counters.redispatched} requests"
+                    )
 
 
 class Credit(Invariant):
@@ -525,6 +561,85 @@ class Credit(Invariant):
             most = MAX_CREDIT if measured else worker.credit
             if len(worker.inFlight) > most:
                 self.violated(f"{worker.identity.decode()} holds {len(worker.inFlight)} requests of {most}")
+
+
+class Expire(Invariant):
+    """See its statement."""
+
+    number = 23
+    statement = "A request that waits ends at its deadline."
+
+    def atTimes(self) -> None:
+        """Look at the queues."""
+        now = self.world.agenda.now
+        for server in self.world.livingServers():
+            running = server.server._runningServer
+            if running is None or not server.isAwake(CATCH_UP):
+                continue
+            for request in running._broker.queues.services[""].queued():
+                if request.deadline < now - SLACK:
+                    self.violated(f"{server.name} has a request that waits {now - request.deadline:g} s too long")
+
+
+class AnsweredOnce(Invariant):
+    """See its statement."""
+
+    number = 24
+    statement = "While a server remembers the outcome of a native request, no new attempt of it begins."
+
+    #: The codes of outcomes that are not remembered; see :mod:`pirate.broker.replies`.
+    FORGOTTEN = frozenset({"busy", "stopping", "expired", "unknown-service", "cancelled", "denied"})
+
+    def watch(self) -> None:
+        """Follow outcomes."""
+        self._answered: set[tuple[str, str]] = set()
+        self._attempts: dict[tuple[str, str], int] = {}
+        self._tokens: dict[str, str] = {}
+        journal = self.world.journal
+        journal.watch("asks", lambda who, token, requestId: self._tokens.__setitem__(token, requestId))
+        journal.watch("answers", self._answers)
+        journal.watch("begins", self._begins)
+
+    def _answers(self, who: str, requestId: str, code: str) -> None:
+        if code not in self.FORGOTTEN:
+            self._answered.add((who, requestId))
+
+    def _begins(self, who: str, token: str, request: str, attempt: int) -> None:
+        server = self.world.processes[int(who.split()[1])].parent
+        key = server.name, self._tokens.get(token, "")
+        remembers = server.server.settings.policy.remember >= 60  # type: ignore[attr-defined]
+        # A worker that was stopped, or is cut off, may begin an earlier attempt late.
+        if remembers and key in self._answered and attempt > self._attempts.get(key, 0):
+            self.violated(f"{who} begins {token}, which {server.name} has answered")
+        self._attempts[key] = max(attempt, self._attempts.get(key, 0))
+
+
+class WholeJobTime(Invariant):
+    """See its statement."""
+
+    number = 25
+    statement = "No job is given up as too long before its time is over."
+
+    def watch(self) -> None:
+        """Measure jobs."""
+        self._began: dict[str, float] = {}
+        self.world.journal.watch("begins", self._begins)
+        self.world.journal.watch("gets", self._gets)
+
+    def _begins(self, who: str, token: str, *more: Any) -> None:
+        # Another server may have begun it later.
+        self._began.setdefault(token, self.world.agenda.now)
+
+    def _gets(self, who: str, token: str, outcome: str, value: Any) -> None:
+        # What has not arrived at a worker that is cut off or stopped counts as begun.
+        if outcome != "timeout" or token not in self._began:
+            return
+        policies = [each["policy"] for each in self.world.plan.servers]
+        limits = [each[name] for each in policies for name in ("jobTimeout", "jobSoftTimeout") if name in each]
+        took = self.world.agenda.now - self._began[token]
+        # A worker begins a job a little after it was sent.
+        if took < min(limits) - SLACK:
+            self.violated(f"{token} was given up after {took:g} seconds of {min(limits):g}")
 
 
 #: All invariants.
@@ -551,4 +666,7 @@ INVARIANTS: list[type[Invariant]] = [
     BoundedSends,
     NothingLate,
     Credit,
+    Expire,
+    AnsweredOnce,
+    WholeJobTime,
 ]

@@ -18,7 +18,7 @@ from pirate.testing.world.agenda import Agenda
 from pirate.testing.world.choices import Noise
 from pirate.testing.world.clients import Client, FloodingClient, HostileClient, NativeClient, PlainClient
 from pirate.testing.world.faults import happen
-from pirate.testing.world.invariants import INVARIANTS, Violation
+from pirate.testing.world.invariants import INVARIANTS, SAMPLE, Invariant, Violation
 from pirate.testing.world.journal import Journal
 from pirate.testing.world.network import Network
 from pirate.testing.world.plan import BUSY, Plan, PlannedClient, draw
@@ -88,6 +88,7 @@ class World:
         self._starting = 0
         self._incarnations = [0] * len(plan.servers)
         self._invariants = [each(self) for each in INVARIANTS]
+        self._sampled = [each for each in self._invariants if type(each).atTimes is not Invariant.atTimes]
 
     # --- its actors
 
@@ -187,6 +188,7 @@ class World:
             self.clients = [self._makeClient(each) for each in self.plan.clients]
             for fault in self.plan.faults:
                 self.agenda.at(fault.at, lambda fault=fault: happen(self, fault))  # type: ignore[misc]
+            self._sample()
             self._until(BUSY)
             self.quiet = True
             self.journal.note("world", "quiet")
@@ -206,6 +208,11 @@ class World:
             self.network.forgetOver()
             for each in self._invariants:
                 each.atEnd()
+
+    def _sample(self) -> None:
+        for each in self._sampled:
+            each.atTimes()
+        self.agenda.at(self.agenda.now + SAMPLE, self._sample)
 
     def _heal(self) -> None:
         for link in self.network.links:

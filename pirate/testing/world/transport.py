@@ -25,6 +25,8 @@ from pirate.testing.world.router import RouterSocket
 from pirate.testing.world.sockets import POLL, Readable
 from pirate.transport.interfaces import ConnectionLimits, InProcessPeer, ITransport, TransportEvents
 from pirate.transport.outbox import Outbox
+from pirate.wire.frontend import parseServerReply
+from pirate.wire.words import MAGIC
 
 #: See :mod:`pirate.transport.sockets`.
 REPLY_FRAMES, REPLY_BYTES, DRAIN_READS, LATE_READS = 8, 1 << 16, 100, 50
@@ -112,6 +114,7 @@ class WorldTransport:
 
     def toClient(self, frames: Sequence[bytes]) -> bool:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
+        self._noteAnswer(frames)
         self._outbox.flush()
         if not self._inTurn:
             self.wake()
@@ -121,11 +124,21 @@ class WorldTransport:
 
     def postToClient(self, frames: Sequence[bytes]) -> None:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
+        self._noteAnswer(frames)
         if self._inTurn:
             self._outbox.posted.append(frames)
         else:
             self.wake()
             self._outbox.send(frames)
+
+    def _noteAnswer(self, frames: Sequence[bytes]) -> None:
+        """Note the outcome of a native request."""
+        head = frames[1]
+        if head[:4] == MAGIC:
+            reply = parseServerReply(frames[1:])
+            if reply is not None and reply.options.get("status") not in ("partial", "pong"):
+                requestId = head[4:20].hex()
+                self._network.journal.note(self._server.name, "answers", requestId, reply.options.get("code", ""))
 
     def toWorker(self, frames: Sequence[bytes]) -> bool:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
