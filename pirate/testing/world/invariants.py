@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SLACK = 0.05
 #: Seconds between two looks at what must hold at any time.
 SAMPLE = 0.1
+#: Seconds from the last end of a worker until the pool is complete again: its longest back-off, and a start.
+REFILL = 8.0
 #: Seconds that a server has to catch up after it was stopped.
 CATCH_UP = 0.3
 
@@ -476,9 +478,16 @@ class PoolComplete(Invariant):
     number = 19
     statement = "At rest there are min-servers workers that are ready, and no more than max-servers."
 
+    def watch(self) -> None:
+        """Note when workers end."""
+        self._ended: dict[str, float] = {}
+        self.world.journal.watch("reaps", lambda who, *more: self._ended.__setitem__(who, self.world.agenda.now))
+
     def atRest(self) -> None:
-        """Count workers."""
+        """Count workers, unless some have just ended: requests that kill may still be waiting."""
         for server in self.world.runningServers():
+            if self._ended.get(server.name, 0.0) > self.world.agenda.now - REFILL:
+                continue
             pool = server.server._runningServer.pool  # type: ignore[union-attr]
             serving = pool._serving()
             ready = sum(child.readyAt is not None for child in serving)
