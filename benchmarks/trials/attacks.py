@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pirate.testing.zmtp import COMMAND, GREETING, LONG, MORE, RawPeer, command, frame, message, ready
-from pirate.wire.frontend import header
+from pirate.wire.frontend import header, packRequests
 
 #: Frames of the message that is nothing but frames, and bytes of the one that never ends.
 MANY, ENDLESS = 200_000, 16 << 20
@@ -176,6 +176,32 @@ def headers(target: Target) -> int:
     return len(bad)
 
 
+def batches(target: Target) -> int:
+    """Messages with several requests, whole ones and such whose counts or sizes are wrong."""
+    count = random.randrange(1, 65)
+    whole = packRequests([(os.urandom(16), random.randrange(1 << 32), randomBytes()) for _ in range(count)])
+    at = random.randrange(len(whole))
+    several = (
+        whole,
+        whole[:at],
+        whole + randomBytes(),
+        whole[:at] + os.urandom(1) + whole[at + 1 :],
+        bytes([random.randrange(256)]) + whole[1:],
+        bytes([64]) + bytes(64 * 20) + b"\xff" * 128,
+        os.urandom(random.randrange(1, 5000)),
+        bytes(1 << 20),
+        b"",
+    )
+    with RawPeer(target.frontend) as peer:
+        peer.handshake()
+        for each in several:
+            head = header(os.urandom(16), {"command": "batch"})
+            peer.send(message(*random.choice(((), (b"proxy",))), head, b"", each))
+            peer.send(message(head, b"", each, each))
+        peer.awaitEnd(0.02)
+    return 2 * len(several)
+
+
 def rogueWorker(target: Target) -> int:
     """A worker that is none, with a token that it has guessed, and answers to what it was never asked."""
     with RawPeer(target.backend) as peer:
@@ -233,6 +259,7 @@ ATTACKS: dict[Callable[[Target], int], str] = {
     manyFrames: "too-many-frames",
     commands: "closed",
     headers: "bad-header",
+    batches: "bad-batch",
     rogueWorker: "unknown-worker",
     vanish: "closed",
     crowd: "refused",

@@ -64,6 +64,13 @@ class Throttle:
         self._left -= 1
         return True
 
+    def noteBatch(self, count: int) -> None:
+        """Note that the message just read has so many requests, which count as as many messages."""
+        self._left -= count - 1
+        if self._left < 0:
+            self.due += INTERVAL * -self._left / MESSAGES
+            self._left = 0
+
     def noteFirst(self) -> None:
         """Note that the message just read is a client's first request, so that the next such one is read soon."""
         self._heard = self._began
@@ -115,6 +122,11 @@ class Backpressure:
     def mayReadExtra(self) -> bool:
         """Return whether to read one more message although no more requests are wanted."""
         return self._throttle.mayRead(self._deadlines.now)
+
+    def noteBatch(self, count: int) -> None:
+        """Note that the message just read has so many requests."""
+        if not self.wantsRequests():
+            self._throttle.noteBatch(count)
 
     def secondsUntilExtraRead(self) -> float:
         """Return in how many seconds to ask :meth:`mayReadExtra` again."""

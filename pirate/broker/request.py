@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from pirate.wire.frontend import errorFrames, header, parseRequest, plainErrorFrames
-from pirate.wire.words import MAGIC, Code, Frames, Malformed
+from pirate.wire.frontend import SmallReply, errorFrames, header, parseRequest, plainErrorFrames
+from pirate.wire.words import MAGIC, MAX_BATCHED_BYTES, Code, Frames, Malformed
 
 if TYPE_CHECKING:
     from pirate.broker.queues import Share
@@ -211,6 +211,28 @@ class NativeRequest(Request):
         :param facts: the keys of its header.
         """
         return [*self.route[:-2], header(self.requestId, facts), b"", b""]
+
+
+class BatchedRequest(NativeRequest):
+    """
+    A native request that came in a batch, so its client understands several replies in one message.
+
+    :param timeoutMs: what is left of the caller's budget, in milliseconds.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, route: list[bytes], body: list[bytes], requestId: bytes, service: str, timeoutMs: int) -> None:
+        Request.__init__(self, route, body, service)
+        self.requestId = requestId
+        self.command = "request"
+        self.timeout = timeoutMs / 1000
+        self.partial = False
+        self.trace = ""
+
+    def reply(self, body: Frames) -> list[bytes]:
+        frames = [self.route[0], MAGIC + self.requestId, b"", *body]
+        return SmallReply(frames) if len(frames) == 4 and len(frames[3]) <= MAX_BATCHED_BYTES else frames
 
 
 def readRequest(frames: list[bytes]) -> Request | Malformed | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pirate.client.errors import CallError, Denied, Timeout, TooLarge, Unavailable, failure
 from pirate.wire.frontend import ServerReply, header
-from pirate.wire.words import MAGIC
+from pirate.wire.words import MAGIC, MAX_BATCHED_BYTES
 
 if TYPE_CHECKING:
     from pirate.client.arrivals import Waiter
@@ -49,6 +49,7 @@ class Call:
     :ivar attempts: how many times it may be sent.
     :ivar endpoint: the server that it was last sent to; before that, all servers that it may be sent to.
     :ivar peer: the connection that it was sent to; ``None`` while it waits for one.
+    :ivar small: whether it may be sent in a batch.
     :ivar large: whether it is sent only to a server that accepts so much.
     :ivar checkingSize: whether it lost its last attempt with a connection, and waits only to learn whether it was too
         large.
@@ -67,7 +68,7 @@ class Call:
     __slots__ = (
         *("attempts", "began", "body", "checkingSize", "command", "deadline", "done", "endpoint", "error", "expiry"),
         *("finished", "foreign", "large", "next", "others", "part", "parts", "peer", "refused", "reply", "request"),
-        *("sent", "sentAt", "service", "trace", "waiter"),
+        *("sent", "sentAt", "service", "small", "trace", "waiter"),
     )
 
     def __init__(
@@ -100,7 +101,12 @@ class Call:
         self.next = now
         self.sent = 0
         self.sentAt = now
-        self.large = len(body[0]) > LARGE if len(body) == 1 else len(body) > MANY or sum(map(len, body)) > LARGE
+        if len(body) == 1:
+            self.large = len(body[0]) > LARGE
+            self.small = len(body[0]) <= MAX_BATCHED_BYTES and part is None and not command and request != b""
+        else:
+            self.large = len(body) > MANY or sum(map(len, body)) > LARGE
+            self.small = False
         self.checkingSize = False
         self.peer: Peer | None = None
         self.others: tuple[Peer, ...] = ()

@@ -6,6 +6,7 @@ and how large a message each accepts.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from enum import Enum
 from random import Random
 from typing import Any, Protocol
 
@@ -108,6 +109,18 @@ class MessageSink(Protocol):
         """Replace the connection with a new one to the same endpoint."""
 
 
+class Batches(Enum):
+    """Whether a server takes several requests in a message; ask only a server that has shown that it is a pirate."""
+
+    UNKNOWN = "unknown"
+    #: The next batch is a trial.
+    TRY = "try"
+    #: The trial was sent and has no answer yet.
+    TRYING = "trying"
+    YES = "yes"
+    NO = "no"
+
+
 class Peer:
     """
     A connection as its session sees it.
@@ -126,11 +139,14 @@ class Peer:
     :ivar call: the call that was last sent; in plain mode, the one in flight.
     :ivar limits: the server's message limits; ``None`` until they are known.
     :ivar held: the calls that wait for the limits.
+    :ivar batches: whether the server takes several requests in a message, as far as is known.
+    :ivar trial: the id and the calls of the first batch, until the server has answered it.
+    :ivar collected: calls to send with the next batch.
     """
 
     __slots__ = (
-        *("call", "connected", "connection", "denied", "endpoint", "heardAt", "held", "inFlight", "limits", "pingedAt"),
-        *("ready", "silent", "stopping", "suspect"),
+        *("batches", "call", "collected", "connected", "connection", "denied", "endpoint", "heardAt", "held"),
+        *("inFlight", "limits", "pingedAt", "ready", "silent", "stopping", "suspect", "trial"),
     )
 
     def __init__(self, endpoint: str, connection: MessageSink) -> None:
@@ -148,6 +164,15 @@ class Peer:
         self.call: Call | None = None
         self.limits: SizeLimits | None = None
         self.held: dict[Call, None] = {}
+        self.batches = Batches.UNKNOWN
+        self.trial: tuple[bytes, list[Call]] | None = None
+        self.collected: list[Call] = []
+
+    def forgetServer(self) -> None:
+        """Forget what is known of the server: after a new connection it may be another."""
+        self.limits = None
+        self.batches = Batches.UNKNOWN
+        self.trial = None
 
 
 class PeerSet(list[Peer]):
@@ -213,7 +238,7 @@ class PeerSet(list[Peer]):
     def replace(self, peer: Peer) -> None:
         """Open a connection anew: ZeroMQ does not reconnect by itself after it was rejected."""
         peer.ready = peer.connected = peer.silent = peer.denied = False
-        peer.limits = None
+        peer.forgetServer()
         peer.connection.reopen()
 
     def connectMore(self, waiting: int) -> None:
@@ -248,12 +273,10 @@ class Health:
         if self._peers.several and self.next == _NEVER:
             self.next = now + PING_PATIENCE
 
-    def heard(self, peer: Peer, now: float) -> None:
+    def heard(self, peer: Peer) -> None:
         """Trust a connection on which a message has arrived."""
-        peer.heardAt = now
-        if peer.suspect or peer.silent or peer.pingedAt is not None:
-            peer.suspect = peer.silent = False
-            peer.pingedAt = None
+        peer.suspect = peer.silent = False
+        peer.pingedAt = None
 
     def examine(self, calls: Collection[Call], now: float) -> Iterator[Peer]:
         """

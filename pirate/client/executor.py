@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor as BaseExecutor
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Generic, Literal, TypeVar, Unpack, overload
@@ -77,7 +77,7 @@ class CallFuture(Future[Reply]):
 
     def _begin(self, call: Call, now: float) -> None:
         self._leader.background += 1
-        self._leader.session.begin(call, now)
+        self._leader.session.collect(call, now)
 
     def _ended(self, call: Call) -> None:
         # The callbacks of a future may do anything, so they run between turns.
@@ -85,16 +85,16 @@ class CallFuture(Future[Reply]):
 
     def _conclude(self, call: Call) -> None:
         self._leader.background -= 1
-        # It may have been cancelled since the call ended.
-        wanted = self.set_running_or_notify_cancel()
         try:
-            value = self._options.conclude(call)
-        except BaseException as error:
-            if wanted:
+            try:
+                value = self._options.conclude(call)
+            except BaseException as error:
                 self.set_exception(error)
-        else:
-            if wanted:
+            else:
                 self.set_result(value)
+        except InvalidStateError:
+            # It has been cancelled since the call ended.
+            self.set_running_or_notify_cancel()
 
 
 class Executor(BaseExecutor, Generic[Reply]):

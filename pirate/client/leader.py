@@ -87,7 +87,7 @@ class Leader:
             if call.finished:
                 return
         else:
-            self._inbox.append((self.session.begin, call))
+            self._inbox.append((self.session.collect, call))
         self.until(call)
 
     def until(self, waitable: Waitable) -> None:
@@ -209,6 +209,8 @@ class Leader:
         try:
             if self._inbox or self._callbacks:
                 self._runPosted()
+            if self.session.hasCollected:
+                self.session.flush(self._clock())
             if self._closing:
                 self._finishClosing()
         finally:
@@ -235,15 +237,17 @@ class Leader:
 
         :param waitable: what the leading thread waits for.
         """
+        session = self.session
         if self._inbox or self._callbacks:
             self._runPosted()
+        if session.hasCollected:
+            session.flush(self._clock())
         moved = False
         for connection in self._connections:
             if connection.pending and connection.attend():
                 moved = True
         if moved or self._callbacks or waitable.finished:
             return
-        session = self.session
         now = self._clock()
         if now >= session.nextWake:
             # A message that arrived in time counts, however late it is read.

@@ -86,9 +86,13 @@ class LoopDriver:
         """
         if self.closed:
             raise MisuseError("this client is closed: make a new one")
+        session, now = self.session, self._clock()
+        # A call that is alone need not wait for others.
+        act = session.collect if session.open or len(calls) > 1 else session.begin
         for call in calls:
-            self.session.begin(call, self._clock())
-        self._planTurn()
+            act(call, now)
+        if self._cancelTurn is None:
+            self._turnSoon()
 
     def cancel(self, call: Call) -> None:
         """Cancel a call, unless it has ended."""
@@ -184,22 +188,33 @@ class LoopDriver:
     def _turn(self) -> None:
         """Read a bounded number of messages, and do what is due."""
         now = self._clock()
-        due = now >= self.session.nextWake
+        session = self.session
+        if session.hasCollected:
+            session.flush(now)
+        due = now >= session.nextWake
         for connection in self._connections:
             # A message that arrived in time counts, however late it is read.
             if (connection.pending or due) and not self.closed:
                 connection.attend()
-        if due and not self.closed:
-            self.session.wake(now)
-        if not self.closed:
-            self._planTurn()
+        if self.closed:
+            return
+        if due:
+            session.wake(now)
+        if session.hasCollected:
+            session.flush(now)
+        self._planTurn()
 
     def _planTurn(self) -> None:
         """Schedule the next turn if one is needed."""
         session = self.session
-        if session.open and any(connection.pending for connection in self._connections):
-            self._turnSoon()
-        if session.open and (self._cancelTimer is None or session.nextWake < self._timerAt):
+        if not session.open:
+            return
+        if self._cancelTurn is None:
+            for connection in self._connections:
+                if connection.pending:
+                    self._turnSoon()
+                    break
+        if self._cancelTimer is None or session.nextWake < self._timerAt:
             if self._cancelTimer is not None:
                 self._cancelTimer()
             self._timerAt = session.nextWake

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 
 from pirate.client.call import Call
@@ -45,6 +46,20 @@ class Schedule:
             self._times = times = [each for each in times if not each[2].finished]
             heapify(times)
         self.next = times[0][0]
+
+    def planAll(self, calls: Iterable[Call], now: float, open: int) -> None:
+        """Add several calls."""
+        times, number = self._times, self._count
+        for call in calls:
+            if not call.finished:
+                when = call.deadline if call.peer is None or call.deadline < call.next else call.next
+                number += 1
+                heappush(times, (when if when > now else now, number, call))
+        self._count = number
+        if len(times) > 2 * open + _SPARE:
+            self._times = times = [each for each in times if not each[2].finished]
+            heapify(times)
+        self.next = times[0][0] if times else float("inf")
 
     def due(self, now: float) -> Call | None:
         """

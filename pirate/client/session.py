@@ -20,21 +20,34 @@ The rules:
 - A request that one server refuses, being busy or stopping, goes to another.  When all have refused it, it fails.
 - If there are several endpoints, a silent one with calls in flight is pinged; if it does not answer, its calls move.
 - A call that has ended is cancelled at every other server where it may still wait or run.
+- Small calls that begin in the same moment go in one message, a *batch*, to a server that takes that.  A connection
+  tries it once its server has replied as only a pirate server does, with a batch so small that no limit forbids it.  If
+  the server does not know batches, or there is a proxy on the way, the calls of the trial are sent again one by one,
+  under the same ids, and so are all others on this connection.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from random import Random
 from typing import Protocol
 
-from pirate.client.call import MANY, Call, isRefusal
-from pirate.client.endpoints import Health, MessageSink, Outage, Peer, PeerSet, SizeLimits, sizeLimits
+from pirate.client.call import MANY, SMALL, Call, isRefusal
+from pirate.client.endpoints import Batches, Health, MessageSink, Outage, Peer, PeerSet, SizeLimits, sizeLimits
 from pirate.client.errors import CallError, Cancelled
 from pirate.client.schedule import Schedule
-from pirate.wire.frontend import ServerReply, header, parseServerReply
-from pirate.wire.words import MAGIC, Frames
+from pirate.wire.frontend import (
+    MAX_BATCHED_TIMEOUT,
+    REPLY_BATCH_HEADER,
+    ServerReply,
+    header,
+    packRequests,
+    parseReplies,
+    parseServerReply,
+)
+from pirate.wire.words import MAGIC, MAX_BATCH, Frames
 
 _NEVER = float("inf")
 #: Seconds without a connection after which an outage is reported.
@@ -68,6 +81,7 @@ class Session:
     :param newId: returns the id of a ping, 16 bytes.
     :param driver: opens connections, and reports outages.
     :ivar peers: the connections.
+    :ivar hasCollected: whether :meth:`flush` has calls to send.
     :ivar nextWake: when :meth:`wake` must be called at the latest; infinite if nothing is due.
     """
 
@@ -78,6 +92,7 @@ class Session:
         self._random = random.random
         self.peers = PeerSet(plain, random, driver.connect)
         self.nextWake = _NEVER
+        self.hasCollected = False
         self._closed = False
         self._now = 0.0
         self._reportAt = _NEVER
@@ -109,10 +124,35 @@ class Session:
             self._sendWaiting(now)
         self._plan(call, now)
 
-    def beginAll(self, calls: list[Call], now: float) -> None:
+    def beginAll(self, calls: Iterable[Call], now: float) -> None:
         """Begin several calls."""
         for call in calls:
-            self.begin(call, now)
+            self.collect(call, now)
+        if self.hasCollected:
+            self.flush(now)
+
+    def collect(self, call: Call, now: float) -> None:
+        """Begin a call like :meth:`begin`, but leave it to :meth:`flush` to send it, if others can go with it."""
+        if call.small and not (self._waiting or self._closed or call.trace):
+            peer = self.peers.choose(call)
+            if peer is not None and (peer.batches is Batches.YES or peer.batches is Batches.TRY):
+                self._open[call.request] = call
+                call.peer = peer
+                peer.inFlight += 1
+                collected = peer.collected
+                if collected and (len(collected) == MAX_BATCH or collected[0].service != call.service):
+                    self._sendCollected(peer, now)
+                peer.collected.append(call)
+                self.hasCollected = True
+                return
+        self.begin(call, now)
+
+    def flush(self, now: float) -> None:
+        """Send the calls that have been collected."""
+        self.hasCollected = False
+        for peer in self.peers:
+            if peer.collected:
+                self._sendCollected(peer, now)
 
     def cancel(self, call: Call, now: float) -> None:
         """End a call for its caller, and cancel its request at the servers."""
@@ -147,22 +187,62 @@ class Session:
     def received(self, peer: Peer, frames: Frames, now: float) -> None:
         """Take a message that has arrived."""
         self._now = now
-        self._health.heard(peer, now)
+        peer.heardAt = now
+        if peer.suspect or peer.silent or peer.pingedAt is not None:
+            self._health.heard(peer)
         if self._plain:
             if peer.call is not None:
                 self._finish(peer.call, ServerReply(b"", {}, frames))
                 self._sendWaiting(now)
             return
         head = frames[0] if frames else b""
+        if head == REPLY_BATCH_HEADER:
+            self._batchReceived(peer, frames)
+            return
         # Most replies have no options in the header; the others take the parser.
         bare = len(head) == 20 and len(frames) > 2 and not frames[1] and head[:4] == MAGIC
         reply = ServerReply(head[4:], {}, frames[2:]) if bare else parseServerReply(frames)
+        if peer.batches is not Batches.YES and reply is not None:
+            self._learn(peer, reply, bare, now)
         call = None if reply is None else self._open.get(reply.requestId)
         if reply is None:
             for each in self._open.values():
                 each.foreign = each.foreign or each.peer is peer
         elif call is not None:
-            self._replied(call, peer, reply, now)
+            if bare:
+                self._succeed(call, peer, reply)
+            else:
+                self._replied(call, peer, reply, now)
+
+    def _batchReceived(self, peer: Peer, frames: Frames) -> None:
+        """Take several replies in one message."""
+        peer.batches = Batches.YES
+        peer.trial = None
+        calls = self._open
+        for requestId, body in parseReplies(frames[2:]) or ():
+            call = calls.get(requestId)
+            if call is not None:
+                self._succeed(call, peer, ServerReply(requestId, {}, [body]))
+
+    def _learn(self, peer: Peer, reply: ServerReply, bare: bool, now: float) -> None:
+        """Note what a reply tells about its server: whether it takes batches."""
+        if peer.batches is Batches.UNKNOWN and bare:
+            # A broker that knows only the envelope rule would return the options of our own header.
+            peer.batches = Batches.TRY
+        elif peer.trial is not None:
+            batchId, calls = peer.trial
+            if reply.requestId == batchId:
+                peer.batches = Batches.NO
+                peer.trial = None
+                for call in calls:
+                    if not call.finished and call.peer is peer:
+                        # It was not sent, in effect.
+                        call.sent -= 1
+                        self._detach(call)
+                        self._sendAgain(call, now)
+            elif any(call.request == reply.requestId and call.sent == 1 for call in calls):
+                peer.batches = Batches.YES
+                peer.trial = None
 
     def connected(self, peer: Peer, now: float) -> None:
         """Mark a connection ready, and send the calls that wait."""
@@ -187,7 +267,7 @@ class Session:
         """Move the calls of a lost connection, or end them.  ZeroMQ connects again by itself."""
         self._now = now
         peer.ready = peer.connected = peer.stopping = False
-        peer.limits = None
+        peer.forgetServer()
         lost = [each for each in self._open.values() if each.peer is peer]
         for call in lost:
             if call.peer is not peer:
@@ -212,6 +292,8 @@ class Session:
     def wake(self, now: float) -> None:
         """Do everything that is due."""
         self._now = now
+        if self.hasCollected:
+            self.flush(now)
         while (call := self._schedule.due(now)) is not None:
             if now >= call.deadline:
                 self._expire(call)
@@ -236,6 +318,10 @@ class Session:
         :return: false if no connection accepts it now.
         """
         while (peer := self.peers.choose(call, avoid)) is not None:
+            if peer.collected:
+                # They come first.
+                self._sendCollected(peer, now)
+                continue
             if call.large and not self._plain and not self._fits(call, peer, now):
                 if call.finished or call.peer is not None:
                     return True
@@ -253,6 +339,55 @@ class Session:
             self._detach(call)
             peer.ready = False
         return False
+
+    def _sendCollected(self, peer: Peer, now: float) -> None:
+        """Send the calls that were collected for a connection; if it accepts nothing now, they wait."""
+        calls, peer.collected = peer.collected, []
+        together = sent = 0
+        if peer.batches is Batches.YES:
+            together = len(calls)
+        elif peer.batches is Batches.TRY:
+            together = _countOfTrial(calls)
+        if together > 1 and self._sendBatch(peer, calls[:together], now):
+            sent = together
+        if sent or together < 2:
+            while sent < len(calls) and peer.connection.send(calls[sent].frames(now)):
+                sent += 1
+        for call in calls[:sent]:
+            call.markSent(now)
+            call.endpoint = peer.endpoint
+        self._schedule.planAll(calls[:sent], now, len(self._open))
+        self._health.callSent(now)
+        unsent = calls[sent:]
+        if unsent:
+            peer.ready = False
+            for call in unsent:
+                self._detach(call)
+                self._wait(call, now)
+            self._sendWaiting(now)
+            self._schedule.planAll(unsent, now, len(self._open))
+        self.nextWake = min(self._schedule.next, self._health.next, self._reportAt)
+
+    def _sendBatch(self, peer: Peer, calls: list[Call], now: float) -> bool:
+        """
+        Send calls in one message.
+
+        :return: whether the connection has accepted it.
+        """
+        batchId = self._newId()
+        options = {"command": "batch", "service": calls[0].service} if calls[0].service else {"command": "batch"}
+        body = packRequests(
+            [
+                (call.request, min(max(1, int((call.expiry - now) * 1000)), MAX_BATCHED_TIMEOUT), call.body[0])
+                for call in calls
+            ]
+        )
+        if not peer.connection.send([header(batchId, options), b"", body]):
+            return False
+        if peer.batches is Batches.TRY:
+            peer.batches = Batches.TRYING
+            peer.trial = (batchId, calls)
+        return True
 
     def _sendWaiting(self, now: float) -> None:
         """Send the calls that wait, as long as connections accept them."""
@@ -354,8 +489,7 @@ class Session:
         # A broker that knows only the envelope rule returns our own header, which has no status.
         status = reply.options.get("status", "ok") if reply.options else "ok"
         if status == "ok":
-            self._settle(call, peer)
-            self._finish(call, reply)
+            self._succeed(call, peer, reply)
         elif status == "partial":
             if call.part is not None and call.peer is peer:
                 call.parts += 1
@@ -366,6 +500,12 @@ class Session:
             self._settle(call, peer)
             call.endpoint = peer.endpoint
             self._finish(call, error=call.failure(reply.options))
+
+    def _succeed(self, call: Call, peer: Peer, reply: ServerReply) -> None:
+        """End a call with the app's reply."""
+        if call.others:
+            self._settle(call, peer)
+        self._finish(call, reply)
 
     def _settle(self, call: Call, peer: Peer) -> None:
         """Note which servers still have a request that one of them has answered; they are told to cancel it."""
@@ -422,6 +562,9 @@ class Session:
             peer.call = None
             call.peer = None
             peer.held.pop(call, None)
+            if not call.sent and peer.collected:
+                with suppress(ValueError):
+                    peer.collected.remove(call)
 
     def _expire(self, call: Call) -> None:
         """End a call whose deadline has passed."""
@@ -443,6 +586,9 @@ class Session:
         if peer is not None:
             peer.inFlight -= 1
             peer.call = None
+            if not call.sent and peer.collected:
+                with suppress(ValueError):
+                    peer.collected.remove(call)
             if self._plain and reply is None and not self._closed:
                 # A late reply would be taken for the next call's.
                 self.peers.replace(peer)
@@ -479,3 +625,13 @@ class Session:
                     self._plan(call, now)
                 else:
                     self._wait(call, now)
+
+
+def _countOfTrial(calls: list[Call]) -> int:
+    """Return how many calls the first batch may have: every server accepts a frame of so many bytes."""
+    left = SMALL - 1
+    for count, call in enumerate(calls):
+        left -= 22 + len(call.body[0])
+        if left < 0:
+            return count
+    return len(calls)

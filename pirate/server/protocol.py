@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -11,14 +11,14 @@ import pirate
 from pirate.broker.broker import Broker
 from pirate.broker.interfaces import Outgoing, Sender
 from pirate.broker.quota import RequestFilter
-from pirate.broker.request import NativeRequest, Request, State, readRequest
+from pirate.broker.request import BatchedRequest, NativeRequest, Request, State, readRequest
 from pirate.pool.pool import Mode, Pool
 from pirate.server.logs import AppErrorLog, RateLimitedLog, ServerLog
 from pirate.server.pending import WaitingClients
 from pirate.server.supervisor import Supervisor
 from pirate.wire.backend import ErrorReply, Part, Status, parseWorkerMessage
 from pirate.wire.foreign import FOREIGN, MAJORDOMO, recognize
-from pirate.wire.frontend import parseRequest
+from pirate.wire.frontend import errorFrames, parseRequest, parseRequests
 from pirate.wire.words import Code, Malformed, readText
 
 #: The error that a client gets for a rejected message, by reason.
@@ -76,6 +76,7 @@ class BrokerProtocol:
     :param transport: sends messages.
     :param events: the server.
     :param requestFilter: decides whether a client may send a request; ``None``: every client may.
+    :param takesBatches: whether clients may send several requests in a message; it may be longer than one request.
     :ivar waitingClients: the clients whose requests wait.
     """
 
@@ -89,6 +90,7 @@ class BrokerProtocol:
         transport: ProtocolTransport,
         events: ProtocolEvents,
         requestFilter: RequestFilter | None,
+        takesBatches: bool = True,
     ) -> None:
         self._clock = clock
         self._broker = broker
@@ -101,6 +103,7 @@ class BrokerProtocol:
         self._transport = transport
         self._events = events
         self._filter = requestFilter
+        self._takesBatches = takesBatches
         self._timer: IDelayedCall | None = None
         self._due = float("inf")
         self._patience = float("-inf")
@@ -190,47 +193,83 @@ class BrokerProtocol:
 
     # --- messages of clients
 
-    def clientMessageReceived(self, frames: list[bytes]) -> None:
-        """Process a message from the frontend; the first frame is the client's routing id."""
+    def clientMessageReceived(self, frames: list[bytes]) -> int:
+        """
+        Process a message from the frontend; the first frame is the client's routing id.
+
+        :return: how many requests it contains in excess of one.
+        """
         message = parseRequest(frames)
-        if isinstance(message, tuple):
-            route, body, requestId, options = message
+        if not isinstance(message, tuple):
+            if message is not None:
+                self._dropAtFrontend(recognize(frames) or message.reason)
+                if message.reply is not None:
+                    self._transport.toClient(message.reply)
+            return 0
+        route, body, requestId, options = message
+        requests: Sequence[Request]
+        if "command" in options and options["command"] == "batch":
+            requests = self._unpack(route, body, requestId, options)
+        else:
             # As in ``readRequest``, which is not called for every message.
-            request = NativeRequest(route, body, requestId, options) if requestId else Request(route, body)
-            client = route[0]
-            waitingClients = self.waitingClients
-            if client in waitingClients.closedConnections and waitingClients.hasDisconnected(
-                client, self._transport.clientSender()
-            ):
-                self._broker.noteDisconnected(request)
-                return
-            if len(body) > 1 and len(body[0]) == 6 and body[0] in MAJORDOMO:
-                self._noteForeign(request)
-            if self._filter is not None:
-                refusal = self._filter.admit(request, self._transport.clientSender(), self._deadlines.now)
-                if refusal is not None:
-                    self._broker.refuse(request, *refusal)
-                    return
-            # As long as no worker has come, one may still want the context.
-            if self._dispatcher.wantsContext is not False:
-                sender = self._transport.clientSender()
-                request.peer, request.user = sender.address(), sender.userId()
-            elif self._transport.identifiesClients:
-                request.user = self._transport.clientSender().userId()
-            if request.command == "request":
-                self._broker.requestReceived(request)
-                if request.state is State.QUEUED:
-                    self._addWaiting(request)
-                elif request.state is State.NEW:
-                    self._noteSentAgain(request)
-                elif request.state is State.DONE:
-                    self.waitingClients.noteRefused(request.route[0])
-            elif isinstance(request, NativeRequest):
-                self._commandReceived(request)
-        elif message is not None:
-            self._dropAtFrontend(recognize(frames) or message.reason)
-            if message.reply is not None:
-                self._transport.toClient(message.reply)
+            requests = (NativeRequest(route, body, requestId, options) if requestId else Request(route, body),)
+        client = route[0]
+        waitingClients = self.waitingClients
+        failure: Exception | None = None
+        for request in requests:
+            # The error of one request in a batch, such as that of a hook, does not concern the others.
+            try:
+                if client in waitingClients.closedConnections and waitingClients.hasDisconnected(
+                    client, self._transport.clientSender()
+                ):
+                    self._broker.noteDisconnected(request)
+                    continue
+                if len(body) > 1 and len(body[0]) == 6 and body[0] in MAJORDOMO:
+                    self._noteForeign(request)
+                if self._filter is not None:
+                    refusal = self._filter.admit(request, self._transport.clientSender(), self._deadlines.now)
+                    if refusal is not None:
+                        self._broker.refuse(request, *refusal)
+                        continue
+                # As long as no worker has come, one may still want the context.
+                if self._dispatcher.wantsContext is not False:
+                    sender = self._transport.clientSender()
+                    request.peer, request.user = sender.address(), sender.userId()
+                elif self._transport.identifiesClients:
+                    request.user = self._transport.clientSender().userId()
+                if request.command == "request":
+                    self._broker.requestReceived(request)
+                    if request.state is State.QUEUED:
+                        self._addWaiting(request)
+                    elif request.state is State.NEW:
+                        self._noteSentAgain(request)
+                    elif request.state is State.DONE:
+                        waitingClients.noteRefused(client)
+                elif isinstance(request, NativeRequest):
+                    self._commandReceived(request)
+            except Exception as error:
+                failure = error
+        if failure is not None:
+            raise failure
+        return len(requests) - 1
+
+    def _unpack(
+        self, route: list[bytes], body: list[bytes], batchId: bytes, options: Mapping[str, Any]
+    ) -> Sequence[Request]:
+        """
+        Return the requests in a batch.
+
+        A batch that is malformed, or came through a proxy, gets an error, and its client sends the requests singly.
+        """
+        requests: Sequence[Request] = ()
+        if self._takesBatches and len(route) == 3:
+            requests = _requestsIn(route, body, options.get("service", ""))
+        if requests:
+            self._backpressure.noteBatch(len(requests))
+        else:
+            self._dropAtFrontend("bad-batch")
+            self._transport.toClient(errorFrames(route, batchId, Code.MALFORMED, "the batch is not accepted", 0))
+        return requests
 
     def _commandReceived(self, request: NativeRequest) -> None:
         if request.command == "ping":
@@ -258,9 +297,15 @@ class BrokerProtocol:
         :param reason: a key of ``REJECTED``.
         """
         self._dropAtFrontend(reason)
-        error = _errorFor(readRequest(frames), Code.DENIED, REJECTED[reason])
-        if error is not None:
-            self._transport.toClient(error)
+        request = readRequest(frames)
+        rejected: Sequence[Request | Malformed | None] = (request,)
+        if isinstance(request, NativeRequest) and request.command == "batch":
+            # A client knows the id of its first batch, but of each request in the later ones.
+            rejected = (request, *_requestsIn(request.route, request.body, request.service))
+        for each in rejected:
+            error = _errorFor(each, Code.DENIED, REJECTED[reason])
+            if error is not None:
+                self._transport.toClient(error)
 
     def clientDisconnected(self, connection: int) -> None:
         """Withdraw the requests of a client whose connection is closed."""
@@ -362,6 +407,12 @@ class BrokerProtocol:
         reason = MAJORDOMO[request.body[0]]
         detail = _detail(reason, self._transport.clientSender(), "frontend")
         self._foreign.count(reason, f"{detail}; the app gets its frames as they are")
+
+
+def _requestsIn(route: list[bytes], body: list[bytes], service: str) -> list[Request]:
+    """Return the requests in a batch; none if it is malformed."""
+    parsed = parseRequests(body)
+    return [BatchedRequest(route, [payload], each, service, timeout) for each, timeout, payload in parsed or ()]
 
 
 def _errorFor(request: Request | Malformed | None, code: Code, message: str) -> list[bytes] | None:

@@ -25,6 +25,7 @@ from pirate.server.supervisor import Supervisor
 from pirate.settings.endpoints import hostOf, portOf
 from pirate.settings.settings import Settings
 from pirate.transport.interfaces import ITransport
+from pirate.wire.frontend import MAX_BATCH_BYTES
 from pirate.wire.job import Job
 from pirate.wire.words import Code, Condition
 
@@ -113,6 +114,7 @@ class RunningServer:
             transport,
             self,
             makeRequestFilter(settings.peerLimits, lifecycle.requestRule),
+            takesBatches=settings.peerLimits.maxFrameBytes >= MAX_BATCH_BYTES,
         )
         self.inProcessClient = InProcessClient(reactor, machine, transport, settings.peerLimits)
         connectionLimits = shareDescriptors(

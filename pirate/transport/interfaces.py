@@ -48,8 +48,12 @@ class TransportEvents(Protocol):
     def turnEnded(self) -> None:
         """Do what is due now that the messages of a turn have been processed."""
 
-    def clientMessageReceived(self, frames: list[bytes]) -> None:
-        """Process a message from the frontend; its first frame is the client's routing id."""
+    def clientMessageReceived(self, frames: list[bytes]) -> int | None:
+        """
+        Process a message from the frontend; its first frame is the client's routing id.
+
+        :return: how many requests it contains in excess of one, if any: they count towards what one turn may read.
+        """
 
     def clientMessageRejected(self, frames: list[bytes], reason: str) -> None:
         """

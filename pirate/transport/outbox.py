@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from pirate.wire.frontend import REPLY_BATCH_HEADER, SmallReply, packReplies
+from pirate.wire.words import MAX_BATCH
+
 #: The number of messages that wait for clients with full queues, at most.
 MAX_POSTPONED = 1000
 #: Seconds between two tries to send such a message, and after which it is given up.
@@ -66,9 +69,28 @@ class Outbox:
         self.posted.clear()
         if self._router.factory is not None:
             deliver, postponed = self._router.deliver, self.postponed
+            small: dict[bytes, list[SmallReply]] = {}
             for frames in messages:
-                if (postponed and self.sendPostponed(frames[0])) or not deliver(frames):
+                if type(frames) is SmallReply:
+                    small.setdefault(frames[0], []).append(frames)
+                elif (postponed and self.sendPostponed(frames[0])) or not deliver(frames):
                     self._postpone(frames)
+            for client, replies in small.items():
+                for at in range(0, len(replies), MAX_BATCH):
+                    self._sendTogether(client, replies[at : at + MAX_BATCH])
+
+    def _sendTogether(self, client: bytes, replies: list[SmallReply]) -> None:
+        """Send small replies to one client in one message."""
+        if self.postponed and self.sendPostponed(client):
+            delivered = False
+        elif len(replies) == 1:
+            delivered = self._router.deliver(replies[0])
+        else:
+            body = packReplies([(header[4:], body) for _, header, _, body in replies])
+            delivered = self._router.deliver((client, REPLY_BATCH_HEADER, b"", body))
+        if not delivered:
+            for each in replies:
+                self._postpone(each)
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Send a message at once, or as soon as its client reads on."""

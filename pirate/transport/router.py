@@ -33,6 +33,8 @@ from pirate.transport.unfinished import FRAME_OVERHEAD, UnfinishedMessages
 MAX_MESSAGES = 64
 #: Bytes read from one socket in one turn, after which the other socket is read.
 MAX_BYTES = 1 << 24
+#: The bytes that each further request in a message counts as.
+BATCHED_BYTES = MAX_BYTES // MAX_MESSAGES
 #: Frames of up to this many bytes are copied out of ZeroMQ; larger ones are passed on as they are.
 COPY_LIMIT = 4096
 #: Messages in ZeroMQ's queue of one peer, in either direction.
@@ -255,7 +257,7 @@ class Router(ZmqConnection):
 
     def read(
         self,
-        received: Callable[[list[bytes]], None],
+        received: Callable[[list[bytes]], int | None],
         rejected: Callable[[list[bytes], str], None],
         expected: bool,
         most: int = MAX_MESSAGES,
@@ -263,7 +265,7 @@ class Router(ZmqConnection):
         """
         Read a bounded number of messages.  An error in processing one is logged.
 
-        :param received: processes a message.
+        :param received: processes a message, and returns how many requests it contains in excess of one, if any.
         :param rejected: processes the beginning of a message that exceeds a limit, with the reason.
         :param expected: whether a message is expected, so that polling before the first would be a wasted call.
         :param most: the number of messages, at most.
@@ -323,8 +325,8 @@ class Router(ZmqConnection):
                 # ZAP's word, not the peer's: without keys no user is revoked.
                 elif self._revoked and frame.get("User-Id") in self._revoked:
                     rejected(frames, "key-removed")
-                else:
-                    received(frames)
+                elif further := received(frames):
+                    budget -= further * BATCHED_BYTES
             except Exception:
                 self._log.failure("dropped a message from the {name}", name=self._name)
             # Do not keep a large frame.
@@ -338,7 +340,7 @@ class Router(ZmqConnection):
         if connection is not None:
             self._unfinished.messageRead(connection)
 
-    def readInProcess(self, received: Callable[[list[bytes]], None], frames: list[bytes]) -> None:
+    def readInProcess(self, received: Callable[[list[bytes]], int | None], frames: list[bytes]) -> None:
         """
         Process a message of the client in this process.  An error in processing it is logged.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from struct import Struct
 from typing import Any
 
 from pirate.wire.words import (
     MAGIC,
+    MAX_BATCH,
+    MAX_BATCHED_BYTES,
     MAX_ENVELOPE,
     MAX_ENVELOPE_BYTES,
     MAX_JSON,
@@ -27,6 +30,16 @@ _ONLY_TIMEOUT = re.compile(rb'\{"timeout_ms":(0|[1-9]\d{0,15})\}').fullmatch
 #: What a client sent: its route, its body, and from a native header the request id and the options; a plain request has
 #: neither.  A plain tuple, because nothing costs less to build and to take apart, and every request is one.
 ClientMessage = tuple[list[bytes], list[bytes], bytes, Mapping[str, Any]]
+
+#: The header of a message with several replies; the ids are in its body.
+REPLY_BATCH_HEADER = MAGIC + bytes(16) + b'{"status":"batch"}'
+#: The most bytes of the body of a batch: a count, and for each request an id, a timeout, a size and its body.
+MAX_BATCH_BYTES = 1 + MAX_BATCH * (16 + 4 + 2 + MAX_BATCHED_BYTES)
+#: The longest timeout in a batch, in milliseconds.
+MAX_BATCHED_TIMEOUT = (1 << 32) - 1
+#: The timeouts and sizes of a number of requests, and the sizes of a number of replies.
+_REQUEST_NUMBERS = [Struct(f">{count}I{count}H") for count in range(MAX_BATCH + 1)]
+_REPLY_NUMBERS = [Struct(f">{count}H") for count in range(MAX_BATCH + 1)]
 
 #: The options of a request without a native header.
 _NO_OPTIONS: Mapping[str, Any] = {}
@@ -68,7 +81,7 @@ def parseRequest(frames: list[bytes]) -> ClientMessage | Malformed | None:
 
 #: The check of each known key of a native header.
 _HEADER_KEYS: dict[str, Any] = {
-    "command": lambda value: value in ("request", "cancel", "ping"),
+    "command": lambda value: value in ("request", "cancel", "ping", "batch"),
     "service": lambda value: isinstance(value, str) and len(value) <= MAX_SERVICE,
     "timeout_ms": lambda value: type(value) in (int, float) and 0 <= value <= 1e12,
     "attempts": lambda value: type(value) is int and 1 <= value <= 1000,
@@ -88,6 +101,84 @@ def _parseNative(route: list[bytes], body: list[bytes], frame: bytes) -> ClientM
         if check is not None and not check(value):
             return Malformed("bad-header", _rejection(route, requestId))
     return route, body, requestId, options
+
+
+def packRequests(requests: Sequence[tuple[bytes, int, bytes]]) -> bytes:
+    """
+    Return the body of a batch, which is one frame.
+
+    :param requests: 1 to ``MAX_BATCH`` requests: the id of each, its timeout in milliseconds, at most
+        ``MAX_BATCHED_TIMEOUT``, and its body, at most ``MAX_BATCHED_BYTES``.
+    """
+    ids, timeouts, bodies = zip(*requests, strict=True)
+    count = len(ids)
+    numbers = _REQUEST_NUMBERS[count].pack(*timeouts, *map(len, bodies))
+    return b"".join((bytes((count,)), *ids, numbers, *bodies))
+
+
+def parseRequests(body: Sequence[bytes]) -> list[tuple[bytes, int, bytes]] | None:
+    """
+    Parse the body of a batch.
+
+    :param body: its frames.
+    :return: the id, the timeout in milliseconds, and the body of each request; ``None`` if the batch is malformed.
+    """
+    if len(body) != 1 or not 0 < len(body[0]) <= MAX_BATCH_BYTES:
+        return None
+    # A large frame is no bytes object.
+    frame = bytes(body[0])
+    count = frame[0]
+    end = 1 + 22 * count
+    if not 0 < count <= MAX_BATCH or len(frame) < end:
+        return None
+    numbers = _REQUEST_NUMBERS[count].unpack_from(frame, 1 + 16 * count)
+    bodies = _split(frame, end, numbers[count:])
+    if bodies is None:
+        return None
+    return list(zip(_ids(frame, count), numbers[:count], bodies, strict=True))
+
+
+def packReplies(replies: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """
+    Return the body of a message with several replies, which is one frame.
+
+    :param replies: 1 to ``MAX_BATCH`` replies: the request id of each, and its body, at most ``MAX_BATCHED_BYTES``.
+    """
+    ids, bodies = zip(*replies, strict=True)
+    return b"".join((bytes((len(ids),)), *ids, _REPLY_NUMBERS[len(ids)].pack(*map(len, bodies)), *bodies))
+
+
+def parseReplies(body: Sequence[bytes]) -> list[tuple[bytes, bytes]] | None:
+    """
+    Parse the body of a message with several replies.
+
+    :param body: its frames.
+    :return: the request id and the body of each reply; ``None`` if the message is malformed.
+    """
+    if len(body) != 1 or not 0 < len(body[0]) <= MAX_BATCH_BYTES:
+        return None
+    frame = bytes(body[0])
+    count = frame[0]
+    end = 1 + 18 * count
+    if not 0 < count <= MAX_BATCH or len(frame) < end:
+        return None
+    bodies = _split(frame, end, _REPLY_NUMBERS[count].unpack_from(frame, 1 + 16 * count))
+    return None if bodies is None else list(zip(_ids(frame, count), bodies, strict=True))
+
+
+def _ids(frame: bytes, count: int) -> list[bytes]:
+    return [frame[at : at + 16] for at in range(1, 1 + 16 * count, 16)]
+
+
+def _split(frame: bytes, at: int, sizes: Sequence[int]) -> list[bytes] | None:
+    """Cut the rest of a frame into bodies; return ``None`` if it is not exactly as long, or a body is too long."""
+    if max(sizes) > MAX_BATCHED_BYTES or at + sum(sizes) != len(frame):
+        return None
+    bodies = []
+    for size in sizes:
+        bodies.append(frame[at : at + size])
+        at += size
+    return bodies
 
 
 def _rejection(route: list[bytes], requestId: bytes) -> list[bytes]:
@@ -140,6 +231,17 @@ def parseHeader(frame: bytes) -> tuple[bytes, dict[str, Any]] | None:
         return frame[4:20], {"timeout_ms": int(match[1])}
     options = decodeObject(frame[20:]) if len(frame) > 20 else {}
     return None if options is None else (frame[4:20], options)
+
+
+class SmallReply(list[bytes]):
+    """
+    The frames of a reply that may be sent together with others of its client, in one message.
+
+    The frames are the client's routing id, the header, which ends with the request id, the delimiter, and one small
+    frame.
+    """
+
+    __slots__ = ()
 
 
 class ServerReply(Value):

@@ -27,6 +27,9 @@ ID_SIZE, MIN_FIRST_BYTE = 8, b"\x80"
 #: The longest service name, in characters.
 MAX_SERVICE = 255
 
+#: The most requests or replies in one message between a client and the broker, and the most bytes of the body of each.
+MAX_BATCH, MAX_BATCHED_BYTES = 64, 1024
+
 #: The longest JSON object that is parsed, in bytes.
 MAX_JSON = 65536
 

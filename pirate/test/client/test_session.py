@@ -18,11 +18,16 @@ from pirate.client.call import Call
 from pirate.client.endpoints import Outage, Peer
 from pirate.client.session import ASK_PATIENCE, SIZE_PATIENCE, Session
 from pirate.test.support.properties import steady
-from pirate.wire.frontend import header
-from pirate.wire.words import Code
+from pirate.wire.frontend import REPLY_BATCH_HEADER, header, packReplies, parseHeader, parseRequests
+from pirate.wire.words import MAX_BATCH, MAX_BATCHED_BYTES, Code
 
 #: The events of a session.
-EVENTS = ("begin", "reply", "busy", "stop", "lost", "ready", "cancel", "wake", "full")
+EVENTS = (
+    *("begin", "reply", "busy", "stop", "lost", "ready", "cancel", "wake", "full"),
+    *("collect", "flush", "replies", "malformed"),
+)
+#: The options of the answer of a server that does not know batches.
+REFUSED = {"status": "error", "code": "malformed", "message": "", "attempts": 0}
 
 
 class FakeConnection:
@@ -691,8 +696,12 @@ class EndTests(SessionCase):
         self.answer(0, call)
         self.assertEqual((self.ended, self.inFlight()), (["False"], [1]))
 
+    def newCall(self, requestId: bytes, now: float, ends: list[Call]) -> Call:
+        """Return a small call."""
+        return Call([b"x"], now=now, timeout=5.0, attempts=2, done=ends.append, request=requestId)
+
     @steady
-    @given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 7))))
+    @given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 7)), max_size=60))
     def test_anything(self, events: list[tuple[str, int]]) -> None:
         """In any sequence of events every call ends once, and the counts of calls in flight are correct."""
         self.setUp()
@@ -712,6 +721,19 @@ class EndTests(SessionCase):
                 )
                 calls.append(fresh)
                 self.session.begin(fresh, now)
+            elif event == "collect":
+                for _ in range(number):
+                    fresh = self.newCall(bytes([len(calls)]) * 16, now, ends)
+                    calls.append(fresh)
+                    self.session.collect(fresh, now)
+            elif event == "flush":
+                self.session.flush(now)
+            elif event == "malformed":
+                batchId = peer.trial[0] if peer.trial else b"q" * 16
+                self.session.received(peer, [header(batchId, REFUSED), b"", b""], now)
+            elif event == "replies":
+                replies = [(each.request, b"x") for each in calls[: number + 1]] or [(b"q" * 16, b"x")]
+                self.session.received(peer, [REPLY_BATCH_HEADER, b"", packReplies(replies)], now)
             elif event == "lost":
                 self.session.lost(peer, now)
             elif event == "ready":
@@ -729,11 +751,212 @@ class EndTests(SessionCase):
                 self.refuse(number % 3, call, Code.BUSY if event == "busy" else Code.STOPPING, now)
             held = [sum(each.peer is one for each in calls if not each.finished) for one in self.peers]
             self.assertEqual(self.inFlight(), held)
+        self.session.flush(now)
         while self.session.open:
             self.assertLess(self.session.nextWake, 1000.0)
             self.session.wake(max(now, self.session.nextWake))
         self.assertEqual(len(ends), len(calls))
         self.assertEqual(len({id(each) for each in ends}), len(calls))
+
+
+class BatchTests(SessionCase):
+    """Several calls in one message."""
+
+    def collect(self, names: str, now: float = 2.0, **given: Any) -> list[Call]:
+        """Begin calls in one moment, each with an id of one byte sixteen times."""
+        given = {"body": b"x", "done": lambda call: self.ended.append(call.request[:1].decode()), **given}
+        body = given.pop("body")
+        calls = [
+            Call([body], now=now, timeout=10.0, attempts=2, endpoint="any", request=name.encode() * 16, **given)
+            for name in names
+        ]
+        for call in calls:
+            self.session.collect(call, now)
+        return calls
+
+    def flushed(self, names: str, now: float = 2.0, **given: Any) -> list[Call]:
+        """Begin calls in one moment, and send them."""
+        calls = self.collect(names, now, **given)
+        self.session.flush(now)
+        return calls
+
+    def messages(self, number: int = 0) -> list[str]:
+        """Return the first letters of the ids in each message that a connection was sent, and forget the messages."""
+        found = []
+        for head, _, *body in self.connections[number].sent:
+            parsed = parseHeader(head)
+            assert parsed is not None
+            requests = parseRequests(body) if parsed[1].get("command") == "batch" else None
+            names = [parsed[0]] if requests is None else [requestId for requestId, _, _ in requests]
+            found.append(b"".join(each[:1] for each in names).decode())
+        self.connections[number].sent.clear()
+        return found
+
+    def learn(self, *endpoints: str) -> None:
+        """Add servers that have shown that they take batches."""
+        self.addReady(*(endpoints or "A"))
+        for number, peer in enumerate(self.peers):
+            self.session.received(peer, [REPLY_BATCH_HEADER, b"", packReplies([(b"q" * 16, b"")])], 1.0)
+            self.connections[number].sent.clear()
+
+    def test_learning(self) -> None:
+        """Calls go singly until a server is known to be a pirate; then one batch is tried; then all go in batches."""
+        self.addReady("A")
+        [first, *_] = self.flushed("abc")
+        self.assertEqual(self.messages(), ["a", "b", "c"])
+        self.answer(0, first)
+        self.flushed("def")
+        self.assertEqual(self.messages(), ["def"])
+        [*_, last] = self.flushed("gh")
+        self.assertEqual(self.messages(), ["g", "h"])
+        self.answer(0, last)
+        self.flushed("ij")
+        self.assertEqual(self.messages(), ["i", "j"])
+        self.session.received(self.peers[0], [header(b"d" * 16, {}), b"", b"x"], 3.0)
+        self.flushed("kl")
+        self.assertEqual(self.messages(), ["kl"])
+
+    def test_envelopeRule(self) -> None:
+        """A broker that returns the header as it was is never sent a batch."""
+        self.addReady("A")
+        [call] = self.flushed("a")
+        self.answer(0, call, timeout_ms=9500)
+        self.assertTrue(call.finished)
+        self.flushed("bc")
+        self.assertEqual(self.messages(), ["a", "b", "c"])
+
+    def test_unknown(self) -> None:
+        """A server that does not know batches is sent the same requests singly, under their ids, and no batch again."""
+        self.addReady("A")
+        [first] = self.flushed("a")
+        self.answer(0, first)
+        self.messages()
+        calls = self.flushed("bcd")
+        self.session.cancel(calls[2], 2.0)
+        self.assertEqual(self.messages(), ["bcd", "d"])
+        self.session.received(self.peers[0], [header(b"p" * 16, REFUSED), b"", b""], 2.0)
+        self.assertEqual(self.messages(), ["b", "c"])
+        self.assertEqual([call.sent for call in calls[:2]], [1, 1])
+        self.flushed("ef")
+        self.assertEqual(self.messages(), ["e", "f"])
+        for call in calls[:2]:
+            self.answer(0, call)
+        self.assertEqual((self.ended, self.inFlight()), (["a", "d", "b", "c"], [2]))
+
+    def test_trialIsShort(self) -> None:
+        """The first batch is so short that no server closes the connection because of it; the rest goes singly."""
+        self.addReady("A")
+        [first] = self.flushed("a")
+        self.answer(0, first)
+        self.messages()
+        self.flushed("bcdef", body=bytes(300))
+        self.assertEqual(self.messages(), ["bcd", "e", "f"])
+
+    def test_newServer(self) -> None:
+        """After a new connection the server may be another, so it has to show again that it takes batches."""
+        self.learn()
+        calls = self.flushed("ab")
+        self.messages()
+        self.session.lost(self.peers[0], 3.0)
+        self.session.connected(self.peers[0], 3.0)
+        self.flushed("cd")
+        self.assertEqual(self.messages(), ["a", "b", "c", "d"])
+        self.assertEqual([call.sent for call in calls], [2, 2])
+
+    def test_replies(self) -> None:
+        """The replies in one message end their calls; unknown ids, and malformed messages, are ignored."""
+        self.learn()
+        calls = self.flushed("abc")
+        replies = [(b"b" * 16, b"2"), (b"z" * 16, b"0"), (b"a" * 16, b"1")]
+        self.session.received(self.peers[0], [REPLY_BATCH_HEADER, b"", packReplies(replies) + b"x"], 3.0)
+        self.session.received(self.peers[0], [REPLY_BATCH_HEADER], 3.0)
+        self.assertEqual(self.ended, [])
+        self.session.received(self.peers[0], [REPLY_BATCH_HEADER, b"", packReplies(replies)], 3.0)
+        self.assertEqual((self.ended, self.inFlight()), (["b", "a"], [1]))
+        self.assertEqual([self.body(call) for call in calls[:2]], [[b"1"], [b"2"]])
+
+    def test_whatFits(self) -> None:
+        """Large calls, those of several frames, streams and those with a trace go singly, and keep their places."""
+        self.learn()
+        several = Call([b"", b""], now=2.0, timeout=9.0, attempts=1, done=id, request=b"m" * 16)
+        self.collect("ab")
+        self.collect("c", body=bytes(MAX_BATCHED_BYTES + 1))
+        self.collect("de")
+        self.session.collect(several, 2.0)
+        self.collect("f", part=lambda frames: None)
+        self.collect("gh", body=bytes(MAX_BATCHED_BYTES))
+        self.collect("i", trace="t")
+        self.collect("j")
+        self.session.flush(2.0)
+        self.assertEqual(self.messages(), ["ab", "c", "de", "m", "f", "gh", "i", "j"])
+
+    def test_services(self) -> None:
+        """A batch is for one service, which its header names."""
+        self.learn()
+        self.collect("ab", service="s")
+        self.collect("cd")
+        self.session.flush(2.0)
+        found = [parseHeader(frames[0]) for frames in self.connections[0].sent]
+        self.assertEqual([each[1].get("service") for each in found if each is not None], ["s", None])
+        self.assertEqual(self.messages(), ["ab", "cd"])
+
+    def test_most(self) -> None:
+        """A batch has at most 64 calls."""
+        self.learn()
+        self.flushed("".join(map(chr, range(MAX_BATCH + 1))))
+        self.assertEqual([len(each) for each in self.messages()], [MAX_BATCH, 1])
+
+    def test_deadlines(self) -> None:
+        """The server is told how long each caller waits, and each call is sent again or times out by itself."""
+        self.learn()
+        [first, second] = self.collect("ab")
+        second.deadline, second.expiry = 4.0, 3.9
+        self.session.flush(2.0)
+        requests = parseRequests(self.connections[0].sent[0][2:])
+        assert requests is not None
+        self.assertEqual([timeout for _, timeout, _ in requests], [9500, 1900])
+        self.messages()
+        self.session.received(self.peers[0], [REPLY_BATCH_HEADER], 3.0)
+        self.session.wake(4.0)
+        self.assertIsInstance(second.error, errors.Timeout)
+        self.session.wake(7.0)
+        self.assertEqual((self.messages(), first.sent), (["a"], 2))
+
+    def test_full(self) -> None:
+        """If the connection accepts no message, the calls wait, in order, and are sent when it does."""
+        self.learn()
+        self.connections[0].full = True
+        calls = self.flushed("ab")
+        self.assertEqual((self.inFlight(), [call.sent for call in calls]), ([0], [0, 0]))
+        self.flushed("c")
+        self.connections[0].full = False
+        self.session.connected(self.peers[0], 3.0)
+        self.assertEqual(self.messages(), ["a", "b", "c"])
+
+    def test_neverSent(self) -> None:
+        """A call that ends or moves before its batch is sent is not in it."""
+        self.learn("A", "B")
+        [a, b, *_] = self.collect("abcd")
+        self.session.cancel(a, 2.0)
+        self.session.lost(self.peerOf(b), 2.0)
+        self.session.flush(2.0)
+        self.assertEqual(sorted("".join(self.messages(0) + self.messages(1))), ["b", "c", "d"])
+        self.assertEqual(sum(self.inFlight()), 3)
+
+    def test_several(self) -> None:
+        """With several servers the calls are shared out, and each server gets its own in one message."""
+        self.learn("A", "B")
+        self.flushed("abcd")
+        self.assertEqual([len("".join(self.messages(number))) for number in (0, 1)], [2, 2])
+
+    def test_refused(self) -> None:
+        """A call of a batch that one server refuses goes to the other, alone."""
+        self.learn("A", "B")
+        calls = self.flushed("abcd")
+        self.messages(0), self.messages(1)
+        moved = next(call for call in calls if call.endpoint == "A")
+        self.refuse(0, moved, Code.BUSY, 2.0)
+        self.assertEqual((len(self.messages(1)), moved.endpoint), (1, "B"))
 
 
 class PlainTests(SessionCase):

@@ -10,6 +10,7 @@ import zmq
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
+from pirate.client import Client
 from pirate.service import JobServer
 from pirate.test.support.clients import ask, askNative, contextWithoutLinger
 from pirate.test.support.gate import PATIENCE
@@ -104,6 +105,22 @@ class ShapesTests(ServerCase):
         native = deferToThread(askNative, proxy.endpoint, b"native")
         self.assertEqual(await gatherResults(plain), [[b"PLAIN %d" % each] for each in range(3)])
         self.assertEqual((await correlating, await native), ([b"CORRELATING"], ({}, [b"NATIVE"])))
+
+    def mapped(self, endpoint: str) -> list[bytes]:
+        """Send 2,000 requests, 64 at a time, and return the replies."""
+        with Client(endpoint) as client:
+            return list(client.map([b"request %d" % number for number in range(2000)], timeout=PATIENCE))
+
+    async def test_batches(self) -> None:
+        """Requests that a client sends together each get their reply, and so they do through a proxy, sent singly."""
+        server = await self.serve("upper", 2)
+        proxy = Proxy(server)
+        self.addCleanup(proxy.close)
+        for endpoint, refused in ((server.endpoints.frontend[0], {}), (proxy.endpoint, {"bad-batch": 1})):
+            replies = await deferToThread(self.mapped, endpoint)
+            self.assertEqual(replies, [b"REQUEST %d" % number for number in range(2000)])
+            self.assertEqual(server.stats()["dropped"], refused)
+        self.assertEqual((server.stats()["received"], server.stats()["replied"]), (4000, 4000))
 
     async def test_malformed(self) -> None:
         """A malformed request is dropped and counted by its reason; the server goes on."""

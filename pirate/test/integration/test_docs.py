@@ -257,6 +257,12 @@ class WireTests(ExampleCase):
             self.told(sys.executable, "native.py", "abc"), (1, [], ["app-error: ValueError: only digits, please"])
         )
 
+    def test_batch(self) -> None:
+        """The client that sends several requests in a message gets the reply to each."""
+        server = self.serve("--app=pirate.echo.echo", "--workers=2")
+        self.copy("batch.py", frontend=server.frontend)
+        self.assertEqual(self.told(sys.executable, "batch.py", "a", "b", "", "c"), (0, ["a b  c"], []))
+
     def test_errorReply(self) -> None:
         """A bare REQ client gets an error as exactly the bytes on the page on the wire protocol."""
         self.copy("apps.py")

@@ -10,6 +10,7 @@ import socket
 import stat
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from pirate.testing.zmtp import RawPeer, frame, message
 from pirate.transport.router import Router
 from pirate.transport.sockets import SocketTransport
 from pirate.transport.unfinished import SUPPORTED
+from pirate.wire.words import MAX_BATCH
 
 reactor: Any = _reactor
 
@@ -212,6 +214,17 @@ class FairnessTests(SocketCase, TestCase):
         self.assertEqual([int(frames[2]) for frames in self.fromClients], list(range(20_000)))
         self.assertLess(max(steps), BURST)
         self.assertLess(max(lateness), LATENESS)
+
+    async def test_batches(self) -> None:
+        """The requests in a message count, so that a turn reads no more of them than of single ones."""
+        client = self.connect("frontend", b"c")
+        turns: list[int] = []
+        self.clientSent = lambda frames: turns.append(self.turns)
+        self.further = MAX_BATCH - 1
+        for number in range(500):
+            client.say(b"", b"%d" % number)
+        await self.until(lambda: len(self.fromClients) == 500)
+        self.assertLessEqual(max(Counter(turns).values()), 2)
 
     async def test_floodAndWorker(self) -> None:
         """A worker is read while a client floods the frontend."""

@@ -12,9 +12,9 @@ import pirate
 from pirate.broker.request import Request
 from pirate.server.logs import MAX_KINDS, MAX_PER_KIND, AppErrorLog, ServerLog
 from pirate.server.pending import BATCH
-from pirate.settings.limits import PeerLimits, PoolLimits
+from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
 from pirate.test.support.testbed import REQUEST_ID, ProtocolCase
-from pirate.wire.frontend import header, parseHeader
+from pirate.wire.frontend import header, packRequests, parseHeader
 from pirate.wire.words import ERROR, EXITING, HEARTBEAT, MAX_JSON, PARTIAL, PROCESSING, WAITING
 
 
@@ -584,3 +584,129 @@ class HostileTests(ProtocolCase):
         self.assertEqual(self.told()["code"], "app-error")
         self.assertIn("max-message-total", self.told()["message"])
         self.assertEqual(self.server.stats()["in_flight"], 0)
+
+
+class BatchTests(ProtocolCase):
+    """Several requests in one message."""
+
+    def batch(self, *requests: tuple[bytes, int, bytes], client: bytes = b"n", **options: Any) -> None:
+        """Send a batch."""
+        head = header(REQUEST_ID, {"command": "batch", **options})
+        self.frontend.receive(client, head, b"", packRequests(requests))
+        self.settle()
+
+    def codes(self) -> dict[bytes, str]:
+        """Return the code of each error by the id of its request."""
+        told = [parseHeader(frames[0]) for frames in self.frontend.sentTo(b"n")]
+        return {each[0]: each[1]["code"] for each in told if each is not None}
+
+    def names(self, count: int) -> list[bytes]:
+        """Return so many ids of requests."""
+        return [bytes([number]) * 16 for number in range(1, count + 1)]
+
+    def test_each(self) -> None:
+        """Each request is one of its own: it is counted, waits, runs and is replied to under its own id."""
+        first, second, third = self.names(3)
+        self.batch((first, 5000, b"1"), (second, 5000, b"2"), (third, 5000, b"3"))
+        self.assertEqual(self.server.stats()["received"], 3)
+        for _ in range(3):
+            self.busy().reply()
+            self.settle()
+        sent = sorted(self.frontend.sentTo(b"n"))
+        self.assertEqual(
+            sent, [[header(each, {}), b"", b"%d" % at] for at, each in enumerate((first, second, third), 1)]
+        )
+
+    def test_deadlines(self) -> None:
+        """Each has its own deadline."""
+        names = self.names(2)
+        self.batch((names[0], 60000, b"x"), (names[1], 100, b"x"))
+        self.settle(1)
+        self.assertEqual(self.told(b"n", names[1])["code"], "expired")
+        self.assertEqual(len(self.frontend.sentTo(b"n")), 1)
+
+    def test_cancel(self) -> None:
+        """One of them can be cancelled."""
+        names = self.names(3)
+        self.batch(*((each, 5000, b"x") for each in names))
+        self.native({"command": "cancel"}, requestId=names[2])
+        self.assertEqual(self.told(b"n", names[2])["code"], "cancelled")
+        self.assertEqual(len(self.frontend.sentTo(b"n")), 1)
+
+    def test_service(self) -> None:
+        """The service in the header is that of all."""
+        names = self.names(2)
+        self.batch(*((each, 5000, b"x") for each in names), service="none")
+        self.assertEqual(self.codes(), dict.fromkeys(names, "unknown-service"))
+
+    def test_again(self) -> None:
+        """A request that is sent again, in the same batch too, does not run again."""
+        [name] = self.names(1)
+        self.batch((name, 5000, b"x"), (name, 5000, b"x"))
+        self.busy().reply()
+        self.settle()
+        self.assertEqual((self.server.stats()["received"], self.server.stats()["replied"]), (2, 1))
+        self.assertEqual(len(self.frontend.sentTo(b"n")), 2)
+
+    def test_malformed(self) -> None:
+        """A malformed batch gets one error, under its own id, and is counted."""
+        good = packRequests([(self.names(1)[0], 1, b"x")])
+        for body in ([b""], [good, b""], [good[:-1]], [b"\0"], [bytes([65]) + bytes(65 * 22)]):
+            self.frontend.receive(b"n", header(REQUEST_ID, {"command": "batch"}), b"", *body)
+        self.settle()
+        self.assertEqual(self.told()["code"], "malformed")
+        self.assertEqual((self.dropped(), len(self.frontend.sent)), ({"bad-batch": 5}, 5))
+        self.assertEqual(self.server.stats()["received"], 0)
+
+    def test_proxy(self) -> None:
+        """A batch through a proxy is refused: its client sends the requests singly."""
+        head = header(REQUEST_ID, {"command": "batch"})
+        self.frontend.receive(b"p", b"client", head, b"", packRequests([(self.names(1)[0], 1, b"x")]))
+        self.settle()
+        [[client, told, *_]] = self.frontend.sentTo(b"p")
+        parsed = parseHeader(told)
+        assert parsed is not None
+        self.assertEqual((client, parsed[1]["code"]), (b"client", "malformed"))
+        self.assertEqual(self.server.stats()["received"], 0)
+
+    def test_rejected(self) -> None:
+        """A batch of a client whose key was removed is refused request by request."""
+        names = self.names(2)
+        events = self.bed.transports[-1].events
+        self.frontend.connect(b"n")
+        body = packRequests([(each, 1, b"x") for each in names])
+        events.clientMessageRejected([b"n", header(REQUEST_ID, {"command": "batch"}), b"", body], "key-removed")
+        self.assertEqual(self.codes(), dict.fromkeys((REQUEST_ID, *names), "denied"))
+
+
+class SmallBatchTests(ProtocolCase):
+    """Batches and the limits of requests."""
+
+    def batch(self, count: int) -> list[str]:
+        """Send a batch, and return the codes of the errors."""
+        names = [bytes([number]) * 16 for number in range(1, count + 1)]
+        body = packRequests([(each, 5000, b"x") for each in names])
+        self.frontend.receive(b"n", header(REQUEST_ID, {"command": "batch"}), b"", body)
+        self.settle()
+        told = [parseHeader(frames[0]) for frames in self.frontend.sentTo(b"n")]
+        return [each[1]["code"] for each in told if each is not None]
+
+    def test_quota(self) -> None:
+        """Each request of a batch counts towards what a client may have open."""
+        self.begin(peerLimits=PeerLimits(clientRequests=3))
+        self.assertEqual(self.batch(5), ["busy"] * 2)
+
+    def test_rate(self) -> None:
+        """Each request of a batch counts towards what a client may send in a second."""
+        self.begin(peerLimits=PeerLimits(rate=2, burst=2))
+        self.assertEqual(self.batch(5), ["busy"] * 3)
+
+    def test_share(self) -> None:
+        """Each request of a batch counts towards a client's share of the backlog."""
+        self.begin(policy=RequestPolicy(backlog=4, clientShare=0.5))
+        self.assertEqual(self.batch(10), ["busy"] * 7)
+
+    def test_lowLimit(self) -> None:
+        """A server that accepts only short frames takes no batches."""
+        self.begin(peerLimits=PeerLimits(maxMessageSize=0.0625))
+        self.assertEqual(self.batch(2), ["malformed"])

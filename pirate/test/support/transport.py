@@ -57,8 +57,9 @@ class Listener:
     def turnEnded(self) -> None:
         self._case.turnEnded()
 
-    def clientMessageReceived(self, frames: list[bytes]) -> None:
+    def clientMessageReceived(self, frames: list[bytes]) -> int:
         self._case.clientMessageReceived(frames, self._transport.clientSender())
+        return self._case.further
 
     def clientMessageRejected(self, frames: list[bytes], reason: str) -> None:
         self._case.rejected.append((frames, reason))
@@ -150,6 +151,7 @@ class TransportCase(Case):
         self.unfinished: list[tuple[str, str | None]] = []
         self.senders: list[Sender] = []
         self.turns = 0
+        self.further = 0
         self.wanted = True
         self.extra = 0
         self.late = False

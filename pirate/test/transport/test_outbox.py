@@ -10,6 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.transport.outbox import MAX_POSTPONED, RETRY_INTERVAL, RETRY_TIME, Outbox
 from pirate.transport.router import Router
+from pirate.wire.frontend import REPLY_BATCH_HEADER, SmallReply, header, parseReplies
+from pirate.wire.words import MAX_BATCH
 
 
 class FakeRouter:
@@ -69,6 +71,35 @@ class OutboxTests(SynchronousTestCase):
         self.post([b"a", b"part 1"], [b"a", b"end"])
         self.clock.advance(RETRY_INTERVAL)
         self.assertEqual(self.router.sent, [[b"a", b"part 1"], [b"a", b"end"]])
+
+    def small(self, client: bytes, number: int) -> SmallReply:
+        """Return a small reply."""
+        return SmallReply([client, header(bytes([number]) * 16, {}), b"", b"%d" % number])
+
+    def test_together(self) -> None:
+        """The small replies to one client go in as few messages as possible, and a single one as it is."""
+        many = [self.small(b"a", number) for number in range(MAX_BATCH + 1)]
+        self.post(many[0], self.small(b"b", 7), [b"a", b"", b"other"], *many[1:])
+        other, together, last, single = self.router.sent
+        self.assertEqual(other, [b"a", b"", b"other"])
+        self.assertEqual(together[:3], (b"a", REPLY_BATCH_HEADER, b""))
+        expected = [(bytes([number]) * 16, b"%d" % number) for number in range(MAX_BATCH)]
+        self.assertEqual(parseReplies(together[3:]), expected)
+        self.assertEqual([last, single], [many[-1], self.small(b"b", 7)])
+
+    def test_togetherUndelivered(self) -> None:
+        """If a client is gone or has a full queue, each small reply counts, and those that can wait go singly."""
+        replies = [self.small(b"a", number) for number in range(3)]
+        self.router.gone.add(b"a")
+        self.post(*replies)
+        self.assertEqual(self.undelivered, 3)
+        self.router.gone.clear()
+        self.router.refusals[b"a"] = 1
+        self.post(*replies)
+        self.assertEqual((self.router.sent, self.undelivered), ([], 3))
+        self.post(self.small(b"a", 3), self.small(b"a", 4))
+        self.assertEqual(self.router.sent[:3], replies)
+        self.assertEqual(len(self.router.sent), 4)
 
     def test_orderOfSend(self) -> None:
         """A message outside of a turn waits too until the earlier ones to its client are delivered."""

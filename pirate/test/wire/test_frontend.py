@@ -6,10 +6,31 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.wire.frontend import header, parseHeader, parseRequest
-from pirate.wire.words import MAX_ENVELOPE, MAX_ENVELOPE_BYTES, MAX_JSON, MAX_SERVICE, Malformed
+from pirate.test.support.properties import steady
+from pirate.wire.frontend import (
+    MAX_BATCH_BYTES,
+    MAX_BATCHED_TIMEOUT,
+    header,
+    packReplies,
+    packRequests,
+    parseHeader,
+    parseReplies,
+    parseRequest,
+    parseRequests,
+)
+from pirate.wire.words import (
+    MAX_BATCH,
+    MAX_BATCHED_BYTES,
+    MAX_ENVELOPE,
+    MAX_ENVELOPE_BYTES,
+    MAX_JSON,
+    MAX_SERVICE,
+    Malformed,
+)
 
 REQUEST_ID = bytes(range(16))
 
@@ -128,3 +149,59 @@ class HeaderTests(SynchronousTestCase):
             except ValueError:
                 expected = None
             self.assertEqual(parseHeader(b"PIR1" + REQUEST_ID + text), expected, text)
+
+
+IDS = st.binary(min_size=16, max_size=16)
+BODIES = st.binary(max_size=MAX_BATCHED_BYTES)
+REQUESTS = st.lists(st.tuples(IDS, st.integers(0, MAX_BATCHED_TIMEOUT), BODIES), min_size=1, max_size=MAX_BATCH)
+REPLIES = st.lists(st.tuples(IDS, BODIES), min_size=1, max_size=MAX_BATCH)
+
+
+class BatchTests(SynchronousTestCase):
+    """Several requests or replies in one message."""
+
+    @steady
+    @given(REQUESTS, REPLIES)
+    def test_roundTrip(self, requests: list[tuple[bytes, int, bytes]], replies: list[tuple[bytes, bytes]]) -> None:
+        """What was packed is parsed to the same."""
+        self.assertEqual(parseRequests([packRequests(requests)]), requests)
+        self.assertEqual(parseReplies([packReplies(replies)]), replies)
+
+    def test_largest(self) -> None:
+        """The largest batch is as long as a server must allow."""
+        requests = [(REQUEST_ID, MAX_BATCHED_TIMEOUT, bytes(MAX_BATCHED_BYTES))] * MAX_BATCH
+        packed = packRequests(requests)
+        self.assertEqual(len(packed), MAX_BATCH_BYTES)
+        # ZeroMQ's large frames are no bytes objects.
+        self.assertEqual(parseRequests([memoryview(packed)]), requests)  # type: ignore[list-item]
+
+    @steady
+    @given(REQUESTS, REPLIES, st.data())
+    def test_exact(
+        self, requests: list[tuple[bytes, int, bytes]], replies: list[tuple[bytes, bytes]], data: st.DataObject
+    ) -> None:
+        """A byte too many, or any byte missing at the end, makes the whole message malformed."""
+        for parse, packed in ((parseRequests, packRequests(requests)), (parseReplies, packReplies(replies))):
+            length = data.draw(st.integers(0, len(packed) - 1))
+            self.assertIsNone(parse([packed + b"x"]))
+            self.assertIsNone(parse([packed[:length]]))
+            self.assertIsNone(parse([packed, b""]))
+            self.assertIsNone(parse([]))
+
+    def test_counts(self) -> None:
+        """A message has 1 to 64 requests or replies, none of which is too long."""
+        for count in (0, MAX_BATCH + 1, 255):
+            self.assertIsNone(parseRequests([bytes([count]) + bytes(22 * count)]))
+            self.assertIsNone(parseReplies([bytes([count]) + bytes(18 * count)]))
+        long = bytes(MAX_BATCHED_BYTES + 1)
+        self.assertIsNone(parseRequests([packRequests([(REQUEST_ID, 1, long)])]))
+        self.assertIsNone(parseReplies([packReplies([(REQUEST_ID, long)])]))
+
+    @steady
+    @given(st.binary(max_size=200), st.integers(0, 5))
+    def test_anything(self, data: bytes, count: int) -> None:
+        """Anything else is malformed, or is what its parts say, which make up all of it."""
+        for frame in (data, bytes([count]) + data):
+            requests, replies = parseRequests([frame]), parseReplies([frame])
+            self.assertIn(frame, (frame if requests is None else packRequests(requests),))
+            self.assertIn(frame, (frame if replies is None else packReplies(replies),))

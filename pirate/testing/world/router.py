@@ -287,7 +287,7 @@ class RouterSocket(Readable):
 
     def read(
         self,
-        received: Callable[[list[bytes]], None],
+        received: Callable[[list[bytes]], int | None],
         rejected: Callable[[list[bytes], str], None],
         sure: bool,
         most: int = MAX_MESSAGES,
@@ -321,7 +321,7 @@ class RouterSocket(Readable):
             if budget < 0 or not self.isOpen:
                 return
 
-    def readInProcess(self, received: Callable[[list[bytes]], None], frames: list[bytes]) -> None:
+    def readInProcess(self, received: Callable[[list[bytes]], int | None], frames: list[bytes]) -> None:
         """Process a message of the client in this process."""
         outer, self.lastLink = self.lastLink, None
         try:
