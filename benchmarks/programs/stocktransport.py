@@ -13,6 +13,7 @@ from zope.interface import implementer
 from pirate.auth.rules import SocketPolicy
 from pirate.settings.limits import PeerLimits
 from pirate.transport.interfaces import ConnectionLimits, InProcessPeer, ITransport, TransportEvents
+from pirate.wire.backend import requestFrames
 
 
 class UnknownSender:
@@ -122,6 +123,11 @@ class StockTransport:
         """Send to a worker."""
         if not self.toWorker(frames) and self.events is not None:
             self._factory.reactor.callLater(0, self.events.workerMessagesUndelivered, [frames])
+
+    def postRequests(self, worker: bytes, requests: Sequence[bytes], bodies: Sequence[bytes]) -> None:
+        """Send requests to a worker, one by one."""
+        for request, body in zip(requests, bodies, strict=True):
+            self.postToWorker(requestFrames(worker, request, [body]))
 
     def workerSender(self) -> UnknownSender:
         """Return a sender of which nothing is known."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TextIO
 
-from pirate.wire.backend import Status, parseWorkerMessage
-from pirate.wire.words import EXITING, WAITING
+from pirate.wire.backend import PackedReplies, Status, parseWorkerMessage
+from pirate.wire.words import EXITING, PACK, WAITING
 
 #: Seconds between two lines.
 INTERVAL = 0.1
@@ -100,14 +100,16 @@ class TracedEvents:
         self._trace.begin()
         return self._events.turnStarted()
 
-    def clientMessageReceived(self, frames: list[Any]) -> None:
+    def clientMessageReceived(self, frames: list[Any]) -> Any:
         """Count a client's message."""
         self._trace.count("fromClients")
-        self._events.clientMessageReceived(frames)
+        return self._events.clientMessageReceived(frames)
 
-    def workerMessageReceived(self, frames: list[Any]) -> None:
+    def workerMessageReceived(self, frames: list[Any]) -> Any:
         """Count a worker's message, and note the credit that it announces."""
-        self._trace.count("fromWorkers")
+        packed = parseWorkerMessage(frames) if len(frames) == 3 and frames[1] == PACK else None
+        for _ in packed.requests if isinstance(packed, PackedReplies) else (None,):
+            self._trace.count("fromWorkers")
         # A status is a delimiter, a word and perhaps an announcement: of a request's few frames none is so short.
         if len(frames) in (3, 4) and not frames[1]:
             told = parseWorkerMessage(frames)
@@ -116,7 +118,7 @@ class TracedEvents:
                     self._trace.left(told.worker.decode(errors="replace"))
                 elif told.word == WAITING and told.info is not None:
                     self._trace.announced(told.worker.decode(errors="replace"), told.info.credit)
-        self._events.workerMessageReceived(frames)
+        return self._events.workerMessageReceived(frames)
 
 
 def install(trace: Trace) -> None:
@@ -163,6 +165,12 @@ def install(trace: Trace) -> None:
             """Count a message."""
             trace.count("toWorkers")
             super().postToWorker(frames)
+
+        def postRequests(self, worker: bytes, requests: Sequence[bytes], bodies: Sequence[bytes]) -> None:
+            """Count requests, which may go in one message."""
+            for _ in requests:
+                trace.count("toWorkers")
+            super().postRequests(worker, requests, bodies)
 
     sockets.SocketTransport = TracedTransport  # type: ignore[misc]
 

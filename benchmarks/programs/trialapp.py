@@ -42,6 +42,14 @@ MALFORMED: tuple[list[bytes], ...] = (
     [b"", b"nonsense"],
     [b"", b"cancel", ID],
     [b""] * 40,
+    [b"pack", b""],
+    [b"pack", b"\x01"],
+    [b"pack", b"\xff" * 5000],
+    [b"pack", b"\x02" + b"\xff" * 16 + b"\x00\x01\x00\x01" + b"a"],
+    [b"pack", b"\x01" + b"\xff" * 8 + b"\x00\x01" + b"a"],
+    [b"pack", b"\x02" + b"\xff" * 16 + b"\x00\x01\x00\x01" + b"ab"],
+    [b"", b"pack", b"\x01"],
+    [b"pack", b"\x01", b"more"],
 )
 
 

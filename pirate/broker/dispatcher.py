@@ -5,6 +5,9 @@ Which worker gets which request, and what happens to a request whose worker is l
   waits in its service's queue, where the clients that have a request waiting are served one each in turn.
 - Only the worker that holds a request can reply to it.  The first reply counts, even from a worker that has died by
   then.
+- A worker that executes one request after the other, and may hold four or more, is sent more when it has replied to
+  half of them.  If it reads packed requests, those that are small go in one message; a request that must be alone never
+  does.
 - When a worker dies, all that it held goes to the front of the queue in the order in which it was sent.
   :mod:`pirate.broker.attempts` says which request is charged.
 """
@@ -21,8 +24,11 @@ from pirate.broker.queues import Queues, Service
 from pirate.broker.replies import Replies
 from pirate.broker.request import NEVER, Request, State
 from pirate.broker.workers import Standing, WorkerRecord
-from pirate.wire.backend import Info, requestFrames
-from pirate.wire.words import CANCEL, HEARTBEAT, RETIRE, Code, Frames
+from pirate.wire.backend import Info, idsOf, requestFrames
+from pirate.wire.words import CANCEL, HEARTBEAT, MAX_PACKED, PACKED_SIZE, RETIRE, Code, Frames
+
+#: A worker that may hold fewer requests is sent another for each reply.
+HALVING_CREDIT = 4
 
 _EXPIRED = "its deadline passed before it was begun"
 
@@ -116,6 +122,7 @@ class Dispatcher:
                 self._dropUnanswered(worker)
             if info is not None:
                 worker.plain = False
+                worker.packs = info.pack and _mayPack(worker)
                 worker.credit = worker.capacity = info.credit
                 if any(self._attempts.mustBeAlone(worker, each) for each in worker.inFlight.values()):
                     worker.capacity = 1
@@ -128,6 +135,7 @@ class Dispatcher:
         worker.plain = info is None
         worker.concurrency = known.concurrency
         worker.wantsContext = known.context
+        worker.packs = known.pack and _mayPack(worker)
         worker.requestsLeft = requestsLeft
         worker.halfLeft = requestsLeft // 2
         self.wantsContext = bool(self.wantsContext) or known.context
@@ -207,16 +215,19 @@ class Dispatcher:
         """Give the requests in messages that could not be sent to their workers to other workers."""
         missing: dict[WorkerRecord, list[bytes]] = {}
         services = []
-        for identity, _, idOrWord, *_ in reversed(messages):
-            worker = self.workers.get(identity)
-            request = None if worker is None else worker.inFlight.pop(idOrWord, None)
-            if worker is not None and idOrWord == HEARTBEAT:
-                # It is asked again, as if it had not been.
-                worker.probed = None
-            if worker is not None and request is not None:
-                missing.setdefault(worker, []).append(idOrWord)
-                if request.state is State.IN_FLIGHT:
-                    services.append(self._requeue(request, worker))
+        for frames in reversed(messages):
+            worker = self.workers.get(frames[0])
+            if worker is None:
+                continue
+            for idOrWord in reversed(idsOf(frames)):
+                request = worker.inFlight.pop(idOrWord, None)
+                if idOrWord == HEARTBEAT:
+                    # It is asked again, as if it had not been.
+                    worker.probed = None
+                if request is not None:
+                    missing.setdefault(worker, []).append(idOrWord)
+                    if request.state is State.IN_FLIGHT:
+                        services.append(self._requeue(request, worker))
         # All workers are in order before the first request is given to another.
         for worker, ids in missing.items():
             self._inFlightChanged(worker, ids)
@@ -234,6 +245,32 @@ class Dispatcher:
         request = self._release(identity, requestId)
         if request is not None:
             self._replies.replied(request, body, self._deadlines.now)
+
+    def repliesReceived(self, identity: bytes, ids: Sequence[bytes], bodies: Sequence[bytes]) -> None:
+        """
+        Pass on several replies of a worker, as :meth:`replyReceived` does each, and give it its next requests at once.
+
+        :param ids: the broker's ids of the requests.
+        :param bodies: their replies, of one frame each.
+        """
+        worker = self.workers.get(identity)
+        last = len(ids) - 1
+        single = 0
+        if worker is not None and not worker.plain and not worker.killDeadlines and len(set(ids)) == len(ids):
+            if ids[last] in worker.inFlight:
+                # With the last reply, the state of the worker is brought up to date.
+                single = last
+            take, finish, replied = worker.inFlight.pop, self.finish, self._replies.replied
+            now = self._deadlines.now
+            for requestId, body in zip(ids[:single], bodies, strict=False):
+                request = take(requestId, None)
+                if request is None or request.state is State.DONE:
+                    self._counters.late += 1
+                else:
+                    finish(request)
+                    replied(request, (body,), now)
+        for requestId, body in zip(ids[single:], bodies[single:], strict=True):
+            self.replyReceived(identity, requestId, (body,))
 
     def partReceived(self, identity: bytes, requestId: bytes, body: Frames) -> None:
         """Pass on a part of a worker's reply to a request that it holds."""
@@ -285,13 +322,14 @@ class Dispatcher:
             ended = request
         if worker is not None and not worker.plain:
             worker.began = worker.heard = self._deadlines.now
-            if worker.inFlight or worker.killDeadlines or worker.capacity != worker.credit:
+            inFlight = worker.inFlight
+            if inFlight or worker.killDeadlines or worker.capacity != worker.credit:
                 self._inFlightChanged(worker, (requestId,))
-            if self._queues.waiting:
-                self._fill(worker)
-            else:
+            if not self._queues.waiting:
                 self._queues.place(worker)
-            if worker.busy and not worker.inFlight:
+            elif 2 * len(inFlight) <= worker.capacity or worker.capacity < HALVING_CREDIT or worker.concurrency > 1:
+                self._fill(worker)
+            if worker.busy and not inFlight:
                 # ``_checkIdle``, inlined, because this runs for every reply.
                 worker.busy = False
                 self.busy -= 1
@@ -386,6 +424,11 @@ class Dispatcher:
         for each in self._deadlines.overlong(worker):
             if each.state is State.IN_FLIGHT:
                 self.fail(each, Code.TIMEOUT, why)
+        if worker.packs:
+            # A job in C that keeps the interpreter also keeps back the replies that are packed: if the first is one of
+            # those, it is another that took too long.  That one is alone next time, and cannot be confused then.
+            for each in worker.inFlight.values():
+                each.alone = True
         self.workerGone(worker.identity, f"it was stopped because {why}", died=worker.concurrency > 1)
         self._events.workerOverdue(worker.identity, why)
 
@@ -401,18 +444,19 @@ class Dispatcher:
         attempts, deadlines = self._attempts, self._deadlines
         if request.alone and inFlight and attempts.mustBeAlone(worker, request):
             return False
-        frames = requestFrames(
-            worker.identity,
-            request.brokerId,
-            request.body,
-            request.context(deadlines.now) if worker.wantsContext else None,
-        )
+        body, frames = request.body, None
+        if not (inFlight and worker.packs and len(body) == 1 and len(body[0]) <= PACKED_SIZE):
+            context = request.context(deadlines.now) if worker.wantsContext else None
+            frames = requestFrames(worker.identity, request.brokerId, body, context)
         if inFlight:
-            # It has something to do until this one arrives together with those of other workers.
-            self._outgoing.postToWorker(frames)
+            # It has something to do until this one arrives together with others, and with those of other workers.
+            if frames is None:
+                self._outgoing.postRequests(worker.identity, (request.brokerId,), body)
+            else:
+                self._outgoing.postToWorker(frames)
             if request.deadline < deadlines.nextSearch:
                 deadlines.searchBy(request.deadline)
-        elif self._outgoing.toWorker(frames):
+        elif frames is not None and self._outgoing.toWorker(frames):
             worker.began = worker.heard = deadlines.now
             if deadlines.nextSearch == NEVER:
                 deadlines.jobBegan()
@@ -438,6 +482,39 @@ class Dispatcher:
             self._reportRequestsLeft(worker)
         return True
 
+    def _sendSmall(self, worker: WorkerRecord, service: Service) -> bool:
+        """
+        Send a worker that has requests in flight the next ones that are small, in one message.
+
+        :return: ``False`` if the next one cannot be sent so.
+        """
+        inFlight, deadlines, identity = worker.inFlight, self._deadlines, worker.identity
+        most = min(worker.capacity - len(inFlight), MAX_PACKED)
+        if worker.requestsLeft > 0:
+            most = min(most, worker.requestsLeft - worker.halfLeft)
+        requests = self._queues.takeSmall(service, most, deadlines.now)
+        if not requests:
+            return False
+        ids, bodies = [], []
+        deadline = NEVER
+        for request in requests:
+            request.state = State.IN_FLIGHT
+            request.holder = identity
+            inFlight[request.brokerId] = request
+            ids.append(request.brokerId)
+            bodies.append(request.body[0])
+            if request.deadline < deadline:
+                deadline = request.deadline
+        self.inFlight += len(ids)
+        self._outgoing.postRequests(identity, ids, bodies)
+        if deadline < deadlines.nextSearch:
+            deadlines.searchBy(deadline)
+        self._queues.place(worker)
+        worker.requestsLeft -= len(ids)
+        if worker.requestsLeft == worker.halfLeft:
+            self._reportRequestsLeft(worker)
+        return True
+
     def _reportRequestsLeft(self, worker: WorkerRecord) -> None:
         """Report that a worker has been given half of the requests that it had left, or all of them."""
         if worker.requestsLeft:
@@ -459,7 +536,11 @@ class Dispatcher:
         before = len(worker.inFlight)
         while queues.waiting and len(worker.inFlight) < worker.capacity and worker.standing is Standing.SERVING:
             service = queues.nextFor(worker)
-            if service is None or not self._sendHead(worker, service):
+            if service is None:
+                break
+            if worker.packs and worker.inFlight and self._sendSmall(worker, service):
+                continue
+            if not self._sendHead(worker, service):
                 break
         if len(worker.inFlight) == before:
             queues.place(worker)
@@ -550,3 +631,8 @@ class Dispatcher:
         if request.deadline != NEVER:
             self._deadlines.requestWaits(request)
         return service
+
+
+def _mayPack(worker: WorkerRecord) -> bool:
+    """Return whether requests to a worker may be packed: one at a time, without their context, for one service."""
+    return worker.concurrency == 1 and not worker.wantsContext and len(worker.services) == 1

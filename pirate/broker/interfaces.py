@@ -49,6 +49,17 @@ class Outgoing(Protocol):
         :meth:`~pirate.broker.dispatcher.Dispatcher.workerMessagesUndelivered`.
         """
 
+    def postRequests(self, worker: bytes, requests: Sequence[bytes], bodies: Sequence[bytes]) -> None:
+        """
+        Send small requests to a worker soon, perhaps packed into one message with others.
+
+        A failure is reported as for :meth:`postToWorker`.
+
+        :param worker: the worker's routing id.
+        :param requests: the broker's ids of the requests, 1 to 64.
+        :param bodies: their bodies, of one small frame each.
+        """
+
 
 class BrokerEvents(Protocol):
     """The receiver of the broker's reports: the server that it is part of."""

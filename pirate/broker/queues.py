@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pirate.broker.request import Request, State
 from pirate.broker.workers import ReadyWorkers, Standing, WorkerRecord
+from pirate.wire.words import PACKED_SIZE
 
 #: How many empty queues, or requests that no longer wait, may be left before they are searched for and removed.
 PRUNE_AT = 500
@@ -259,6 +260,45 @@ class Queues:
         if share.over and share.waiting <= self.maxPerClient and share.bytes <= self.maxBytesPerClient:
             share.over = False
             self.over -= 1
+
+    def takeSmall(self, service: Service, most: int, now: float) -> list[Request]:
+        """
+        Remove requests that may be packed from a queue, as many as are next, up to a number.
+
+        This does what :meth:`Service.head` and :meth:`leave` do, without a call for each request.
+
+        :return: the requests, in order; none if the next one is large, must be alone, or has expired.
+        """
+        taken: list[Request] = []
+        ring = service.ring
+        while ring and len(taken) < most and not service.returned:
+            queue = ring[0]
+            request, rest = queue.first, queue.rest
+            if request is None or request.state is not State.QUEUED:
+                # The client keeps its turn for its next request.
+                queue.first = rest.popleft() if rest else None
+                if queue.first is None:
+                    ring.popleft()
+                continue
+            body = request.body
+            if request.alone or request.deadline <= now or len(body) != 1 or len(body[0]) > PACKED_SIZE:
+                break
+            ring.popleft()
+            if rest:
+                queue.first = rest.popleft()
+                ring.append(queue)
+            else:
+                queue.first = None
+            taken.append(request)
+            share, weight = queue.share, request.waitingBytes
+            self.waiting -= 1
+            self.waitingBytes -= weight
+            share.waiting -= 1
+            share.bytes -= weight
+            if share.over and share.waiting <= self.maxPerClient and share.bytes <= self.maxBytesPerClient:
+                share.over = False
+                self.over -= 1
+        return taken
 
     def takeBack(self, request: Request) -> None:
         """

@@ -26,6 +26,7 @@ class WorkerRecord:
     :ivar services: the names that it serves.
     :ivar wantsContext: whether requests are sent to it with their context.
     :ivar plain: whether it has never announced itself, and so says ``waiting`` after each reply.
+    :ivar packs: whether small requests are sent to it in one message.
     :ivar busy: whether it counts as busy.
     :ivar began: when it began the first of its requests, on the broker's clock; 0 if it has never been given one.
     :ivar heard: when it last sent anything since then.
@@ -52,6 +53,7 @@ class WorkerRecord:
         "killAt",
         "killDeadlines",
         "level",
+        "packs",
         "plain",
         "probed",
         "requestsLeft",
@@ -68,6 +70,7 @@ class WorkerRecord:
         self.standing = Standing.SERVING
         self.wantsContext = False
         self.plain = False
+        self.packs = False
         self.busy = False
         self.requestsLeft = -1
         self.halfLeft = 0

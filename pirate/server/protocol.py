@@ -16,7 +16,7 @@ from pirate.pool.pool import Mode, Pool
 from pirate.server.logs import AppErrorLog, RateLimitedLog, ServerLog
 from pirate.server.pending import WaitingClients
 from pirate.server.supervisor import Supervisor
-from pirate.wire.backend import ErrorReply, Part, Status, parseWorkerMessage
+from pirate.wire.backend import ErrorReply, PackedReplies, Part, Status, parseWorkerMessage
 from pirate.wire.foreign import FOREIGN, MAJORDOMO, recognize
 from pirate.wire.frontend import errorFrames, parseRequest, parseRequests
 from pirate.wire.words import Code, Malformed, readText
@@ -187,10 +187,6 @@ class BrokerProtocol:
         """Return, once each, the connections of clients whose requests exceed their share of the backlog."""
         return self.waitingClients.takeHeldBack()
 
-    def hasBacklog(self) -> bool:
-        """Return whether requests wait for a worker."""
-        return self._queues.waiting > 0
-
     # --- messages of clients
 
     def clientMessageReceived(self, frames: list[bytes]) -> int:
@@ -329,11 +325,18 @@ class BrokerProtocol:
 
     # --- messages of workers
 
-    def workerMessageReceived(self, frames: list[bytes]) -> None:
-        """Process a message from the backend; the first frame is the worker's routing id."""
+    def workerMessageReceived(self, frames: list[bytes]) -> int | None:
+        """
+        Process a message from the backend; the first frame is the worker's routing id.
+
+        :return: how many replies it contains in excess of one, if any.
+        """
         message = parseWorkerMessage(frames)
         if isinstance(message, tuple):
             self._dispatcher.replyReceived(*message)
+        elif isinstance(message, PackedReplies):
+            self._dispatcher.repliesReceived(message.worker, message.requests, message.bodies)
+            return len(message.requests) - 1
         elif isinstance(message, Status):
             rejection = self._supervisor.statusReceived(message)
             if rejection is not None:
@@ -344,6 +347,7 @@ class BrokerProtocol:
             self._errorReplyReceived(message)
         elif message is not None:
             self._dropForeign(frames, message.reason)
+        return None
 
     def _errorReplyReceived(self, error: ErrorReply) -> None:
         try:
@@ -364,6 +368,9 @@ class BrokerProtocol:
             self._dispatcher.failureReceived(message[0], message[1], Code.APP_ERROR, error)
         elif isinstance(message, Part):
             self._dispatcher.failureReceived(message.worker, message.request, Code.APP_ERROR, error)
+        elif isinstance(message, PackedReplies):
+            for request in message.requests:
+                self._dispatcher.failureReceived(message.worker, request, Code.APP_ERROR, error)
 
     def workerMessagesUndelivered(self, messages: list[Sequence[bytes]]) -> None:
         """Give the requests in messages whose workers are gone, or do not read, to other workers."""

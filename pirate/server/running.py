@@ -27,7 +27,7 @@ from pirate.settings.settings import Settings
 from pirate.transport.interfaces import ITransport
 from pirate.wire.frontend import MAX_BATCH_BYTES
 from pirate.wire.job import Job
-from pirate.wire.words import Code, Condition
+from pirate.wire.words import LARGEST_PACK, Code, Condition
 
 #: The codes of failed requests that are not logged here: the worker's error is logged elsewhere, or the failure was
 #: asked for.
@@ -240,6 +240,8 @@ class RunningServer:
             app=settings.app,
             dequeue=settings.dequeue,
             prefetch=settings.prefetch,
+            # The server would reject a packed message that exceeds its limit.
+            pack=min(peerLimits.maxFrameBytes, peerLimits.maxMessageBytes) >= LARGEST_PACK,
             concurrency=settings.concurrency,
             threads=settings.threads,
             loop=settings.loop,

@@ -42,7 +42,7 @@ ROOMS = {
     "broker": "wire settings.limits",
     "pool": "settings.limits",
     "auth": "errors settings",
-    "transport": "errors settings.limits auth.rules broker.interfaces",
+    "transport": "errors wire settings.limits auth.rules broker.interfaces",
     "server": ". errors wire settings broker pool auth.policy transport.interfaces hooks worker.imports worker.startup",
     "twistd": "errors settings server.descriptors hooks service worker.imports worker.startup",
     "worker": "errors wire",
@@ -80,7 +80,9 @@ OTHERS = {
 }
 #: The rooms without sockets, processes, files, threads and clocks, and the standard modules that they import.
 PURE = ("wire", "settings", "broker", "pool")
-PURE_LIBRARY = "collections dataclasses enum heapq ipaddress itertools json pathlib random re struct sys typing"
+PURE_LIBRARY = (
+    "collections dataclasses enum functools heapq ipaddress itertools json pathlib random re struct sys typing"
+)
 #: The packages whose ``__init__`` imports something: the public faces.
 FACES = {"settings", "client", "testing"}
 #: The modules that import a dangerous one, because no message leads there unless the user has chosen it.

@@ -16,6 +16,7 @@ from pirate.auth.rules import SocketPolicy
 from pirate.errors import BindError
 from pirate.settings.limits import PeerLimits
 from pirate.transport.interfaces import IN_PROCESS, ConnectionLimits, InProcessPeer, ITransport, TransportEvents
+from pirate.wire.backend import requestFrames
 
 #: Messages that a :class:`MemoryTransport` reads from one side in one turn, at most, unless a deadline has passed.
 MAX_MESSAGES = 64
@@ -215,6 +216,11 @@ class MemoryTransport:
         """Send to a worker; a failure is reported in the next turn."""
         if not self.toWorker(frames):
             self._clock.callLater(0, self.events.workerMessagesUndelivered, [frames])
+
+    def postRequests(self, worker: bytes, requests: Sequence[bytes], bodies: Sequence[bytes]) -> None:
+        """Send requests to a worker, one by one."""
+        for request, body in zip(requests, bodies, strict=True):
+            self.postToWorker(requestFrames(worker, request, [body]))
 
     def _open(self, side: MemoryRouter) -> MemoryRouter:
         if self.closed:

@@ -5,7 +5,7 @@ Only this room uses ZeroMQ on the server's side.  The server knows it by :mod:`p
 no ZeroMQ.  Importing :mod:`pirate.transport.sockets` loads txZMQ and so installs a reactor; ``service`` does it when it
 binds.
 
-May import: ``errors``, ``settings.limits``, ``auth.rules``, ``broker.interfaces``.  May be imported by: ``service``
-(only ``interfaces``), ``server`` (only ``interfaces``), ``testing`` (only ``interfaces``, ``outbox``); when needed,
-``service`` (only ``sockets``).
+May import: ``errors``, ``wire``, ``settings.limits``, ``auth.rules``, ``broker.interfaces``.  May be imported by:
+``service`` (only ``interfaces``), ``server`` (only ``interfaces``), ``testing`` (only ``interfaces``, ``outbox``); when
+needed, ``service`` (only ``sockets``).
 """

@@ -76,8 +76,12 @@ class TransportEvents(Protocol):
         :param address: its IP address.
         """
 
-    def workerMessageReceived(self, frames: list[bytes]) -> None:
-        """Process a message from the backend; its first frame is the worker's routing id."""
+    def workerMessageReceived(self, frames: list[bytes]) -> int | None:
+        """
+        Process a message from the backend; its first frame is the worker's routing id.
+
+        :return: how many replies it contains in excess of one, if any.
+        """
 
     def workerMessageRejected(self, frames: list[bytes], reason: str) -> None:
         """Reject a worker message that exceeds a limit; the arguments are those of :meth:`clientMessageRejected`."""
@@ -103,9 +107,6 @@ class TransportEvents(Protocol):
     def takeHeldBack(self) -> Collection[int]:
         """Return, once each, the connections of clients whose requests exceed their share of the backlog."""
 
-    def hasBacklog(self) -> bool:
-        """Return whether requests wait for a worker."""
-
     def replyUndelivered(self) -> None:
         """Count a posted message whose client is gone or does not read."""
 
@@ -128,7 +129,7 @@ class ITransport(Interface):
     """
     The frontend and the backend of a server: two ROUTERs, read in turns.
 
-    The first frame of every message, in either direction, is the peer's routing id.  The four methods that send are
+    The first frame of every message, in either direction, is the peer's routing id.  The five methods that send are
     those of :class:`~pirate.broker.interfaces.Outgoing`, through which the broker calls them.
     """
 
@@ -187,6 +188,9 @@ class ITransport(Interface):
 
         ``events.workerMessagesUndelivered`` reports a failure.
         """
+
+    def postRequests(worker: bytes, requests: Sequence[bytes], bodies: Sequence[bytes]) -> None:
+        """See :meth:`pirate.broker.interfaces.Outgoing.postRequests`; a failure is reported likewise."""
 
     def clientSender() -> Sender:
         """Return the sender of the client message that is being processed."""

@@ -1,4 +1,8 @@
-"""Messages to clients that are sent later: at the end of a turn, or when a client with a full queue reads on."""
+"""
+Messages that are sent later: at the end of a turn, or when a client with a full queue reads on.
+
+Small requests that go to one worker in the same turn go in one message.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,9 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from pirate.wire.backend import packedRequests
 from pirate.wire.frontend import REPLY_BATCH_HEADER, SmallReply, packReplies
-from pirate.wire.words import MAX_BATCH
+from pirate.wire.words import MAX_BATCH, MAX_PACKED
 
 #: The number of messages that wait for clients with full queues, at most.
 MAX_POSTPONED = 1000
@@ -141,3 +146,57 @@ class Outbox:
         if self.postponed:
             self._retry = self._clock.callLater(RETRY_INTERVAL, self._retryAll)
         self._events.wake()
+
+
+class RequestPack:
+    """
+    Small requests that go to one worker.
+
+    :ivar ids: the broker's ids of the requests.
+    :ivar bodies: their bodies, of one frame each.
+    """
+
+    __slots__ = ("bodies", "ids", "worker")
+
+    def __init__(self, worker: bytes) -> None:
+        self.worker = worker
+        self.ids: list[bytes] = []
+        self.bodies: list[bytes] = []
+
+
+class WorkerOutbox:
+    """
+    The messages on their way to workers, each worker's in their order.
+
+    :ivar waiting: the messages.
+    """
+
+    __slots__ = ("_packs", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: list[Sequence[bytes] | RequestPack] = []
+        self._packs: dict[bytes, RequestPack] = {}
+
+    def post(self, frames: Sequence[bytes]) -> None:
+        """Send a message later."""
+        # Later requests to the same worker must not overtake it.
+        self._packs.pop(frames[0], None)
+        self.waiting.append(frames)
+
+    def postRequests(self, worker: bytes, requests: Sequence[bytes], bodies: Sequence[bytes]) -> None:
+        """Send small requests later, together with the last ones to the same worker if they fit."""
+        pack = self._packs.get(worker)
+        if pack is None or len(pack.ids) + len(requests) > MAX_PACKED:
+            pack = self._packs[worker] = RequestPack(worker)
+            self.waiting.append(pack)
+        pack.ids.extend(requests)
+        pack.bodies.extend(bodies)
+
+    def take(self) -> list[Sequence[bytes]]:
+        """Return the messages to send now, and forget them."""
+        waiting, self.waiting = self.waiting, []
+        self._packs.clear()
+        return [
+            packedRequests(each.worker, each.ids, each.bodies) if isinstance(each, RequestPack) else each
+            for each in waiting
+        ]

@@ -14,7 +14,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from secrets import token_hex
-from select import select
 from typing import Any
 
 import zmq
@@ -29,7 +28,7 @@ from pirate.broker.interfaces import Sender
 from pirate.errors import BindError
 from pirate.settings.limits import PeerLimits
 from pirate.transport.interfaces import ConnectionLimits, InProcessPeer, ITransport, TransportEvents
-from pirate.transport.outbox import Outbox
+from pirate.transport.outbox import Outbox, WorkerOutbox
 from pirate.transport.peers import hungUp
 from pirate.transport.router import Router, seedRoutingIds
 from pirate.transport.unfinished import INTERVAL, SUPPORTED
@@ -40,12 +39,6 @@ REPLY_FRAMES, REPLY_BYTES = 8, 1 << 16
 #: How many times a bounded number of messages is read from the frontend when the server stops, and from the backend
 #: when a deadline has passed.
 DRAIN_READS, LATE_READS = 100, 50
-#: The first file descriptor that ``select`` cannot watch.  ``poll`` could, but its timeouts are whole milliseconds.
-SELECTABLE = 1024
-#: Replies that are sent to clients together while requests wait for workers, at most.
-MAX_BATCH = 16
-#: Seconds to wait for the next reply of a worker, and for a whole batch.
-NEXT_REPLY_TIME, BATCH_TIME = 0.0003, 0.003
 
 
 class ITransportReactor(IReactorTime, IReactorFDSet, IReactorThreads):
@@ -77,7 +70,7 @@ class SocketTransport:
         self._nextExtraRead: IDelayedCall | None = None
         self._nextExamination: IDelayedCall | None = None
         self._inTurn = False
-        self._workerMessages: list[Sequence[bytes]] = []
+        self._workerOutbox = WorkerOutbox()
         self._inProcessMessages: deque[list[bytes]] = deque()
         seedRoutingIds()
         self._factory = ZmqFactory()
@@ -175,13 +168,19 @@ class SocketTransport:
 
     def postToWorker(self, frames: Sequence[bytes]) -> None:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
-        self._workerMessages.append(frames)
+        self._workerOutbox.post(frames)
+        if not self._inTurn:
+            self.wake()
+
+    def postRequests(self, worker: bytes, requests: Sequence[bytes], bodies: Sequence[bytes]) -> None:
+        """See :class:`~pirate.transport.interfaces.ITransport`."""
+        self._workerOutbox.postRequests(worker, requests, bodies)
         if not self._inTurn:
             self.wake()
 
     def _sendToWorkers(self) -> None:
-        while self._workerMessages and self._backend.factory is not None:
-            messages, self._workerMessages = self._workerMessages, []
+        while self._workerOutbox.waiting and self._backend.factory is not None:
+            messages = self._workerOutbox.take()
             deliver = self._backend.deliver
             undelivered = [frames for frames in messages if not deliver(frames)]
             if undelivered:
@@ -276,25 +275,23 @@ class SocketTransport:
                 backend.read(events.workerMessageReceived, events.workerMessageRejected, readable is backend)
                 if deadlinePassed:
                     self._readBackendToEnd()
-                if self._workerMessages:
+                if self._workerOutbox.waiting:
                     self._sendToWorkers()
             if (deadlinePassed or not frontend.armed) and frontend.factory is not None:
                 if events.wantsRequests():
                     frontend.read(events.clientMessageReceived, events.clientMessageRejected, readable is frontend)
                 else:
                     self._readExtra()
-                if self._workerMessages:
+                if self._workerOutbox.waiting:
                     self._sendToWorkers()
             if self._inProcessMessages:
                 self._readInProcess()
                 if self._inProcessMessages:
                     self._readExtra()
-            if outbox.posted and events.hasBacklog() and backend.fd < SELECTABLE:
-                self._collectReplies()
             if frontend.factory is None:
                 return
             events.turnEnded()
-            if self._workerMessages:
+            if self._workerOutbox.waiting:
                 self._sendToWorkers()
             if outbox.posted:
                 outbox.flush()
@@ -367,23 +364,6 @@ class SocketTransport:
             if backend.armed or backend.factory is None:
                 break
             backend.read(events.workerMessageReceived, events.workerMessageRejected, expected=False)
-
-    def _collectReplies(self) -> None:
-        """
-        While requests wait, read a few more replies before the first are sent to their clients.
-
-        Each worker has its next request by then, so none is idle; and a batch wakes ZeroMQ's thread and each
-        client once.
-        """
-        backend, events, posted = self._backend, self._events, self._outbox.posted
-        end = self._reactor.seconds() + BATCH_TIME
-        while len(posted) < MAX_BATCH and events.hasBacklog() and self._reactor.seconds() < end:
-            if (backend.armed or not backend.hasPending()) and not select([backend.fd], [], [], NEXT_REPLY_TIME)[0]:
-                return
-            backend.read(events.workerMessageReceived, events.workerMessageRejected, expected=True)
-            self._sendToWorkers()
-            if backend.factory is None:
-                return
 
     # --- the end
 

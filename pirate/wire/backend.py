@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
+from struct import Struct
 from typing import Any
 
 from pirate.wire.words import (
@@ -9,9 +12,11 @@ from pirate.wire.words import (
     ID_SIZE,
     MAX_CONCURRENCY,
     MAX_CREDIT,
+    MAX_PACKED,
     MAX_SERVICE,
     MAX_TEXT,
     MIN_FIRST_BYTE,
+    PACK,
     PARTIAL,
     WORDS,
     Frames,
@@ -47,9 +52,10 @@ class Info(Value):
     :ivar context: whether its app wants each request's context.
     :ivar services: the names that it serves.
     :ivar concurrency: how many requests it executes at the same time, 1 to 1000.
+    :ivar pack: whether it reads requests that are packed, and may pack its replies.
     """
 
-    __slots__ = ("concurrency", "context", "credit", "services", "token")
+    __slots__ = ("concurrency", "context", "credit", "pack", "services", "token")
 
     def __init__(
         self,
@@ -58,12 +64,14 @@ class Info(Value):
         context: bool = False,
         services: tuple[str, ...] = ("",),
         concurrency: int = 1,
+        pack: bool = False,
     ) -> None:
         self.token = token
         self.credit = credit
         self.context = context
         self.services = services
         self.concurrency = concurrency
+        self.pack = pack
 
 
 #: The app's reply: the worker's routing id, the broker's id of the request, and the body.  A plain tuple, because
@@ -106,15 +114,31 @@ class ErrorReply(Value):
         self.trail = trail
 
 
-WorkerMessage = Status | Reply | Part | ErrorReply
+class PackedReplies(Value):
+    """
+    Several replies in one message.
+
+    :ivar requests: the broker's ids of the requests.
+    :ivar bodies: their replies, of one frame each, in the same order.
+    """
+
+    __slots__ = ("bodies", "requests", "worker")
+
+    def __init__(self, worker: bytes, requests: Sequence[bytes], bodies: Sequence[bytes]) -> None:
+        self.worker = worker
+        self.requests = requests
+        self.bodies = bodies
+
+
+WorkerMessage = Status | Reply | PackedReplies | Part | ErrorReply
 
 
 def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
     """
     Parse what a worker sent.
 
-    Its routing id is followed by a request's id and a body, or by a delimiter and a status of one or two frames, or by
-    a delimiter and a reply of three or more frames.
+    Its routing id is followed by a request's id and a body, or by the word ``pack`` and packed replies, or by a
+    delimiter and a status of one or two frames, or by a delimiter and a reply of three or more frames.
 
     :param frames: as a ROUTER gives them.
     :return: ``None`` for ``[routing id] ['']`` alone, which is a PROBE_ROUTER greeting.
@@ -127,6 +151,9 @@ def parseWorkerMessage(frames: Frames) -> WorkerMessage | Malformed | None:
         # ``_isId``, inlined, because this runs for every reply.
         if count > 2 and len(first) == ID_SIZE and first[:1] >= MIN_FIRST_BYTE:
             return frames[0], first, frames[2:]
+        if first == PACK and count == 3:
+            columns = unpack(frames[2])
+            return Malformed("bad-pack") if columns is None else PackedReplies(frames[0], *columns)
         return Malformed("no-delimiter")
     if count > 4:
         kind = frames[3]
@@ -173,7 +200,8 @@ def _parseInfo(fields: dict[str, Any]) -> Info | None:
         return None
     concurrency = min(max(concurrency, 1), MAX_CONCURRENCY)
     credit = min(max(credit, 1), concurrency if concurrency > 1 else MAX_CREDIT)
-    return Info(token, credit, bool(fields.get("context")), tuple(dict.fromkeys(services)), concurrency)
+    context, pack = bool(fields.get("context")), fields.get("pack") == 1
+    return Info(token, credit, context, tuple(dict.fromkeys(services)), concurrency, pack)
 
 
 def requestFrames(worker: bytes, request: bytes, body: Frames, context: dict[str, Any] | None = None) -> list[bytes]:
@@ -199,5 +227,78 @@ def announcement(info: Info) -> bytes:
             "context": info.context,
             "services": list(info.services),
             "concurrency": info.concurrency,
+            "pack": int(info.pack),
         }
     )
+
+
+# --- several requests or replies in one message
+
+
+def packedRequests(worker: bytes, requests: Sequence[bytes], bodies: Sequence[bytes]) -> list[bytes]:
+    """
+    Return the frames of requests to a worker: one of the usual form, or several packed.
+
+    :param requests: the broker's ids of the requests, 1 to 64.
+    :param bodies: their bodies, of one frame of at most ``PACKED_SIZE`` bytes each, in the same order.
+    """
+    if len(requests) == 1:
+        return [worker, b"", requests[0], b"", bodies[0]]
+    return [worker, b"", PACK, pack(requests, bodies)]
+
+
+def idsOf(frames: Frames) -> Sequence[bytes]:
+    """Return the broker's ids of the requests in a message to a worker; of another message, the word."""
+    if frames[2] == PACK:
+        columns = unpack(frames[3])
+        return () if columns is None else columns[0]
+    return (frames[2],)
+
+
+def pack(requests: Sequence[bytes], bodies: Sequence[bytes]) -> bytes:
+    """
+    Pack small bodies into one frame: their number, the ids, the sizes and the bodies.
+
+    :param requests: the broker's ids of the requests, 1 to 64.
+    :param bodies: one frame of at most ``PACKED_SIZE`` bytes for each.
+    """
+    count = len(requests)
+    return b"".join((_columns(count).pack(count, *requests, *map(len, bodies)), *bodies))
+
+
+def unpack(frame: bytes) -> tuple[Sequence[bytes], list[bytes]] | None:
+    """
+    Return the ids and the bodies that :func:`pack` has put into a frame.
+
+    :return: ``None`` if the number is not 1 to 64, or if the sizes do not add up exactly.
+    """
+    if not 0 < len(frame) <= _MAX_PACK:
+        return None
+    data = bytes(frame)
+    count = data[0]
+    if not 0 < count <= MAX_PACKED:
+        return None
+    columns = _columns(count)
+    position = columns.size
+    if len(data) < position:
+        return None
+    fields = columns.unpack_from(data)
+    sizes = fields[count + 1 :]
+    if position + sum(sizes) != len(data):
+        return None
+    bodies = []
+    for size in sizes:
+        end = position + size
+        bodies.append(data[position:end])
+        position = end
+    return fields[1 : count + 1], bodies
+
+
+@cache
+def _columns(count: int) -> Struct:
+    """Return the structure in front of so many bodies."""
+    return Struct(f">B{f'{ID_SIZE}s' * count}{count}H")
+
+
+#: The bytes of the largest packed message.
+_MAX_PACK = 1 + MAX_PACKED * (ID_SIZE + 2 + 0xFFFF)

@@ -17,6 +17,7 @@ class Job(Value):
     :ivar app: the import path of the app.
     :ivar dequeue: the import path of the dequeue callable, for a worker that is to run it instead of the app.
     :ivar prefetch: the credit of the worker; ``None`` to measure it.
+    :ivar pack: whether the broker reads replies that are packed.
     :ivar concurrency: how many requests the app may run at once on a loop.
     :ivar threads: how many requests the app may run at once in threads; 0 for none.
     :ivar loop: what waits for the app's results: ``auto``, ``asyncio`` or ``twisted``.
@@ -46,6 +47,7 @@ class Job(Value):
         "maxFrame",
         "maxFrames",
         "maxTotal",
+        "pack",
         "parent",
         "prefetch",
         "pythonPath",
@@ -63,6 +65,7 @@ class Job(Value):
         app: str,
         dequeue: str | None = None,
         prefetch: int | None = None,
+        pack: bool = False,
         concurrency: int = 1,
         threads: int = 0,
         loop: str = "auto",
@@ -83,6 +86,7 @@ class Job(Value):
         self.app = app
         self.dequeue = dequeue
         self.prefetch = prefetch
+        self.pack = pack
         self.concurrency = concurrency
         self.threads = threads
         self.loop = loop

@@ -24,6 +24,10 @@ MAX_CREDIT = 64
 MAX_CONCURRENCY = 1000
 #: The size of a request id, and the least value of its first byte; no word begins with a byte that high.
 ID_SIZE, MIN_FIRST_BYTE = 8, b"\x80"
+#: The most requests or replies that are packed into one message, and the largest body of one of them, in bytes.
+MAX_PACKED, PACKED_SIZE = 64, 1024
+#: The bytes of the largest packed message: a number, and for each an id, a size and a body.
+LARGEST_PACK = 1 + MAX_PACKED * (8 + 2 + PACKED_SIZE)
 #: The longest service name, in characters.
 MAX_SERVICE = 255
 
@@ -46,6 +50,7 @@ RETIRE = b"retire"
 CANCEL = b"cancel"
 PARTIAL = b"partial"
 ERROR = b"error"
+PACK = b"pack"
 
 #: The words of a worker's status.
 WORDS = frozenset({WAITING, PROCESSING, DEQUEUE, EXITING, HEARTBEAT})

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 class AppEvents(Protocol):
     """The worker, as a runner tells it about its app."""
 
-    def appReady(self, app: App) -> None:
-        """Tell the broker that the worker waits for requests."""
+    def appReady(self, app: App, packs: bool = False) -> None:
+        """
+        Tell the broker that the worker waits for requests.
+
+        :param packs: whether it reads requests that are packed, and may pack replies.
+        """
 
     def appFailed(self, error: BaseException) -> NoReturn:
         """End the process, because the app cannot be made ready."""

@@ -60,6 +60,7 @@ class Worker:
         self._socket = socket
         self._process = process
         self._wantsContext = False
+        self._packs = False
 
     def run(self) -> None:
         """Serve with the app, or run the dequeue callable; then leave, and close the socket."""
@@ -90,9 +91,10 @@ class Worker:
 
     # --- AppEvents
 
-    def appReady(self, app: App) -> None:
+    def appReady(self, app: App, packs: bool = False) -> None:
         """Tell the broker that the worker waits for requests."""
         job = self._job
+        self._packs = packs
         self._wantsContext = app.wantsContext
         app.limit(job.maxFrame, job.maxFrames, job.maxTotal)
         self._announce(WAITING, job.prefetch or max(job.concurrency, job.threads, 1))
@@ -110,7 +112,7 @@ class Worker:
 
     def _announce(self, word: bytes, credit: int) -> None:
         concurrency = max(self._job.concurrency, self._job.threads, 1)
-        info = Info(self._job.token, credit, self._wantsContext, concurrency=concurrency)
+        info = Info(self._job.token, credit, self._wantsContext, concurrency=concurrency, pack=self._packs)
         self._socket.send_multipart([b"", word, announcement(info)])
 
 
@@ -143,7 +145,7 @@ def chooseRunner(job: Job, target: Any) -> Run:
             f"concurrency ({job.concurrency}) needs an async app, and this is a plain function: use --threads "
             "instead, or --loop if its result must be awaited"
         )
-    return partial(serialrunner.run, softTimeout=job.softTimeout, prefetch=job.prefetch)
+    return partial(serialrunner.run, softTimeout=job.softTimeout, prefetch=job.prefetch, packs=job.pack)
 
 
 def connect(context: zmq.Context[zmq.Socket[bytes]], job: Job) -> zmq.Socket[bytes]:

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker import replies as replies
 from pirate.broker.request import Request
-from pirate.test.support.broker import BrokerBench, ConcurrencyBench
+from pirate.test.support.broker import BrokerBench, ConcurrencyBench, cancelling
 from pirate.wire.backend import Info
-from pirate.wire.words import HEARTBEAT, RETIRE, Code
+from pirate.wire.words import CANCEL, HEARTBEAT, PACKED_SIZE, RETIRE, Code
 
 
 class DispatchTests(SynchronousTestCase):
@@ -816,3 +818,195 @@ class BusyTests(SynchronousTestCase):
         self.assertEqual(bench.changes, [(b"P", True)])
         bench.waiting(b"P")
         self.assertEqual(bench.changes, [(b"P", True), (b"P", False)])
+
+
+class PackBench(BrokerBench):
+    """
+    A bench that notes what may go to a worker in one message.
+
+    :ivar packs: the numbers of requests that were posted together.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.packs: list[int] = []
+
+    def postRequests(self, worker: bytes, requests: Sequence[bytes], bodies: Sequence[bytes]) -> None:
+        """Note how many there are."""
+        self.packs.append(len(requests))
+        super().postRequests(worker, requests, bodies)
+
+
+class PackTests(SynchronousTestCase):
+    """Requests and replies that go in one message."""
+
+    def setUp(self) -> None:
+        """Make a broker with a worker that may hold eight requests."""
+        self.bench = PackBench()
+        self.bench.ready(b"A", credit=8, packs=True)
+
+    def ask(self, count: int) -> list[Request]:
+        """Request so many jobs."""
+        return self.bench.ask(*(b"%d" % number for number in range(count)))
+
+    def test_half(self) -> None:
+        """A worker that may hold many is sent more when half is done, at once and in order."""
+        requests = self.ask(20)
+        self.assertEqual(len(self.bench.sent()), 8)
+        self.bench.packs.clear()
+        self.bench.reply(b"A", *requests[:3])
+        self.assertEqual(self.bench.sent(), [])
+        self.bench.reply(b"A", requests[3])
+        self.assertEqual(self.bench.sent(), [(b"A", b"%d" % number) for number in range(8, 12)])
+        self.assertEqual(self.bench.packs, [4])
+        self.bench.replyPacked(b"A", *requests[4:12])
+        self.assertEqual(self.bench.sent(), [(b"A", b"%d" % number) for number in range(12, 20)])
+        self.assertEqual(self.bench.packs[1:], [7])
+        self.bench.replyPacked(b"A", *requests[12:])
+        self.assertEqual([body for _, body in self.bench.replies()], [b"%d" % number for number in range(20)])
+
+    def test_few(self) -> None:
+        """A worker that may hold fewer than four, or executes all at once, is sent another for each reply."""
+        for info in (Info("", 3, pack=True), Info("", 8, concurrency=8, pack=True)):
+            bench = PackBench()
+            bench.broker.dispatcher.workerReady(b"A", info)
+            requests = bench.ask(*(b"%d" % number for number in range(20)))
+            self.assertEqual(len(bench.sent()), info.credit)
+            bench.reply(b"A", requests[0])
+            self.assertEqual(bench.sent(), [(b"A", b"%d" % info.credit)])
+
+    def test_onlyIfAnnounced(self) -> None:
+        """Nothing is packed for a worker that has not announced it, wants the context, or serves several names."""
+        for info in (
+            Info("", 8),
+            Info("", 8, True, pack=True),
+            Info("", 8, services=("", "a"), pack=True),
+            Info("", 8, concurrency=8, pack=True),
+        ):
+            bench = PackBench()
+            bench.broker.dispatcher.workerReady(b"A", info)
+            requests = bench.ask(*(b"%d" % number for number in range(20)))
+            bench.reply(b"A", *requests[:8])
+            self.assertEqual((len(bench.sent()) >= 12, bench.packs), (True, []))
+
+    def test_large(self) -> None:
+        """A large body, or one of several frames, goes by itself, in its turn."""
+        self.ask(8)
+        bodies = [[b"a"], [b"x" * PACKED_SIZE], [b"x" * (PACKED_SIZE + 1)], [b"b"], [b"c", b"d"], [b"e"]]
+        more = [self.bench.receive(Request([b"c%d" % number, b""], body)) for number, body in enumerate(bodies)]
+        self.bench.packs.clear()
+        self.bench.framesToWorkers.clear()
+        self.bench.replyPacked(b"A", *list(self.bench.broker.dispatcher.workers[b"A"].inFlight.values())[:6])
+        self.assertEqual([each[2] for each in self.bench.framesToWorkers], [each.brokerId for each in more])
+        self.assertEqual(self.bench.packs, [2, 1, 1])
+
+    def test_alone(self) -> None:
+        """A request with a single attempt is never together with others, and those behind it wait."""
+        first = self.ask(3)
+        self.bench.sent()
+        [single] = self.bench.askNatively(b"single", attempts=1)
+        self.ask(2)
+        self.assertEqual(self.bench.sent(), [])
+        self.bench.replyPacked(b"A", *first)
+        self.assertEqual(self.bench.sent(), [(b"A", b"single")])
+        self.bench.replyPacked(b"A", single)
+        self.assertEqual(self.bench.sent(), [(b"A", b"0"), (b"A", b"1")])
+
+    def test_expired(self) -> None:
+        """A request whose deadline has passed is not packed; the others are."""
+        self.ask(8)
+        self.bench.askNatively(b"late", timeout_ms=1000)
+        self.ask(2)
+        self.bench.sent()
+        self.bench.broker.deadlines.now = 2.0
+        self.bench.replyPacked(b"A", *self.bench.broker.dispatcher.workers[b"A"].inFlight.values())
+        self.assertEqual(self.bench.sent(), [(b"A", b"0"), (b"A", b"1")])
+        self.bench.tick(2.0)
+        self.assertEqual(self.bench.givenUp[-1][:2], (b"late", Code.EXPIRED))
+
+    def test_late(self) -> None:
+        """In a packed message only the replies count that are to requests of that worker, and each once."""
+        bench = self.bench
+        bench.ready(b"B", credit=8, packs=True)
+        ours: list[Request] = []
+        theirs: list[Request] = []
+        for request in self.ask(6):
+            (ours if request.holder == b"A" else theirs).append(request)
+        bench.replyPacked(b"A", ours[0], theirs[0], ours[1], ours[1], ours[2])
+        self.assertEqual((bench.broker.counters.replied, bench.broker.counters.late), (3, 2))
+        bench.replyPacked(b"A", *ours)
+        bench.replyPacked(b"nobody", *theirs)
+        self.assertEqual((bench.broker.counters.replied, bench.broker.counters.late), (3, 8))
+        self.assertTrue(bench.broker.dispatcher.isIdle(b"A"))
+
+    def test_lostReplies(self) -> None:
+        """A worker that dies with replies unsent costs no request an attempt; each is tried alone."""
+        self.ask(4)
+        self.bench.sent()
+        self.bench.gone(b"A")
+        self.bench.ready(b"B", credit=8, packs=True)
+        self.assertEqual([request.deaths for request in self.bench.broker.queues.queued()], [0, 0, 0])
+        self.assertEqual(self.bench.sent(), [(b"B", b"0")])
+
+    def test_fromGone(self) -> None:
+        """Packed replies of a worker that is gone count, if nobody else has replied."""
+        requests = self.ask(4)
+        self.bench.gone(b"A")
+        self.bench.replyPacked(b"A", *requests)
+        self.assertEqual((self.bench.broker.counters.replied, self.bench.broker.isQuiet()), (4, True))
+
+    def test_unsent(self) -> None:
+        """The requests of a packed message that cannot be sent come back in their order."""
+        bench = self.bench
+        requests = self.ask(20)
+        bench.sent()
+        bench.endsAreReported = True
+        bench.away.add(b"A")
+        bench.replyPacked(b"A", *requests[:4])
+        bench.ready(b"B", credit=64)
+        self.assertEqual(bench.sent(), [(b"B", b"%d" % number) for number in range(8, 20)])
+        self.assertEqual(bench.lost, [b"A"])
+        bench.gone(b"A", died=False)
+        self.assertEqual(bench.sent(), [(b"B", b"%d" % number) for number in range(4, 8)])
+
+    def test_used(self) -> None:
+        """A worker that is to leave after so many requests gets no more, however many go in a message."""
+        bench = PackBench()
+        bench.ready(b"A", credit=64, packs=True, requestsLeft=10)
+        requests = bench.ask(*(b"%d" % number for number in range(20)))
+        self.assertEqual([body for _, body in bench.sent()], [*(b"%d" % number for number in range(10)), RETIRE])
+        bench.replyPacked(b"A", *requests[:10])
+        self.assertEqual((bench.sent(), bench.retired), ([], [b"A"]))
+        bench = PackBench()
+        bench.ask(*(b"%d" % number for number in range(20)))
+        bench.ready(b"A", credit=64, packs=True, requestsLeft=10)
+        self.assertEqual([body for _, body in bench.sent()], [*(b"%d" % number for number in range(10)), RETIRE])
+        self.assertEqual(bench.packs, [4, 3, 1, 1])
+
+    def test_cancel(self) -> None:
+        """A request in a packed message can be cancelled; the others are not affected."""
+        bench = PackBench(cancelKills=5.0)
+        bench.ready(b"A", credit=8, packs=True)
+        requests = bench.askNatively(*(b"%d" % number for number in range(4)))
+        bench.sent()
+        bench.broker.cancel(cancelling(requests[2]))
+        self.assertEqual(bench.framesToWorkers, [[b"A", b"", CANCEL, requests[2].brokerId]])
+        ids = [request.brokerId for request in requests]
+        bench.broker.dispatcher.repliesReceived(b"A", ids, [b"r"] * 4)
+        bench.check()
+        self.assertEqual((bench.broker.counters.replied, bench.broker.counters.late), (3, 1))
+        self.assertTrue(bench.broker.dispatcher.isIdle(b"A"))
+
+    def test_tooLong(self) -> None:
+        """When a job takes too long, what its worker held besides is alone the next time: it may be the cause."""
+        bench = PackBench(jobTimeout=10.0)
+        bench.ready(b"A", credit=8, packs=True)
+        requests = bench.ask(b"1", b"2", b"3")
+        bench.sent()
+        bench.tick(11.0)
+        self.assertEqual((bench.stopped, [each[:2] for each in bench.givenUp]), ([b"A"], [(b"1", Code.TIMEOUT)]))
+        bench.ready(b"B", credit=8, packs=True)
+        self.assertEqual(bench.sent(), [(b"B", b"2")])
+        bench.tick(22.0)
+        self.assertEqual([each[:2] for each in bench.givenUp[1:]], [(b"2", Code.TIMEOUT)])
+        self.assertEqual(requests[2].deaths, 0)

@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker.request import NativeRequest, Request, State, readRequest
 from pirate.test.support.broker import BrokerBench
-from pirate.wire.backend import ErrorReply, Info, Part, Status, parseWorkerMessage
+from pirate.wire.backend import ErrorReply, Info, PackedReplies, Part, Status, idsOf, pack, parseWorkerMessage, unpack
 from pirate.wire.frontend import header, parseHeader
-from pirate.wire.words import MAGIC, MAX_CONCURRENCY, RETIRE, WORDS, Malformed
+from pirate.wire.words import MAGIC, MAX_CONCURRENCY, MAX_PACKED, PACK, RETIRE, WORDS, Malformed
 
 try:
     from hypothesis import strategies as st
@@ -157,12 +157,42 @@ class ParserTests(SynchronousTestCase):
                 self.assertEqual([message.request, message.code, message.text], [frames[2], frames[4], frames[5]])
             elif message is None:
                 self.assertEqual(frames[1:], [b""])
+            elif isinstance(message, PackedReplies):
+                self.assertTrue(1 <= len(message.requests) == len(message.bodies) <= MAX_PACKED)
+                self.assertEqual(pack(message.requests, message.bodies), frames[2])
             else:
-                reasons = {"no-delimiter", "unknown-word", "bad-info", "unknown-reply"}
+                reasons = {"no-delimiter", "bad-pack", "unknown-word", "bad-info", "unknown-reply"}
                 self.assertIn(message.reason, reasons)
                 self.assertIsNone(message.reply)
 
         holds(check, messages(b"w", b""), examples=200)
+
+    def test_packed(self) -> None:
+        """What is packed can be unpacked; any other frame has no more in it than its sizes say, or is malformed."""
+        one = st.tuples(st.binary(min_size=8, max_size=8), st.binary(max_size=40))
+
+        def checkSame(pairs: list[tuple[bytes, bytes]]) -> None:
+            ids, bodies = [each for each, _ in pairs], [body for _, body in pairs]
+            columns = unpack(pack(ids, bodies))
+            self.assertEqual(columns, (tuple(ids), bodies))
+
+        def checkAny(frame: bytes, at: int, byte: int, cut: int) -> None:
+            changed = bytearray(frame)
+            if changed:
+                changed[at % len(changed)] = byte
+            for each in (frame, bytes(changed), bytes(changed)[: len(changed) - cut], bytes(changed) + b"x" * cut):
+                message = parseWorkerMessage([b"w", PACK, each])
+                if isinstance(message, PackedReplies):
+                    self.assertEqual(pack(message.requests, message.bodies), each)
+                else:
+                    self.assertEqual(message, Malformed("bad-pack"))
+
+        pairs = st.lists(one, min_size=1, max_size=MAX_PACKED)
+        packed = pairs.map(lambda each: pack(*zip(*each, strict=True)))
+        holds(checkSame, pairs, examples=100)
+        holds(
+            checkAny, st.one_of(packed, st.binary(max_size=40)), st.integers(0), st.integers(0, 255), st.integers(0, 9)
+        )
 
 
 #: The worker that executes several requests at once.
@@ -233,7 +263,12 @@ class RandomPeersBench(BrokerBench):
     def postToWorker(self, frames: Sequence[bytes]) -> None:
         super().postToWorker(frames)
         # Others may have been sent before the broker learns that this message was not.
-        self.detoured |= {each[2] for each in self.missed}
+        self.detoured |= {name for each in self.missed for name in idsOf(each)}
+
+    def postRequests(self, worker: bytes, requests: Sequence[bytes], bodies: Sequence[bytes]) -> None:
+        super().postRequests(worker, requests, bodies)
+        if self.missed:
+            self.detoured |= set(requests)
 
     def workerUnreachable(self, identity: bytes) -> bool:
         """Forget the worker."""
@@ -275,7 +310,8 @@ class RandomPeersBench(BrokerBench):
             self._workers.add(worker)
             self.broker.dispatcher.workerReady(worker, Info("", credit, False, services, 4))
         else:
-            self.ready(worker, credit=credit, services=services, requestsLeft=5 if which == 1 else -1)
+            left = 5 if which == 1 else -1
+            self.ready(worker, credit=credit, services=services, requestsLeft=left, packs=which < 2)
 
     def plainWorkerWaits(self, which: int) -> None:
         """Have a plain worker say ``waiting``, whether it has replied or not."""
@@ -319,6 +355,19 @@ class RandomPeersBench(BrokerBench):
             if not worker.startswith(b"plain"):
                 hand.remove(name)
             self.send(worker, name, failure)
+
+    def replyToSeveral(self, which: int, places: list[int]) -> None:
+        """Have a worker reply to some requests at once, most of which it holds, in some order."""
+        workers = [worker for worker, hand in self.held.items() if hand and not worker.startswith(b"plain")]
+        if not workers:
+            return
+        worker = workers[which % len(workers)]
+        hand = self.held[worker]
+        names = [hand[place] if place < len(hand) else b"\x80unknown" for place in places]
+        bodies = [b"answer " + self.named[name].route[0] if name in self.named else b"" for name in names]
+        # Requests that are sent in return find the worker without those.
+        self.held[worker] = [name for name in hand if name not in names]
+        self.broker.dispatcher.repliesReceived(worker, names, bodies)
 
     def workerEnds(self, which: int, died: bool) -> None:
         """Remove a worker."""
@@ -396,7 +445,7 @@ class BrokerTests(SynchronousTestCase):
         requestComes = st.tuples(
             st.just("requestComes"), st.sampled_from(["", "", "", "a"]), st.sampled_from([0, 0, 1, 3])
         )
-        workerComes = st.tuples(st.just("workerComes"), st.integers(0, 4), st.integers(1, 3))
+        workerComes = st.tuples(st.just("workerComes"), st.integers(0, 4), st.integers(1, 6))
         replyToHeld = st.tuples(st.just("replyToHeld"), number, number, st.sampled_from([False, False, True]))
         workerEnds = st.tuples(st.just("workerEnds"), number, st.booleans())
         event = st.one_of(
@@ -412,6 +461,8 @@ class BrokerTests(SynchronousTestCase):
                 workerEnds,
             ),
             st.tuples(st.just("plainWorkerWaits"), st.integers(0, 1)),
+            st.tuples(st.just("replyToSeveral"), number, st.lists(st.integers(0, 6), min_size=1, max_size=5)),
+            st.tuples(st.just("replyToSeveral"), number, st.lists(st.integers(0, 6), min_size=1, max_size=5)),
             st.tuples(st.just("replyLate"), number, st.booleans()),
             st.tuples(st.just("replyToAny"), number, number),
             st.tuples(st.just("disconnect"), number),

@@ -262,7 +262,7 @@ class ExitTests(SynchronousTestCase):
                     await asyncio.sleep(0)
 
         class Events:
-            def appReady(self, app: App) -> None:
+            def appReady(self, app: App, packs: bool = False) -> None:
                 broker.send_multipart([b"", b"1", b"", b"first"])
 
             def appFailed(self, error: BaseException) -> NoReturn:

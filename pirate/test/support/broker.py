@@ -9,7 +9,7 @@ from pirate.broker import replies as replies
 from pirate.broker.broker import Broker
 from pirate.broker.request import NativeRequest, Request
 from pirate.settings.limits import RequestPolicy
-from pirate.wire.backend import Info
+from pirate.wire.backend import Info, packedRequests, requestFrames
 from pirate.wire.frontend import parseHeader
 from pirate.wire.words import Code
 
@@ -74,6 +74,13 @@ class BrokerBench:
         if not self.toWorker(frames):
             self.missed.append(list(frames))
 
+    def postRequests(self, worker: bytes, requests: Sequence[bytes], bodies: Sequence[bytes]) -> None:
+        """Keep small requests to a worker, each as a message of its own, or as a single one that was missed."""
+        for request, body in zip(requests, bodies, strict=True):
+            if not self.toWorker(requestFrames(worker, request, [body])):
+                self.missed.append(packedRequests(worker, requests, bodies))
+                return
+
     # --- what the broker reports
 
     def requestFailed(self, request: Request, code: Code, message: str) -> None:
@@ -110,12 +117,17 @@ class BrokerBench:
     # --- what peers do
 
     def ready(
-        self, *workers: bytes, credit: int = 1, services: tuple[str, ...] = ("",), requestsLeft: int = -1
+        self,
+        *workers: bytes,
+        credit: int = 1,
+        services: tuple[str, ...] = ("",),
+        requestsLeft: int = -1,
+        packs: bool = False,
     ) -> None:
         """Have workers announce themselves."""
         for worker in workers:
             self._workers.add(worker)
-            self.broker.dispatcher.workerReady(worker, Info("", credit, False, services), requestsLeft)
+            self.broker.dispatcher.workerReady(worker, Info("", credit, False, services, pack=packs), requestsLeft)
             self.check()
 
     def waiting(self, *workers: bytes) -> None:
@@ -148,6 +160,12 @@ class BrokerBench:
         for request in requests:
             self.broker.dispatcher.replyReceived(worker, request.brokerId, request.body if body is None else [body])
             self.check()
+
+    def replyPacked(self, worker: bytes, *requests: Request) -> None:
+        """Have a worker reply to several requests in one message, each with the request's own body."""
+        ids, bodies = [each.brokerId for each in requests], [(each.body or [b""])[0] for each in requests]
+        self.broker.dispatcher.repliesReceived(worker, ids, bodies)
+        self.check()
 
     def fail(self, worker: bytes, *requests: Request, message: str = "E: x") -> None:
         """Have a worker report that its app failed."""

@@ -101,9 +101,6 @@ class Listener:
     def takeHeldBack(self) -> Collection[int]:
         return ()
 
-    def hasBacklog(self) -> bool:
-        return False
-
     def replyUndelivered(self) -> None:
         pass
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pirate.worker.process import Process
+from pirate.testing.world.processes import NoDelay
+from pirate.worker.process import Process, RunDelay
 
 
 class QuietProcess(Process):
@@ -18,6 +19,11 @@ class QuietProcess(Process):
         super().__init__()
         self.time = 0.0
         self.clock = lambda: self.time
+        self.delay = NoDelay()
+
+    def runDelay(self) -> RunDelay:
+        """Return a delay of 0, or what a test has set."""
+        return self.delay
 
     def handle(self, number: int, handler: Any) -> None:
         """Leave the test's own handlers as they are."""

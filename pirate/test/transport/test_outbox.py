@@ -8,10 +8,11 @@ from typing import cast
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.transport.outbox import MAX_POSTPONED, RETRY_INTERVAL, RETRY_TIME, Outbox
+from pirate.transport.outbox import MAX_POSTPONED, RETRY_INTERVAL, RETRY_TIME, Outbox, WorkerOutbox
 from pirate.transport.router import Router
+from pirate.wire.backend import idsOf, requestFrames
 from pirate.wire.frontend import REPLY_BATCH_HEADER, SmallReply, header, parseReplies
-from pirate.wire.words import MAX_BATCH
+from pirate.wire.words import MAX_BATCH, MAX_PACKED
 
 
 class FakeRouter:
@@ -171,3 +172,43 @@ class OutboxTests(SynchronousTestCase):
         self.assertTrue(self.outbox.sendPostponed(b"a"))
         self.assertFalse(self.outbox.sendPostponed(b"a"))
         self.assertEqual((self.router.sent, self.outbox.sendPostponed(b"b")), ([[b"a", b"1"]], False))
+
+
+class WorkerOutboxTests(SynchronousTestCase):
+    """Messages to workers that are sent together."""
+
+    def setUp(self) -> None:
+        """Make an outbox, and ids."""
+        self.outbox = WorkerOutbox()
+        self.ids = [b"\x80------%c" % number for number in range(200)]
+
+    def post(self, worker: bytes, *numbers: int) -> None:
+        """Post small requests with these ids."""
+        self.outbox.postRequests(worker, [self.ids[each] for each in numbers], [b"x"] * len(numbers))
+
+    def taken(self) -> list[tuple[bytes, list[int]]]:
+        """Take the messages; return the worker of each, and the numbers of its requests."""
+        return [(each[0], [self.ids.index(name) for name in idsOf(each)]) for each in self.outbox.take()]
+
+    def test_together(self) -> None:
+        """Requests to one worker go in one message, those to several in one for each."""
+        self.post(b"A", 1)
+        self.post(b"B", 2)
+        self.post(b"A", 3, 4)
+        self.assertEqual(self.taken(), [(b"A", [1, 3, 4]), (b"B", [2])])
+        self.assertEqual(self.taken(), [])
+
+    def test_order(self) -> None:
+        """No request overtakes a message of another form."""
+        self.post(b"A", 1)
+        self.outbox.post(requestFrames(b"A", self.ids[2], [b"large"]))
+        self.post(b"A", 3)
+        self.post(b"A", 4)
+        self.assertEqual(self.taken(), [(b"A", [1]), (b"A", [2]), (b"A", [3, 4])])
+
+    def test_most(self) -> None:
+        """No message has more requests than one may have."""
+        self.post(b"A", *range(MAX_PACKED - 1))
+        self.post(b"A", 100, 101)
+        self.post(b"A", 102)
+        self.assertEqual([len(numbers) for _, numbers in self.taken()], [MAX_PACKED - 1, 3])

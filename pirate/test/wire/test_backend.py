@@ -11,14 +11,29 @@ from twisted.trial.unittest import SynchronousTestCase
 from pirate.wire.backend import (
     ErrorReply,
     Info,
+    PackedReplies,
     Part,
     Status,
     WorkerMessage,
     announcement,
+    idsOf,
+    pack,
+    packedRequests,
     parseWorkerMessage,
     requestFrames,
+    unpack,
 )
-from pirate.wire.words import MAX_CONCURRENCY, MAX_CREDIT, MAX_SERVICE, MAX_TEXT, WORDS, Malformed
+from pirate.wire.words import (
+    LARGEST_PACK,
+    MAX_CONCURRENCY,
+    MAX_CREDIT,
+    MAX_PACKED,
+    MAX_SERVICE,
+    MAX_TEXT,
+    PACKED_SIZE,
+    WORDS,
+    Malformed,
+)
 
 ID = b"\x80" + bytes(7)
 
@@ -209,7 +224,58 @@ class SendingTests(SynchronousTestCase):
 
     def test_announcement(self) -> None:
         """The broker reads what a worker announces; the frame carries the protocol's number."""
-        for each in (Info(), Info("t", 64, True, ("a", "é"))):
+        for each in (Info(), Info("t", 64, True, ("a", "é"), pack=True)):
             frame = announcement(each)
             self.assertEqual(parse(b"", b"waiting", frame), Status(b"w", b"waiting", each))
             self.assertEqual(json.loads(frame)["pirate"], 1)
+
+
+class PackTests(SynchronousTestCase):
+    """Several requests or replies in one message."""
+
+    ids = (ID, b"\x80" + bytes(6) + b"\1")
+
+    def test_bytes(self) -> None:
+        """A pack is the number, the ids, the sizes and the bodies."""
+        frame = b"\2" + b"".join(self.ids) + b"\0\1" + b"\0\0" + b"a"
+        self.assertEqual(pack(self.ids, [b"a", b""]), frame)
+        self.assertEqual(unpack(frame), (self.ids, [b"a", b""]))
+        self.assertEqual(parse(b"pack", frame), PackedReplies(b"w", self.ids, [b"a", b""]))
+
+    def test_requests(self) -> None:
+        """Several requests are one message; a single one is an ordinary message."""
+        frames = packedRequests(b"w", self.ids, [b"a", b"b"])
+        self.assertEqual(frames, [b"w", b"", b"pack", pack(self.ids, [b"a", b"b"])])
+        self.assertEqual(packedRequests(b"w", self.ids[:1], [b"a"]), requestFrames(b"w", ID, [b"a"]))
+
+    def test_ids(self) -> None:
+        """The ids in a message to a worker, packed or not, can be told."""
+        self.assertEqual(idsOf(packedRequests(b"w", self.ids, [b"a", b"b"])), self.ids)
+        self.assertEqual(idsOf(requestFrames(b"w", ID, [b"a"])), (ID,))
+
+    def test_most(self) -> None:
+        """A pack holds 64 bodies, of which the largest are as large as the sizes can tell in the documented limit."""
+        ids, bodies = [ID] * MAX_PACKED, [b"x" * PACKED_SIZE] * MAX_PACKED
+        frame = pack(ids, bodies)
+        self.assertEqual((len(frame), unpack(frame)), (LARGEST_PACK, (tuple(ids), bodies)))
+        self.assertEqual(unpack(memoryview(frame)), unpack(frame))  # type: ignore[arg-type]
+
+    def test_malformed(self) -> None:
+        """A number out of range, or sizes that do not add up exactly, are malformed."""
+        good = pack(self.ids, [b"a", b"bc"])
+        bad = [
+            b"",
+            b"\0",
+            b"\1",
+            b"\x41" + good[1:],
+            b"\xff" * 700,
+            good[:-1],
+            good + b"x",
+            good[:12],
+            b"\3" + good[1:],
+        ]
+        for frame in bad:
+            self.assertIsNone(unpack(frame), frame)
+            self.assertEqual(parse(b"pack", frame), Malformed("bad-pack"), frame)
+        self.assertEqual(parse(b"pack"), Malformed("no-delimiter"))
+        self.assertEqual(parse(b"pack", good, b"more"), Malformed("no-delimiter"))

@@ -283,3 +283,76 @@ class WorkerTests(SynchronousTestCase):
         worker.runner = SerialRunner(prepare(worker._work), worker, worker.process)
         self.serve([0.00002] * 4000)
         self.assertEqual([each for each in worker.said if each != "reply"], ["credit 1"])
+
+
+class PreemptedTests(SynchronousTestCase):
+    """Being preempted is not working long."""
+
+    def setUp(self) -> None:
+        """Make a credit that is told how long the thread waited for a processor."""
+        self.waited = 0.0
+        self.asked = 0
+        self.credit = Credit(self.delay)
+
+    def delay(self) -> float:
+        """Return how long the thread waited, once."""
+        self.asked += 1
+        waited, self.waited = self.waited, 0.0
+        return waited
+
+    def note(self, work: float, waited: float = 0.0) -> int:
+        """Note a job that took so much work, and so much waiting; return the announced credit."""
+        self.waited = waited
+        if self.credit.note(work + waited):
+            self.credit.announced = self.credit.earned
+        return self.credit.announced
+
+    def test_reaches(self) -> None:
+        """Jobs of microseconds reach 64 and stay there, although every fifth is preempted for milliseconds."""
+        random = Random(1)
+        credits = [
+            self.note(random.uniform(0.000003, 0.000008), random.uniform(0.001, 0.02) if number % 5 == 4 else 0.0)
+            for number in range(20_000)
+        ]
+        self.assertEqual((credits[1000], set(credits[1000:])), (64, {64}))
+
+    def test_sleeps(self) -> None:
+        """A job that sleeps, and is not preempted, lowers the credit at once; so does what is left of a long one."""
+        for work, waited in ((0.003, 0.0), (0.003, 0.01), (0.02, 0.002)):
+            self.credit = Credit(self.delay)
+            for _ in range(2000):
+                self.note(0.000005)
+            self.assertEqual((self.credit.announced, self.note(work, waited)), (64, 1))
+
+    def test_seldomAsked(self) -> None:
+        """The kernel is asked only where a duration jumps."""
+        for _ in range(2000):
+            self.note(0.000005)
+            self.note(0.000009)
+        self.assertEqual(self.asked, 0)
+        self.note(0.0002)
+        self.assertEqual(self.asked, 1)
+
+    def test_steady(self) -> None:
+        """Steady jobs of some milliseconds keep a credit of 2 although some are preempted."""
+        for number in range(200):
+            self.note(0.003, 0.01 if number % 10 == 9 else 0.0)
+        self.assertEqual(self.credit.announced, 2)
+
+    def test_hiccup(self) -> None:
+        """Single jobs of some 200 us among those of microseconds do not lower the credit; many do."""
+        for _ in range(1000):
+            self.note(0.000005)
+        self.assertEqual({self.note(0.0002 if number % 200 == 0 else 0.000005) for number in range(4000)}, {64})
+        self.assertLess(min(self.note(0.0002) for _ in range(20)), 16)
+
+    def test_back(self) -> None:
+        """A credit that has fallen to more than half of the highest returns to it."""
+        for _ in range(1000):
+            self.note(0.000005)
+        while self.credit.announced == 64:
+            self.note(0.0001)
+        self.assertGreater(self.credit.announced, 32)
+        for _ in range(1000):
+            self.note(0.000005)
+        self.assertEqual(self.credit.announced, 64)

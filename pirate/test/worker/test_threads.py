@@ -183,7 +183,7 @@ class ThreadRunnerTests(SynchronousTestCase):
 class Events:
     """The worker, as it is told about its app."""
 
-    def appReady(self, app: App) -> None:
+    def appReady(self, app: App, packs: bool = False) -> None:
         """Do nothing."""
 
     def appFailed(self, error: BaseException) -> NoReturn:

@@ -23,7 +23,7 @@ from pirate.testing.world.journal import Journal
 from pirate.testing.world.network import Network
 from pirate.testing.world.sockets import Connecting, Descriptors
 from pirate.wire.job import Job
-from pirate.worker.process import Process
+from pirate.worker.process import WATCHDOG_TIME, Process, RunDelay
 from pirate.worker.worker import Worker
 
 #: Seconds that a process takes until it connects; that its parent takes to notice its end, or its output; and that a
@@ -52,6 +52,7 @@ class SimulatedProcess(Actor):
     :ivar parent: the server's process.
     :ivar pid: the process id.
     :ivar calls: how many calls to the outside it has made.
+    :ivar watched: what its watchdog calls.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class SimulatedProcess(Actor):
         self._handlers: dict[int, Any] = {}
         self._pending: deque[int] = deque()
         self._masked = False
+        self._watchdogDue = False
         self._alarm: Call | None = None
         self._isRead = True
         self._unread: list[tuple[int, bytes]] | None = None
@@ -91,6 +93,7 @@ class SimulatedProcess(Actor):
         self._socket: Connecting | None = None
         self.pid = pid
         self.calls = 0
+        self.watched: Callable[[], None] = lambda: None
 
     # --- what its parent does
 
@@ -187,6 +190,11 @@ class SimulatedProcess(Actor):
         if self._pending:
             self._handleSignals()
 
+    def expire(self) -> None:
+        """Have the watchdog call as soon as the code in it waits for time to pass."""
+        self._watchdogDue = True
+        self.wake()
+
     def block(self, ready: Callable[[], bool]) -> None:
         """See :class:`~pirate.testing.world.sockets.Host`."""
         while not ready():
@@ -205,6 +213,9 @@ class SimulatedProcess(Actor):
         try:
             while self.agenda.now < end:
                 self._switch()
+                if self._watchdogDue:
+                    self._watchdogDue = False
+                    self.watched()
         finally:
             self._masked = False
             if call.active():
@@ -376,6 +387,38 @@ class _Nobody:
         pass
 
 
+class NoDelay(RunDelay):
+    """The delay of a thread that never waits for a processor."""
+
+    def __init__(self) -> None:
+        pass
+
+    def mark(self) -> None:
+        """Do nothing."""
+
+    def elapsed(self) -> float:
+        """Return 0."""
+        return 0.0
+
+
+class SimulatedWatchdog:
+    """A watchdog that calls between two moments of a job, as another thread does between two steps of the code."""
+
+    def __init__(self, process: SimulatedProcess) -> None:
+        self._process = process
+        self._call: Call | None = None
+
+    def arm(self) -> None:
+        """See :class:`~pirate.worker.process.Watchdog`."""
+        self.disarm()
+        self._call = self._process.callLater(WATCHDOG_TIME, self._process.expire)
+
+    def disarm(self) -> None:
+        """See :class:`~pirate.worker.process.Watchdog`."""
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+
+
 class WorkerProcess(Process):
     """The process of a worker, as its code sees it."""
 
@@ -383,6 +426,15 @@ class WorkerProcess(Process):
         self._process = process
         self.clock = process.seconds
         self.setAlarm = process.setAlarm
+
+    def runDelay(self) -> NoDelay:
+        """Return a delay of 0: a processor is free whenever a process wants one."""
+        return NoDelay()
+
+    def watchdog(self, call: Callable[[], None]) -> SimulatedWatchdog:
+        """See :class:`~pirate.worker.process.Process`."""
+        self._process.watched = call
+        return SimulatedWatchdog(self._process)
 
     def handle(self, number: int, handler: Any) -> None:
         """See :class:`~pirate.worker.process.Process`."""

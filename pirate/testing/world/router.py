@@ -313,8 +313,8 @@ class RouterSocket(Readable):
                 excess = self._excess(frames)
                 if excess:
                     rejected(frames[: self._limits[1]], excess)
-                else:
-                    received(frames)
+                elif further := received(frames):
+                    budget -= further * MAX_BYTES // MAX_MESSAGES
             except Exception:
                 self._log.failure("dropped a message from the {name}", name=self._name)
             self.lastLink = outer

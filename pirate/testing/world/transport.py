@@ -24,7 +24,7 @@ from pirate.testing.world.network import Network
 from pirate.testing.world.router import RouterSocket
 from pirate.testing.world.sockets import POLL, Readable
 from pirate.transport.interfaces import ConnectionLimits, InProcessPeer, ITransport, TransportEvents
-from pirate.transport.outbox import Outbox
+from pirate.transport.outbox import Outbox, WorkerOutbox
 from pirate.wire.frontend import parseServerReply
 from pirate.wire.words import MAGIC
 
@@ -52,7 +52,7 @@ class WorldTransport:
         self._nextTurn: IDelayedCall | None = None
         self._nextExtraRead: IDelayedCall | None = None
         self._inTurn = False
-        self._workerMessages: list[Sequence[bytes]] = []
+        self._workerOutbox = WorkerOutbox()
         self._inProcessMessages: deque[list[bytes]] = deque()
         self.frontend = RouterSocket(network, "frontend", self, False, noise.random.getrandbits(32))
         self.backend = RouterSocket(network, "backend", self, True, noise.random.getrandbits(32))
@@ -148,13 +148,19 @@ class WorldTransport:
 
     def postToWorker(self, frames: Sequence[bytes]) -> None:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
-        self._workerMessages.append(frames)
+        self._workerOutbox.post(frames)
+        if not self._inTurn:
+            self.wake()
+
+    def postRequests(self, worker: bytes, requests: Sequence[bytes], bodies: Sequence[bytes]) -> None:
+        """See :class:`~pirate.transport.interfaces.ITransport`."""
+        self._workerOutbox.postRequests(worker, requests, bodies)
         if not self._inTurn:
             self.wake()
 
     def _sendToWorkers(self) -> None:
-        while self._workerMessages and self.backend.isOpen:
-            messages, self._workerMessages = self._workerMessages, []
+        while self._workerOutbox.waiting and self.backend.isOpen:
+            messages = self._workerOutbox.take()
             undelivered = [frames for frames in messages if not self.backend.deliver(frames)]
             if undelivered:
                 self._events.workerMessagesUndelivered(undelivered)
