@@ -9,6 +9,6 @@ total: any list of frames gives a value, ``None`` for a greeting, or a ``Malform
 This room never loads ZeroMQ, Twisted, ``dataclasses``, ``inspect`` or ``logging``: a worker's start would pay for
 them.
 
-May import: nothing.  May be imported by: ``settings`` (only ``words``), ``broker``, ``transport``, ``server``, ``worker``,
-``client``, ``testing``.
+May import: nothing.  May be imported by: ``settings`` (only ``words``), ``broker``, ``transport``, ``server``,
+``worker``, ``client``, ``testing``.
 """
