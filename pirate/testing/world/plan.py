@@ -186,19 +186,22 @@ def _settings(choices: Choices) -> dict[str, dict[str, Any]]:
 
 def _client(choices: Choices, number: int, servers: int) -> PlannedClient:
     kind = choices.weighted({"native": 6, "plain": 1.5, "pirate": 1.5, "flood": 1, "hostile": 1})
+    name = f"{kind} {number}"
     first = choices.between(0, servers - 1)
     known = list(range(servers)) if servers > 1 and kind == "native" and choices.chance(0.7) else [first]
     count = choices.between(1, 60) if kind in ("flood", "native") else choices.between(1, 20)
     begin, pause = choices.seconds(0, BUSY / 2), choices.spread(0.0005, 0.5)
+    # What begins at the same moment goes in one message.
+    together = choices.between(1, 20) if kind == "native" and choices.chance(0.4) else 1
     calls = []
     at = begin
-    for _ in range(count):
-        if kind != "flood":
+    for number in range(count):
+        if kind != "flood" and number % together == 0:
             at += choices.seconds(0, 2 * pause)
         if at > BUSY:
             break
         calls.append(_call(choices, round(at, 6), kind))
-    return PlannedClient(f"{kind} {number}", kind, known, calls)
+    return PlannedClient(name, kind, known, calls)
 
 
 def _call(choices: Choices, at: float, kind: str) -> PlannedCall:
