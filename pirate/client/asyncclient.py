@@ -135,10 +135,20 @@ class AsyncClient(Generic[Reply]):
         :raise ValueError: if the codec cannot decode the reply.
         :raise MisuseError: if the client is closed, or belongs to another loop.
         """
-        ended = asyncio.get_running_loop().create_future()
-        call = self._options.newCall(body, partial(_resume, ended), timeout, service, trace)
-        await self._perform(call, ended)
-        return self._options.conclude(call)
+        options = self._options
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        call = options.newCall(body, partial(_resume, ended), timeout, service, trace)
+        driver = self._driver
+        if driver is None or self._loop is not loop or self._closed:
+            driver = self._openDriver()
+        driver.begin(call)
+        try:
+            await ended
+        except BaseException:
+            self._abandon(driver, call)
+            raise
+        return options.conclude(call)
 
     @overload
     def map(
@@ -241,10 +251,14 @@ class AsyncClient(Generic[Reply]):
         try:
             await ended
         except BaseException:
-            driver.cancel(call)
-            with suppress(CallError):
-                self._options.checkEnd(call)
+            self._abandon(driver, call)
             raise
+
+    def _abandon(self, driver: LoopDriver, call: Call) -> None:
+        """Cancel a call whose task no longer waits for it."""
+        driver.cancel(call)
+        with suppress(CallError):
+            self._options.checkEnd(call)
 
     def _openDriver(self) -> LoopDriver:
         loop = asyncio.get_running_loop()

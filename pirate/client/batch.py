@@ -32,6 +32,8 @@ class Window:
     :param service: the service of all calls.
     :raise ConfigurationError: if the concurrency is invalid.
     :raise TypeError: if the payloads are one bytes object or one text.
+    :ivar concurrency: how many calls may be in flight.
+    :ivar running: how many are, as far as has been counted.
     :ivar arrivals: the calls that have ended and were not counted yet.
     """
 
@@ -50,7 +52,7 @@ class Window:
             raise TypeError("map takes an iterable of payloads: put a single one into a list")
         self._options = options
         self._payloads: Iterator[Any] | None = iter(payloads)
-        self._concurrency = checkConcurrency(concurrency)
+        self.concurrency = checkConcurrency(concurrency)
         self._ordered = ordered
         self._returnExceptions = returnExceptions
         self._progress = progress
@@ -63,14 +65,14 @@ class Window:
         self._inFlight: set[Call] = set()
         self._ready: deque[Call] = deque()
         self.arrivals = Arrivals()
-        self._running = 0
+        self.running = 0
         self._done = 0
 
     def advance(self) -> list[Call]:
         """Count the calls that have ended, and return new ones to begin."""
         if self.arrivals.items:
             self._count()
-        return self._fill() if self._payloads is not None and self._running < self._concurrency else []
+        return self._fill() if self._payloads is not None and self.running < self.concurrency else []
 
     def take(self) -> Call | None:
         """
@@ -83,7 +85,7 @@ class Window:
             call = self._order.popleft() if self._order and self._order[0].finished else None
         else:
             call = self._ready.popleft() if self._ready else None
-        if call is None and not self._running:
+        if call is None and not self.running:
             raise StopIteration
         return call
 
@@ -115,9 +117,9 @@ class Window:
 
     def _fill(self) -> list[Call]:
         fresh: list[Call] = []
-        capacity = self._concurrency - self._running
+        capacity = self.concurrency - self.running
         if self._ordered:
-            capacity = min(capacity, self._concurrency * _AHEAD - len(self._order))
+            capacity = min(capacity, self.concurrency * _AHEAD - len(self._order))
         while len(fresh) < capacity and self._payloads is not None:
             try:
                 payload = next(self._payloads)
@@ -126,7 +128,7 @@ class Window:
                 break
             values = payload if isinstance(payload, tuple) else (payload,)
             fresh.append(self._options.newCall(values, self.arrivals.add, self._timeout, self._service))
-        self._running += len(fresh)
+        self.running += len(fresh)
         if self._ordered:
             self._order.extend(fresh)
         else:
@@ -137,7 +139,7 @@ class Window:
         arrived = self.arrivals.items
         while arrived:
             call = arrived.popleft()
-            self._running -= 1
+            self.running -= 1
             if not self._ordered:
                 self._inFlight.discard(call)
                 self._ready.append(call)
@@ -178,7 +180,7 @@ class Batch(Generic[Item]):
         window, leader = self._window, self._leader
         try:
             while True:
-                if calls := window.advance():
+                if (window.arrivals.items or window.running < window.concurrency) and (calls := window.advance()):
                     leader.post(leader.session.beginAll, calls)
                 if (call := window.take()) is not None:
                     return window.conclude(call)  # type: ignore[no-any-return]
@@ -227,7 +229,7 @@ class AsyncBatch(Generic[Item]):
         window, arrivals = self._window, self._window.arrivals
         try:
             while True:
-                if calls := window.advance():
+                if (window.arrivals.items or window.running < window.concurrency) and (calls := window.advance()):
                     self._driver.begin(*calls)
                 if (call := window.take()) is not None:
                     return window.conclude(call)  # type: ignore[no-any-return]

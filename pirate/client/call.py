@@ -89,7 +89,9 @@ class Call:
         self.body = body
         self.began = now
         self.deadline = now + timeout
-        self.expiry = self.deadline - margin(timeout)
+        less = timeout * MARGIN
+        # The usual case of ``margin``, which is not called for every request.
+        self.expiry = self.deadline - (less if LEAST_MARGIN < less < MOST_MARGIN else margin(timeout))
         self.attempts = attempts
         self.done = done
         self.part = part

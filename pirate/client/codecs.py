@@ -61,7 +61,8 @@ class BytesCodec:
 
     def encode(self, values: tuple[Any, ...]) -> list[bytes]:
         """See :class:`Codec`."""
-        return toFrames(values)
+        # The usual case of ``toFrames``.
+        return [values[0]] if len(values) == 1 and type(values[0]) is bytes else toFrames(values)
 
     def decode(self, frames: Sequence[bytes]) -> bytes:
         """

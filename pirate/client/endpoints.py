@@ -136,7 +136,7 @@ class Peer:
     :ivar silent: whether a call timed out without any message from the server.
     :ivar stopping: whether the server has said that it is stopping.
     :ivar denied: whether the server rejects this client.
-    :ivar call: the call that was last sent; in plain mode, the one in flight.
+    :ivar call: in plain mode, the call in flight.
     :ivar limits: the server's message limits; ``None`` until they are known.
     :ivar held: the calls that wait for the limits.
     :ivar batches: whether the server takes several requests in a message, as far as is known.
@@ -183,6 +183,7 @@ class PeerSet(list[Peer]):
     :param random: chooses among equals.
     :param connect: called with an endpoint to which a plain session needs one more connection.
     :ivar several: whether there is more than one endpoint.
+    :ivar only: the connection, if there is exactly one.
     """
 
     def __init__(self, plain: bool, random: Random, connect: Callable[[str], object]) -> None:
@@ -191,11 +192,13 @@ class PeerSet(list[Peer]):
         self._random = random.random
         self._connect = connect
         self.several = False
+        self.only: Peer | None = None
 
     def add(self, endpoint: str, connection: MessageSink) -> Peer:
         """Add a connection, which is not ready yet."""
         peer = Peer(endpoint, connection)
         self.append(peer)
+        self.only = peer if len(self) == 1 else None
         self.several = len({each.endpoint for each in self}) > 1
         return peer
 

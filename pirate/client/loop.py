@@ -87,10 +87,12 @@ class LoopDriver:
         if self.closed:
             raise MisuseError("this client is closed: make a new one")
         session, now = self.session, self._clock()
-        # A call that is alone need not wait for others.
-        act = session.collect if session.open or len(calls) > 1 else session.begin
-        for call in calls:
-            act(call, now)
+        if session.calls or len(calls) > 1:
+            for call in calls:
+                session.collect(call, now)
+        else:
+            # A call that is alone need not wait for others.
+            session.begin(calls[0], now)
         if self._cancelTurn is None:
             self._turnSoon()
 

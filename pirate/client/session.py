@@ -81,6 +81,7 @@ class Session:
     :param newId: returns the id of a ping, 16 bytes.
     :param driver: opens connections, and reports outages.
     :ivar peers: the connections.
+    :ivar calls: the calls that have not ended, by their ids.
     :ivar hasCollected: whether :meth:`flush` has calls to send.
     :ivar nextWake: when :meth:`wake` must be called at the latest; infinite if nothing is due.
     """
@@ -97,7 +98,7 @@ class Session:
         self._now = 0.0
         self._reportAt = _NEVER
         self._reported = False
-        self._open: dict[object, Call] = {}
+        self.calls: dict[object, Call] = {}
         self._waiting: deque[Call] = deque()
         self._schedule = Schedule()
         self._health = Health(self.peers, newId)
@@ -105,7 +106,7 @@ class Session:
     @property
     def open(self) -> int:
         """How many calls have not ended."""
-        return len(self._open)
+        return len(self.calls)
 
     def add(self, endpoint: str, connection: MessageSink) -> Peer:
         """Add a connection, which is not ready yet."""
@@ -115,7 +116,7 @@ class Session:
 
     def begin(self, call: Call, now: float) -> None:
         """Begin a call."""
-        self._open[call.request or call] = call
+        self.calls[call.request or call] = call
         if self._closed:
             self._endClosed(call)
             return
@@ -134,9 +135,11 @@ class Session:
     def collect(self, call: Call, now: float) -> None:
         """Begin a call like :meth:`begin`, but leave it to :meth:`flush` to send it, if others can go with it."""
         if call.small and not (self._waiting or self._closed or call.trace):
-            peer = self.peers.choose(call)
+            peer = self.peers.only
+            if peer is None or not peer.ready or peer.silent or peer.denied:
+                peer = self.peers.choose(call)
             if peer is not None and (peer.batches is Batches.YES or peer.batches is Batches.TRY):
-                self._open[call.request] = call
+                self.calls[call.request] = call
                 call.peer = peer
                 peer.inFlight += 1
                 collected = peer.collected
@@ -163,7 +166,7 @@ class Session:
 
     def cancelId(self, requestId: bytes, now: float) -> None:
         """Cancel a request by its id; it may be another client's."""
-        call = self._open.get(requestId)
+        call = self.calls.get(requestId)
         if call is not None:
             self.cancel(call, now)
         else:
@@ -174,7 +177,7 @@ class Session:
         self._closed = True
         for peer in self.peers:
             peer.ready = False
-        for call in list(self._open.values()):
+        for call in list(self.calls.values()):
             if not call.finished:
                 self._endClosed(call)
 
@@ -204,9 +207,9 @@ class Session:
         reply = ServerReply(head[4:], {}, frames[2:]) if bare else parseServerReply(frames)
         if peer.batches is not Batches.YES and reply is not None:
             self._learn(peer, reply, bare, now)
-        call = None if reply is None else self._open.get(reply.requestId)
+        call = None if reply is None else self.calls.get(reply.requestId)
         if reply is None:
-            for each in self._open.values():
+            for each in self.calls.values():
                 each.foreign = each.foreign or each.peer is peer
         elif call is not None:
             if bare:
@@ -218,11 +221,22 @@ class Session:
         """Take several replies in one message."""
         peer.batches = Batches.YES
         peer.trial = None
-        calls = self._open
+        calls = self.calls
         for requestId, body in parseReplies(frames[2:]) or ():
             call = calls.get(requestId)
-            if call is not None:
-                self._succeed(call, peer, ServerReply(requestId, {}, [body]))
+            if call is None:
+                continue
+            reply = ServerReply(requestId, {}, [body])
+            if call.others or call.peer is not peer:
+                self._succeed(call, peer, reply)
+                continue
+            # The usual case of ``_succeed``.
+            del calls[requestId]
+            peer.inFlight -= 1
+            call.finished = True
+            call.peer = None
+            call.reply = reply
+            call.done(call)
 
     def _learn(self, peer: Peer, reply: ServerReply, bare: bool, now: float) -> None:
         """Note what a reply tells about its server: whether it takes batches."""
@@ -259,7 +273,7 @@ class Session:
         """Mark a connection as rejected by its server; if all are, end the calls that wait."""
         peer.denied = True
         if self.peers.denied:
-            for call in [each for each in self._open.values() if each.peer is None]:
+            for call in [each for each in self.calls.values() if each.peer is None]:
                 if not call.finished:
                     self._finish(call, error=call.denied())
 
@@ -268,7 +282,7 @@ class Session:
         self._now = now
         peer.ready = peer.connected = peer.stopping = False
         peer.forgetServer()
-        lost = [each for each in self._open.values() if each.peer is peer]
+        lost = [each for each in self.calls.values() if each.peer is peer]
         for call in lost:
             if call.peer is not peer:
                 continue
@@ -302,7 +316,7 @@ class Session:
                 self._retry(call, now)
             self._plan(call, now)
         if now >= self._health.next:
-            for peer in self._health.examine(self._open.values(), now):
+            for peer in self._health.examine(self.calls.values(), now):
                 self._evacuate(peer, now)
         if now >= self._reportAt:
             self._reportUnreachable()
@@ -329,7 +343,8 @@ class Session:
             # Recorded first, so that the call is consistent if a signal interrupts the sending.
             call.peer = peer
             peer.inFlight += 1
-            peer.call = call
+            if self._plain:
+                peer.call = call
             if peer.connection.send(call.frames(now)):
                 # Jitter stretches a retry's share of the time by up to a quarter.
                 call.markSent(now, 1.0 + self._random() / 4 if call.attempts > 1 else 1.0)
@@ -353,10 +368,14 @@ class Session:
         if sent or together < 2:
             while sent < len(calls) and peer.connection.send(calls[sent].frames(now)):
                 sent += 1
+        endpoint = peer.endpoint
         for call in calls[:sent]:
-            call.markSent(now)
-            call.endpoint = peer.endpoint
-        self._schedule.planAll(calls[:sent], now, len(self._open))
+            # As in ``markSent`` for a first attempt.
+            call.next = now + (call.deadline - now) / call.attempts if call.attempts > 1 else _NEVER
+            call.sent = 1
+            call.sentAt = now
+            call.endpoint = endpoint
+        self._schedule.planAll(calls[:sent], now, len(self.calls))
         self._health.callSent(now)
         unsent = calls[sent:]
         if unsent:
@@ -365,7 +384,7 @@ class Session:
                 self._detach(call)
                 self._wait(call, now)
             self._sendWaiting(now)
-            self._schedule.planAll(unsent, now, len(self._open))
+            self._schedule.planAll(unsent, now, len(self.calls))
         self.nextWake = min(self._schedule.next, self._health.next, self._reportAt)
 
     def _sendBatch(self, peer: Peer, calls: list[Call], now: float) -> bool:
@@ -467,7 +486,7 @@ class Session:
         ask.peer = peer
         peer.inFlight += 1
         ask.markSent(now)
-        self._open[ask.request] = ask
+        self.calls[ask.request] = ask
         self._plan(ask, now)
         return True
 
@@ -581,7 +600,7 @@ class Session:
 
     def _finish(self, call: Call, reply: ServerReply | None = None, error: CallError | None = None) -> None:
         """End a call with a reply or an error."""
-        del self._open[call.request or call]
+        del self.calls[call.request or call]
         peer = call.peer
         if peer is not None:
             peer.inFlight -= 1
@@ -612,12 +631,12 @@ class Session:
 
     def _plan(self, call: Call, now: float) -> None:
         """Schedule a call for when it is next due."""
-        self._schedule.plan(call, now, len(self._open))
+        self._schedule.plan(call, now, len(self.calls))
         self.nextWake = min(self._schedule.next, self._health.next, self._reportAt)
 
     def _evacuate(self, peer: Peer, now: float) -> None:
         """Move the calls of a suspect connection to one whose server answers, if there is one."""
-        for call in [each for each in self._open.values() if each.peer is peer and each.maySendAgain]:
+        for call in [each for each in self.calls.values() if each.peer is peer and each.maySendAgain]:
             if any(each.ready and not each.suspect and each is not peer for each in self.peers):
                 self._detach(call)
                 if self._send(call, now, avoid=peer):
