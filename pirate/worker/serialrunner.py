@@ -188,7 +188,7 @@ class SerialWorker:
         self._events = events
         self._softTimeout = softTimeout
         self._runDelay = process.runDelay() if prefetch is None else None
-        credit = None if self._runDelay is None else Credit(self._runDelay.elapsed)
+        credit = None if self._runDelay is None else Credit(self._delayed)
         self._runner = SerialRunner(app, self, process, softTimeout=softTimeout, credit=credit)
         self._prefetches = prefetch not in (None, 1)
         self._waiting: deque[list[bytes]] = deque()
@@ -205,6 +205,8 @@ class SerialWorker:
         self._sending = False
         self._armed = False
         self._watchdog: Watchdog | None = None
+        #: The seconds for which the watchdog has kept the interpreter.
+        self._interrupted = 0.0
 
     def serve(self) -> None:
         """
@@ -353,12 +355,20 @@ class SerialWorker:
 
     def _sendHeld(self) -> None:
         """Send what is held: the watchdog's call, in its own thread."""
+        began = self._process.clock()
         if self._lock.acquire(False):
             self._flush()
             self._lock.release()
         else:
             # The main thread is between two jobs: it arms the watchdog again before the next.
             self._armed = False
+        self._interrupted += self._process.clock() - began
+
+    def _delayed(self) -> float:
+        """Return for how many seconds the main thread had no processor, or no interpreter, for the last jobs."""
+        interrupted, self._interrupted = self._interrupted, 0.0
+        assert self._runDelay is not None
+        return self._runDelay.elapsed() + interrupted
 
     # --- what arrives
 
@@ -372,6 +382,7 @@ class SerialWorker:
         if self._runDelay is not None:
             # A job is measured from here on, and not from when the thread should have woken.
             self._runDelay.mark()
+            self._interrupted = 0.0
         return frames
 
     def _unpack(self, frames: list[bytes]) -> None:
