@@ -54,12 +54,18 @@ MALFORMED: tuple[list[bytes], ...] = (
 
 
 class App:
-    """``number``, ``deed`` and the deed's arguments: the deed is done, and the number is the answer."""
+    """
+    ``number``, ``deed`` and the deed's arguments: the deed is done, and the number is the answer.
+
+    A single frame is ``number deed``: only such a request can be packed.
+    """
 
     def __init__(self) -> None:
         self._log = os.open(os.environ.get(LOG, os.devnull), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def __call__(self, number: bytes, deed: bytes, *arguments: bytes) -> bytes | Iterator[bytes]:
+    def __call__(self, number: bytes, deed: bytes = b"", *arguments: bytes) -> bytes | Iterator[bytes]:
+        if not deed:
+            number, deed = number.split()
         os.write(self._log, number + b"\n")
         if deed == b"stream":
             return self._stream(number)
