@@ -16,8 +16,8 @@ _SHORT = TARGET / 2
 _HIGHEST = TARGET / MAX_CREDIT
 #: A duration of so many seconds that is more than :data:`SPREAD` times the estimate is examined.
 JUMP = 0.00005
-#: The longest job, in seconds, behind which another request may wait.
-LONGEST = 0.010
+#: The longest job, in seconds, behind which another request may wait: 10 ms, and what a clock or a timer adds to them.
+LONGEST = 0.0125
 #: How many durations in a row must differ by no more than a factor of :data:`SPREAD` to count as steady.
 STEADY, SPREAD = 32, 2.0
 
@@ -65,7 +65,7 @@ class Credit:
             doubled, or the highest.
         """
         estimate = self._estimate
-        if duration > JUMP and duration > estimate * SPREAD:
+        if duration > JUMP and (duration > estimate * SPREAD or duration > LONGEST >= estimate):
             duration = max(duration - self._delay(), 0.0)
         if duration < estimate:
             self._estimate = shorter = estimate + (duration - estimate) * DECAY
