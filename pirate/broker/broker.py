@@ -84,7 +84,7 @@ class Broker:
         self.counters.received += 1
         queues, now = self.queues, self.deadlines.now
         service = queues.services.get(request.service)
-        if request.requestId and self._isKnown(request):
+        if request.requestId and not self.replies.isNew(request.requestId, now) and self._isKnown(request):
             return
         if self._refusal is not None:
             self.dispatcher.fail(request, Code.STOPPING, self._refusal)

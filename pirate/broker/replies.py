@@ -54,6 +54,10 @@ class Replies:
         """Return the open request with this request id; ``None`` if there is none."""
         return self._open.get(requestId)
 
+    def isNew(self, requestId: bytes, now: float) -> bool:
+        """Return whether there is no open request with a request id, and no outcome of one is remembered."""
+        return requestId not in self._open and self._cache.recall(requestId, now) is None
+
     def join(self, request: Request) -> bool:
         """
         Let a request share the reply of an open one with the same request id.
@@ -155,7 +159,8 @@ class Replies:
                 self._outgoing.postToClient(request.part(part))
             self._outgoing.postToClient(request.reply(outcome.body or (b"",)))
         else:
-            self._outgoing.postToClient(request.reply(outcome.whole()))
+            body = outcome.whole() if outcome.parts or not outcome.body else outcome.body
+            self._outgoing.postToClient(request.reply(body))
 
     def _send(self, frames: list[bytes]) -> bool:
         if self._outgoing.toClient(frames):

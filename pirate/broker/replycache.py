@@ -88,7 +88,8 @@ class ReplyCache:
         if not self._seconds:
             return
         self._expire(now)
-        self.forget(requestId)
+        if requestId in self._outcomes:
+            self.forget(requestId)
         size = outcome.size()
         if size > self._limit:
             self._counters.forgotten += 1
@@ -101,6 +102,9 @@ class ReplyCache:
 
     def recall(self, requestId: bytes, now: float) -> Outcome | None:
         """Return the outcome of a request; ``None`` if it is not remembered."""
+        # Most requests are new.
+        if requestId not in self._outcomes:
+            return None
         self._expire(now)
         entry = self._outcomes.get(requestId)
         return None if entry is None else entry[2]
