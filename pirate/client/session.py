@@ -153,9 +153,14 @@ class Session:
     def flush(self, now: float) -> None:
         """Send the calls that have been collected."""
         self.hasCollected = False
-        for peer in self.peers:
-            if peer.collected:
-                self._sendCollected(peer, now)
+        try:
+            for peer in self.peers:
+                if peer.collected:
+                    self._sendCollected(peer, now)
+        except BaseException:
+            # A signal has interrupted this: the calls of other threads are still to be sent.
+            self.hasCollected = True
+            raise
 
     def cancel(self, call: Call, now: float) -> None:
         """End a call for its caller, and cancel its request at the servers."""
@@ -357,7 +362,8 @@ class Session:
 
     def _sendCollected(self, peer: Peer, now: float) -> None:
         """Send the calls that were collected for a connection; if it accepts nothing now, they wait."""
-        calls, peer.collected = peer.collected, []
+        # They stay collected until they are recorded as sent, in case a signal interrupts the sending.
+        calls = peer.collected
         together = sent = 0
         if peer.batches is Batches.YES:
             together = len(calls)
@@ -376,8 +382,9 @@ class Session:
             call.sentAt = now
             call.endpoint = endpoint
         self._schedule.planAll(calls[:sent], now, len(self.calls))
-        self._health.callSent(now)
         unsent = calls[sent:]
+        peer.collected = unsent[:]
+        self._health.callSent(now)
         if unsent:
             peer.ready = False
             for call in unsent:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import count
 from random import Random
 from typing import Any
+from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -932,6 +933,25 @@ class BatchTests(SessionCase):
         self.connections[0].full = False
         self.session.connected(self.peers[0], 3.0)
         self.assertEqual(self.messages(), ["a", "b", "c"])
+
+    def test_fullForEver(self) -> None:
+        """If the connection never accepts a message, the calls time out."""
+        self.learn()
+        self.connections[0].full = True
+        calls = self.flushed("ab")
+        self.assertLessEqual(self.session.nextWake, 12.0)
+        self.session.wake(12.0)
+        self.assertEqual({type(call.error) for call in calls}, {errors.Unavailable})
+
+    def test_interrupted(self) -> None:
+        """Calls whose sending a signal has interrupted are sent by the next flush."""
+        self.learn()
+        self.collect("ab")
+        with mock.patch.object(self.connections[0], "send", side_effect=KeyboardInterrupt):
+            self.assertRaises(KeyboardInterrupt, self.session.flush, 2.0)
+        self.assertTrue(self.session.hasCollected)
+        self.flushed("c")
+        self.assertEqual((self.messages(), self.inFlight()), (["abc"], [3]))
 
     def test_neverSent(self) -> None:
         """A call that ends or moves before its batch is sent is not in it."""
