@@ -9,7 +9,8 @@ from typing import Any
 from twisted.logger import capturedLogs
 
 import pirate
-from pirate.broker.request import Request
+from pirate.broker.request import Request, RequestContext
+from pirate.hooks import Hooks
 from pirate.server.logs import MAX_KINDS, MAX_PER_KIND, AppErrorLog, ServerLog
 from pirate.server.pending import BATCH
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
@@ -679,6 +680,20 @@ class BatchTests(ProtocolCase):
         self.assertEqual(self.codes(), dict.fromkeys((REQUEST_ID, *names), "denied"))
 
 
+class Picky(Hooks):
+    """Refuses the first request, fails at the second, and allows the others."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def allowRequest(self, context: RequestContext) -> bool:
+        """See :class:`~pirate.hooks.Hooks`."""
+        self.asked += 1
+        if self.asked == 2:
+            raise ValueError("the hook is broken")
+        return self.asked > 2
+
+
 class SmallBatchTests(ProtocolCase):
     """Batches and the limits of requests."""
 
@@ -705,6 +720,13 @@ class SmallBatchTests(ProtocolCase):
         """Each request of a batch counts towards a client's share of the backlog."""
         self.begin(policy=RequestPolicy(backlog=4, clientShare=0.5))
         self.assertEqual(self.batch(10), ["busy"] * 7)
+
+    def test_hook(self) -> None:
+        """The hook is asked for each request; where it fails, that request alone is denied."""
+        self.begin(hooks=Picky())
+        self.assertEqual(self.batch(4), ["denied"] * 2)
+        self.assertEqual(self.server.stats()["in_flight"] + self.server.stats()["backlog"], 2)
+        self.flushLoggedErrors(ValueError)
 
     def test_lowLimit(self) -> None:
         """A server that accepts only short frames takes no batches."""
