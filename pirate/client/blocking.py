@@ -52,7 +52,8 @@ class Client(Generic[Reply]):
     :param timeout: the seconds that a call may take with all its attempts, unless the call sets its own.
     :param attempts: how many times a request is sent in all.  The attempts share the timeout evenly, and carry the same
         request id: a pirate server that still knows the id does not run the job again, while any other broker runs each
-        attempt.  Use 1 for such a broker, and for a job that must not run twice.
+        attempt.  Use 1 for such a broker, and for a job that must not run twice: a pirate server is then told not to
+        run it again if a worker dies, unless the client is plain.
     :param identity: the routing id of the connection, if the server must know it; no two clients may share one.
         Further sockets append ``.2``, ``.3`` and so on, as the server may still hold the earlier one.
     :param plain: send the bare requests of a REQ socket, for a broker that does not return the frames in front of the

@@ -46,7 +46,7 @@ class Call:
     :ivar next: when the next attempt is due; infinite if there is none.
     :ivar sent: how many times the request was sent.
     :ivar sentAt: when it was last sent.
-    :ivar attempts: how many times it may be sent.
+    :ivar attempts: how many times it may be sent; if once, the server is told not to run it twice either.
     :ivar endpoint: the server that it was last sent to; before that, all servers that it may be sent to.
     :ivar peer: the connection that it was sent to; ``None`` while it waits for one.
     :ivar small: whether it may be sent in a batch.
@@ -105,7 +105,10 @@ class Call:
         self.sentAt = now
         if len(body) == 1:
             self.large = len(body[0]) > LARGE
-            self.small = len(body[0]) <= MAX_BATCHED_BYTES and part is None and not command and request != b""
+            # A batch carries no ``attempts``.
+            self.small = (
+                len(body[0]) <= MAX_BATCHED_BYTES and part is None and not command and attempts > 1 and request != b""
+            )
         else:
             self.large = len(body) > MANY or sum(map(len, body)) > LARGE
             self.small = False
@@ -140,8 +143,13 @@ class Call:
         if not self.request:
             return self.body
         left = max(1, int((self.expiry - now) * 1000))
-        if self.service or self.trace or self.command or self.part is not None:
+        once = self.attempts == 1 and not self.command
+        if once or self.service or self.trace or self.command or self.part is not None:
             options: dict[str, Any] = {"timeout_ms": left}
+            if once:
+                # Otherwise the server would run the job again if its worker dies.  Any other number is only for
+                # the client: what is sent again under the same id runs once.
+                options["attempts"] = 1
             for name, value in (("service", self.service), ("trace", self.trace), ("command", self.command)):
                 if value:
                     options[name] = value

@@ -112,6 +112,14 @@ class AttemptTests(SynchronousTestCase):
             self.assertEqual((request.requestId, request.body, request.service), (REQUEST_ID, [b"a", b"b"], ""))
             self.assertAlmostEqual(request.timeout or 0.0, left)
 
+    def test_once(self) -> None:
+        """A call with one attempt tells the server so, and is in no batch; one with more leaves it to the server."""
+        for attempts, told in ((1, 1), (2, 0), (5, 0)):
+            call = Call([b"a"], now=100.0, timeout=1, attempts=attempts, done=id, request=REQUEST_ID)
+            self.assertEqual((parsed(call).maxAttempts, call.small), (told, attempts > 1))
+        self.assertEqual(parsed(makeCall(attempts=1, part=list[Any]().append)).maxAttempts, 1)
+        self.assertEqual(parsed(makeCall(attempts=1, command="ping")).maxAttempts, 0)
+
     def test_options(self) -> None:
         """The header carries the service, the trace, the request for parts and the timeout."""
         call = makeCall(service="resize", trace="00-1", part=lambda frames: None)

@@ -10,6 +10,7 @@ from time import monotonic
 
 from twisted.internet.threads import deferToThread
 
+from pirate.client import Client, WorkerLost
 from pirate.test.support.clients import ask
 from pirate.test.support.gate import PATIENCE
 from pirate.test.support.processes import processesIn, processorTime, remaining
@@ -101,6 +102,19 @@ class WorkerTests(ServerCase):
         self.assertEqual(await asked, [b"%d" % second.pid])
         await self.until(lambda: list(server.workers.values()) == ["waiting"] * 2)
         self.assertEqual(len(self.logged(f"worker {first.pid} ended while processing: signal SIGKILL$")), 1)
+
+    async def test_once(self) -> None:
+        """A request of a client with one attempt does not run again when its worker is killed."""
+        server = await self.serve(workers=2)
+        client = Client(server.endpoints.frontend[0], codec="frames", attempts=1, timeout=PATIENCE)
+        self.addCleanup(client.close)
+        calls = [deferToThread(client.call, b"meet", self.gate.path) for _ in range(2)]
+        for _ in calls:
+            guest = await deferToThread(self.gate.next)
+            os.kill(guest.pid, signal.SIGKILL)
+        for call in calls:
+            await self.assertFailure(call, WorkerLost)
+        self.assertEqual(server.stats()["redispatched"], 0)
 
     async def test_terminated(self) -> None:
         """A worker that gets TERM finishes its request, exits and is replaced, without a warning in the log."""
