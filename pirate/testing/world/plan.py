@@ -150,6 +150,7 @@ def _settings(choices: Choices) -> dict[str, dict[str, Any]]:
     least = choices.between(1, 3)
     most = least + choices.between(0, 3)
     limits: dict[str, Any] = {"minServers": least, "maxServers": most, "minChildTtl": 1.0, "startTimeout": 5.0}
+    limits |= {"reloadTimeout": 6.0, "stopTimeout": 3.0}
     if choices.chance(0.3):
         limits |= {"maxRequests": choices.between(3, 40), "maxRequestsJitter": choices.between(0, 2)}
     else:

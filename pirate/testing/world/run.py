@@ -18,7 +18,8 @@ from pirate.testing.world.agenda import Agenda
 from pirate.testing.world.choices import Noise
 from pirate.testing.world.clients import Client, FloodingClient, HostileClient, NativeClient, PlainClient
 from pirate.testing.world.faults import happen
-from pirate.testing.world.invariants import INVARIANTS, SAMPLE, Invariant, Violation
+from pirate.testing.world.invariants.base import SAMPLE, Invariant, Violation
+from pirate.testing.world.invariants.register import INVARIANTS
 from pirate.testing.world.journal import Journal
 from pirate.testing.world.network import Network
 from pirate.testing.world.plan import BUSY, Plan, PlannedClient, draw

@@ -25,8 +25,9 @@ from pirate.testing.world.router import RouterSocket
 from pirate.testing.world.sockets import POLL, Readable
 from pirate.transport.interfaces import ConnectionLimits, InProcessPeer, ITransport, TransportEvents
 from pirate.transport.outbox import Outbox, WorkerOutbox
+from pirate.wire.backend import idsOf
 from pirate.wire.frontend import parseServerReply
-from pirate.wire.words import MAGIC
+from pirate.wire.words import MAGIC, MIN_FIRST_BYTE
 
 #: See :mod:`pirate.transport.sockets`.
 REPLY_FRAMES, REPLY_BYTES, DRAIN_READS, LATE_READS = 8, 1 << 16, 100, 50
@@ -132,8 +133,10 @@ class WorldTransport:
             self._outbox.send(frames)
 
     def _noteAnswer(self, frames: Sequence[bytes]) -> None:
-        """Note the outcome of a native request."""
+        """Note the outcome of a native request, and what a plain client is sent."""
         head = frames[1]
+        if not head:
+            self._network.journal.note(self._server.name, "replies", frames[0].hex(), b"".join(frames[2:]))
         if head[:4] == MAGIC:
             reply = parseServerReply(frames[1:])
             if reply is not None and reply.options.get("status") not in ("partial", "pong"):
@@ -144,19 +147,30 @@ class WorldTransport:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
         if not self._inTurn:
             self.wake()
-        return self.backend.deliver(frames)
+        if not self.backend.deliver(frames):
+            return False
+        self._noteGiven(frames[0], idsOf(frames))
+        return True
 
     def postToWorker(self, frames: Sequence[bytes]) -> None:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
+        self._noteGiven(frames[0], idsOf(frames))
         self._workerOutbox.post(frames)
         if not self._inTurn:
             self.wake()
 
     def postRequests(self, worker: bytes, requests: Sequence[bytes], bodies: Sequence[bytes]) -> None:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
+        self._noteGiven(worker, requests)
         self._workerOutbox.postRequests(worker, requests, bodies)
         if not self._inTurn:
             self.wake()
+
+    def _noteGiven(self, worker: bytes, ids: Sequence[bytes]) -> None:
+        """Note which requests a worker is sent."""
+        given = [each.hex() for each in ids if each[:1] >= MIN_FIRST_BYTE]
+        if given:
+            self._network.journal.note(self._server.name, "gives", worker.decode(errors="replace"), *given)
 
     def _sendToWorkers(self) -> None:
         while self._workerOutbox.waiting and self.backend.isOpen:

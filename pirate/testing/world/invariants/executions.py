@@ -1,0 +1,268 @@
+"""What workers execute, and how often."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from pirate.pool.pool import KILL_DELAY
+from pirate.testing.world.invariants.base import SLACK, Invariant
+from pirate.wire.words import MAX_CREDIT
+from pirate.worker.credit import LONGEST
+
+#: Seconds from a deadline of a job until its worker has ended: the signals, and some time to notice.
+STOPPED = 2 * KILL_DELAY + 1.0
+
+
+class BoundedExecutions(Invariant):
+    """See its statement."""
+
+    number = 4
+    statement = "A request that the broker has accepted is begun at most max-attempts times."
+
+    def watch(self) -> None:
+        """Count executions."""
+        self._begun: Counter[tuple[str, str]] = Counter()
+        self.world.journal.watch("begins", self._begins)
+
+    def _begins(self, who: str, token: str, request: str, attempt: int) -> None:
+        process = self.world.processes[int(who.split()[1])]
+        server = process.parent
+        self._begun[server.name, request] += 1
+        most = server.server.settings.policy.maxAttempts  # type: ignore[attr-defined]
+        if self._begun[server.name, request] > most:
+            self.violated(f"{token} ({request}) is begun {self._begun[server.name, request]} times of {most}")
+
+
+class OneExecutionOfAnAttempt(Invariant):
+    """See its statement."""
+
+    number = 5
+    statement = "Two workers never execute the same attempt of a request at the same time."
+
+    def watch(self) -> None:
+        """Follow executions."""
+        self._live: dict[tuple[str, str, int], str] = {}
+        journal = self.world.journal
+        journal.watch("begins", self._begins)
+        for what in ("ends", "raises"):
+            journal.watch(what, self._ends)
+        for what in ("dies", "exits"):
+            journal.watch(what, self._gone)
+
+    def _begins(self, who: str, token: str, request: str, attempt: int) -> None:
+        key = self.world.processes[int(who.split()[1])].parent.name, request, attempt
+        other = self._live.get(key)
+        if other is not None and other != who:
+            self.violated(f"{who} begins attempt {attempt} of {token}, which {other} executes")
+        self._live[key] = who
+
+    def _ends(self, who: str, token: str, request: str) -> None:
+        self._live = {key: each for key, each in self._live.items() if each != who or key[1] != request}
+
+    def _gone(self, who: str, *more: Any) -> None:
+        self._live = {key: each for key, each in self._live.items() if each != who}
+
+
+class RememberedRequests(Invariant):
+    """See its statement."""
+
+    number = 16
+    statement = "While a server remembers, it begins a native request at most max-attempts times, even if sent again."
+
+    def watch(self) -> None:
+        """Count executions by the client's call."""
+        self._begun: Counter[tuple[str, str]] = Counter()
+        self.world.journal.watch("begins", self._begins)
+
+    def _begins(self, who: str, token: str, request: str, attempt: int) -> None:
+        server = self.world.processes[int(who.split()[1])].parent
+        policy = server.server.settings.policy  # type: ignore[attr-defined]
+        if not token.startswith("native") or policy.remember < 60:
+            return
+        self._begun[server.name, token] += 1
+        if self._begun[server.name, token] > policy.maxAttempts:
+            self.violated(f"{server.name} begins {token} for the {self._begun[server.name, token]}th time")
+
+
+class AnsweredOnce(Invariant):
+    """See its statement."""
+
+    number = 24
+    statement = "While a server remembers the outcome of a native request, no new attempt of it begins."
+
+    #: The codes of outcomes that are not remembered; see :mod:`pirate.broker.replies`.
+    FORGOTTEN = frozenset({"busy", "stopping", "expired", "unknown-service", "cancelled", "denied"})
+
+    def watch(self) -> None:
+        """Follow outcomes."""
+        self._answered: set[tuple[str, str]] = set()
+        self._attempts: dict[tuple[str, str], int] = {}
+        self._tokens: dict[str, str] = {}
+        journal = self.world.journal
+        journal.watch("asks", lambda who, token, requestId: self._tokens.__setitem__(token, requestId))
+        journal.watch("answers", self._answers)
+        journal.watch("begins", self._begins)
+
+    def _answers(self, who: str, requestId: str, code: str) -> None:
+        if code not in self.FORGOTTEN:
+            self._answered.add((who, requestId))
+
+    def _begins(self, who: str, token: str, request: str, attempt: int) -> None:
+        server = self.world.processes[int(who.split()[1])].parent
+        key = server.name, self._tokens.get(token, "")
+        remembers = server.server.settings.policy.remember >= 60  # type: ignore[attr-defined]
+        # A worker that was stopped, or is cut off, may begin an earlier attempt late.
+        if remembers and key in self._answered and attempt > self._attempts.get(key, 0):
+            self.violated(f"{who} begins {token}, which {server.name} has answered")
+        self._attempts[key] = max(attempt, self._attempts.get(key, 0))
+
+
+class WholeJobTime(Invariant):
+    """See its statement."""
+
+    number = 25
+    statement = "No job is given up as too long before its time is over."
+
+    def watch(self) -> None:
+        """Measure jobs."""
+        self._began: dict[str, float] = {}
+        self.world.journal.watch("begins", self._begins)
+        self.world.journal.watch("gets", self._gets)
+
+    def _begins(self, who: str, token: str, *more: Any) -> None:
+        # Another server may have begun it later.
+        self._began.setdefault(token, self.world.agenda.now)
+
+    def _gets(self, who: str, token: str, outcome: str, value: Any) -> None:
+        # What has not arrived at a worker that is cut off or stopped counts as begun.
+        if outcome != "timeout" or token not in self._began:
+            return
+        policies = [each["policy"] for each in self.world.plan.servers]
+        limits = [each[name] for each in policies for name in ("jobTimeout", "jobSoftTimeout") if name in each]
+        took = self.world.agenda.now - self._began[token]
+        # A worker begins a job a little after it was sent.
+        if took < min(limits) - SLACK:
+            self.violated(f"{token} was given up after {took:g} seconds of {min(limits):g}")
+
+
+class Credit(Invariant):
+    """See its statement."""
+
+    number = 22
+    statement = "No worker is sent more requests than its credit allows."
+
+    def watch(self) -> None:
+        """Look at every execution."""
+        self.world.journal.watch("begins", self._begins)
+
+    def _begins(self, who: str, *more: Any) -> None:
+        server = self.world.processes[int(who.split()[1])].parent
+        running = server.server._runningServer  # type: ignore[attr-defined]
+        if running is None:
+            return
+        measured = server.server.settings.prefetch is None  # type: ignore[attr-defined]
+        for worker in running._broker.dispatcher.workers.values():
+            # A measured credit may have been lowered while the worker held more.
+            most = MAX_CREDIT if measured else worker.credit
+            if len(worker.inFlight) > most:
+                self.violated(f"{worker.identity.decode()} holds {len(worker.inFlight)} requests of {most}")
+
+
+class Executions(Invariant):
+    """What is being executed, for invariants about it."""
+
+    def watch(self) -> None:
+        """Follow executions."""
+        self._live: dict[tuple[str, str], float] = {}
+        self._cancelled: dict[str, float] = {}
+        journal = self.world.journal
+        journal.watch("begins", self._begins)
+        journal.watch("cancels", lambda who, token: self._cancelled.__setitem__(token, self.world.agenda.now))
+        for what in ("ends", "raises"):
+            journal.watch(what, lambda who, token, *more: self._live.pop((who, token), None))
+        for what in ("dies", "exits"):
+            journal.watch(what, self._gone)
+
+    def _begins(self, who: str, token: str, *more: Any) -> None:
+        self._live[who, token] = self.world.agenda.now
+
+    def _gone(self, who: str, *more: Any) -> None:
+        self._live = {key: began for key, began in self._live.items() if key[0] != who}
+
+
+class JobsEnd(Executions):
+    """See its statement."""
+
+    number = 52
+    statement = "No job goes on for longer than job-timeout, and the signals that end it."
+
+    def atTimes(self) -> None:
+        """Look at what is being executed."""
+        if self.hasFault("stickWorker", "slowWorker", "killServer"):
+            return
+        now = self.world.agenda.now
+        for (who, token), began in self._live.items():
+            server = self.serverOf(who)
+            limit = server.server.settings.policy.jobTimeout
+            most = limit + STOPPED
+            if limit and now - began > most and server.isAwake(most) and self._process(who).isAwake(most):
+                self.violated(f"{who} has been executing {token} for {now - began:g} s, and may for {limit:g}")
+
+    def _process(self, who: str) -> Any:
+        return self.world.processes[int(who.split()[1])]
+
+
+class CancelledJobsEnd(Executions):
+    """See its statement."""
+
+    number = 53
+    statement = "While servers and connections are whole, a cancelled job ends within cancel-kills."
+
+    def atTimes(self) -> None:
+        """Look at what is being executed, and was cancelled."""
+        if not self._cancelled or self.hasFault(
+            *("stickWorker", "slowWorker", "stopWorker", "cutClient", "stickClient", "slowClient"),
+            *("stopServer", "killServer", "restart"),
+        ):
+            return
+        now = self.world.agenda.now
+        for (who, token), began in self._live.items():
+            limit = self.serverOf(who).server.settings.policy.cancelKills
+            since = max(began, self._cancelled.get(token, float("inf")))
+            if limit and now - since > limit + STOPPED:
+                self.violated(f"{who} has been executing {token} for {now - since:g} s since it was cancelled")
+
+
+class LongJobsAlone(Executions):
+    """See its statement."""
+
+    number = 54
+    statement = "After a long job, a worker whose credit is measured is given no request until the next one has ended."
+
+    def watch(self) -> None:
+        """Measure jobs."""
+        self._began: dict[str, float] = {}
+        self._last: dict[str, tuple[float, float]] = {}
+        journal = self.world.journal
+        journal.watch("begins", lambda who, *more: self._began.__setitem__(who, self.world.agenda.now))
+        journal.watch("ends", self._ends)
+        journal.watch("raises", lambda who, *more: self._last.pop(who, None))
+
+    def _ends(self, who: str, *more: Any) -> None:
+        now = self.world.agenda.now
+        self._last[who] = now - self._began[who], now
+
+    def atTimes(self) -> None:
+        """Look at the credit of workers."""
+        if self.hasFault("stickWorker", "slowWorker", "stopWorker", "stopServer", "cutWorker"):
+            return
+        now = self.world.agenda.now
+        for server, running in self.running():
+            if server.server.settings.prefetch is not None:
+                continue
+            for worker in running._broker.dispatcher.workers.values():
+                process = running.supervisor._byIdentity.get(worker.identity)
+                took, at = self._last.get(f"worker {process.pid}" if process else "", (0.0, now))
+                if took > 2 * LONGEST and now - at > 0.3 and worker.credit > 1:
+                    self.violated(f"{worker.identity.decode()} has a credit of {worker.credit} after {took:g} s")
