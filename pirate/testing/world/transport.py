@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -60,7 +61,7 @@ class WorldTransport:
         self._outbox = Outbox(server, self.frontend, self)
         self._scheduled: dict[Readable, IDelayedCall] = {}
         for router in (self.frontend, self.backend):
-            self._watch(router, lambda router=router: self.takeTurn(router))  # type: ignore[misc]
+            self._watch(router, partial(self._routerReadable, router))
             self._watch(router.monitor, router.monitor.doRead)
 
     def _watch(self, readable: Readable, act: Callable[[], object]) -> None:
@@ -227,6 +228,11 @@ class WorldTransport:
         return self._events.isOwnWorker(pid)
 
     # --- turns
+
+    def _routerReadable(self, router: RouterSocket) -> None:
+        """Take a turn, because the descriptor of a ROUTER has reported an event."""
+        router.armed = False
+        self.takeTurn(router)
 
     def wake(self) -> None:
         """See :class:`~pirate.transport.interfaces.ITransport`."""

@@ -22,6 +22,10 @@ REFILL = 8.0
 CATCH_UP = 0.3
 
 
+#: For how many seconds something may be so, and what it is.
+Timed = tuple[float, tuple[object, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """
@@ -94,6 +98,16 @@ class Invariant:
         now = self.world.agenda.now
         self._since = {each: self._since.get(each, now) for each in current}
         return [each for each, since in self._since.items() if now - since > seconds]
+
+    def overdue(self, current: Iterable[Timed]) -> list[tuple[object, ...]]:
+        """
+        Return what has been so for too long, as :meth:`lasting` does.
+
+        :param current: for how many seconds each may be so, and what it is.
+        """
+        now = self.world.agenda.now
+        self._since = {each: self._since.get(each, now) for each in current}
+        return [each[1] for each, since in self._since.items() if now - since > each[0]]  # type: ignore[index]
 
     def hasFault(self, *kinds: str) -> bool:
         """Return whether the plan has a fault of one of these kinds."""

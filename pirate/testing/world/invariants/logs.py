@@ -18,6 +18,8 @@ _MORE = re.compile(r": (\d+) more within a second$")
 KNOWN = (
     *("messages dropped at the frontend: ", "messages dropped at the backend: ", "messages of another protocol"),
     *("requests given up: ", "replies not delivered: ", "connections refused: ", "app error: "),
+    "the reload failed, the old workers stay: ",
+    "the workers cannot start: ",
 )
 _WORKER = re.compile(
     r"worker \d+ (gets SIG\w+: |could not start: |ended while |has left: |std(out|err): )"

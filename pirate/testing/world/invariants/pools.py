@@ -9,7 +9,7 @@ from pirate.pool.backoff import MAX_KILLED_ROUNDS
 from pirate.pool.child import ChildState
 from pirate.pool.pool import KILL_DELAY
 from pirate.pool.recycling import REPLACED_SHARE
-from pirate.testing.world.invariants.base import REFILL, Invariant
+from pirate.testing.world.invariants.base import REFILL, Invariant, Timed
 
 #: Seconds that a server may take longer than its timers say: some act only when another event makes it look.
 LATE = 2.0
@@ -126,7 +126,8 @@ class RetiredLeave(Invariant):
 
     def atTimes(self) -> None:
         """Look for workers that stay."""
-        idle, busy = [], []
+        idle: list[Timed] = []
+        busy: list[Timed] = []
         for server, running in self.awake(LATE):
             limits = running.pool.limits
             spare = running.supervisor._load().spare
@@ -135,14 +136,12 @@ class RetiredLeave(Invariant):
                 if child.state is not ChildState.RETIRING:
                     continue
                 if limits.reloadTimeout:
-                    busy.append((limits.reloadTimeout + signals, server.name, child.number, "with requests"))
+                    busy.append((limits.reloadTimeout + signals, (child.number, server.name, "with requests")))
                 if child.number in spare:
                     wait = limits.stopTimeout + limits.checkForWaiting + signals
-                    idle.append((wait, server.name, child.number, "with nothing to do"))
-        for each in self.lasting([*idle, *busy], 0.0):
-            seconds, name, number, how = each  # type: ignore[misc]
-            if self.world.agenda.now - self._since[each] > seconds:
-                self.violated(f"worker number {number} of {name} does not leave, {how}")
+                    idle.append((wait, (child.number, server.name, "with nothing to do")))
+        for each in self.overdue([*idle, *busy]):
+            self.violated("worker number {} of {} does not leave, {}".format(*each))
 
 
 class StartsEnd(Invariant):
@@ -239,14 +238,12 @@ class StoppedWorkers(Invariant):
 
     def atTimes(self) -> None:
         """Look for workers that are stopped."""
-        stopped = []
+        stopped: list[Timed] = []
         for server, running in self.awake(LATE):
             wait = running._settings.policy.deliveryTimeout
             for worker in running._broker.dispatcher.workers.values():
                 process = running.supervisor._byIdentity.get(worker.identity)
                 if process is not None and worker.inFlight and self.world.processes[process.pid].stopped:
-                    stopped.append((2 * wait + 0.3, server.name, process.pid))
-        for each in self.lasting(stopped, 0.0):
-            seconds, name, pid = each  # type: ignore[misc]
-            if self.world.agenda.now - self._since[each] > seconds:
-                self.violated(f"{name} waits for worker {pid}, which is stopped")
+                    stopped.append((2 * wait + 0.3, (server.name, process.pid)))
+        for each in self.overdue(stopped):
+            self.violated("{} waits for worker {}, which is stopped".format(*each))

@@ -84,14 +84,18 @@ class NoneWaitsForNothing(Invariant):
         idle = []
         for server, running in self.awake():
             for name, service in running._broker.queues.services.items():
-                if service.head() is not None and service.ready.first() is not None:
+                first = service.ready.first()
+                if service.head() is not None and first is not None and not first.inFlight:
                     idle.append((server.name, name))
         for each in self.lasting(idle, SLACK):
-            self.violated("{}{} has requests that wait and workers that could take them".format(*each))  # type: ignore[misc]
+            self.violated("{}{} has requests that wait and idle workers".format(*each))  # type: ignore[misc]
 
     def atRest(self) -> None:
-        """Look once more."""
-        self.atTimes()
+        """Look at workers that are not idle, too."""
+        for server, running in self.running():
+            for service in running._broker.queues.services.values():
+                if service.head() is not None and service.ready.first() is not None:
+                    self.violated(f"{server.name} has requests that wait and workers that could take them")
 
 
 class NothingLate(Invariant):
