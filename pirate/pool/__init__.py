@@ -5,5 +5,5 @@ The time is an argument, and decisions are returned as :mod:`~pirate.pool.action
 
 This room never loads ZeroMQ, Twisted or ``time``.
 
-May import: ``settings.limits``.  May be imported by: ``hooks`` (only ``child``), ``server``.
+May import: ``settings.limits``.  May be imported by: ``hooks`` (only ``child``), ``server``, ``testing``.
 """

@@ -6,6 +6,6 @@ imports it before it becomes a daemon.
 
 May import: ``errors``, ``wire``, ``settings``, ``broker``, ``pool``, ``auth.policy``, ``transport.interfaces``,
 ``hooks``, ``worker.imports``, ``worker.startup``; when needed, ``client.codecs``, ``client.errors``, ``service``.  May
-be imported by: ``service``, ``twistd`` (only ``descriptors``), ``testing`` (only ``interfaces``, ``machine``); when
-needed, ``tap`` (only ``logs``).
+be imported by: ``service``, ``twistd`` (only ``descriptors``), ``testing`` (only ``interfaces``, ``logs``, ``machine``,
+``running``); when needed, ``tap`` (only ``logs``).
 """

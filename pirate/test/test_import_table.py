@@ -48,8 +48,8 @@ ROOMS = {
     "worker": "errors wire",
     "client": "errors wire pickled",
     "commands": ". errors auth client",
-    "testing": "errors wire settings broker auth.rules transport.interfaces transport.outbox"
-    " server.interfaces server.machine worker client service hooks",
+    "testing": "errors wire settings broker pool auth.rules transport.interfaces transport.outbox"
+    " server.interfaces server.logs server.machine server.running worker client service hooks",
 }
 #: What each imports besides in its functions, when it is needed, or for the type checker alone.
 LATER = {
