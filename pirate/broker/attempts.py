@@ -32,7 +32,9 @@ class Attempts:
     def cap(self, request: Request) -> None:
         """Cap a client's number of attempts at ours: a client may put fewer workers at risk, and not more."""
         request.maxAttempts = min(request.maxAttempts, self.maxAttempts)
-        request.alone = (request.maxAttempts or self.maxAttempts) == 1
+        # One that was sent again may have used some.
+        used = request.deaths + request.suspected
+        request.alone = used > 0 or (request.maxAttempts or self.maxAttempts) == 1
 
     def areOver(self, request: Request) -> bool:
         """Return whether a request has used up its attempts."""

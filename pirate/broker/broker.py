@@ -155,7 +155,7 @@ class Broker:
         if request.state is State.QUEUED:
             self.dispatcher.finish(request)
             if request.requestId:
-                self.replies.withdrawn(request)
+                self.replies.withdrawn(request, self.deadlines.now)
             self.counters.withdrawn += 1
 
     def noteDisconnected(self, request: Request) -> None:

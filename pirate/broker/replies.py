@@ -45,10 +45,11 @@ class Replies:
         """Note a request with a request id that has been accepted."""
         self._open[request.requestId] = request
 
-    def withdrawn(self, request: Request) -> None:
-        """Forget a request with a request id whose client has gone."""
+    def withdrawn(self, request: Request, now: float) -> None:
+        """Forget a request with a request id whose client has gone, but not the attempts that it has used."""
         if self._open.get(request.requestId) is request:
             del self._open[request.requestId]
+            self._rememberAttempts(request, now)
 
     def find(self, requestId: bytes) -> Request | None:
         """Return the open request with this request id; ``None`` if there is none."""
@@ -79,16 +80,24 @@ class Replies:
         """
         Send the outcome of a request with the same request id again.
 
-        :return: ``False`` if none is remembered.
+        If that one had used attempts, but ended without an outcome that lasts, this request continues it.
+
+        :return: ``False`` if no outcome is remembered.
         """
         outcome = self._cache.recall(request.requestId, now)
-        if outcome is not None:
-            self._sendOutcome(request, outcome)
-        return outcome is not None
+        if outcome is None:
+            return False
+        if outcome.isUnfinished():
+            request.deaths, request.suspected = outcome.deaths, outcome.suspected
+            self._cache.forget(request.requestId)
+            return False
+        self._sendOutcome(request, outcome)
+        return True
 
     def remembers(self, request: Request, now: float) -> bool:
         """Return whether the outcome of a request with the same request id is remembered."""
-        return self._cache.recall(request.requestId, now) is not None
+        outcome = self._cache.recall(request.requestId, now)
+        return outcome is not None and not outcome.isUnfinished()
 
     def replied(self, request: Request, body: Frames, now: float) -> None:
         """Send the app's reply, and remember it."""
@@ -142,6 +151,13 @@ class Replies:
             del self._open[request.requestId]
             if outcome.code not in NOT_REMEMBERED:
                 self._cache.remember(request.requestId, outcome, now)
+            else:
+                self._rememberAttempts(request, now)
+
+    def _rememberAttempts(self, request: Request, now: float) -> None:
+        if request.deaths or request.suspected:
+            used = Outcome(None, deaths=request.deaths, suspected=request.suspected)
+            self._cache.remember(request.requestId, used, now)
 
     def _sendOutcome(self, request: Request, outcome: Outcome, partsSent: bool = False) -> None:
         """

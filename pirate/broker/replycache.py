@@ -21,13 +21,14 @@ class Outcome:
     The outcome of a request.
 
     :ivar parts: the parts of its reply before the last, each one or more frames.
-    :ivar body: the last part, or the whole reply; ``None`` if it failed.
+    :ivar body: the last part, or the whole reply; ``None`` if it failed, or is unfinished.
     :ivar code: why it failed.
     :ivar message: the same in words.
     :ivar deaths: how many workers died while executing it.
+    :ivar suspected: how many more deaths it is charged with if it takes another worker down.
     """
 
-    __slots__ = ("body", "code", "deaths", "message", "parts")
+    __slots__ = ("body", "code", "deaths", "message", "parts", "suspected")
 
     def __init__(
         self,
@@ -36,12 +37,18 @@ class Outcome:
         message: str = "",
         parts: Sequence[Frames] = (),
         deaths: int = 0,
+        suspected: int = 0,
     ) -> None:
         self.body = body
         self.code = code
         self.message = message
         self.parts = parts
         self.deaths = deaths
+        self.suspected = suspected
+
+    def isUnfinished(self) -> bool:
+        """Return whether there is none: the request has used attempts, and may be sent again for the others."""
+        return self.body is None and self.code is None
 
     def size(self) -> int:
         """Return the bytes that it takes to remember this."""

@@ -183,6 +183,49 @@ class DeathTests(SynchronousTestCase):
         ((_, told),) = bench.told()
         self.assertEqual((len(bench.sent()), many.deaths, told["attempts"]), (2, 2, 2))
 
+    def test_withdrawn(self) -> None:
+        """A request that was withdrawn, or expired, and is sent again has only the attempts that it has not used."""
+        for end in ("withdrawn", "expired"):
+            bench = BrokerBench(maxAttempts=3)
+            (one,) = bench.askNatively(b"1", **({"timeout_ms": 5000} if end == "expired" else {}))
+            for worker in (b"A", b"B"):
+                bench.ready(worker)
+                bench.gone(worker)
+            if end == "expired":
+                bench.tick(5.0)
+            else:
+                bench.broker.withdraw(one)
+            bench.told()
+            (again,) = bench.askNatively(b"1")
+            bench.ready(b"C")
+            bench.gone(b"C")
+            ((_, told),) = bench.told()
+            self.assertEqual((told["code"], told["attempts"], again.deaths), ("worker-lost", 3, 3), end)
+            self.assertEqual([worker for worker, body in bench.sent() if body == b"1"], [b"A", b"B", b"C"], end)
+
+    def test_withdrawnSuspect(self) -> None:
+        """A suspect that was withdrawn and is sent again is alone with its worker, and charged with both deaths."""
+        bench = BrokerBench(maxAttempts=2)
+        bench.ready(b"A", credit=2)
+        one, _ = bench.askNatively(b"1", b"2")
+        bench.gone(b"A")
+        bench.broker.withdraw(one)
+        bench.told()
+        bench.sent()
+        (again,) = bench.askNatively(b"1")
+        self.assertEqual((again.deaths, again.suspected, again.alone), (0, 1, True))
+
+    def test_withdrawnIsNotAnswered(self) -> None:
+        """To cancel a request that was withdrawn is told that there is none, whatever attempts it has used."""
+        bench = BrokerBench()
+        (one,) = bench.askNatively(b"1")
+        bench.ready(b"A")
+        bench.gone(b"A")
+        bench.broker.withdraw(one)
+        bench.told()
+        bench.broker.cancel(cancelling(one))
+        self.assertEqual([told["message"] for _, told in bench.told()], ["there is no such request"])
+
     def test_notExecutedNotLost(self) -> None:
         """A request that may be tried only once is never together with others, so it is not lost with them."""
         bench = BrokerBench(maxAttempts=1)
