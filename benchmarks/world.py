@@ -9,6 +9,7 @@ Run simulated worlds, each from a seed, and say which invariants did not hold.
     benchmarks/world.py --story 17                # what happens in the world of this seed
     benchmarks/world.py --plan failed.json        # a world from a plan that --keep has written
     benchmarks/world.py --shrink 17               # the same with as little in it as still fails
+    benchmarks/world.py --seeds 1000 --keep here  # writes, of each seed that fails, as little as still does
 
 The exit status is 1 if an invariant did not hold, or a seed gave two different journals.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -25,6 +27,7 @@ from twisted.logger import globalLogBeginner
 from pirate.testing.world.plan import Plan, draw
 from pirate.testing.world.run import Outcome, run
 from pirate.testing.world.shrink import shrink
+from pirate.testing.world.story import describe, tell
 
 
 def main() -> int:
@@ -37,19 +40,22 @@ def main() -> int:
     parser.add_argument("--story", type=int, metavar="SEED", help="tell what happens with this seed")
     parser.add_argument("--plan", type=Path, metavar="FILE", help="tell what happens with the plan in this file")
     parser.add_argument("--shrink", type=int, metavar="SEED", help="tell the least that still fails with this seed")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the plan of each seed that fails here")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="shrink the plan of each seed that fails, and write it here"
+    )
+    parser.add_argument("--all", action="store_true", help="with a story: every event, as it is in the journal")
     arguments = parser.parse_args()
     # Otherwise Twisted keeps the last events, and writes the worst to the standard error.
     globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
     if arguments.story is not None or arguments.plan is not None:
         plan = draw(arguments.story) if arguments.plan is None else Plan.decode(arguments.plan.read_text())
-        return tell(run(plan))
+        return story(plan, arguments.all)
     if arguments.shrink is not None:
-        return shrunk(draw(arguments.shrink))
+        return shrunk(draw(arguments.shrink), arguments.all)
     return runSeeds(range(arguments.first, arguments.first + arguments.seeds), arguments)
 
 
-def shrunk(plan: Plan) -> int:
+def shrunk(plan: Plan, every: bool) -> int:
     """Shrink a plan, print what is left of it, and tell what happens; return the exit status."""
     violations = run(plan).violations
     if not violations:
@@ -57,19 +63,29 @@ def shrunk(plan: Plan) -> int:
         return 0
     small = shrink(plan, violations[0].number)
     print(small.encode())
-    status = tell(run(small))
+    status = story(small, every)
     print(f"{len(plan)} choices were shrunk to {len(small)}")
     return status
 
 
-def tell(outcome: Outcome) -> int:
+def story(plan: Plan, every: bool) -> int:
     """Print the story of a world; return the exit status."""
-    for line in outcome.world.journal.story():
+    outcome = run(plan)
+    for line in (*describe(plan), "", *(outcome.world.journal.story() if every else tell(outcome.world.journal))):
         print(line)
     for violation in outcome.violations:
         print(violation)
     print(f"journal {outcome.digest}")
     return 1 if outcome.violations else 0
+
+
+def keep(outcome: Outcome, folder: Path) -> None:
+    """Shrink the plan of a world that has failed, and write it to a file."""
+    plan, (first, *_) = outcome.world.plan, outcome.violations
+    small = replace(shrink(plan, first.number), about=f"Seed {plan.seed}: {first}")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{plan.seed}.json").write_text(small.encode())
+    print(f"    {len(plan)} choices were shrunk to {len(small)}", flush=True)
 
 
 def runSeeds(seeds: range, arguments: argparse.Namespace) -> int:
@@ -89,9 +105,8 @@ def runSeeds(seeds: range, arguments: argparse.Namespace) -> int:
             for line in told[:10]:
                 print(f"    {line}")
             sys.stdout.flush()
-            if arguments.keep is not None:
-                arguments.keep.mkdir(parents=True, exist_ok=True)
-                (arguments.keep / f"{seed}.json").write_text(plan.encode())
+            if arguments.keep is not None and outcome.violations:
+                keep(outcome, arguments.keep)
             if arguments.first_failure:
                 return 1
         requests += outcome.requests

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from statistics import median
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -12,12 +14,15 @@ from pirate.broker.attempts import Attempts
 from pirate.broker.dispatcher import Dispatcher
 from pirate.test.support.program import environmentWith
 from pirate.testing.world.choices import Choices
-from pirate.testing.world.plan import Plan, draw
+from pirate.testing.world.plan import Plan, PlannedCall, PlannedClient, draw
 from pirate.testing.world.run import Outcome, run, runSeed
 from pirate.testing.world.shrink import shrink
+from pirate.testing.world.story import describe, tell
 
 #: The seeds that run with every test.
 SEEDS = range(12)
+#: The plans that are kept.
+PLANS = Path(__file__).with_name("plans")
 #: Prints the hashes of a few seeds.
 HASHES = "from pirate.testing.world.run import runSeed\nfor seed in range(3): print(runSeed(seed).digest)"
 
@@ -68,6 +73,50 @@ class PlanTests(WorldCase):
         again = Choices(2, first.made)
         self.assertEqual([again.between(1, 6) for _ in range(22)], [*made, 1, 1])
         self.assertFalse(again.chance(0.999))
+
+
+class KeptPlanTests(WorldCase):
+    """The plans that are kept: each has once found a defect, in this project or planted, and is as small as can be."""
+
+    def test_hold(self) -> None:
+        """Every invariant holds in each."""
+        plans = {path.stem: Plan.decode(path.read_text()) for path in sorted(PLANS.glob("*.json"))}
+        self.assertGreaterEqual(len(plans), 15)
+        for name, plan in plans.items():
+            self.assertTrue(plan.about, name)
+            self.assertEqual([str(each) for each in run(plan).violations], [], name)
+
+    def test_small(self) -> None:
+        """In the median they have 30 choices or fewer."""
+        self.assertLessEqual(median(len(Plan.decode(path.read_text())) for path in PLANS.glob("*.json")), 30)
+
+
+class StoryTests(WorldCase):
+    """Stories, for people."""
+
+    def test_told(self) -> None:
+        """A story says when who does what, and what the plan is made of."""
+        call = PlannedCall(1.0, [["die", "SIGSEGV"]], attempts=1)
+        server = {"limits": {"minServers": 1, "maxServers": 1}, "policy": {"maxAttempts": 1}}
+        plan = Plan(1, [{**server, "peerLimits": {}, "server": {}}], [PlannedClient("native 0", "native", [0], [call])])
+        told = "\n".join(tell(run(plan).world.journal))
+        for line in (
+            "server 0.1     spawns worker 1001",
+            "native 0       calls native0.0, with 10 s and 1 attempt",
+            "worker 1001    begins native0.0, attempt 1",
+            "worker 1001    dies of SIGSEGV",
+            "server 0.1     answers native0.0 with worker-lost",
+        ):
+            self.assertIn(line, told)
+        self.assertEqual(
+            list(describe(plan)),
+            [
+                "server 0: minServers=1 maxServers=1 maxAttempts=1",
+                "native 0, a client, makes 1 call",
+                "  at 1 its job native0.0 does die SIGSEGV; within 10 s",
+                "these are 1 choice",
+            ],
+        )
 
 
 class MutantTests(WorldCase):

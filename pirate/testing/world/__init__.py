@@ -17,6 +17,7 @@ runs the app, the client's session with its attempts and its fail-over, and all 
 ``invariants``  what must hold nevertheless
 ``run``         runs a plan, and says whether it held
 ``shrink``      takes out of a plan that fails what the failure does not need
+``story``       tells what happens, in sentences
 ==============  ========================================================================================================
 
 One event happens after another, and an actor sees the others only through the network and the signals of processes.

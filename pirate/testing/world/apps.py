@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Generator, Sequence
+from typing import Any, NoReturn, Protocol
 
-from pirate.testing.world.processes import SimulatedProcess, current
+from pirate.testing.world.processes import current
 
 #: A request says what to do by a list of steps, each a word and an argument, in JSON.
 Step = list[Any]
@@ -24,9 +24,41 @@ def replies(token: str, steps: list[Step]) -> tuple[bytes, ...]:
     return token.encode(), b"".join(parts) + token.encode()
 
 
+class Performer(Protocol):
+    """
+    The process that does what a request says: a simulated one, or a real one.
+
+    :ivar alive: whether it has not ended.
+    """
+
+    alive: bool
+
+    def note(self, what: str, *more: Any) -> None:
+        """Note an event."""
+
+    def sleep(self, seconds: float, masked: bool = False) -> None:
+        """Let time pass; if it is masked, signals wait until it has."""
+
+    def exitAtOnce(self, code: int) -> NoReturn:
+        """End, as by ``os._exit``."""
+
+    def die(self, number: int) -> None:
+        """Be killed by a signal."""
+
+    def called(self) -> None:
+        """Leave the code of a process that is dead."""
+
+    def writeOutput(self, data: bytes) -> None:
+        """Write to the standard output."""
+
+
 def work(*frames: bytes, context: Any) -> Any:
     """Do what a request says, and reply with its token."""
-    process = current()
+    return perform(current(), frames, context)
+
+
+def perform(process: Performer, frames: Sequence[bytes], context: Any) -> Any:
+    """Do what a request says, in some process, and return its token."""
     token, steps = json.loads(frames[0])
     process.note("begins", token, context.request, context.attempt)
     if any(word == "parts" for word, _ in steps):
@@ -42,6 +74,9 @@ def work(*frames: bytes, context: Any) -> Any:
                 _do(process, word, argument)
         if any(word == "nonsense" for word, _ in steps):
             return object()
+        for word, argument in steps:
+            if word == "bytes":
+                return [token.encode(), bytes(argument)]
     except BaseException:
         outcome = "raises"
         raise
@@ -51,7 +86,7 @@ def work(*frames: bytes, context: Any) -> Any:
     return token.encode()
 
 
-def _inParts(process: SimulatedProcess, token: str, steps: list[Step], context: Any) -> Generator[bytes, None, bytes]:
+def _inParts(process: Performer, token: str, steps: list[Step], context: Any) -> Generator[bytes, None, bytes]:
     try:
         for word, argument in steps:
             if word == "parts":
@@ -65,7 +100,7 @@ def _inParts(process: SimulatedProcess, token: str, steps: list[Step], context: 
     return token.encode()
 
 
-def _do(process: SimulatedProcess, word: str, argument: Any) -> None:
+def _do(process: Performer, word: str, argument: Any) -> None:
     if word == "sleep":
         process.sleep(argument)
     elif word == "compute":

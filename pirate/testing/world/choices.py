@@ -80,7 +80,12 @@ class Noise:
     """
 
     def __init__(self, seed: int | str, name: str) -> None:
-        self.random = Random(f"pirate {seed} {name}")
+        self._seed = f"{seed} {name}"
+        self.random = Random(f"pirate {self._seed}")
+
+    def part(self, name: str) -> Noise:
+        """Return the source of a part of the actor, which does not depend on what is taken from this one."""
+        return Noise(self._seed, name)
 
     def secret(self, size: int) -> bytes:
         """Return so many bytes."""

@@ -8,7 +8,7 @@ holds a bounded number of messages that have not arrived, and a bounded number t
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -175,12 +175,13 @@ class Link:
         self.number = 0
         self.route = b""
         self.slow = 1.0
+        self._noise = network.newNoise(name)
         self.up: Lane
         self.down: Lane
 
     def latency(self) -> float:
         """Return how many seconds a message takes."""
-        return self.network.noise.seconds(*LATENCY) * self.slow
+        return self._noise.seconds(*LATENCY) * self.slow
 
     @property
     def address(self) -> str:
@@ -218,9 +219,19 @@ class Network:
     def __init__(self, agenda: Agenda, journal: Journal, noise: Noise) -> None:
         self.agenda = agenda
         self.journal = journal
-        self.noise = noise
+        self._noise = noise
+        self._noises: Counter[str] = Counter()
         self.links: list[Link] = []
         self._bound: dict[str, Bound] = {}
+
+    def newNoise(self, name: str) -> Noise:
+        """
+        Return the noise of a socket or a link.
+
+        :param name: the name of its actor; each of one actor has its own noise.
+        """
+        self._noises[name] += 1
+        return self._noise.part(f"{name} {self._noises[name]}")
 
     def bind(self, endpoint: str, socket: Bound) -> None:
         """

@@ -85,6 +85,7 @@ class Plan:
     :ivar crashes: by the number of a worker process, in the order of their start: the call to the outside at which it
         dies.
     :ivar fates: by the same number, what becomes of it while it starts.
+    :ivar about: why the plan was kept, if it was.
     """
 
     seed: int
@@ -93,10 +94,14 @@ class Plan:
     faults: list[Fault] = field(default_factory=list)
     crashes: dict[int, int] = field(default_factory=dict)
     fates: dict[int, str] = field(default_factory=dict)
+    about: str = ""
 
     def encode(self) -> str:
-        """Return the plan as JSON."""
-        return json.dumps(asdict(self), indent=1)
+        """Return the plan as JSON, with a line for each server, client, call and fault."""
+        fields = asdict(self)
+        fields = {"about": fields.pop("about"), **fields}
+        lines = [f" {json.dumps(name)}: {_lines(value)}" for name, value in fields.items()]
+        return "{\n" + ",\n".join(lines) + "\n}\n"
 
     @classmethod
     def decode(cls, text: str) -> Plan:
@@ -113,12 +118,27 @@ class Plan:
             [Fault(**each) for each in read["faults"]],
             {int(number): call for number, call in read["crashes"].items()},
             {int(number): fate for number, fate in read["fates"].items()},
+            read["about"],
         )
 
     def __len__(self) -> int:
         """Return how many choices it has, beside the settings."""
         calls = sum(len(client.calls) for client in self.clients)
         return calls + len(self.faults) + len(self.crashes) + len(self.fates)
+
+
+def _lines(value: Any) -> str:
+    """Return a value as JSON, each item of a list on a line of its own, and each call of a client."""
+    if not isinstance(value, list) or not value:
+        return json.dumps(value)
+    lines = []
+    for each in value:
+        text = json.dumps({name: item for name, item in each.items() if name != "calls"})
+        if "calls" in each:
+            calls = ",\n".join(f"   {json.dumps(call)}" for call in each["calls"])
+            text = f'{text[:-1]}, "calls": [\n{calls}]}}'
+        lines.append(f"  {text}")
+    return "[\n" + ",\n".join(lines) + "]"
 
 
 def token(client: str, number: int) -> str:

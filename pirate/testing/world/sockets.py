@@ -206,6 +206,7 @@ class Connecting(Readable):
         self._space = space
         self._reconnect = reconnect
         self._pause = reconnect[0]
+        self._noise = network.newNoise(owner.name)
         self._endpoint = ""
         self._attempt: Call | None = None
         self._pending: deque[list[bytes]] = deque()
@@ -222,7 +223,7 @@ class Connecting(Readable):
     def connect(self, endpoint: str) -> None:
         """Connect."""
         self._endpoint = endpoint
-        self._attempt = self._owner.callLater(self._network.noise.seconds(0.0001, 0.003), self._tryToConnect)
+        self._attempt = self._owner.callLater(self._noise.seconds(0.0001, 0.003), self._tryToConnect)
 
     def get(self, option: int) -> int:
         """Return one of the options ``EVENTS``, ``RCVMORE`` and ``FD``."""
@@ -339,7 +340,7 @@ class Connecting(Readable):
         self.signal()
 
     def _tryAgainLater(self) -> None:
-        pause = self._network.noise.seconds(self._pause, 2 * self._pause)
+        pause = self._noise.seconds(self._pause, 2 * self._pause)
         if self._reconnect[1]:
             self._pause = min(2 * self._pause, self._reconnect[1])
         self._attempt = self._owner.callLater(pause, self._tryToConnect)
