@@ -47,6 +47,7 @@ class Lane:
     :param reader: the socket that receives.
     :param room: how many messages may be on their way.
     :param space: how many may have arrived unread; 0 for any number.
+    :ivar limit: the bytes of the largest frame that the reader takes; a larger one breaks the connection.
     :ivar link: the link.
     :ivar inbox: the messages that have arrived.
     :ivar transit: those on their way; the last is :data:`END` once the writer has closed the connection.
@@ -57,8 +58,8 @@ class Lane:
     """
 
     __slots__ = (
-        *("_due", "_full", "_last", "asleep", "inbox", "link", "over", "reader", "room", "space", "stuck", "transit"),
-        "writer",
+        *("_due", "_full", "_last", "asleep", "inbox", "limit", "link", "over", "reader", "room", "space", "stuck"),
+        *("transit", "writer"),
     )
 
     def __init__(self, link: Link, writer: Writer, reader: Reader, room: int, space: int) -> None:
@@ -67,6 +68,7 @@ class Lane:
         self.reader = reader
         self.room = room
         self.space = space
+        self.limit = 1 << 62
         self.inbox: deque[list[bytes]] = deque()
         self.transit: deque[list[bytes] | None] = deque()
         self.stuck = False
@@ -142,6 +144,9 @@ class Lane:
             self._due -= 1
             frames = self.transit.popleft()
             assert frames is not None
+            if any(len(each) > self.limit for each in frames):
+                self.link.cut()
+                continue
             self.inbox.append(frames)
             if self.asleep:
                 self.asleep = False

@@ -15,6 +15,8 @@ from pirate.transport.interfaces import IN_PROCESS, InProcessPeer
 
 #: Messages read in one turn, and bytes; as in :mod:`pirate.transport.router`.
 MAX_MESSAGES, MAX_BYTES = 64, 1 << 24
+#: ZeroMQ closes the connection of a peer that sends a frame of so many times the limit.
+REJECTED_SIZE = 2
 
 
 class RouterEvents(Protocol):
@@ -210,6 +212,7 @@ class RouterSocket(Readable):
         """See :class:`~pirate.testing.world.network.Bound`."""
         link.number = next(each for each in range(10, len(self._links) + 11) if each not in self._links)
         self._links[link.number] = link
+        link.up.limit = REJECTED_SIZE * self._limits[0]
         self.monitor.happened(True, link)
         route = link.identity
         if not route:

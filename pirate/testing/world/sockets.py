@@ -177,6 +177,7 @@ class Connecting(Readable):
     :param pid: the process id that the server sees; 0 for none.
     :param immediate: whether to accept messages only while there is a connection.
     :param space: how many messages may have arrived unread; 0 for any number.
+    :param room: how many messages may be on their way, in either direction.
     :ivar monitor: its monitor, if it has one.
     :ivar link: the connection; ``None`` if there is none.
     """
@@ -193,6 +194,7 @@ class Connecting(Readable):
         pid: int = 0,
         immediate: bool = False,
         space: int = HIGH_WATER_MARK,
+        room: int = HIGH_WATER_MARK,
         reconnect: tuple[float, float] = (RECONNECT, MAX_RECONNECT),
     ) -> None:
         super().__init__(number)
@@ -204,6 +206,7 @@ class Connecting(Readable):
         self._pid = pid
         self._immediate = immediate
         self._space = space
+        self._room = room
         self._reconnect = reconnect
         self._pause = reconnect[0]
         self._noise = network.newNoise(owner.name)
@@ -327,7 +330,7 @@ class Connecting(Readable):
         self._attempt = None
         link = Link(self._network, self._owner.name, self._kind, self.identity, self._pid)
         self.link = link
-        sizes = (HIGH_WATER_MARK, HIGH_WATER_MARK, HIGH_WATER_MARK, self._space)
+        sizes = (self._room, HIGH_WATER_MARK, self._room, self._space)
         if not self._network.connect(self._endpoint, link, self, sizes):
             self.link = None
             self._tryAgainLater()
