@@ -9,6 +9,8 @@ from typing import Any, NoReturn, Protocol
 
 from pirate.testing.world.processes import current
 
+#: Seconds that a part takes.
+PART = 0.002
 #: A request says what to do by a list of steps, each a word and an argument, in JSON.
 Step = list[Any]
 
@@ -59,7 +61,11 @@ def work(*frames: bytes, context: Any) -> Any:
 
 def perform(process: Performer, frames: Sequence[bytes], context: Any) -> Any:
     """Do what a request says, in some process, and return its token."""
-    token, steps = json.loads(frames[0])
+    try:
+        token, steps = json.loads(frames[0])
+    except ValueError:
+        process.note("garbled", context.request)
+        raise
     process.note("begins", token, context.request, context.attempt)
     if any(word == "parts" for word, _ in steps):
         return _inParts(process, token, steps, context)
@@ -91,6 +97,7 @@ def _inParts(process: Performer, token: str, steps: list[Step], context: Any) ->
         for word, argument in steps:
             if word == "parts":
                 for number in range(argument):
+                    process.sleep(PART)
                     yield f"{token}.{number}".encode()
             else:
                 _do(process, word, argument)

@@ -24,6 +24,8 @@ from pirate.testing.world.sockets import EVENTS, NOBLOCK, POLLIN, POLLOUT, Conne
 from pirate.wire.frontend import header
 from pirate.wire.words import ERROR, EXITING, HEARTBEAT, PARTIAL, WAITING
 
+#: How many messages fit into each queue to a client that floods.
+QUEUE = 3
 #: Seconds between two attempts of the real client to connect; see :mod:`pirate.client.connection`.
 RECONNECT, MAX_RECONNECT = 0.05, 1.0
 
@@ -300,12 +302,16 @@ class PlainClient(Client):
 
 
 class FloodingClient(Client):
-    """A DEALER that sends all its requests at once, and counts what comes back."""
+    """A DEALER with short queues that sends all its requests at once; some of them read slowly what comes back."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._unsent: deque[str] = deque()
-        self._socket = self._descriptors.add(lambda number: Connecting(number, self._network, self, Free()))
+        self._pause = self._noise.random.choice([0.0, 0.0, 0.005, 0.05])
+        self._pausing = False
+        self._socket = self._descriptors.add(
+            lambda number: Connecting(number, self._network, self, Free(), room=QUEUE, space=QUEUE)
+        )
         self._descriptors.watch(self._socket.fileno(), self._readable)
         self._socket.connect(self._endpoints[0])
 
@@ -318,6 +324,11 @@ class FloodingClient(Client):
     def _readable(self) -> None:
         while (events := self._socket.get(EVENTS)) & POLLIN or (self._unsent and events & POLLOUT):
             if events & POLLIN:
+                if self._pausing:
+                    return
+                if self._pause:
+                    self._pausing = True
+                    self.callLater(self._pause, self._readOn)
                 outcome, reply = _read(self._socket.recv_multipart(NOBLOCK)[1:])
                 # A plain reply says nothing of its request, but our app's does, at its end.
                 token = self.name.replace(" ", "") + "." + reply.decode().rpartition(".")[2]
@@ -329,6 +340,10 @@ class FloodingClient(Client):
                 token = self._unsent.popleft()
                 self._journal.note(self.name, "sends", token)
                 self._socket.send_multipart([b"", body(token, self.open[token].steps)], NOBLOCK)
+
+    def _readOn(self) -> None:
+        self._pausing = False
+        self._readable()
 
     def _timedOut(self, token: str) -> None:
         if token in self.open:
@@ -390,6 +405,7 @@ class HostileClient(Client):
             [header(key, {"command": "cancel"}), b"", b""],
             [header(key, {"command": "ping"}), b"", b""],
             [header(key, {"attempts": 0}), b"", b"x"],
+            [header(key, {"attempts": 99}), b"", body(token, [["die", "SIGKILL"]])],
             [header(key, {})[:-1], b"", b"x"],
             [b"PIR1" + random.randbytes(10), b"", b"x"],
             [b"", body(token, [["die", "SIGKILL"]])],

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from pirate.broker.request import State
 from pirate.pool.pool import KILL_DELAY
+from pirate.server.running import RunningServer
 from pirate.testing.world.invariants.base import SLACK, Invariant
 from pirate.wire.words import MAX_CREDIT
 from pirate.worker.credit import LONGEST
@@ -89,7 +91,7 @@ class AnsweredOnce(Invariant):
     """See its statement."""
 
     number = 24
-    statement = "While a server remembers the outcome of a native request, no new attempt of it begins."
+    statement = "While workers are whole, no new attempt of a request begins whose outcome its server remembers."
 
     #: The codes of outcomes that are not remembered; see :mod:`pirate.broker.replies`.
     FORGOTTEN = frozenset({"busy", "stopping", "expired", "unknown-service", "cancelled", "denied"})
@@ -101,8 +103,10 @@ class AnsweredOnce(Invariant):
         self._tokens: dict[str, str] = {}
         journal = self.world.journal
         journal.watch("asks", lambda who, token, requestId: self._tokens.__setitem__(token, requestId))
-        journal.watch("answers", self._answers)
-        journal.watch("begins", self._begins)
+        # A worker that was stopped, or is cut off, begins late what it was given before.
+        if not self.hasFault("stopWorker", "stickWorker", "slowWorker", "cutWorker"):
+            journal.watch("answers", self._answers)
+            journal.watch("begins", self._begins)
 
     def _answers(self, who: str, requestId: str, code: str) -> None:
         if code not in self.FORGOTTEN:
@@ -112,7 +116,6 @@ class AnsweredOnce(Invariant):
         server = self.world.processes[int(who.split()[1])].parent
         key = server.name, self._tokens.get(token, "")
         remembers = server.server.settings.policy.remember >= 60  # type: ignore[attr-defined]
-        # A worker that was stopped, or is cut off, may begin an earlier attempt late.
         if remembers and key in self._answered and attempt > self._attempts.get(key, 0):
             self.violated(f"{who} begins {token}, which {server.name} has answered")
         self._attempts[key] = max(attempt, self._attempts.get(key, 0))
@@ -136,6 +139,8 @@ class WholeJobTime(Invariant):
 
     def _gets(self, who: str, token: str, outcome: str, value: Any) -> None:
         # What has not arrived at a worker that is cut off or stopped counts as begun.
+        if self.hasFault("stickWorker", "slowWorker", "stopWorker"):
+            return
         if outcome != "timeout" or token not in self._began:
             return
         policies = [each["policy"] for each in self.world.plan.servers]
@@ -255,14 +260,60 @@ class LongJobsAlone(Executions):
 
     def atTimes(self) -> None:
         """Look at the credit of workers."""
-        if self.hasFault("stickWorker", "slowWorker", "stopWorker", "stopServer", "cutWorker"):
+        if self.hasFault("stickWorker", "slowWorker"):
             return
         now = self.world.agenda.now
-        for server, running in self.running():
+        for server, running in self.awake(0.5):
             if server.server.settings.prefetch is not None:
                 continue
             for worker in running._broker.dispatcher.workers.values():
                 process = running.supervisor._byIdentity.get(worker.identity)
                 took, at = self._last.get(f"worker {process.pid}" if process else "", (0.0, now))
-                if took > 2 * LONGEST and now - at > 0.3 and worker.credit > 1:
+                late = took > 2 * LONGEST and now - at > 0.3 and worker.credit > 1
+                if late and process is not None and self.world.processes[process.pid].isAwake(0.5):
                     self.violated(f"{worker.identity.decode()} has a credit of {worker.credit} after {took:g} s")
+
+
+class RetiredFinish(Executions):
+    """See its statement."""
+
+    number = 67
+    statement = "A worker that is asked to leave, and is not signalled, begins all that it holds before it leaves."
+
+    def watch(self) -> None:
+        """Follow executions, and what keeps a worker from them."""
+        super().watch()
+        self._begun: set[tuple[str, str]] = set()
+        self._quitting: set[str] = set()
+        journal = self.world.journal
+        journal.watch("raises", lambda who, token, *more: self._quitting.add(who))
+        journal.watch("garbled", lambda who, request: self._begun.add((who, request)))
+        journal.watch("signals", lambda who, pid, name: self._quitting.add(f"worker {pid}"))
+        journal.watch("termWorker", lambda who, pid: self._quitting.add(f"worker {pid}"))
+
+    def _begins(self, who: str, token: str, *more: Any) -> None:
+        super()._begins(who, token, *more)
+        self._begun.add((who, more[0]))
+        self._quitting.discard(who)
+
+    def _gone(self, who: str, *more: Any) -> None:
+        if more[0] == 0 and who not in self._quitting and not any(key[0] == who for key in self._live):
+            server = self.serverOf(who)
+            for each, running in self.running():
+                if each is server:
+                    self._look(who, running)
+        super()._gone(who, *more)
+
+    def _look(self, who: str, running: RunningServer) -> None:
+        pid = int(who.split()[1])
+        for worker in running._broker.dispatcher.workers.values():
+            process = running.supervisor._byIdentity.get(worker.identity)
+            if process is None or process.pid != pid or self.world.processes[pid]._socket is None:
+                continue
+            left = [
+                each
+                for each in worker.inFlight.values()
+                if each.state is State.IN_FLIGHT and (who, each.brokerId.hex()) not in self._begun
+            ]
+            if left and not self.hasFault("cutWorker", "stickWorker", "slowWorker"):
+                self.violated(f"{who} leaves, and has not begun {len(left)} of its requests")

@@ -8,7 +8,6 @@ from typing import Any
 from pirate.pool.backoff import MAX_KILLED_ROUNDS
 from pirate.pool.child import ChildState
 from pirate.pool.pool import KILL_DELAY
-from pirate.pool.recycling import REPLACED_SHARE
 from pirate.testing.world.invariants.base import REFILL, Invariant, Timed
 
 #: Seconds that a server may take longer than its timers say: some act only when another event makes it look.
@@ -71,7 +70,7 @@ class FewReplaced(Invariant):
         for server, running in self.running():
             serving = running.pool._serving()
             count = sum(child.beingReplaced for child in serving)
-            if count > max(1, int(running.pool.limits.maxServers * REPLACED_SHARE) + 1) or count > len(serving):
+            if count > max(1, len(serving) // 4):
                 self.violated(f"{server.name} replaces {count} of {len(serving)} workers")
 
 

@@ -12,6 +12,7 @@ from pirate.broker.request import NEVER, Request, State
 from pirate.broker.workers import Standing
 from pirate.server.running import RunningServer
 from pirate.testing.world.invariants.base import SLACK, Invariant, held
+from pirate.testing.world.network import Link
 
 #: How often another client may be served while a request is its client's next: once a round, and once more around the
 #: end of a request that was next before it.
@@ -349,13 +350,21 @@ class ConnectionsClosed(Invariant):
     number = 38
     statement = "What a worker held whose connection is closed is moved at once."
 
+    def watch(self) -> None:
+        """Begin with nothing."""
+        self._links: dict[tuple[str, bytes], Link] = {}
+
     def atTimes(self) -> None:
-        """Look for workers without a connection."""
+        """Look for workers whose first connection is closed: what was lost with it is not sent again."""
         lost = []
         for server, running in self.awake(MOVED):
             routes = server.transport.backend._routes
             for worker in running._broker.dispatcher.workers.values():
-                if worker.identity not in routes and worker.inFlight:
+                link = routes.get(worker.identity)
+                first = self._links.get((server.name, worker.identity), link)
+                if link is not None and first is link:
+                    self._links[server.name, worker.identity] = link
+                elif worker.inFlight:
                     lost.append((server.name, worker.identity.decode()))
         for each in self.lasting(lost, MOVED):
             self.violated("{} waits for {}, whose connection is closed".format(*each))  # type: ignore[misc]

@@ -35,6 +35,7 @@ from pirate.testing.world.invariants.executions import (
     LongJobsAlone,
     OneExecutionOfAnAttempt,
     RememberedRequests,
+    RetiredFinish,
     WholeJobTime,
 )
 from pirate.testing.world.invariants.logs import (
@@ -152,6 +153,7 @@ INVARIANTS: list[type[Invariant]] = [
     AnswersBeforeStop,
     StoppingAcceptsNone,
     FewTimers,
+    RetiredFinish,
 ]
 
 #: What should be an invariant, and why it cannot be checked yet.
