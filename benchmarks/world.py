@@ -4,7 +4,7 @@ Run simulated worlds, each from a seed, and say which invariants did not hold.
 
 ::
 
-    benchmarks/world.py --seeds 1000
+    benchmarks/world.py --seeds 1000 --jobs 2
     benchmarks/world.py --seeds 1000 --twice      # each world twice, to compare the hashes of their journals
     benchmarks/world.py --story 17                # what happens in the world of this seed
     benchmarks/world.py --plan failed.json        # a world from a plan that --keep has written
@@ -18,7 +18,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 
@@ -36,6 +40,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, metavar="N", help="how many seeds (100)")
     parser.add_argument("--from", type=int, default=0, dest="first", metavar="S", help="the first seed (0)")
     parser.add_argument("--first-failure", action="store_true", help="stop at the first seed that fails")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="how many processes to use (1)")
     parser.add_argument("--twice", action="store_true", help="run each twice, and compare the hashes")
     parser.add_argument("--story", type=int, metavar="SEED", help="tell what happens with this seed")
     parser.add_argument("--plan", type=Path, metavar="FILE", help="tell what happens with the plan in this file")
@@ -45,14 +50,19 @@ def main() -> int:
     )
     parser.add_argument("--all", action="store_true", help="with a story: every event, as it is in the journal")
     arguments = parser.parse_args()
-    # Otherwise Twisted keeps the last events, and writes the worst to the standard error.
-    globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
+    beginLogging()
     if arguments.story is not None or arguments.plan is not None:
         plan = draw(arguments.story) if arguments.plan is None else Plan.decode(arguments.plan.read_text())
         return story(plan, arguments.all)
     if arguments.shrink is not None:
         return shrunk(draw(arguments.shrink), arguments.all)
     return runSeeds(range(arguments.first, arguments.first + arguments.seeds), arguments)
+
+
+@cache
+def beginLogging() -> None:
+    """Drop what is logged: otherwise Twisted keeps the last events, and writes the worst to the standard error."""
+    globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
 
 
 def shrunk(plan: Plan, every: bool) -> int:
@@ -88,32 +98,60 @@ def keep(outcome: Outcome, folder: Path) -> None:
     print(f"    {len(plan)} choices were shrunk to {len(small)}", flush=True)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """
+    What came of a seed.
+
+    :ivar told: what did not hold; empty if everything did.
+    :ivar seconds: how many seconds passed in its world.
+    """
+
+    seed: int
+    told: tuple[str, ...]
+    requests: int
+    faults: int
+    events: int
+    seconds: float
+
+
+def judge(seed: int, twice: bool) -> Judged:
+    """Run a seed, perhaps twice."""
+    beginLogging()
+    plan = draw(seed)
+    outcome = run(plan)
+    # The first of each invariant.
+    told = [str(each) for each in {each.number: each for each in reversed(outcome.violations)}.values()][::-1]
+    if twice and run(plan).digest != outcome.digest:
+        told.append("the same seed has given two different journals")
+    events = len(outcome.world.journal.events)
+    return Judged(seed, tuple(told), outcome.requests, outcome.faults, events, outcome.seconds)
+
+
 def runSeeds(seeds: range, arguments: argparse.Namespace) -> int:
     """Run several seeds, and print what failed and a summary; return the exit status."""
     began = perf_counter()
     failed = requests = faults = events = 0
     simulated = 0.0
-    for seed in seeds:
-        plan = draw(seed)
-        outcome = run(plan)
-        # The first of each invariant.
-        told = [str(each) for each in {each.number: each for each in reversed(outcome.violations)}.values()][::-1]
-        if arguments.twice and run(plan).digest != outcome.digest:
-            told.append("the same seed has given two different journals")
-        if told:
-            failed += 1
-            print(f"seed {seed}:")
-            for line in told[:10]:
-                print(f"    {line}")
-            sys.stdout.flush()
-            if arguments.keep is not None and outcome.violations:
-                keep(outcome, arguments.keep)
-            if arguments.first_failure:
-                return 1
-        requests += outcome.requests
-        faults += outcome.faults
-        events += len(outcome.world.journal.events)
-        simulated += outcome.seconds
+    with ExitStack() as stack:
+        each = partial(judge, twice=arguments.twice)
+        judged: Iterable[Judged] = map(each, seeds)
+        if arguments.jobs > 1:
+            pool = stack.enter_context(get_context("spawn").Pool(arguments.jobs))
+            judged = pool.imap(each, seeds, chunksize=10)
+        for one in judged:
+            if one.told:
+                failed += 1
+                print("\n    ".join([f"seed {one.seed}:", *one.told[:10]]), flush=True)
+                outcome = run(draw(one.seed)) if arguments.keep is not None else None
+                if outcome is not None and outcome.violations:
+                    keep(outcome, arguments.keep)
+                if arguments.first_failure:
+                    return 1
+            requests += one.requests
+            faults += one.faults
+            events += one.events
+            simulated += one.seconds
     took = perf_counter() - began
     print(
         f"{len(seeds)} seeds in {took:.1f} s: {failed} failed; {simulated / 3600:.1f} simulated hours, "

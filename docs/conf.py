@@ -12,7 +12,7 @@ project = "pirate"
 version = release = pirate.__version__
 copyright = "the pirate authors"
 
-extensions = ["sphinx.ext.autodoc", "overloads", "settingstable", "statediagram", "diagrams"]
+extensions = ["sphinx.ext.autodoc", "overloads", "settingstable", "invariantstable", "statediagram", "diagrams"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"pirate {version}"

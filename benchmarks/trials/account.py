@@ -19,6 +19,8 @@ from typing import Any
 
 import zmq
 
+from pirate.testing.world.invariants.checks import executedTooOften, unaccounted
+from pirate.testing.world.invariants.register import named
 from pirate.wire.frontend import header, parseHeader
 from suite.stage import Failed, TestBed
 from trials.case import Case, Trial, Verdict
@@ -270,26 +272,25 @@ def judgeState(before: State, after: State, loaded: float) -> Verdict:
 
 def judgeAccount(account: Account, executions: Counter[int], stats: dict[str, Any]) -> list[str]:
     """
-    Say what is wrong with an account; nothing if it is clean.
+    Say what is wrong with an account, by the register of invariants; nothing if it is clean.
 
     :param executions: how often each request was executed, by its number; 0 is that of the clients that vanish.
     :param stats: the server's counts once nothing is under way.
     """
-    found = [f"{number} was lost" for number in account.lost]
-    found += [f"{number} was answered twice" for number in account.doubled]
-    found += [f"{number} got another's answer" for number in account.foreign]
+    found = [named(2, f"{number} was lost") for number in account.lost]
+    found += [named(57, f"{number} was answered twice") for number in account.doubled]
+    found += [named(3, f"{number} got another's answer") for number in account.foreign]
     found += [f"an answer does not fit: {text}" for text in account.wrong]
     if unaccounted(stats):
-        found.append(f"{unaccounted(stats)} requests are in no counter")
-    if mostExecuted(executions) > ATTEMPTS:
-        found.append(f"a request was executed {mostExecuted(executions)} times")
+        found.append(named(7, f"{unaccounted(stats)} requests are in no counter"))
+    known = Counter({number: times for number, times in executions.items() if number})
+    if executedTooOften(known, ATTEMPTS):
+        found.append(named(16, f"a request was executed {mostExecuted(executions)} times"))
+    if stats["spawns"] != sum(stats["exits"].values()) + len(stats["pids"]):
+        found.append(named(49, "the counts of starts and ends of workers do not agree"))
+    if len(stats["pids"]) > 2 * MOST:
+        found.append(named(8, f"there are {len(stats['pids'])} workers"))
     return found
-
-
-def unaccounted(stats: dict[str, Any]) -> int:
-    """Requests that are in no counter; 0 if the books are right."""
-    known = sum(stats[name] for name in ("replied", "joined", "remembered", "withdrawn", "backlog", "in_flight"))
-    return int(stats["received"] - known - sum(stats["failed"].values()))
 
 
 def mostExecuted(executions: Counter[int]) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 import zmq
 
+from pirate.testing.world.invariants.register import named
 from pirate.wire.frontend import header, parseHeader
 
 #: Gives each request of this process another number.
@@ -50,13 +51,13 @@ class Answers:
         :param limit: seconds that a request may wait.
         """
         if self.unanswered:
-            yield f"{self.unanswered} requests had no answer after up to {self.longest:.1f} s"
+            yield named(2, f"{self.unanswered} requests had no answer after up to {self.longest:.1f} s")
         elif self.longest > limit:
             yield f"a request waited {self.longest:.1f} s, above {limit:.1f} s"
         if self.foreign:
-            yield f"{self.foreign} replies were another request's"
+            yield named(3, f"{self.foreign} replies were another request's")
         if self.doubled:
-            yield f"{self.doubled} answers to nothing"
+            yield named(57, f"{self.doubled} answers to nothing")
 
 
 class NativeLoad:

@@ -80,17 +80,20 @@ class TrialsTests(SynchronousTestCase):
         account = self.module("account")
         names = ("received", "replied", "joined", "remembered", "withdrawn", "backlog", "in_flight")
         clean = {**dict.fromkeys(names, 0), "failed": {"timeout": 1}, "received": 3, "replied": 2}
+        clean |= {"spawns": 3, "exits": {"exit code 0": 1}, "pids": {"1": "waiting", "2": "waiting"}}
         self.assertEqual(account.judgeAccount(account.Account(), Counter({0: 9, 1: 3}), clean), [])
         wrong = account.Account(lost=[1], doubled=[2], foreign=[3], wrong=["echo: denied"])
         self.assertEqual(
-            account.judgeAccount(wrong, Counter({5: 4}), {**clean, "received": 4}),
+            account.judgeAccount(wrong, Counter({5: 4}), {**clean, "received": 4, "pids": dict.fromkeys(range(25))}),
             [
-                "1 was lost",
-                "2 was answered twice",
-                "3 got another's answer",
+                "invariant 2: 1 was lost",
+                "invariant 57: 2 was answered twice",
+                "invariant 3: 3 got another's answer",
                 "an answer does not fit: echo: denied",
-                "1 requests are in no counter",
-                "a request was executed 4 times",
+                "invariant 7: 1 requests are in no counter",
+                "invariant 16: a request was executed 4 times",
+                "invariant 49: the counts of starts and ends of workers do not agree",
+                "invariant 8: there are 25 workers",
             ],
         )
 
@@ -112,9 +115,9 @@ class TrialsTests(SynchronousTestCase):
         self.assertEqual(
             list(answers(longest=9.0, unanswered=2, foreign=1, doubled=3).faults(2.0)),
             [
-                "2 requests had no answer after up to 9.0 s",
-                "1 replies were another request's",
-                "3 answers to nothing",
+                "invariant 2: 2 requests had no answer after up to 9.0 s",
+                "invariant 3: 1 replies were another request's",
+                "invariant 57: 3 answers to nothing",
             ],
         )
 

@@ -14,6 +14,9 @@ from pirate.broker.attempts import Attempts
 from pirate.broker.dispatcher import Dispatcher
 from pirate.test.support.program import environmentWith
 from pirate.testing.world.choices import Choices
+from pirate.testing.world.invariants.base import Invariant
+from pirate.testing.world.invariants.checks import executedTooOften, unaccounted
+from pirate.testing.world.invariants.register import INVARIANTS, UNCHECKED, named
 from pirate.testing.world.plan import Plan, PlannedCall, PlannedClient, draw
 from pirate.testing.world.run import Outcome, run, runSeed
 from pirate.testing.world.shrink import shrink
@@ -117,6 +120,37 @@ class StoryTests(WorldCase):
                 "these are 1 choice",
             ],
         )
+
+
+class RegisterTests(SynchronousTestCase):
+    """The register of invariants."""
+
+    def test_numbers(self) -> None:
+        """Every invariant has the number of its place, and a statement of its own, which is a sentence."""
+        self.assertEqual([each.number for each in INVARIANTS], list(range(1, len(INVARIANTS) + 1)))
+        statements = [each.statement for each in INVARIANTS]
+        self.assertEqual(len(set(statements)), len(statements))
+        for statement in (*statements, *UNCHECKED):
+            self.assertRegex(statement, r"^[A-Z].*\.$")
+
+    def test_checked(self) -> None:
+        """Every invariant checks something."""
+        for each in INVARIANTS:
+            methods = ("watch", "atTimes", "atRest", "atEnd")
+            self.assertTrue(any(getattr(each, name) is not getattr(Invariant, name) for name in methods), each)
+
+    def test_named(self) -> None:
+        """A verdict of another program names an invariant of the register, and no other."""
+        self.assertEqual(named(7, "why"), "invariant 7: why")
+        self.assertRaises(StopIteration, named, 0, "why")
+
+    def test_counts(self) -> None:
+        """Requests in no counter are found, and those in two."""
+        stats = {"received": 5, "replied": 1, "joined": 1, "remembered": 0, "withdrawn": 0, "failed": {"busy": 1}}
+        stats |= {"backlog": 1, "in_flight": 1}
+        for received, count in ((5, 0), (6, 1), (4, -1)):
+            self.assertEqual(unaccounted({**stats, "received": received}), count)
+        self.assertEqual(executedTooOften({"one": 1, "two": 3}, 2), ["two"])
 
 
 class MutantTests(WorldCase):

@@ -173,7 +173,11 @@ UNCHECKED: dict[str, str] = {
 
 
 def statementOf(number: int) -> str:
-    """Return the statement of an invariant."""
+    """
+    Return the statement of an invariant.
+
+    :raise StopIteration: if there is none with this number.
+    """
     return next(each.statement for each in INVARIANTS if each.number == number)
 
 
@@ -183,5 +187,5 @@ def named(number: int, text: str) -> str:
 
     :param text: what was the matter.
     """
-    assert statementOf(number)
+    statementOf(number)
     return f"invariant {number}: {text}"
