@@ -444,22 +444,10 @@ MUTANTS = [
         "count = max(0, min(",
     ),
     Mutant(
-        "old: what has expired when its worker is lost is answered with the next message",
+        "what has expired when its worker is lost waits for a message",
         "server/supervisor.py",
         "        self._dispatcher.workerGone(identity, why)\n        self._transport.wake()\n",
         "        self._dispatcher.workerGone(identity, why)\n",
-    ),
-    Mutant(
-        "old: a suspect looks new to the app",
-        "broker/request.py",
-        '"attempt": self.deaths + self.suspected + 1}',
-        '"attempt": self.deaths + 1}',
-    ),
-    Mutant(
-        "old: a part overtakes another that waits for its client",
-        "transport/outbox.py",
-        "            if not delivered and self._router.full and self._clock.seconds() < deadline:\n                return True\n",
-        "            if not delivered and self._router.full and self._clock.seconds() < deadline:\n                return False\n",
     ),
 ]
 

@@ -212,9 +212,9 @@ def _client(choices: Choices, number: int, servers: int) -> PlannedClient:
     known = list(range(servers)) if servers > 1 and kind == "native" and choices.chance(0.7) else [first]
     count = choices.between(1, 60) if kind in ("flood", "native") else choices.between(1, 20)
     # Very many jobs, most of them tiny, earn a worker a high credit.
-    many = kind in ("flood", "native") and choices.chance(0.04)
-    count = 400 if many else count
-    begin, pause = choices.seconds(0, BUSY / 2), choices.spread(0.0005, 0.005 if many else 0.5)
+    many = kind in ("flood", "native") and choices.chance(0.02)
+    count = 1500 if many else count
+    begin, pause = choices.seconds(0, BUSY / 2), choices.spread(0.0005, 0.002 if many else 0.5)
     # What begins at the same moment goes in one message.
     together = choices.between(1, 20) if kind == "native" and choices.chance(0.4) else 1
     calls = []
@@ -230,9 +230,11 @@ def _client(choices: Choices, number: int, servers: int) -> PlannedClient:
 
 def _call(choices: Choices, at: float, kind: str, many: bool) -> PlannedCall:
     steps: list[list[Any]] = []
-    duration = choices.weighted({"tiny": 300 if many else 5, "short": 3, "long": 1, "none": 1})
+    duration = choices.weighted({"tiny": 1500 if many else 5, "short": 3, "long": 1, "none": 1})
     if duration != "none":
-        least, most = {"tiny": (0.00001, 0.001), "short": (0.001, 0.05), "long": (0.05, 3.0)}[duration]
+        least, most = {"tiny": (0.00001, 0.0001 if many else 0.001), "short": (0.001, 0.05), "long": (0.05, 3.0)}[
+            duration
+        ]
         word = choices.weighted({"sleep": 8, "compute": 1, "cancellable": 1})
         steps.append([word, choices.spread(least, most)])
     end = choices.weighted(
