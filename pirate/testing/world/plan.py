@@ -235,7 +235,7 @@ def _call(choices: Choices, at: float, kind: str, many: bool) -> PlannedCall:
         least, most = {"tiny": (0.00001, 0.0001 if many else 0.001), "short": (0.001, 0.05), "long": (0.05, 3.0)}[
             duration
         ]
-        word = choices.weighted({"sleep": 8, "compute": 1, "cancellable": 1})
+        word = choices.weighted({"sleep": 5000 if many else 8, "compute": 1, "cancellable": 1})
         steps.append([word, choices.spread(least, most)])
     end = choices.weighted(
         {
