@@ -84,7 +84,7 @@ NET_SERVER = """
 MIB = 1 << 20
 
 #: Options that the documents show, of other programs and of none.
-OTHERS = {"--init", "--time", "--data", "--not-an-option", "--only", "--seconds", "--scenario"}
+OTHERS = {"--init", "--time", "--data", "--not-an-option", "--only", "--seconds", "--scenario", "--seeds", "--story"}
 
 
 def read(name: str) -> str:

@@ -243,6 +243,6 @@ class StoppedWorkers(Invariant):
             for worker in running._broker.dispatcher.workers.values():
                 process = running.supervisor._byIdentity.get(worker.identity)
                 if process is not None and worker.inFlight and self.world.processes[process.pid].stopped:
-                    stopped.append((2 * wait + 0.3, (server.name, process.pid)))
+                    stopped.append((wait + 0.5, (server.name, process.pid)))
         for each in self.overdue(stopped):
             self.violated("{} waits for worker {}, which is stopped".format(*each))
