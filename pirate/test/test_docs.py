@@ -41,7 +41,7 @@ from pirate.service import JobServer
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
 from pirate.tap import Options
 from pirate.testing import AppHarness, TestBed
-from pirate.transport import router
+from pirate.transport import router, turns
 from pirate.twistd.signals import Signals
 from pirate.wire import words
 from pirate.wire.words import WORDS, Code
@@ -323,7 +323,7 @@ class NameTests(SynchronousTestCase):
         figures = {
             "topics/design": [
                 f"When {policy.backlog:,} requests or {policy.backlogMib:g} MiB wait",
-                f"reads at most {router.MAX_MESSAGES} messages or {router.MAX_BYTES // MIB} MiB from each socket",
+                f"reads at most {turns.MAX_MESSAGES} messages or {router.MAX_BYTES // MIB} MiB from each socket",
                 f"up to {words.MAX_CREDIT}, and about a millisecond of work",
                 f"by default for {policy.remember:g} seconds, as far as {policy.rememberMib:g} MiB allow",
                 f"and so on up to {scaling.MAX_BATCH}, a second apart",

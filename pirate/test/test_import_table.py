@@ -48,7 +48,7 @@ ROOMS = {
     "worker": "errors wire",
     "client": "errors wire pickled",
     "commands": ". errors auth client",
-    "testing": "errors wire settings broker pool auth.rules transport.interfaces transport.outbox"
+    "testing": "errors wire settings broker pool auth.rules transport.interfaces transport.turns"
     " server.interfaces server.logs server.machine server.running worker client service hooks",
 }
 #: What each imports besides in its functions, when it is needed, or for the type checker alone.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from enum import Enum
 from typing import Any, Protocol
@@ -25,12 +25,11 @@ from pirate.transport.binding import Binding
 from pirate.transport.discard import discardRest
 from pirate.transport.interfaces import IN_PROCESS, InProcessPeer
 from pirate.transport.monitor import Monitor
-from pirate.transport.peers import FrameSender, InProcessSender, KnownSender, peerAddress, peerProcess
+from pirate.transport.peers import FrameSender, InProcessSender, KnownSender, hungUp, peerAddress, peerProcess
 from pirate.transport.rawsocket import EVENTS, NOBLOCK, POLLIN, SNDMORE, rawCalls
+from pirate.transport.turns import MAX_MESSAGES
 from pirate.transport.unfinished import FRAME_OVERHEAD, UnfinishedMessages
 
-#: Messages read from one socket in one turn, at most.
-MAX_MESSAGES = 64
 #: Bytes read from one socket in one turn, after which the other socket is read.
 MAX_BYTES = 1 << 24
 #: The bytes that each further request in a message counts as.
@@ -231,6 +230,10 @@ class Router(ZmqConnection):
         if self._lastFrame is None:
             return InProcessSender()
         return self._sender(self._lastFrame, self.monitor)
+
+    def hungUp(self, connections: Collection[int]) -> list[int]:
+        """See :class:`~pirate.transport.turns.TurnRouter`."""
+        return hungUp(connections)
 
     def connectInProcess(self, peer: InProcessPeer) -> None:
         """See :class:`~pirate.transport.interfaces.ITransport`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from twisted.logger import Logger
@@ -12,9 +12,10 @@ from pirate.broker.interfaces import Sender
 from pirate.testing.world.network import Lane, Link, Network
 from pirate.testing.world.sockets import Readable
 from pirate.transport.interfaces import IN_PROCESS, InProcessPeer
+from pirate.transport.turns import MAX_MESSAGES
 
-#: Messages read in one turn, and bytes; as in :mod:`pirate.transport.router`.
-MAX_MESSAGES, MAX_BYTES = 64, 1 << 24
+#: Bytes read in one turn; as in :mod:`pirate.transport.router`.
+MAX_BYTES = 1 << 24
 #: ZeroMQ closes the connection of a peer that sends a frame of so many times the limit.
 REJECTED_SIZE = 2
 
@@ -202,6 +203,10 @@ class RouterSocket(Readable):
         self._limits = size, frames, total
         self.monitor.limit = connections
 
+    def connectionCounts(self) -> dict[str, int]:
+        """Return the counts of connections."""
+        return {"open": len(self.monitor), **self.monitor.counts}
+
     def connectInProcess(self, peer: InProcessPeer) -> None:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
         self._peer = peer
@@ -258,9 +263,9 @@ class RouterSocket(Readable):
         if link is not None:
             link.cut()
 
-    def hungUp(self, connections: Sequence[int]) -> list[int]:
+    def hungUp(self, connections: Collection[int]) -> list[int]:
         """Return those connections whose peers have closed them while messages sent before are unread."""
-        links = [self._links[each] for each in connections if each in self._links]
+        links = [self._links[each] for each in sorted(connections) if each in self._links]
         return [each.number for each in links if each.up.transit and each.up.transit[-1] is None]
 
     def _forget(self, link: Link) -> None:
@@ -292,12 +297,12 @@ class RouterSocket(Readable):
         self,
         received: Callable[[list[bytes]], int | None],
         rejected: Callable[[list[bytes], str], None],
-        sure: bool,
+        expected: bool,
         most: int = MAX_MESSAGES,
     ) -> None:
         """Read a bounded number of messages; see :meth:`pirate.transport.router.Router.read`."""
         budget = MAX_BYTES
-        if not sure and not self.hasPending():
+        if not expected and not self.hasPending():
             return
         outer = self.lastLink
         for _ in range(most):
