@@ -329,7 +329,7 @@ def _server(stage: TestBed, log: Path) -> Server:
         *("--check-for-waiting=0.2", "--min-child-ttl=1"),
         *(f"--job-timeout={JOB_TIMEOUT}", "--delivery-timeout=2", "--log-level=0"),
         # What is remembered would be most of what the server grows by.
-        "--remember=2",
+        "--remember-seconds=2",
         environment={"PIRATE_TRIAL_LOG": str(log)},
     ).ready()
 

@@ -78,14 +78,14 @@ class AccessPolicy:
         """Return the ZAP reply to a ZAP request; see :meth:`pirate.auth.rules.ZapPolicy.answer`."""
         return self._zap.answer(frames)
 
-    def introduce(self, identity: bytes) -> dict[str, str]:
+    def issue(self, identity: bytes) -> dict[str, str]:
         """
         Make the keys of a child that is about to start, and admit them.
 
         :return: the child's ``public`` and ``secret`` keys and the ``server``'s public key, as Z85 text; empty if the
             backend does not require keys.
         """
-        if not self.backend:
+        if not self.backend.refusesAny:
             return {}
         import zmq
 
@@ -93,11 +93,11 @@ class AccessPolicy:
         self._workers.children[public] = identity.decode()
         return {"server": self._public.decode(), "public": public.decode(), "secret": secret.decode()}
 
-    def forget(self, keys: dict[str, str]) -> None:
+    def revoke(self, keys: dict[str, str]) -> None:
         """
         Stop admitting the keys of a child that has ended.
 
-        :param keys: the keys as :meth:`introduce` returned them.
+        :param keys: the keys as :meth:`issue` returned them.
         """
         if keys:
             self._workers.children.pop(keys["public"].encode(), None)

@@ -94,8 +94,9 @@ class AddressRules:
         """
         return cls(tuple(map(toNetwork, allow)), tuple(map(toNetwork, deny)))
 
-    def __bool__(self) -> bool:
-        """Return whether any address is refused."""
+    @property
+    def refusesAny(self) -> bool:
+        """Whether any address is refused."""
         return bool(self.allow or self.deny)
 
     def refusal(self, address: str) -> Refusal | None:
@@ -105,7 +106,7 @@ class AddressRules:
         :param address: the address as ZeroMQ reports it.  A peer on a UNIX socket has none, but
             ``localhost:uid:gid:pid``; it is admitted, because the mode of the socket decides who may connect.
         """
-        if not self or address.startswith("localhost"):
+        if not self.refusesAny or address.startswith("localhost"):
             return None
         try:
             parsed = ipaddress.ip_address(address)
@@ -136,9 +137,10 @@ class SocketPolicy:
     secret: bytes = b""
     revoked: Set[str] = frozenset()
 
-    def __bool__(self) -> bool:
-        """Return whether any peer is refused."""
-        return self.users is not None or bool(self.addresses)
+    @property
+    def refusesAny(self) -> bool:
+        """Whether any peer is refused."""
+        return self.users is not None or self.addresses.refusesAny
 
     def admit(self, address: str, mechanism: bytes, credentials: Sequence[bytes]) -> str | Refusal:
         """

@@ -62,7 +62,7 @@ class Broker:
         self.counters = Counters()
         self.deadlines = Deadlines(policy)
         self.queues = Queues(max(int(policy.backlog * share), 1), int(policy.backlogBytes * share))
-        cache = ReplyCache(policy.remember, policy.rememberEntries, policy.rememberBytes, self.counters)
+        cache = ReplyCache(policy.rememberSeconds, policy.rememberEntries, policy.rememberBytes, self.counters)
         self.replies = Replies(outgoing, events, self.counters, cache, errorReply)
         self._attempts = Attempts(policy.maxAttempts)
         self.dispatcher = Dispatcher(

@@ -33,7 +33,7 @@ class Deadlines:
     def __init__(self, policy: RequestPolicy) -> None:
         self._jobTimeout = policy.jobTimeout or NEVER
         self._deliveryTimeout = policy.deliveryTimeout
-        self._cancelKills = policy.cancelKills
+        self._cancelGrace = policy.cancelGrace
         self._heap: list[tuple[float, bytes, Request]] = []
         self._pruneAt = 1000
         self.now = 0.0
@@ -70,8 +70,8 @@ class Deadlines:
 
     def requestCancelled(self, worker: WorkerRecord, request: Request) -> None:
         """Have a worker stopped if it goes on with a cancelled request for too long."""
-        if self._cancelKills:
-            worker.killDeadlines[request.brokerId] = deadline = self.now + self._cancelKills
+        if self._cancelGrace:
+            worker.killDeadlines[request.brokerId] = deadline = self.now + self._cancelGrace
             worker.killAt = min(worker.killAt, deadline)
             self.searchBy(deadline)
 

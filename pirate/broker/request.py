@@ -169,6 +169,14 @@ class Request:
         """
         return plainErrorFrames(self.route, code, message, self.deaths) if errorReply else None
 
+    def pingReply(self, facts: dict[str, Any]) -> list[bytes]:
+        """
+        Return the frames of the reply to a ping; here only an empty one, for a dialect that has no place for facts.
+
+        :param facts: what the server tells of itself.
+        """
+        return self.reply([b""])
+
 
 class NativeRequest(Request):
     """
@@ -205,11 +213,6 @@ class NativeRequest(Request):
         return errorFrames(self.route, self.requestId, code, message, self.deaths)
 
     def pingReply(self, facts: dict[str, Any]) -> list[bytes]:
-        """
-        Return the frames of the reply to a ping.
-
-        :param facts: the keys of its header.
-        """
         return [*self.route[:-2], header(self.requestId, facts), b"", b""]
 
 

@@ -128,7 +128,7 @@ class ChildProcess(ProcessProtocol):
         self.pid = self.transport.pid
         self._output.begin(self.pid, self.transport)
         self.identity = f"child_{self.pid}_{self._machine.secret(8).hex()}".encode()
-        self.keys = keys.introduce(self.identity)
+        self.keys = keys.issue(self.identity)
         dequeue = self.child.kind is ChildKind.DEQUEUE
         self.transport.write(job.forChild(self.identity, self.token, self.keys, dequeue=dequeue).encode())
 

@@ -16,18 +16,18 @@ class IServerReactor(IReactorTime, IReactorProcess, IReactorCore):
 class ChildKeys(Protocol):
     """The CURVE keys of the server's children; :class:`~pirate.auth.policy.AccessPolicy` has them."""
 
-    def introduce(self, identity: bytes) -> dict[str, str]:
+    def issue(self, identity: bytes) -> dict[str, str]:
         """
         Make and admit the keys of a child that is about to start.
 
         :return: ``server``, ``public`` and ``secret``; empty without CURVE.
         """
 
-    def forget(self, keys: dict[str, str]) -> None:
+    def revoke(self, keys: dict[str, str]) -> None:
         """
         Admit the keys of a child no longer, because it has ended.
 
-        :param keys: those that :meth:`introduce` returned.
+        :param keys: those that :meth:`issue` returned.
         """
 
 

@@ -241,7 +241,7 @@ class BrokerProtocol:
                         self._noteSentAgain(request)
                     elif request.state is State.DONE:
                         waitingClients.noteRefused(client)
-                elif isinstance(request, NativeRequest):
+                else:
                     self._commandReceived(request)
             except Exception as error:
                 failure = error
@@ -267,7 +267,7 @@ class BrokerProtocol:
             self._transport.toClient(errorFrames(route, batchId, Code.MALFORMED, "the batch is not accepted", 0))
         return requests
 
-    def _commandReceived(self, request: NativeRequest) -> None:
+    def _commandReceived(self, request: Request) -> None:
         if request.command == "ping":
             facts = {"server": "pirate", "version": pirate.__version__, **self._events.condition()}
             self._transport.toClient(request.pingReply(facts))

@@ -412,7 +412,7 @@ class Supervisor:
         self._logExit(process, how, retiring)
         self._pool.childExited(child, how, self._reactor.seconds(), self._dispatcher.hasWorked(identity))
         self._children.pop(child.number, None)
-        self._keys.forget(process.keys)
+        self._keys.revoke(process.keys)
         self.exits[how.cause] = self.exits.get(how.cause, 0) + 1
         self._events.childExited(process.pid, how)
         # A child that exits without a failure says first that it is leaving; until that is read, replies may be unread.

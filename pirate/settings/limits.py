@@ -56,7 +56,7 @@ class PoolLimits:
         0.0, SECONDS, "Replace a worker after this many seconds, give or take a tenth; 0 for never."
     )
     checkForWaiting: float = setting(
-        10.0, INTERVAL, "Seconds between two checks of the pool, and at least between two scale-downs."
+        10.0, INTERVAL, "Seconds between two checks of the pool; also the least time between two scale-downs."
     )
     minChildTtl: float = setting(
         10.0, SECONDS, "Seconds after the start of a worker during which the pool does not shrink."
@@ -85,14 +85,18 @@ class PoolLimits:
         self._requireAtMost("minServers", "maxServers")
         self._requireAtMost("minSpareServers", "maxSpareServers")
         self._requireAtMost("minSpareServers", "maxServers")
+        # From now on these count as set, so a change that contradicts them is an error.  The jitter stays a default: it
+        # follows ``maxRequests``.
         for each in fields(self):
             value = getattr(self, each.name)
-            if isinstance(value, AdjustableDefault):
+            if isinstance(value, AdjustableDefault) and each.name != "maxRequestsJitter":
                 self._set(each.name, int(value))
 
     def changed(self, changes: Mapping[str, Any]) -> PoolLimits:
         """
-        Return the limits with some fields changed; the numbers of spare servers adjust unless they are among them.
+        Return the limits with some fields changed.
+
+        The numbers of spare servers adjust unless they are among them, and so does the jitter unless it has been set.
 
         :raise ConfigurationError: if the changes contradict each other, or the fields that stay.
         """
@@ -128,7 +132,7 @@ class PoolLimits:
         if isinstance(self.minSpareServers, AdjustableDefault):
             self._set("minSpareServers", min(self.minSpareServers, self.minServers, self.maxSpareServers))
         if isinstance(self.maxRequestsJitter, AdjustableDefault):
-            self._set("maxRequestsJitter", self.maxRequests // 10)
+            self._set("maxRequestsJitter", AdjustableDefault(self.maxRequests // 10))
 
     def _set(self, name: str, value: int) -> None:
         object.__setattr__(self, name, value)
@@ -161,7 +165,7 @@ class RequestPolicy:
     deliveryTimeout: float = setting(
         30.0, POSITIVE_SECONDS, "Ask a worker for a sign of life after this many seconds of silence."
     )
-    cancelKills: float = setting(
+    cancelGrace: float = setting(
         0.0, SECONDS, "Stop the worker of a cancelled job that still runs after this many seconds; 0 for never."
     )
     backlog: int = setting(10_000, POSITIVE, "Number of requests that may wait for a worker.")
@@ -172,7 +176,7 @@ class RequestPolicy:
     clientShare: float = setting(
         0.5, SHARE, "Share of the backlog that one client may fill before its requests are rejected or held back."
     )
-    remember: float = setting(
+    rememberSeconds: float = setting(
         60.0,
         SECONDS,
         "Seconds for which the server remembers replies to native clients, for retries; 0 for not at all.",
@@ -239,7 +243,8 @@ class PeerLimits:
     def __post_init__(self) -> None:
         checkValues(self)
         if isinstance(self.burst, AdjustableDefault):
-            object.__setattr__(self, "burst", max(round(self.rate), 1))
+            # It stays a default, which follows the rate also in a changed copy.
+            object.__setattr__(self, "burst", AdjustableDefault(max(round(self.rate), 1)))
         elif not self.rate:
             raise ConfigurationError(f"burst ({self.burst}) needs a rate, but rate is 0")
 

@@ -98,6 +98,7 @@ def _isFile(value: Any) -> bool:
     return isinstance(value, str) and value != "" and value.isprintable()
 
 
+# These two accept a subclass of int, because a default may be an AdjustableDefault; bool is one, too.
 COUNT = SettingType(
     int,
     lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,

@@ -319,13 +319,13 @@ class NameTests(SynchronousTestCase):
     def test_figures(self) -> None:
         """The pages give figures as in the program."""
         policy, peers, pool = RequestPolicy(), PeerLimits(), PoolLimits()
-        memory = policy.rememberMib * MIB / policy.remember
+        memory = policy.rememberMib * MIB / policy.rememberSeconds
         figures = {
             "topics/design": [
                 f"When {policy.backlog:,} requests or {policy.backlogMib:g} MiB wait",
                 f"reads at most {turns.MAX_MESSAGES} messages or {router.MAX_BYTES // MIB} MiB from each socket",
                 f"up to {words.MAX_CREDIT}, and about a millisecond of work",
-                f"by default for {policy.remember:g} seconds, as far as {policy.rememberMib:g} MiB allow",
+                f"by default for {policy.rememberSeconds:g} seconds, as far as {policy.rememberMib:g} MiB allow",
                 f"and so on up to {scaling.MAX_BATCH}, a second apart",
                 f"after {scaling.QUIET_TIME:g} seconds without a request",
                 f"{SECOND_TERM_DELAY:g} seconds later a second TERM",

@@ -60,12 +60,12 @@ class ServerArguments(TypedDict, total=False):
     jobTimeout: float
     jobSoftTimeout: float
     deliveryTimeout: float
-    cancelKills: float
+    cancelGrace: float
     backlog: int
     backlogMib: float
     backlogPolicy: Literal["wait", "reject"]
     clientShare: float
-    remember: float
+    rememberSeconds: float
     rememberEntries: int
     rememberMib: float
     maxMessageSize: float

@@ -166,7 +166,7 @@ class Router(ZmqConnection):
 
         :param domain: the ZAP domain.
         """
-        if policy:
+        if policy.refusesAny:
             self.socket.zap_domain = domain
             self._sender = KnownSender
         if policy.secret:

@@ -82,11 +82,11 @@ class SocketTransport(Turns):
         self, frontend: SocketPolicy, backend: SocketPolicy, answer: Callable[[Sequence[bytes]], list[bytes]]
     ) -> None:
         """See :class:`~pirate.transport.interfaces.ITransport`."""
-        if frontend or backend:
+        if frontend.refusesAny or backend.refusesAny:
             self._zap = Zap(self._factory, answer)
         self._frontend.protect(FRONTEND, frontend)
         self._backend.protect(BACKEND, backend)
-        self.identifiesClients = bool(frontend)
+        self.identifiesClients = frontend.users is not None
 
     def bind(self, frontend: Sequence[str], backend: Sequence[str]) -> tuple[list[str], list[str]]:
         """See :class:`~pirate.transport.interfaces.ITransport`."""

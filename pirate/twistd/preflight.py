@@ -29,7 +29,7 @@ def checkEnvironment(given: Mapping[str, Any]) -> None:
         _checkRoot(root)
     else:
         _checkDirectory("rundir", given.get("rundir") or ".")
-    _checkUser(given.get("uid"), given.get("gid"), bool(given.get("euid")))
+    _checkUser(given.get("uid"), given.get("gid"))
     if given["pidfile"]:
         path = os.path.abspath(given["pidfile"])
         _checkFile("pidfile", given["pidfile"], Path(path if root is None else f"{root}{path}"))
@@ -52,7 +52,7 @@ def _checkDirectory(option: str, value: str) -> None:
         raise ConfigurationError(f"{option} is {value}: {_reason(Path(value))}")
 
 
-def _checkUser(uid: int | None, gid: int | None, effective: bool) -> None:
+def _checkUser(uid: int | None, gid: int | None) -> None:
     if uid is not None and gid is None:
         try:
             pwd.getpwuid(uid)

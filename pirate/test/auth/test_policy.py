@@ -144,16 +144,16 @@ class AccessPolicyTests(RingCase):
     def test_open(self) -> None:
         """Without keys and networks no ZAP request is made, and children need no keys."""
         policy = self.makePolicy()
-        self.assertFalse(policy.frontend or policy.backend)
-        self.assertEqual(policy.introduce(b"child_1_x"), {})
-        policy.forget({})
+        self.assertFalse(policy.frontend.refusesAny or policy.backend.refusesAny)
+        self.assertEqual(policy.issue(b"child_1_x"), {})
+        policy.revoke({})
         policy.readKeys()
 
     def test_addresses(self) -> None:
         """Address rules apply to clients only."""
         policy = self.makePolicy(deny=("127.0.0.0/8",))
-        self.assertTrue(policy.frontend)
-        self.assertFalse(policy.backend)
+        self.assertTrue(policy.frontend.refusesAny)
+        self.assertFalse(policy.backend.refusesAny)
         self.assertEqual(self.status(policy, b"frontend", b"NULL"), (b"400", b""))
         self.assertEqual(policy.refused.counts, {"address-denied": 1})
         self.assertEqual(self.log.events, ["peers refused: address-denied (1); the last one from 127.0.0.1"])
@@ -164,13 +164,13 @@ class AccessPolicyTests(RingCase):
         policy = self.makePolicy(curveSecret=self.secret(), curveClients=str(self.folder))
         self.assertEqual(self.status(policy, b"frontend", b"CURVE", alice), (b"200", b"alice"))
         self.assertEqual(self.status(policy, b"backend", b"CURVE", alice), (b"400", b""))
-        keys = policy.introduce(b"child_1_x")
+        keys = policy.issue(b"child_1_x")
         child = bytes(z85.decode(keys["public"].encode()))
         self.assertEqual(zmq.curve_public(keys["secret"].encode()).decode(), keys["public"])
         self.assertEqual(keys["server"].encode(), loadPublic(self.folder / "own" / "server.key"))
         self.assertEqual(self.status(policy, b"backend", b"CURVE", child), (b"200", b"child_1_x"))
         self.assertEqual(self.status(policy, b"frontend", b"CURVE", child), (b"400", b""))
-        policy.forget(keys)
+        policy.revoke(keys)
         self.assertEqual(self.status(policy, b"backend", b"CURVE", child), (b"400", b""))
 
     def test_external(self) -> None:
@@ -187,7 +187,9 @@ class AccessPolicyTests(RingCase):
     def test_unixBackend(self) -> None:
         """Children on a UNIX socket need no keys; clients do."""
         policy = self.makePolicy(curveSecret=self.secret(), curveClients=str(self.folder), backend=("ipc:///b",))
-        self.assertEqual((bool(policy.frontend), bool(policy.backend), policy.backend.secret), (True, False, b""))
+        self.assertEqual(
+            (policy.frontend.refusesAny, policy.backend.refusesAny, policy.backend.secret), (True, False, b"")
+        )
 
     def test_readKeys(self) -> None:
         """``readKeys`` reads the listed keys; the server's own key is read only once."""

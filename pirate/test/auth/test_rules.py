@@ -106,13 +106,13 @@ class ZapPolicyTests(SynchronousTestCase):
         self.assertRefused(Refusal.MECHANISM, b"keys", b"\xff".decode(errors="replace").encode(), b"\xff")
 
     def test_needed(self) -> None:
-        """A policy that refuses no peer is false, so that no ZAP request is made."""
+        """A policy that refuses no peer says so, so that no ZAP request is made."""
         policies = [
             SocketPolicy(),
             SocketPolicy(AddressRules.fromTexts(("::1",), ())),
             SocketPolicy(users=OneUser("x")),
         ]
-        self.assertEqual(list(map(bool, policies)), [False, True, True])
+        self.assertEqual([policy.refusesAny for policy in policies], [False, True, True])
 
 
 class AddressRulesTests(SynchronousTestCase):
@@ -124,13 +124,13 @@ class AddressRulesTests(SynchronousTestCase):
 
     def test_none(self) -> None:
         """Without networks every address is admitted, even an unknown one."""
-        self.assertFalse(AddressRules())
+        self.assertFalse(AddressRules().refusesAny)
         self.assertRule(AddressRules(), {"192.0.2.7": None, "": None, "::1": None})
 
     def test_deny(self) -> None:
         """Only denied addresses are refused."""
         rule = AddressRules.fromTexts((), ("192.0.2.0/24", "2001:db8::/32"))
-        self.assertTrue(rule)
+        self.assertTrue(rule.refusesAny)
         denied = dict.fromkeys(("192.0.2.0", "192.0.2.255", "::ffff:192.0.2.7", "2001:db8::1"), Refusal.DENIED)
         self.assertRule(rule, {**denied, "192.0.3.0": None, "::1": None, "2001:db9::": None})
 

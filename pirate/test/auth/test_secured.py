@@ -94,4 +94,4 @@ class SecuredTests(KeyCase):
         """Without keys children get none, and neither socket requires any."""
         self.begin(self.make(curveSecret=None, curveClients=None))
         self.assertEqual([worker.job.keys for worker in self.bed.workers], [{}, {}])
-        self.assertEqual(list(map(bool, self.bed.transports[-1].policies)), [False, False])
+        self.assertEqual([policy.refusesAny for policy in self.bed.transports[-1].policies], [False, False])

@@ -103,9 +103,9 @@ class ConcurrencyTests(SynchronousTestCase):
         bench.tick(14)
         self.assertEqual([name for name, _, _ in bench.givenUp], [b"2"])
 
-    def test_cancelKills(self) -> None:
+    def test_cancelGrace(self) -> None:
         """Each cancelled job has its grace; one that ends in it saves its worker, unless another does not."""
-        bench = ConcurrencyBench(cancelKills=5)
+        bench = ConcurrencyBench(cancelGrace=5)
         bench.several(b"A")
         one, two, three = bench.askNatively(b"1", b"2", b"3")
         bench.broker.cancel(cancelling(three))

@@ -763,7 +763,7 @@ class UnreachableTests(SynchronousTestCase):
 
     def test_lostOnTheWay(self) -> None:
         """The job of a worker that did not get its first request begins with the next one that it got."""
-        bench = BrokerBench(deliveryTimeout=5, jobTimeout=20, cancelKills=8)
+        bench = BrokerBench(deliveryTimeout=5, jobTimeout=20, cancelGrace=8)
         bench.ready(b"A", credit=2)
         first, second = bench.askNatively(b"1", b"2")
         bench.tick(5)
@@ -985,7 +985,7 @@ class PackTests(SynchronousTestCase):
 
     def test_cancel(self) -> None:
         """A request in a packed message can be cancelled; the others are not affected."""
-        bench = PackBench(cancelKills=5.0)
+        bench = PackBench(cancelGrace=5.0)
         bench.ready(b"A", credit=8, packs=True)
         requests = bench.askNatively(*(b"%d" % number for number in range(4)))
         bench.sent()

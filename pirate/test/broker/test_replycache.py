@@ -41,7 +41,9 @@ class ReplyCacheTests(SynchronousTestCase):
     def test_defaultHoldsMore(self) -> None:
         """By default 64 MiB hold replies of 32 bytes of more than 2,500 a second for 60 seconds."""
         policy = RequestPolicy()
-        memory, counters = makeCache(policy.remember, policy.rememberEntries, int(policy.rememberMib * (1 << 20)))
+        memory, counters = makeCache(
+            policy.rememberSeconds, policy.rememberEntries, int(policy.rememberMib * (1 << 20))
+        )
         outcome = Outcome([bytes(32)])
         for number in range(150_000):
             memory.remember(number.to_bytes(16, "big"), outcome, 0.0)

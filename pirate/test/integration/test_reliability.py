@@ -76,8 +76,8 @@ class RetryTests(ReliabilityCase):
         self.assertEqual(server.stats()["remembered"], 1)
 
     async def test_forgets(self) -> None:
-        """With ``remember`` 0, a request that is sent again after its reply is run again."""
-        server = await self.start("record", remember=0)
+        """With ``rememberSeconds`` 0, a request that is sent again after its reply is run again."""
+        server = await self.start("record", rememberSeconds=0)
         caller = self.caller(server)
         for _ in range(2):
             caller.send(b"a", b"again")
@@ -271,9 +271,9 @@ class ChangeOfMindTests(ReliabilityCase):
         self.assertEqual(executions(self.record), ["cancelled"])
         self.assertEqual(list(server.workers), [guest.pid])
 
-    async def test_cancelKills(self) -> None:
-        """With ``cancelKills``, an app that does not ask is stopped with its worker after that many seconds."""
-        server = await self.start("endure", cancelKills=0.1)
+    async def test_cancelGrace(self) -> None:
+        """With ``cancelGrace``, an app that does not ask is stopped with its worker after that many seconds."""
+        server = await self.start("endure", cancelGrace=0.1)
         caller = self.caller(server)
         (pid,) = server.workers
         caller.send(b"a", b"untidy")

@@ -26,6 +26,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from txzmq import ZmqConnection, ZmqEndpoint, ZmqEndpointType, ZmqFactory
 
 import pirate.transport.sockets
+from pirate.auth.rules import AddressRules, SocketPolicy
 from pirate.errors import BindError
 from pirate.settings.limits import PeerLimits
 from pirate.test.support.transport import Listener, Peer, TransportCase, TransportTests
@@ -67,6 +68,14 @@ class SocketPeer(ZmqConnection):
         """Keep a message."""
         self.received.append(message)
         self._told()
+
+
+class Users:
+    """Users without keys."""
+
+    def userOf(self, key: bytes) -> str | None:
+        """See :class:`~pirate.auth.rules.Users`."""
+        return None
 
 
 class SocketCase(TransportCase):
@@ -419,6 +428,19 @@ class EndpointTests(SocketCase, TestCase):
         transport = self.startTransport()
         [bound], _ = transport.bind([frontend], [backend])
         return transport, bound
+
+    def test_identifies(self) -> None:
+        """Clients prove who they are only if the frontend requires keys; networks tell nothing about them."""
+        networks = SocketPolicy(AddressRules.fromTexts(("127.0.0.1",), ()))
+        secret = zmq.curve_keypair()[1]
+        for policy, identifies in (
+            (SocketPolicy(), False),
+            (networks, False),
+            (SocketPolicy(users=Users(), secret=secret), True),
+        ):
+            transport = self.startTransport()
+            transport.protect(policy, SocketPolicy(), list)
+            self.assertIs(transport.identifiesClients, identifies)
 
     async def test_own(self) -> None:
         """Only this process's user, and the one it will become, can connect to the socket without a file."""

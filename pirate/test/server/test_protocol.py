@@ -11,6 +11,7 @@ from twisted.logger import capturedLogs
 import pirate
 from pirate.broker.request import Request, RequestContext
 from pirate.hooks import Hooks
+from pirate.server import protocol
 from pirate.server.logs import MAX_KINDS, MAX_PER_KIND, AppErrorLog, ServerLog
 from pirate.server.pending import BATCH
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
@@ -74,6 +75,21 @@ class ClientTests(ProtocolCase):
             self.bed.request(client, b"x")
         self.native({"command": "ping"})
         self.assertEqual([self.told()[name] for name in names], ["ready", 1, 1, 0, 2])
+
+    def test_dialect(self) -> None:
+        """A request of another dialect is a command if its attribute says so."""
+        for command, counted in (("ping", 0), ("cancel", 0), ("request", 1)):
+
+            class Dialect(Request):
+                """A request of another dialect."""
+
+            Dialect.command = command
+            self.patch(protocol, "Request", Dialect)
+            before, sent = self.server.stats()["received"], len(self.frontend.sentTo(b"d"))
+            self.frontend.receive(b"d", b"", b"x")
+            self.settle()
+            self.assertEqual(self.server.stats()["received"] - before, counted)
+            self.assertEqual(len(self.frontend.sentTo(b"d")) - sent, command == "ping")
 
     def test_cancelUnknown(self) -> None:
         """A cancel of an unknown request gets an error, and is not counted as a request."""

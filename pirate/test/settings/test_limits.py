@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -69,6 +70,14 @@ class AdjustedDefaultTests(SettingsCase):
         for given, jitter in (({"maxRequests": 55}, 5), ({"maxRequests": 0}, 0), ({"maxRequestsJitter": 7}, 7)):
             self.assertEqual(PoolLimits(**given).maxRequestsJitter, jitter)
 
+    def test_jitterFollows(self) -> None:
+        """In changed limits the jitter is a tenth of the new max-requests, unless it was set."""
+        for limits in (PoolLimits(maxRequests=1000), PoolLimits(maxRequests=1000).resized(1)):
+            self.assertEqual(limits.changed({"maxRequests": 10}).maxRequestsJitter, 1)
+            self.assertEqual(limits.changed({"minServers": 1}).maxRequestsJitter, 100)
+        given = PoolLimits(maxRequests=1000, maxRequestsJitter=7)
+        self.assertEqual(given.changed({"maxRequests": 10}).maxRequestsJitter, 7)
+
 
 class ResizedTests(SynchronousTestCase):
     """More or fewer servers at run time."""
@@ -114,6 +123,12 @@ class PeerLimitsTests(SynchronousTestCase):
         """The burst is one second's worth of the rate, and 1 or more, unless it is set."""
         self.assertEqual([PeerLimits(rate=rate).burst for rate in (0, 0.2, 2.4, 50)], [1, 1, 2, 50])
         self.assertEqual(PeerLimits(rate=50, burst=3).burst, 3)
+
+    def test_burstFollows(self) -> None:
+        """In a changed copy the burst is one second's worth of the new rate, unless it was set."""
+        self.assertEqual(replace(PeerLimits(), maxConnections=5).burst, 1)
+        self.assertEqual(replace(PeerLimits(rate=50), rate=20).burst, 20)
+        self.assertEqual(replace(PeerLimits(rate=50, burst=3), rate=20).burst, 3)
 
     def test_needsRate(self) -> None:
         """A burst without a rate is refused."""

@@ -33,11 +33,11 @@ class RecordingSupervisor:
         """See :class:`~pirate.server.childprocess.ChildEvents`."""
         self.ended.append(process)
 
-    def introduce(self, identity: bytes) -> dict[str, str]:
+    def issue(self, identity: bytes) -> dict[str, str]:
         """See :class:`~pirate.server.interfaces.ChildKeys`."""
         return {}
 
-    def forget(self, keys: dict[str, str]) -> None:
+    def revoke(self, keys: dict[str, str]) -> None:
         """See :class:`~pirate.server.interfaces.ChildKeys`."""
 
 

@@ -189,9 +189,9 @@ def _settings(choices: Choices) -> dict[str, dict[str, Any]]:
     if choices.chance(0.3):
         policy["requestTimeout"] = choices.seconds(0.5, 5)
     if choices.chance(0.3):
-        policy["cancelKills"] = choices.seconds(0.2, 2)
+        policy["cancelGrace"] = choices.seconds(0.2, 2)
     if choices.chance(0.2):
-        policy["remember"] = choices.seconds(0, 3)
+        policy["rememberSeconds"] = choices.seconds(0, 3)
     peers: dict[str, Any] = {}
     if choices.chance(0.15):
         peers["clientRequests"] = choices.between(1, 10)

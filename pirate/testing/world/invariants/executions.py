@@ -80,7 +80,7 @@ class RememberedRequests(Invariant):
     def _begins(self, who: str, token: str, request: str, attempt: int) -> None:
         server = self.world.processes[int(who.split()[1])].parent
         policy = server.server.settings.policy  # type: ignore[attr-defined]
-        if not token.startswith("native") or policy.remember < 60:
+        if not token.startswith("native") or policy.rememberSeconds < 60:
             return
         self._begun[server.name, token] += 1
         if self._begun[server.name, token] > policy.maxAttempts:
@@ -115,7 +115,7 @@ class AnsweredOnce(Invariant):
     def _begins(self, who: str, token: str, request: str, attempt: int) -> None:
         server = self.world.processes[int(who.split()[1])].parent
         key = server.name, self._tokens.get(token, "")
-        remembers = server.server.settings.policy.remember >= 60  # type: ignore[attr-defined]
+        remembers = server.server.settings.policy.rememberSeconds >= 60  # type: ignore[attr-defined]
         if remembers and key in self._answered and attempt > self._attempts.get(key, 0):
             self.violated(f"{who} begins {token}, which {server.name} has answered")
         self._attempts[key] = max(attempt, self._attempts.get(key, 0))
@@ -222,7 +222,7 @@ class CancelledJobsEnd(Executions):
     """See its statement."""
 
     number = 53
-    statement = "While servers and connections are whole, a cancelled job ends within cancel-kills."
+    statement = "While servers and connections are whole, a cancelled job ends within cancel-grace."
 
     def atTimes(self) -> None:
         """Look at what is being executed, and was cancelled."""
@@ -233,7 +233,7 @@ class CancelledJobsEnd(Executions):
             return
         now = self.world.agenda.now
         for (who, token), began in self._live.items():
-            limit = self.serverOf(who).server.settings.policy.cancelKills
+            limit = self.serverOf(who).server.settings.policy.cancelGrace
             since = max(began, self._cancelled.get(token, float("inf")))
             if limit and now - since > limit + STOPPED:
                 self.violated(f"{who} has been executing {token} for {now - since:g} s since it was cancelled")

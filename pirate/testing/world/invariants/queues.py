@@ -272,7 +272,7 @@ class EndedIsOver(Invariant):
         if request is None or not request.requestId or request.state is State.DONE:
             return
         at = self._answered.get((who, request.requestId.hex()))
-        remember = running._settings.policy.remember
+        remember = running._settings.policy.rememberSeconds
         if at is not None and self.world.agenda.now < at + remember - SLACK:
             self.violated(f"{who} gives {worker} {request.requestId.hex()}, which it has answered")
 
