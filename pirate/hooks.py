@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pirate.broker.request import RequestContext
+from pirate.broker.request import RequestFacts
 from pirate.pool.child import ChildExit, ChildStatus
 
 if TYPE_CHECKING:
     from pirate.service import JobServer
 
-__all__ = ["ChildExit", "ChildStatus", "Hooks", "RequestContext"]
+__all__ = ["ChildExit", "ChildStatus", "Hooks", "RequestFacts"]
 
 
 class Hooks:
@@ -64,7 +64,7 @@ class Hooks:
     def idle(self, server: JobServer) -> None:
         """Called after each check of the pool: after every event, and at least every ``check-for-waiting`` seconds."""
 
-    def allowRequest(self, context: RequestContext) -> bool | str | None:
+    def allowRequest(self, context: RequestFacts) -> bool | str | None:
         """
         Decide whether to accept a request.
 

@@ -1,6 +1,6 @@
 """A rule for requests.  Try it: twistd -n pirate --hooks doorkeeper.Rules"""
 
-from pirate.hooks import Hooks, RequestContext
+from pirate.hooks import Hooks, RequestFacts
 
 
 class Rules(Hooks):
@@ -8,7 +8,7 @@ class Rules(Hooks):
 
     administrators = {"alice"}
 
-    def allowRequest(self, context: RequestContext) -> bool | str:
+    def allowRequest(self, context: RequestFacts) -> bool | str:
         if context.service == "reports" and context.user not in self.administrators:
             return False
         if context.size > 1024:

@@ -27,7 +27,7 @@ class Deadlines:
 
     :ivar now: the time of the current turn in seconds, on a clock that does not go back.
     :ivar due: when there is something to do.
-    :ivar nextSearch: when to search the workers.
+    :ivar nextScan: when to search the workers.
     """
 
     def __init__(self, policy: RequestPolicy) -> None:
@@ -37,19 +37,19 @@ class Deadlines:
         self._heap: list[tuple[float, bytes, Request]] = []
         self._pruneAt = 1000
         self.now = 0.0
-        self.nextSearch = NEVER
+        self.nextScan = NEVER
         self.due = NEVER
 
     # --- notes
 
     def jobBegan(self) -> None:
         """Schedule a search, because a worker has begun a job.  Needed only if no search is scheduled."""
-        self.searchBy(self.now + min(self._deliveryTimeout, self._jobTimeout))
+        self.scanBy(self.now + min(self._deliveryTimeout, self._jobTimeout))
 
-    def searchBy(self, time: float) -> None:
+    def scanBy(self, time: float) -> None:
         """Have the workers searched at this time at the latest."""
-        if time < self.nextSearch:
-            self.nextSearch = time
+        if time < self.nextScan:
+            self.nextScan = time
             self._schedule()
 
     def requestWaits(self, request: Request) -> None:
@@ -73,7 +73,7 @@ class Deadlines:
         if self._cancelGrace:
             worker.killDeadlines[request.brokerId] = deadline = self.now + self._cancelGrace
             worker.killAt = min(worker.killAt, deadline)
-            self.searchBy(deadline)
+            self.scanBy(deadline)
 
     def inFlightChanged(self, worker: WorkerRecord, gone: Collection[bytes]) -> None:
         """
@@ -109,13 +109,13 @@ class Deadlines:
                 yield request
         self._schedule()
 
-    def overtaken(self, workers: Collection[WorkerRecord]) -> list[tuple[WorkerRecord, Request]]:
+    def expiredInWorkers(self, workers: Collection[WorkerRecord]) -> list[tuple[WorkerRecord, Request]]:
         """
         Return the requests whose deadline has passed while their worker was executing another.
 
         A worker with a concurrency executes all its requests at once, and a plain worker has only one.
         """
-        if self.now < self.nextSearch:
+        if self.now < self.nextScan:
             return []
         return [
             (worker, request)
@@ -127,7 +127,7 @@ class Deadlines:
     def overdue(self, workers: Collection[WorkerRecord]) -> list[tuple[WorkerRecord, str]]:
         """Return the workers that have to be stopped, and why."""
         found = []
-        if self.now >= self.nextSearch:
+        if self.now >= self.nextScan:
             for worker in workers:
                 if worker.inFlight and worker.began + self._jobTimeout <= self.now:
                     found.append((worker, f"the job took longer than {self._jobTimeout:g} seconds"))
@@ -141,14 +141,14 @@ class Deadlines:
             return [next(iter(worker.inFlight.values()))]
         return [request for request in worker.inFlight.values() if request.since + self._jobTimeout <= self.now]
 
-    def endSearch(self, workers: Collection[WorkerRecord]) -> list[WorkerRecord]:
+    def endScan(self, workers: Collection[WorkerRecord]) -> list[WorkerRecord]:
         """
         Schedule the next search, and return the workers that have held a request for long without sending anything.
 
         Call this last in a search.
         """
         now = self.now
-        if now < self.nextSearch:
+        if now < self.nextScan:
             return []
         found = []
         soonest = NEVER
@@ -167,12 +167,12 @@ class Deadlines:
                 soonest = min(soonest, now + self._deliveryTimeout)
             else:
                 soonest = min(soonest, worker.heard + self._deliveryTimeout)
-        self.nextSearch = max(soonest, now)
+        self.nextScan = max(soonest, now)
         self._schedule()
         return found
 
     def _schedule(self) -> None:
-        self.due = min(self.nextSearch, self._heap[0][0] if self._heap else NEVER)
+        self.due = min(self.nextScan, self._heap[0][0] if self._heap else NEVER)
 
 
 def _notBegun(worker: WorkerRecord) -> Iterator[Request]:

@@ -24,7 +24,7 @@ from pirate.broker.queues import Queues, Service
 from pirate.broker.replies import Replies
 from pirate.broker.request import NEVER, Request, State
 from pirate.broker.workers import Standing, WorkerRecord
-from pirate.wire.backend import Info, idsOf, requestFrames
+from pirate.wire.backend import Announcement, idsOf, requestFrames
 from pirate.wire.words import CANCEL, HEARTBEAT, MAX_PACKED, PACKED_SIZE, RETIRE, Code, Frames
 
 #: A worker that may hold fewer requests is sent another for each reply.
@@ -107,7 +107,7 @@ class Dispatcher:
 
     # --- workers come and go
 
-    def workerReady(self, identity: bytes, info: Info | None = None, requestsLeft: int = -1) -> None:
+    def workerReady(self, identity: bytes, info: Announcement | None = None, requestsLeft: int = -1) -> None:
         """
         Admit a worker, or note that one can take the next request, or changes its credit.
 
@@ -129,8 +129,8 @@ class Dispatcher:
         self._fill(worker)
         self._checkIdle(worker)
 
-    def _admit(self, identity: bytes, info: Info | None, requestsLeft: int) -> WorkerRecord:
-        known = info or Info()
+    def _admit(self, identity: bytes, info: Announcement | None, requestsLeft: int) -> WorkerRecord:
+        known = info or Announcement()
         worker = self.workers[identity] = WorkerRecord(identity, known.credit, known.services)
         worker.plain = info is None
         worker.concurrency = known.concurrency
@@ -169,7 +169,7 @@ class Dispatcher:
 
     def retire(self, identity: bytes) -> None:
         """Give a worker no more requests, and ask it to leave after those that it holds."""
-        if self.withhold(identity):
+        if self.stopAssigning(identity):
             self._outgoing.postToWorker([identity, b"", RETIRE])
 
     def retireAll(self) -> None:
@@ -177,7 +177,7 @@ class Dispatcher:
         for identity in [worker.identity for worker in self.workers.values() if not worker.plain]:
             self.retire(identity)
 
-    def withhold(self, identity: bytes) -> bool:
+    def stopAssigning(self, identity: bytes) -> bool:
         """
         Give a worker no more requests.
 
@@ -232,7 +232,7 @@ class Dispatcher:
         for worker, ids in missing.items():
             self._inFlightChanged(worker, ids)
             self._checkIdle(worker)
-            self.withhold(worker.identity)
+            self.stopAssigning(worker.identity)
         for worker in missing:
             self._outOfReach(worker)
         for service in services:
@@ -403,12 +403,12 @@ class Dispatcher:
         """Give up requests whose deadline has passed, stop workers that are overdue, and probe silent ones."""
         deadlines, workers = self._deadlines, self.workers
         self.expire(deadlines.takeExpired())
-        for worker, request in deadlines.overtaken(workers.values()):
+        for worker, request in deadlines.expiredInWorkers(workers.values()):
             self.fail(request, Code.EXPIRED, _EXPIRED)
             self._outgoing.postToWorker([worker.identity, b"", CANCEL, request.brokerId])
         for worker, why in deadlines.overdue(workers.values()):
             self._stop(worker, why)
-        for worker in deadlines.endSearch(workers.values()):
+        for worker in deadlines.endScan(workers.values()):
             if worker.probed is None:
                 worker.probed = list(worker.inFlight)
                 self._outgoing.postToWorker([worker.identity, b"", HEARTBEAT])
@@ -454,11 +454,11 @@ class Dispatcher:
                 self._outgoing.postRequests(worker.identity, (request.brokerId,), body)
             else:
                 self._outgoing.postToWorker(frames)
-            if request.deadline < deadlines.nextSearch:
-                deadlines.searchBy(request.deadline)
+            if request.deadline < deadlines.nextScan:
+                deadlines.scanBy(request.deadline)
         elif frames is not None and self._outgoing.toWorker(frames):
             worker.began = worker.heard = deadlines.now
-            if deadlines.nextSearch == NEVER:
+            if deadlines.nextScan == NEVER:
                 deadlines.jobBegan()
         else:
             self._outOfReach(worker)
@@ -507,8 +507,8 @@ class Dispatcher:
                 deadline = request.deadline
         self.inFlight += len(ids)
         self._outgoing.postRequests(identity, ids, bodies)
-        if deadline < deadlines.nextSearch:
-            deadlines.searchBy(deadline)
+        if deadline < deadlines.nextScan:
+            deadlines.scanBy(deadline)
         self._queues.place(worker)
         worker.requestsLeft -= len(ids)
         if worker.requestsLeft == worker.halfLeft:
@@ -519,14 +519,14 @@ class Dispatcher:
         """Report that a worker has been given half of the requests that it had left, or all of them."""
         if worker.requestsLeft:
             worker.halfLeft = worker.requestsLeft // 2
-            self._events.requestsHalved(worker.identity)
+            self._events.requestsHalfUsed(worker.identity)
         else:
             self.retire(worker.identity)
             self._events.requestsUsedUp(worker.identity)
 
     def _outOfReach(self, worker: WorkerRecord) -> None:
         if self._events.workerUnreachable(worker.identity):
-            self.withhold(worker.identity)
+            self.stopAssigning(worker.identity)
         else:
             self.workerGone(worker.identity, "it could not be reached")
 

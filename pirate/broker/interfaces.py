@@ -77,7 +77,7 @@ class BrokerEvents(Protocol):
         The broker calls this only if its constructor was told to: it costs two calls for every request.
         """
 
-    def requestsHalved(self, identity: bytes) -> None:
+    def requestsHalfUsed(self, identity: bytes) -> None:
         """Note that a worker has been sent half of the requests that it had left: at 500 left, 250, 125 and so on."""
 
     def requestsUsedUp(self, identity: bytes) -> None:

@@ -13,7 +13,7 @@ from pirate.wire.words import PACKED_SIZE
 PRUNE_AT = 500
 
 
-class Share:
+class ClientUsage:
     """
     What one client has waiting, for all services together: its share of the backlog.
 
@@ -41,7 +41,7 @@ class ClientQueue:
 
     __slots__ = ("first", "rest", "share")
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: ClientUsage) -> None:
         self.share = share
         self.first: Request | None = None
         self.rest: deque[Request] | None = None
@@ -157,7 +157,7 @@ class Queues:
         self.waiting = 0
         self.waitingBytes = 0
         self.over = 0
-        self._shares: dict[bytes | str, Share] = {}
+        self._shares: dict[bytes | str, ClientUsage] = {}
         self._served = 0
         self._known = 0
         self._pruneAt = PRUNE_AT
@@ -315,7 +315,7 @@ class Queues:
             queue.first = None
             service.ring.pop()
 
-    def noteOver(self, share: Share) -> None:
+    def noteOver(self, share: ClientUsage) -> None:
         """Count a client as one that has more than its share."""
         if not share.over:
             share.over = True
@@ -332,7 +332,7 @@ class Queues:
             self._pruneAt = 2 * len(kept) + PRUNE_AT
         share = self._shares.get(client)
         if share is None:
-            share = self._shares[client] = Share()
+            share = self._shares[client] = ClientUsage()
         queue = service.queues[client] = ClientQueue(share)
         self._known += 1
         return queue

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from pirate.broker.interfaces import Sender
-from pirate.broker.request import Request, RequestContext
+from pirate.broker.request import Request, RequestFacts
 from pirate.settings.limits import PeerLimits
 from pirate.wire.words import Code
 
@@ -113,7 +113,7 @@ class RequestFilter:
     :param allow: ``allowRequest`` of the hooks; ``None``: every request is allowed.
     """
 
-    def __init__(self, quota: Quota | None, allow: Callable[[RequestContext], Any] | None) -> None:
+    def __init__(self, quota: Quota | None, allow: Callable[[RequestFacts], Any] | None) -> None:
         self._quota = quota
         self._allow = allow
 
@@ -134,7 +134,7 @@ class RequestFilter:
                 return Code.BUSY, refusal
             request.account = account
         if self._allow is not None and opens:
-            verdict = self._allow(RequestContext(sender.address(), user, request.service, request.size()))
+            verdict = self._allow(RequestFacts(sender.address(), user, request.service, request.size()))
             if verdict is False or isinstance(verdict, str):
                 return Code.DENIED, verdict or "it is not allowed"
         return None
@@ -145,7 +145,7 @@ class RequestFilter:
             self._quota.gone(connection)
 
 
-def makeRequestFilter(peerLimits: PeerLimits, allow: Callable[[RequestContext], Any] | None) -> RequestFilter | None:
+def makeRequestFilter(peerLimits: PeerLimits, allow: Callable[[RequestFacts], Any] | None) -> RequestFilter | None:
     """Return a filter for some limits and a rule; ``None`` if there are none, so that requests do not pay for it."""
     quota = (
         Quota(peerLimits.clientRequests, peerLimits.rate, peerLimits.burst)

@@ -11,7 +11,7 @@ from pirate.wire.frontend import SmallReply, errorFrames, header, parseRequest, 
 from pirate.wire.words import MAGIC, MAX_BATCHED_BYTES, Code, Frames, Malformed
 
 if TYPE_CHECKING:
-    from pirate.broker.queues import Share
+    from pirate.broker.queues import ClientUsage
     from pirate.broker.quota import Account
 
 #: A time that never comes.
@@ -87,7 +87,7 @@ class Request:
         self.peer = peer
         self.user: str | None = None
         self.account: Account | None = None
-        self.share: Share | None = None
+        self.share: ClientUsage | None = None
         self.waitingBytes = 0
         self.brokerId = b""
         self.deaths = 0
@@ -253,7 +253,7 @@ def readRequest(frames: list[bytes]) -> Request | Malformed | None:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestFacts:
     """
     What is known of a request before it is accepted.
 

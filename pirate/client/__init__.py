@@ -6,7 +6,7 @@ and :class:`AsyncClient` coroutines.  Calling a server takes pyzmq and the stand
 imported when it is first used.
 
 ``call``, ``endpoints``, ``schedule`` and ``session`` are the core: they know neither sockets nor clocks.
-``connection`` owns the sockets; ``leader`` drives them in threads and ``loop`` in an event loop.
+``connection`` owns the sockets; ``threaddriver`` drives them in threads and ``loop`` in an event loop.
 
 May import: ``errors``, ``wire``, ``pickled``; when needed, ``auth.keys``.  May be imported by: ``commands``,
 ``testing``; when needed, ``service`` (only ``codecs``), ``server`` (only ``codecs``, ``errors``).

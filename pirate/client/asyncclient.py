@@ -258,7 +258,7 @@ class AsyncClient(Generic[Reply]):
         """Cancel a call whose task no longer waits for it."""
         driver.cancel(call)
         with suppress(CallError):
-            self._options.checkEnd(call)
+            self._options.runAfter(call)
 
     def _openDriver(self) -> LoopDriver:
         loop = asyncio.get_running_loop()

@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar
 from pirate.client.arrivals import Arrivals
 from pirate.client.call import Call
 from pirate.client.errors import CallError
-from pirate.client.leader import Leader
 from pirate.client.loop import LoopDriver
 from pirate.client.options import ClientOptions, checkConcurrency
+from pirate.client.threaddriver import ThreadDriver
 
 #: How many replies may wait for an earlier one, for each call that may be in flight.
 _AHEAD = 16
@@ -155,8 +155,8 @@ class Batch(Generic[Item]):
     A batch that is no longer used cancels its calls.
     """
 
-    def __init__(self, leader: Leader, window: Window) -> None:
-        self._leader = leader
+    def __init__(self, driver: ThreadDriver, window: Window) -> None:
+        self._driver = driver
         self._window = window
         self._closed = False
 
@@ -167,7 +167,7 @@ class Batch(Generic[Item]):
         # Garbage collection runs at any moment, in any thread: only leave a message.
         if not self._closed:
             for call in self._window.open():
-                self._leader.postFromFinalizer(self._leader.session.cancel, call)
+                self._driver.postFromFinalizer(self._driver.session.cancel, call)
 
     def __next__(self) -> Item:
         """
@@ -177,14 +177,14 @@ class Batch(Generic[Item]):
         """
         if self._closed:
             raise StopIteration
-        window, leader = self._window, self._leader
+        window, driver = self._window, self._driver
         try:
             while True:
                 if (window.arrivals.items or window.running < window.concurrency) and (calls := window.advance()):
-                    leader.post(leader.session.beginAll, calls)
+                    driver.post(driver.session.beginAll, calls)
                 if (call := window.take()) is not None:
                     return window.conclude(call)  # type: ignore[no-any-return]
-                leader.until(window.arrivals)
+                driver.until(window.arrivals)
         except BaseException:
             self.close()
             raise
@@ -194,7 +194,7 @@ class Batch(Generic[Item]):
         if not self._closed:
             self._closed = True
             for call in self._window.close():
-                self._leader.post(self._leader.session.cancel, call)
+                self._driver.post(self._driver.session.cancel, call)
 
 
 class AsyncBatch(Generic[Item]):

@@ -13,7 +13,6 @@ from pirate.client.call import Call
 from pirate.client.codecs import Codec, CodecName, Reply
 from pirate.client.endpoints import Outage
 from pirate.client.errors import CallError, MisuseError
-from pirate.client.leader import Leader
 from pirate.client.options import (
     ATTEMPTS,
     DEFAULT_ENDPOINT,
@@ -25,6 +24,7 @@ from pirate.client.options import (
 )
 from pirate.client.ping import PingReply, pingReply
 from pirate.client.stream import Stream
+from pirate.client.threaddriver import ThreadDriver
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -141,11 +141,11 @@ class Client(Generic[Reply]):
         self.endpoints = self._options.endpoints
         self.endpoint = self.endpoints[0]
         self._pid = os.getpid()
-        self._leader = Leader(self._options)
-        self._inherited: list[Leader] = []
+        self._driver = ThreadDriver(self._options)
+        self._inherited: list[ThreadDriver] = []
 
     def __repr__(self) -> str:
-        return f"<Client of {' or '.join(self.endpoints)}{', closed' if self._leader.closed else ''}>"
+        return f"<Client of {' or '.join(self.endpoints)}{', closed' if self._driver.closed else ''}>"
 
     def __enter__(self) -> Client[Reply]:
         return self
@@ -162,7 +162,7 @@ class Client(Generic[Reply]):
         Calls in flight in other threads, and futures, end with ``Cancelled``.
         """
         if self._pid == os.getpid():
-            self._leader.close()
+            self._driver.close()
 
     def call(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> Reply:
         """
@@ -179,7 +179,7 @@ class Client(Generic[Reply]):
         :raise MisuseError: if the client is closed.
         """
         call = self._options.newCall(body, wake, timeout, service, trace)
-        self._perform(self._openLeader(), call)
+        self._perform(self._openDriver(), call)
         return self._options.conclude(call)
 
     def submit(self, *body: Any, timeout: float | None = None, service: str = "", trace: str = "") -> CallFuture[Reply]:
@@ -194,7 +194,7 @@ class Client(Generic[Reply]):
         # Importing concurrent.futures is slow, and most callers wait.
         from pirate.client.executor import CallFuture
 
-        future = CallFuture(self._openLeader(), self._options, body, timeout, service, trace)
+        future = CallFuture(self._openDriver(), self._options, body, timeout, service, trace)
         future.begin()
         return future
 
@@ -252,9 +252,9 @@ class Client(Generic[Reply]):
             timeout.
         :param service: the name of the service; empty for the unnamed one.
         """
-        leader = self._openLeader()
+        driver = self._openDriver()
         arguments = (concurrency, ordered, return_exceptions, progress, timeout, service)
-        return Batch(leader, Window(self._options, payloads, *arguments))
+        return Batch(driver, Window(self._options, payloads, *arguments))
 
     @staticmethod
     def as_completed(futures: Iterable[Future[Result]], timeout: float | None = None) -> Iterator[Future[Result]]:
@@ -278,10 +278,10 @@ class Client(Generic[Reply]):
         :return: an iterator of the parts, each decoded like a reply.  Closing it before its end, which leaving a
             ``with`` block does, cancels the request.
         """
-        leader, parts = self._openLeader(), Arrivals()
+        driver, parts = self._openDriver(), Arrivals()
         call = self._options.newCall(body, parts.end, timeout, service, trace, parts.add)
-        stream = Stream(leader, self._options, call, parts)
-        leader.post(leader.session.begin, call)
+        stream = Stream(driver, self._options, call, parts)
+        driver.post(driver.session.begin, call)
         return stream
 
     def ping(self, timeout: float | None = None) -> PingReply:
@@ -292,7 +292,7 @@ class Client(Generic[Reply]):
         :raise Timeout: if no server answers in time.
         """
         call = self._options.newPing(wake, timeout)
-        self._perform(self._openLeader(), call)
+        self._perform(self._openDriver(), call)
         return pingReply(call)
 
     def cancel(self, request: bytes) -> None:
@@ -302,28 +302,28 @@ class Client(Generic[Reply]):
         :param request: its id, the attribute ``request`` of its future, its error or its :class:`Call`.
         :raise ConfigurationError: if the id is invalid, or the client is plain.
         """
-        leader = self._openLeader()
-        leader.post(leader.session.cancelId, self._options.requestId(request))
+        driver = self._openDriver()
+        driver.post(driver.session.cancelId, self._options.requestId(request))
 
-    def _perform(self, leader: Leader, call: Call) -> None:
+    def _perform(self, driver: ThreadDriver, call: Call) -> None:
         try:
-            leader.perform(call)
+            driver.perform(call)
         except BaseException:
             if not call.finished:
-                leader.post(leader.session.cancel, call)
+                driver.post(driver.session.cancel, call)
             raise
 
-    def _openLeader(self) -> Leader:
+    def _openDriver(self) -> ThreadDriver:
         """
-        Return the leader of this process.
+        Return the driver of this process.
 
         :raise MisuseError: if the client is closed.
         """
         if self._pid != os.getpid():
-            # Keep the parent's leader alive: collecting it would close what is the parent's.
-            self._inherited.append(self._leader)
+            # Keep the parent's driver alive: collecting it would close what is the parent's.
+            self._inherited.append(self._driver)
             self._pid = os.getpid()
-            self._leader = Leader(self._options)
-        if self._leader.closed:
+            self._driver = ThreadDriver(self._options)
+        if self._driver.closed:
             raise MisuseError("this client is closed: make a new Client")
-        return self._leader
+        return self._driver

@@ -182,7 +182,7 @@ class Call:
         error.sent = self.sent
         return error
 
-    def timedOut(self, connected: bool = True) -> Timeout:
+    def timeoutError(self, connected: bool = True) -> Timeout:
         """
         Return the error for a call whose deadline has passed.
 
@@ -206,14 +206,14 @@ class Call:
         why = f"no reply from {self.endpoint} within {seconds} ({times}), the job may have run: "
         return self._timeout(Timeout, f"{why}raise the timeout, or look at the server{self._sizeHint()}")
 
-    def connectionLost(self) -> Timeout:
+    def connectionLostError(self) -> Timeout:
         """Return the error for a call that lost its connection and has no attempt left."""
         times = "" if self.sent < 2 else f" ({self.sent} attempts)"
         why = f"the connection to {self.endpoint} was lost before the reply came{times}"
         ran = "" if self.command == "ping" else ", the job may have run"
         return self._timeout(Unavailable, f"{why}{ran}: {_ADVICE}{self._sizeHint()}")
 
-    def tooLarge(self, excess: str) -> TooLarge:
+    def tooLargeError(self, excess: str) -> TooLarge:
         """
         Return the error for a call that exceeds a server's limit.
 
@@ -221,7 +221,7 @@ class Call:
         """
         return TooLarge(f"the request for {self.endpoint} has {excess}", self.endpoint, self.request)
 
-    def denied(self) -> Denied:
+    def deniedError(self) -> Denied:
         """Return the error for a call of a client that no server lets in."""
         why = f"{self.endpoint} does not accept this client: use a key that the server knows"
         return Denied(why, self.endpoint, self.request)

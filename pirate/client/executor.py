@@ -15,7 +15,6 @@ from pirate.client.blocking import Client
 from pirate.client.call import Call
 from pirate.client.codecs import Codec, CodecName, Reply
 from pirate.client.endpoints import Outage
-from pirate.client.leader import Leader
 from pirate.client.options import (
     ATTEMPTS,
     DEFAULT_ENDPOINT,
@@ -27,6 +26,7 @@ from pirate.client.options import (
     isLocal,
 )
 from pirate.client.pickles import PickleCodec
+from pirate.client.threaddriver import ThreadDriver
 from pirate.errors import ConfigurationError
 
 #: The default timeout of a job, in seconds; the time that it waits for a worker counts.
@@ -46,7 +46,7 @@ class CallFuture(Future[Reply]):
 
     def __init__(
         self,
-        leader: Leader,
+        driver: ThreadDriver,
         options: ClientOptions[Reply],
         values: tuple[Any, ...],
         timeout: float | None,
@@ -54,7 +54,7 @@ class CallFuture(Future[Reply]):
         trace: str,
     ) -> None:
         super().__init__()
-        self._leader = leader
+        self._driver = driver
         self._options = options
         self._call = options.newCall(values, self._ended, timeout, service, trace)
         self.request = self._call.request
@@ -68,23 +68,23 @@ class CallFuture(Future[Reply]):
         if not super().cancel():
             return False
         if not self._call.finished:
-            self._leader.post(self._leader.session.cancel, self._call)
+            self._driver.post(self._driver.session.cancel, self._call)
         return True
 
     def begin(self) -> None:
         """Send the request."""
-        self._leader.post(self._begin, self._call)
+        self._driver.post(self._begin, self._call)
 
     def _begin(self, call: Call, now: float) -> None:
-        self._leader.background += 1
-        self._leader.session.collect(call, now)
+        self._driver.background += 1
+        self._driver.session.collect(call, now)
 
     def _ended(self, call: Call) -> None:
         # The callbacks of a future may do anything, so they run between turns.
-        self._leader.afterTurn(self._conclude, call)
+        self._driver.afterTurn(self._conclude, call)
 
     def _conclude(self, call: Call) -> None:
-        self._leader.background -= 1
+        self._driver.background -= 1
         try:
             try:
                 value = self._options.conclude(call)

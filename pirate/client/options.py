@@ -177,7 +177,7 @@ class ClientOptions(Generic[Reply]):
                 # It runs amid the work for other calls, which must go on.
                 warnings.warn(f"the outage callback failed: {error!r}", RuntimeWarning, stacklevel=2)
 
-    def checkEnd(self, call: Call) -> None:
+    def runAfter(self, call: Call) -> None:
         """
         Call the user's ``after``, if there is one, for a call that has ended.
 
@@ -190,7 +190,7 @@ class ClientOptions(Generic[Reply]):
 
     def conclude(self, call: Call) -> Reply:
         """
-        Return the decoded reply of a call that has ended, after the work of :meth:`checkEnd`.
+        Return the decoded reply of a call that has ended, after the work of :meth:`runAfter`.
 
         :raise CallError: if it ended in an error.
         :raise ValueError: if the codec cannot decode the reply.

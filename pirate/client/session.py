@@ -14,9 +14,9 @@ The rules:
   is one.
 - The calls of a lost connection go elsewhere at once, or wait for the next connection.  A call that has no attempt
   left, or has received a part of its reply, fails instead.
-- A large call is sent to a server that has stated, in its answer to a ping, that it accepts so much.  A very large one
-  waits for that answer from the start.  Any other does after a connection was lost with it, unless it is so small that
-  it cannot be the reason.
+- A call above 1 MiB is sent only when its server has stated its limits.  A smaller one is sent at once, unless the
+  known limits exclude it; after a lost connection it, too, waits for the limits, unless it is too small to be the
+  cause.
 - A request that one server refuses, being busy or stopping, goes to another.  When all have refused it, it fails.
 - If there are several endpoints, a silent one with calls in flight is pinged; if it does not answer, its calls move.
 - A call that has ended is cancelled at every other server where it may still wait or run.
@@ -280,7 +280,7 @@ class Session:
         if self.peers.denied:
             for call in [each for each in self.calls.values() if each.peer is None]:
                 if not call.finished:
-                    self._finish(call, error=call.denied())
+                    self._finish(call, error=call.deniedError())
 
     def lost(self, peer: Peer, now: float) -> None:
         """Move the calls of a lost connection, or end them.  ZeroMQ connects again by itself."""
@@ -301,7 +301,7 @@ class Session:
                 call.deadline = min(call.deadline, now + SIZE_PATIENCE)
                 self._sendAgain(call, now)
             else:
-                self._finish(call, error=call.connectionLost())
+                self._finish(call, error=call.connectionLostError())
         waiting = sum(not call.finished and call.peer is None for call in lost)
         if waiting and not self.peers.connected:
             self._reported = True
@@ -467,9 +467,9 @@ class Session:
         call.endpoint = peer.endpoint
         excess = peer.limits.excess(call.frames(now))
         if excess:
-            self._finish(call, error=call.tooLarge(excess))
+            self._finish(call, error=call.tooLargeError(excess))
         elif call.checkingSize:
-            self._finish(call, error=call.connectionLost())
+            self._finish(call, error=call.connectionLostError())
         return not call.finished
 
     def _askLimits(self, peer: Peer, now: float) -> bool:
@@ -599,11 +599,11 @@ class Session:
         if peer is not None and not peer.held and peer.heardAt < call.sentAt:
             peer.silent = True
         if call.checkingSize:
-            self._finish(call, error=call.connectionLost())
+            self._finish(call, error=call.connectionLostError())
         elif peer is None and self.peers.denied:
-            self._finish(call, error=call.denied())
+            self._finish(call, error=call.deniedError())
         else:
-            self._finish(call, error=call.timedOut(peer is not None or self.peers.connected))
+            self._finish(call, error=call.timeoutError(peer is not None or self.peers.connected))
 
     def _finish(self, call: Call, reply: ServerReply | None = None, error: CallError | None = None) -> None:
         """End a call with a reply or an error."""

@@ -7,9 +7,9 @@ from typing import Generic
 from pirate.client.arrivals import Arrivals
 from pirate.client.call import Call
 from pirate.client.codecs import Reply
-from pirate.client.leader import Leader
 from pirate.client.loop import LoopDriver
 from pirate.client.options import ClientOptions
+from pirate.client.threaddriver import ThreadDriver
 
 
 def hasLastPart(call: Call) -> bool:
@@ -27,8 +27,8 @@ class Stream(Generic[Reply]):
     :ivar request: the id of the request.
     """
 
-    def __init__(self, leader: Leader, options: ClientOptions[Reply], call: Call, parts: Arrivals) -> None:
-        self._leader = leader
+    def __init__(self, driver: ThreadDriver, options: ClientOptions[Reply], call: Call, parts: Arrivals) -> None:
+        self._driver = driver
         self._options = options
         self._call = call
         self._parts = parts
@@ -47,7 +47,7 @@ class Stream(Generic[Reply]):
     def __del__(self) -> None:
         # Garbage collection runs at any moment, in any thread: only leave a message.
         if not self._closed:
-            self._leader.postFromFinalizer(self._leader.session.cancel, self._call)
+            self._driver.postFromFinalizer(self._driver.session.cancel, self._call)
 
     def __next__(self) -> Reply:
         """
@@ -58,7 +58,7 @@ class Stream(Generic[Reply]):
         if self._closed:
             raise StopIteration
         try:
-            self._leader.until(self._parts)
+            self._driver.until(self._parts)
         except BaseException:
             self.close()
             raise
@@ -67,7 +67,7 @@ class Stream(Generic[Reply]):
         self._closed = True
         if hasLastPart(self._call):
             return self._options.conclude(self._call)
-        self._options.checkEnd(self._call)
+        self._options.runAfter(self._call)
         raise StopIteration
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class Stream(Generic[Reply]):
         if not self._closed:
             self._closed = True
             if not self._call.finished:
-                self._leader.post(self._leader.session.cancel, self._call)
+                self._driver.post(self._driver.session.cancel, self._call)
 
 
 class AsyncStream(Generic[Reply]):
@@ -128,7 +128,7 @@ class AsyncStream(Generic[Reply]):
         self._closed = True
         if hasLastPart(self._call):
             return self._options.conclude(self._call)
-        self._options.checkEnd(self._call)
+        self._options.runAfter(self._call)
         raise StopAsyncIteration
 
     async def aclose(self) -> None:

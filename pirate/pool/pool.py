@@ -128,7 +128,7 @@ class Pool:
             self._reload.childReady(child)
             self._recycling.childReady(child, now)
 
-    def requestsHalved(self, child: Child, now: float) -> bool:
+    def requestsHalfUsed(self, child: Child, now: float) -> bool:
         """
         Note that a child has been given half of the requests that it had left.
 
@@ -331,7 +331,7 @@ class Pool:
 
     def _selectExceeding(self, now: float, load: Load) -> list[Child]:
         """Return the workers that are being replaced for their age or memory, after adding those due to be."""
-        self._keepIrreplaceable()
+        self._cancelReplacements()
         if self._reload.active:
             return []
         serving = self._serving()
@@ -341,7 +341,7 @@ class Pool:
             child.beingReplaced = self._isReplaceable()
         return [child for child in exceeding if child.beingReplaced]
 
-    def _keepIrreplaceable(self) -> None:
+    def _cancelReplacements(self) -> None:
         """Let workers that are being replaced count again if there is no place for the successors that they need."""
         lacking = self.limits.minServers - len(self._staying()) - max(self._countPlaces(), 0)
         for child in [child for child in self._serving() if child.beingReplaced][: max(lacking, 0)]:

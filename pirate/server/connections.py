@@ -16,7 +16,7 @@ LAST_MESSAGES = 0.05
 class ConnectionEvents(Protocol):
     """The receiver of disconnected workers: the supervisor."""
 
-    def workerDisconnected(self, identity: bytes) -> None:
+    def backendConnectionClosed(self, identity: bytes) -> None:
         """Requeue the requests of a worker whose connection is closed."""
 
 
@@ -82,4 +82,4 @@ class WorkerConnections:
     def _disconnected(self, worker: bytes) -> None:
         del self._calls[worker]
         if worker not in self._connections and self._dispatcher.knows(worker):
-            self._events.workerDisconnected(worker)
+            self._events.backendConnectionClosed(worker)

@@ -11,7 +11,7 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from pirate.errors import ReloadError, StartError, StopError
-from pirate.hooks import Hooks, RequestContext
+from pirate.hooks import Hooks, RequestFacts
 from pirate.pool.child import ChildExit, ChildStatus
 from pirate.server.interfaces import IServerReactor, StartEvents
 from pirate.server.logs import DETAIL, VERBOSITY, RateLimitedLog, ServerLog
@@ -192,11 +192,11 @@ class Lifecycle:
         return type(self._hooks).statusChanged is not Hooks.statusChanged
 
     @property
-    def requestRule(self) -> Callable[[RequestContext], bool | str | None] | None:
+    def requestRule(self) -> Callable[[RequestFacts], bool | str | None] | None:
         """The application's rule for requests; ``None`` if it has none."""
         return None if type(self._hooks).allowRequest is Hooks.allowRequest else self._allowRequest
 
-    def _allowRequest(self, context: RequestContext) -> bool | str | None:
+    def _allowRequest(self, context: RequestFacts) -> bool | str | None:
         try:
             verdict: Any = self._hooks.allowRequest(context)
         except Exception as error:

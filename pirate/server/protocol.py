@@ -60,7 +60,7 @@ class ProtocolEvents(Protocol):
     def condition(self) -> dict[str, Any]:
         """Return the server's state for the reply to a ping."""
 
-    def considerPool(self) -> None:
+    def consultPoolIfNeeded(self) -> None:
         """Consult the pool if it could act: requests wait, too few workers are idle, or the server is stopping."""
 
 
@@ -154,7 +154,7 @@ class BrokerProtocol:
         # As in ``Dispatcher.idle``, which is not called in every turn.
         idle = len(dispatcher.workers) - dispatcher.busy
         if self._queues.waiting or idle < pool.limits.minSpareServers or pool.mode is not Mode.RUNNING:
-            self._events.considerPool()
+            self._events.consultPoolIfNeeded()
         if due != self._due:
             self._setTimer(due)
 
@@ -380,7 +380,7 @@ class BrokerProtocol:
         """Count the same of a peer of the backend."""
         self._atBackend.count(UNFINISHED, _lastAddress(address))
 
-    def workerDisconnected(self, connection: int) -> None:
+    def backendConnectionClosed(self, connection: int) -> None:
         """Note that a connection of the backend is closed."""
         self._supervisor.connectionClosed(connection)
 

@@ -262,7 +262,7 @@ class RunningServer:
         self.inProcessClient.stop()
         return self._transport.close()
 
-    def considerPool(self) -> None:
+    def consultPoolIfNeeded(self) -> None:
         """Ask the pool for workers if it could start some, or to let them go if the server has answered everything."""
         if self.pool.mode is not Mode.RUNNING:
             self._closeIfQuiet()
@@ -299,9 +299,9 @@ class RunningServer:
         """See :class:`~pirate.broker.interfaces.BrokerEvents`."""
         self.supervisor.busyChanged(identity, busy)
 
-    def requestsHalved(self, identity: bytes) -> None:
+    def requestsHalfUsed(self, identity: bytes) -> None:
         """See :class:`~pirate.broker.interfaces.BrokerEvents`."""
-        self.supervisor.requestsHalved(identity)
+        self.supervisor.requestsHalfUsed(identity)
 
     def requestsUsedUp(self, identity: bytes) -> None:
         """See :class:`~pirate.broker.interfaces.BrokerEvents`."""

@@ -318,10 +318,10 @@ class Supervisor:
         if process is not None and process.child.state is ChildState.READY:
             self._reportStatus(process, ChildStatus.PROCESSING if busy else ChildStatus.WAITING)
 
-    def requestsHalved(self, identity: bytes) -> None:
+    def requestsHalfUsed(self, identity: bytes) -> None:
         """Start a successor of a child that has been sent half of its remaining requests, if it needs one by now."""
         process = self._byIdentity.get(identity)
-        if process is not None and self._pool.requestsHalved(process.child, self._reactor.seconds()):
+        if process is not None and self._pool.requestsHalfUsed(process.child, self._reactor.seconds()):
             self._consultSoon()
 
     def requestsUsedUp(self, identity: bytes) -> None:
@@ -372,7 +372,7 @@ class Supervisor:
         """Note that a connection of the backend is closed."""
         self._connections.closed(connection)
 
-    def workerDisconnected(self, identity: bytes) -> None:
+    def backendConnectionClosed(self, identity: bytes) -> None:
         """
         Requeue the requests of a worker whose connection is closed; stop a child that does not end by itself.
 
@@ -420,7 +420,7 @@ class Supervisor:
         if nothingUnread and (not self._dispatcher.knows(identity) or self._dispatcher.isIdle(identity)):
             self._settle(process, how.cause)
         else:
-            self._dispatcher.withhold(identity)
+            self._dispatcher.stopAssigning(identity)
             delay = LAST_REPLIES_RETIRED if retiring and how.clean else LAST_REPLIES
             process.settleCall = self._reactor.callLater(delay, self._settle, process, how.cause)
         self.consultPool()

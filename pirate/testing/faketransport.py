@@ -266,7 +266,7 @@ class MemoryTransport:
     def disconnectWorker(self, worker: bytes) -> None:
         """Close a worker's connection, as the end of its process does; what it has sent can still be read."""
         self.backend.disconnect(worker)
-        self.events.workerDisconnected(connectionOf(worker))
+        self.events.backendConnectionClosed(connectionOf(worker))
 
     # --- turns
 

@@ -26,11 +26,11 @@ KILL_DELAY = 10.0
 #: The server's program.  The server stops when its parent ends, because its standard input is closed then.
 _PROGRAM = """
 import os, signal, sys, threading
-def endWithParent():
+def exitWhenStdinCloses():
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-threading.Thread(target=endWithParent, daemon=True).start()
+threading.Thread(target=exitWhenStdinCloses, daemon=True).start()
 from twisted.scripts.twistd import run
 run()
 """

@@ -8,7 +8,7 @@ from typing import Any
 from pirate.errors import START_ERROR_PREFIX, ExitCode
 from pirate.testing.fakeprocess import FakeProcess, FakeProgram, ProcessReactor
 from pirate.testing.faketransport import MemoryRouter, MemoryTransport
-from pirate.wire.backend import Info, announcement
+from pirate.wire.backend import Announcement, announcementFrame
 from pirate.wire.job import Job
 from pirate.wire.words import CANCEL, ERROR, EXITING, HEARTBEAT, RETIRE, WAITING, Code
 
@@ -59,10 +59,10 @@ class FakeWorker(FakeProgram):
         """
         Announce itself to the broker.
 
-        :param info: fields of :class:`~pirate.wire.backend.Info` to send instead of the right ones.
+        :param info: fields of :class:`~pirate.wire.backend.Announcement` to send instead of the right ones.
         """
         told = {"token": self.job.token, **info}
-        self.send(word, announcement(Info(**told)))
+        self.send(word, announcementFrame(Announcement(**told)))
 
     def send(self, *frames: bytes) -> None:
         """

@@ -89,7 +89,7 @@ class TransportEvents(Protocol):
     def workerMessageUnfinished(self, address: str | None) -> None:
         """Count the same of a peer of the backend."""
 
-    def workerDisconnected(self, connection: int) -> None:
+    def backendConnectionClosed(self, connection: int) -> None:
         """Forget the worker on a connection of the backend that is closed."""
 
     def isOwnWorker(self, pid: int) -> bool:

@@ -210,7 +210,7 @@ class Router(ZmqConnection):
         """
         if self.factory is None:
             return
-        for connection in self._unfinished.examine(self.monitor.connections, self._wasEmpty, now):
+        for connection in self._unfinished.examine(self.monitor.connections, self._readUntilEmpty, now):
             address = peerAddress(connection)
             self.monitor.cutOff(connection)
             self._unfinished.forget(connection)
@@ -218,7 +218,7 @@ class Router(ZmqConnection):
         # Only what is found empty from now on says that nothing is left of what has been counted.
         self._foundEmpty = False
 
-    def _wasEmpty(self) -> bool:
+    def _readUntilEmpty(self) -> bool:
         """Return whether the socket has been found empty since the last examination, or is now."""
         if not self._foundEmpty and self.hasPending():
             # The file descriptor may not report this message again.

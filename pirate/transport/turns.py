@@ -198,7 +198,7 @@ class Turns:
         if router is self._frontend:
             self._events.clientDisconnected(connection)
         else:
-            self._events.workerDisconnected(connection)
+            self._events.backendConnectionClosed(connection)
 
     def isOwnWorker(self, pid: int) -> bool:
         """See :class:`~pirate.transport.router.RouterEvents`."""

@@ -124,7 +124,7 @@ class TwistdService(MultiService):
         endpoints = server.endpoints
         setTitle(f"zmq broker {portOf(endpoints.frontend[0])}-{portOf(endpoints.backend[0])}")
         _freezeHeap()
-        if self._early.stops():
+        if self._early.hasStopSignal():
             server.stop(0)
         elif not self._waits:
             self._terminal.ready()

@@ -49,17 +49,17 @@ class EarlySignals:
         for number in (*STOP_SIGNALS, signal.SIGHUP):
             self._before[number] = signal.signal(number, self._received)
 
-    def stops(self) -> bool:
-        """Return whether a signal waits that stops a server."""
+    def hasStopSignal(self) -> bool:
+        """Return whether the signal that is held back stops a server."""
         return self._held in STOP_SIGNALS
 
     def check(self) -> None:
         """
-        End the process if a signal waits that stops a server.
+        End the process if the signal that is held back stops a server.
 
         :raise Fatal: with the exit status that a shell gives to a process ended by that signal.
         """
-        if self._held is not None and self.stops():
+        if self._held is not None and self.hasStopSignal():
             raise Fatal(128 + self._held)
 
     def release(self) -> int | None:

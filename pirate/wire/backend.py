@@ -37,13 +37,13 @@ class Status(Value):
 
     __slots__ = ("info", "word", "worker")
 
-    def __init__(self, worker: bytes, word: bytes, info: Info | None = None) -> None:
+    def __init__(self, worker: bytes, word: bytes, info: Announcement | None = None) -> None:
         self.worker = worker
         self.word = word
         self.info = info
 
 
-class Info(Value):
+class Announcement(Value):
     """
     The announcement of a worker, which it sends with its first ``waiting``.
 
@@ -185,11 +185,11 @@ def _parseStatus(frames: Frames) -> Status | Malformed:
     if len(frames) == 3:
         return Status(frames[0], word)
     fields = decodeObject(frames[3])
-    info = None if fields is None else _parseInfo(fields)
+    info = None if fields is None else _parseAnnouncement(fields)
     return Malformed("bad-info") if info is None else Status(frames[0], word, info)
 
 
-def _parseInfo(fields: dict[str, Any]) -> Info | None:
+def _parseAnnouncement(fields: dict[str, Any]) -> Announcement | None:
     token, services = fields.get("token", ""), fields.get("services", [""])
     credit, concurrency = fields.get("credit", 1), fields.get("concurrency", 1)
     if not (isinstance(token, str) and isinstance(services, list)):
@@ -201,7 +201,7 @@ def _parseInfo(fields: dict[str, Any]) -> Info | None:
     concurrency = min(max(concurrency, 1), MAX_CONCURRENCY)
     credit = min(max(credit, 1), concurrency if concurrency > 1 else MAX_CREDIT)
     context, pack = bool(fields.get("context")), fields.get("pack") == 1
-    return Info(token, credit, context, tuple(dict.fromkeys(services)), concurrency, pack)
+    return Announcement(token, credit, context, tuple(dict.fromkeys(services)), concurrency, pack)
 
 
 def requestFrames(worker: bytes, request: bytes, body: Frames, context: dict[str, Any] | None = None) -> list[bytes]:
@@ -217,8 +217,8 @@ def requestFrames(worker: bytes, request: bytes, body: Frames, context: dict[str
     return [worker, b"", request, encode(context), b"", *body]
 
 
-def announcement(info: Info) -> bytes:
-    """Return the second frame of a worker's first ``waiting``, the counterpart of :class:`Info`."""
+def announcementFrame(info: Announcement) -> bytes:
+    """Return the second frame of a worker's first ``waiting``, the counterpart of :class:`Announcement`."""
     return encode(
         {
             "pirate": 1,

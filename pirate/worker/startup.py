@@ -49,7 +49,7 @@ def fail(code: ExitCode, reason: str) -> NoReturn:
     os._exit(code)
 
 
-def endWithParent() -> int:
+def exitWhenStdinCloses() -> int:
     """
     Have SIGIO end this process when the other end of the standard input is closed, even if it is deep in C code.
 
@@ -75,7 +75,7 @@ def endWithParent() -> int:
     return lifeline
 
 
-def dieWithParent(parent: int) -> None:
+def killWhenParentDies(parent: int) -> None:
     """
     Have the kernel kill this process when the server ends, even while this process is stopped by a signal.
 

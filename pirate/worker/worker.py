@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import zmq
 
 from pirate.errors import ConfigurationError, ExitCode
-from pirate.wire.backend import Info, announcement
+from pirate.wire.backend import Announcement, announcementFrame
 from pirate.wire.job import Job
 from pirate.wire.words import DEQUEUE, EXITING, WAITING
 from pirate.worker import serialrunner
@@ -28,10 +28,10 @@ from pirate.worker.process import Process
 from pirate.worker.startup import (
     applyJob,
     closeInForks,
-    dieWithParent,
-    endWithParent,
+    exitWhenStdinCloses,
     fail,
     ignoreTerminal,
+    killWhenParentDies,
     readJob,
     showTraceback,
 )
@@ -112,8 +112,8 @@ class Worker:
 
     def _announce(self, word: bytes, credit: int) -> None:
         concurrency = max(self._job.concurrency, self._job.threads, 1)
-        info = Info(self._job.token, credit, self._wantsContext, concurrency=concurrency, pack=self._packs)
-        self._socket.send_multipart([b"", word, announcement(info)])
+        info = Announcement(self._job.token, credit, self._wantsContext, concurrency=concurrency, pack=self._packs)
+        self._socket.send_multipart([b"", word, announcementFrame(info)])
 
 
 def chooseRunner(job: Job, target: Any) -> Run:
@@ -168,8 +168,8 @@ def main() -> NoReturn:
     # A fatal signal shows the stack first, as does the ABRT that the server sends when a job takes too long.
     faulthandler.enable()
     job = readJob()
-    lifeline = endWithParent()
-    dieWithParent(job.parent)
+    lifeline = exitWhenStdinCloses()
+    killWhenParentDies(job.parent)
     closeInForks(job.backend)
     applyJob(job)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()

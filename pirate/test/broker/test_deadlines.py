@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker import replies as replies
 from pirate.test.support.broker import BrokerBench, ConcurrencyBench, cancelling
-from pirate.wire.backend import Info
+from pirate.wire.backend import Announcement
 from pirate.wire.words import CANCEL
 
 
@@ -62,7 +62,7 @@ class ExpiryTests(SynchronousTestCase):
     def test_atTheSameTime(self) -> None:
         """A worker with a concurrency has begun all its requests: none of them expires."""
         bench = BrokerBench()
-        bench.broker.dispatcher.workerReady(b"A", Info("", 4, False, concurrency=4))
+        bench.broker.dispatcher.workerReady(b"A", Announcement("", 4, False, concurrency=4))
         bench.askNatively(b"1", b"2", timeout_ms=1000)
         bench.tick(1.0)
         self.assertEqual((bench.told(), bench.broker.dispatcher.inFlight), ([], 2))

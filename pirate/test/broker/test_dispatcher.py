@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from pirate.broker import replies as replies
 from pirate.broker.request import Request
 from pirate.test.support.broker import BrokerBench, ConcurrencyBench, cancelling
-from pirate.wire.backend import Info
+from pirate.wire.backend import Announcement
 from pirate.wire.words import CANCEL, HEARTBEAT, PACKED_SIZE, RETIRE, Code
 
 
@@ -77,7 +77,7 @@ class DispatchTests(SynchronousTestCase):
         bench = BrokerBench()
         bench.ready(b"A")
         self.assertFalse(bench.broker.dispatcher.wantsContext)
-        bench.broker.dispatcher.workerReady(b"B", Info("", 1, True))
+        bench.broker.dispatcher.workerReady(b"B", Announcement("", 1, True))
         self.assertTrue(bench.broker.dispatcher.wantsContext)
         for name in (b"1", b"2"):
             bench.broker.requestReceived(Request([name, b""], [name], "", "10.0.0.1"))
@@ -542,9 +542,9 @@ class RetireTests(SynchronousTestCase):
         """A worker can be given no more requests without being told."""
         bench = BrokerBench()
         bench.ready(b"A", b"B")
-        self.assertTrue(bench.broker.dispatcher.withhold(b"A"))
-        self.assertFalse(bench.broker.dispatcher.withhold(b"A"))
-        self.assertFalse(bench.broker.dispatcher.withhold(b"nobody"))
+        self.assertTrue(bench.broker.dispatcher.stopAssigning(b"A"))
+        self.assertFalse(bench.broker.dispatcher.stopAssigning(b"A"))
+        self.assertFalse(bench.broker.dispatcher.stopAssigning(b"nobody"))
         bench.broker.dispatcher.retire(b"A")
         bench.ask(b"1")
         self.assertEqual(bench.sent(), [(b"B", b"1")])
@@ -867,7 +867,7 @@ class PackTests(SynchronousTestCase):
 
     def test_few(self) -> None:
         """A worker that may hold fewer than four, or executes all at once, is sent another for each reply."""
-        for info in (Info("", 3, pack=True), Info("", 8, concurrency=8, pack=True)):
+        for info in (Announcement("", 3, pack=True), Announcement("", 8, concurrency=8, pack=True)):
             bench = PackBench()
             bench.broker.dispatcher.workerReady(b"A", info)
             requests = bench.ask(*(b"%d" % number for number in range(20)))
@@ -878,10 +878,10 @@ class PackTests(SynchronousTestCase):
     def test_onlyIfAnnounced(self) -> None:
         """Nothing is packed for a worker that has not announced it, wants the context, or serves several names."""
         for info in (
-            Info("", 8),
-            Info("", 8, True, pack=True),
-            Info("", 8, services=("", "a"), pack=True),
-            Info("", 8, concurrency=8, pack=True),
+            Announcement("", 8),
+            Announcement("", 8, True, pack=True),
+            Announcement("", 8, services=("", "a"), pack=True),
+            Announcement("", 8, concurrency=8, pack=True),
         ):
             bench = PackBench()
             bench.broker.dispatcher.workerReady(b"A", info)

@@ -12,7 +12,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker.request import NativeRequest, Request, State, readRequest
 from pirate.test.support.broker import BrokerBench
-from pirate.wire.backend import ErrorReply, Info, PackedReplies, Part, Status, idsOf, pack, parseWorkerMessage, unpack
+from pirate.wire.backend import (
+    Announcement,
+    ErrorReply,
+    PackedReplies,
+    Part,
+    Status,
+    idsOf,
+    pack,
+    parseWorkerMessage,
+    unpack,
+)
 from pirate.wire.frontend import header, parseHeader
 from pirate.wire.words import MAGIC, MAX_CONCURRENCY, MAX_PACKED, PACK, RETIRE, WORDS, Malformed
 
@@ -308,7 +318,7 @@ class RandomPeersBench(BrokerBench):
         self.credits[worker] = credit
         if worker == CONCURRENT:
             self._workers.add(worker)
-            self.broker.dispatcher.workerReady(worker, Info("", credit, False, services, 4))
+            self.broker.dispatcher.workerReady(worker, Announcement("", credit, False, services, 4))
         else:
             left = 5 if which == 1 else -1
             self.ready(worker, credit=credit, services=services, requestsLeft=left, packs=which < 2)

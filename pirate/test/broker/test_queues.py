@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.broker.queues import Queues, Share
+from pirate.broker.queues import ClientUsage, Queues
 from pirate.broker.request import Request, State
 from pirate.broker.workers import ReadyWorkers, Standing, WorkerRecord
 
@@ -236,7 +236,7 @@ class TurnTests(SynchronousTestCase):
         self.put(b"s", front=True)
         self.assertEqual(self.serve(), b"srFaF")
 
-    def share(self, request: Request) -> Share:
+    def share(self, request: Request) -> ClientUsage:
         """Return the share of a request that has waited."""
         assert request.share is not None
         return request.share

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker.quota import Account, Quota, makeRequestFilter
-from pirate.hooks import Hooks, RequestContext
+from pirate.hooks import Hooks, RequestFacts
 from pirate.settings.limits import PeerLimits
 from pirate.test.support.testbed import REQUEST_ID, ProtocolCase
 from pirate.wire.frontend import header, parseHeader
@@ -134,9 +134,9 @@ class Doorkeeper(Hooks):
 
     def __init__(self, verdict: Any) -> None:
         self.verdict = verdict
-        self.asked: list[RequestContext] = []
+        self.asked: list[RequestFacts] = []
 
-    def allowRequest(self, context: RequestContext) -> bool | str | None:
+    def allowRequest(self, context: RequestFacts) -> bool | str | None:
         self.asked.append(context)
         if isinstance(self.verdict, Exception):
             raise self.verdict
@@ -285,7 +285,7 @@ class AllowTests(FilterCase):
         self.frontend.receive(b"c", b"", b"ab", b"c")
         self.native({"command": "ping"})
         self.native({"command": "cancel"})
-        expected = [RequestContext("127.0.0.1", "alice", "resize", 4), RequestContext("127.0.0.1", None, "", 3)]
+        expected = [RequestFacts("127.0.0.1", "alice", "resize", 4), RequestFacts("127.0.0.1", None, "", 3)]
         self.assertEqual(keeper.asked, expected)
 
     def test_allowed(self) -> None:

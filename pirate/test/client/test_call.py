@@ -265,7 +265,7 @@ class ErrorTests(SynchronousTestCase):
 
     def test_nothingSent(self) -> None:
         """A Timeout says whether anything was sent: if not, the endpoint is suspect, and calling again is safe."""
-        error = makeCall(timeout=2.5).timedOut()
+        error = makeCall(timeout=2.5).timeoutError()
         self.assertEqual((error.sent, error.code, error.endpoint, error.request), (0, "", "E", REQUEST_ID))
         self.assertIsInstance(error, errors.Unavailable)
         self.assertIn("within 2.5 s, nothing was sent", str(error))
@@ -274,10 +274,10 @@ class ErrorTests(SynchronousTestCase):
         """A Timeout says how often the request was sent, and that the job may have run."""
         call = makeCall()
         call.markSent(100.0)
-        self.assertIn("(1 attempt), the job may have run", str(call.timedOut()))
+        self.assertIn("(1 attempt), the job may have run", str(call.timeoutError()))
         call.markSent(105.0)
-        self.assertIn("(2 attempts)", str(call.timedOut()))
-        self.assertEqual(call.timedOut().sent, 2)
+        self.assertIn("(2 attempts)", str(call.timeoutError()))
+        self.assertEqual(call.timeoutError().sent, 2)
 
     def test_plainSize(self) -> None:
         """The error of a plain call that may exceed a server's limits says so; the server has not told its client."""
@@ -285,7 +285,7 @@ class ErrorTests(SynchronousTestCase):
             call = makeCall(plain=plain)
             call.body = [bytes(size)]
             call.markSent(100.0)
-            for error in (call.timedOut(), call.timedOut(connected=False), call.connectionLost()):
+            for error in (call.timeoutError(), call.timeoutError(connected=False), call.connectionLostError()):
                 self.assertEqual(f"its limits may be lower than the {size} bytes" in str(error), told)
 
     def test_pickle(self) -> None:

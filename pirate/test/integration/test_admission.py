@@ -18,7 +18,7 @@ import pirate.auth.keyring
 import pirate.transport.zap
 from pirate.auth.keygen import writePair
 from pirate.auth.keys import loadPublic
-from pirate.hooks import Hooks, RequestContext
+from pirate.hooks import Hooks, RequestFacts
 from pirate.server.childprocess import ChildProcess
 from pirate.service import JobServer
 from pirate.test.support.clients import contextWithoutLinger
@@ -213,10 +213,10 @@ class AddressTests(AdmissionCase):
 
     async def test_claims(self) -> None:
         """The metadata that a peer sends in its handshake does not become its user or its address."""
-        asked: list[RequestContext] = []
+        asked: list[RequestFacts] = []
 
         class Recording(Hooks):
-            def allowRequest(self, context: RequestContext) -> bool:
+            def allowRequest(self, context: RequestFacts) -> bool:
                 asked.append(context)
                 return False
 
@@ -227,7 +227,7 @@ class AddressTests(AdmissionCase):
                 self.assertTrue(await deferToThread(peer.handshake, **lies))
                 peer.send(message(b"", b"x"))
                 await self.until(lambda: bool(asked))
-            self.assertEqual(asked.pop(), RequestContext("127.0.0.1", None, "", 1))
+            self.assertEqual(asked.pop(), RequestFacts("127.0.0.1", None, "", 1))
 
     async def test_plainServer(self) -> None:
         """A server without rules admits clients without credentials."""

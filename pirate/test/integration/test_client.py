@@ -199,7 +199,7 @@ class NativeTests(ClientCase):
             broker = self.broker(echo)
             client = self.client(broker.endpoint)
             client.call(b"before")
-            link = client._leader._connections[0]
+            link = client._driver._connections[0]
             send, number = link._send, count()
 
             def interrupted(frame: bytes, flags: int, send: Any = send, number: Any = number, at: int = frames) -> None:

@@ -70,13 +70,13 @@ class PlainTests(ClientCase):
         """A REQ socket is not read beyond its one reply, however quickly the next arrives."""
         self.patch(endpoints, "MAX_PLAIN_CONNECTIONS", 1)
         client = self.client(self.broker(echo).endpoint, plain=True)
-        leader = client._leader
-        received = leader.session.received
+        driver = client._driver
+        received = driver.session.received
 
         def patient(peer: Peer, frames: Frames, now: float) -> None:
             received(peer, frames, now)
-            if leader.session.open:
-                self.assertTrue(leader._connections[0]._socket.poll(int(PATIENCE * 1000)))
+            if driver.session.open:
+                self.assertTrue(driver._connections[0]._socket.poll(int(PATIENCE * 1000)))
 
-        leader.session.received = patient  # type: ignore[method-assign]
+        driver.session.received = patient  # type: ignore[method-assign]
         self.assertEqual(list(client.map([b"a", b"b"])), [b"a", b"b"])

@@ -554,10 +554,10 @@ class AgeTests(SynchronousTestCase):
 class LastRequestsTests(SynchronousTestCase):
     """Workers that have nearly reached ``max-requests``."""
 
-    def requestsHalved(self, bench: PoolBench, child: Child, seconds: float) -> bool:
+    def requestsHalfUsed(self, bench: PoolBench, child: Child, seconds: float) -> bool:
         """Report, some time later, that a child has been given half of the requests that it had left."""
         bench.now += seconds
-        return bench.pool.requestsHalved(child, bench.now)
+        return bench.pool.requestsHalfUsed(child, bench.now)
 
     def bench(self, **limits: Any) -> tuple[PoolBench, list[Child]]:
         """Return a pool and its workers, each of which took 2 seconds to start."""
@@ -569,17 +569,17 @@ class LastRequestsTests(SynchronousTestCase):
     def test_inTime(self) -> None:
         """A successor is spawned when the remaining requests will last up to three times as long as a start takes."""
         bench, [child] = self.bench(minServers=1, maxServers=1)
-        self.assertEqual([self.requestsHalved(bench, child, seconds) for seconds in (60, 30, 15, 7)], [False] * 4)
+        self.assertEqual([self.requestsHalfUsed(bench, child, seconds) for seconds in (60, 30, 15, 7)], [False] * 4)
         self.assertEqual(bench.spawned(), [])
-        self.assertTrue(self.requestsHalved(bench, child, 4))
+        self.assertTrue(self.requestsHalfUsed(bench, child, 4))
         self.assertEqual(len(bench.spawned()), 1)
-        self.assertFalse(self.requestsHalved(bench, child, 2))
+        self.assertFalse(self.requestsHalfUsed(bench, child, 2))
         self.assertEqual(bench.spawned(), [])
 
     def test_goesOn(self) -> None:
         """A worker with a ready successor is given its remaining requests; no other is spawned when it leaves."""
         bench, [child] = self.bench(minServers=1, maxServers=1)
-        self.requestsHalved(bench, child, 5)
+        self.requestsHalfUsed(bench, child, 5)
         bench.ready(bench.spawned())
         self.assertEqual(bench.decide(), [])
         bench.pool.childLeaving(child, bench.now)
@@ -590,7 +590,7 @@ class LastRequestsTests(SynchronousTestCase):
     def test_noMoreRequests(self) -> None:
         """If the remaining requests do not arrive, the worker is retired without them."""
         bench, [child] = self.bench(minServers=1, maxServers=1)
-        self.requestsHalved(bench, child, 5)
+        self.requestsHalfUsed(bench, child, 5)
         bench.ready(bench.spawned())
         self.assertEqual(bench.decide(SUCCESSOR_WAIT - 0.1), [])
         self.assertEqual(bench.retired(0.1), [child])
@@ -599,20 +599,20 @@ class LastRequestsTests(SynchronousTestCase):
         """Of several workers that reach the limit together, a quarter, but at least one, get a successor at a time."""
         for workers, atOnce in ((3, 1), (8, 2)):
             bench, children = self.bench(minServers=workers, maxServers=workers)
-            halved = [self.requestsHalved(bench, each, 1) for each in children]
+            halved = [self.requestsHalfUsed(bench, each, 1) for each in children]
             self.assertEqual(halved, [True] * atOnce + [False] * (workers - atOnce))
             self.assertEqual(len(bench.ready(bench.spawned())), atOnce)
 
     def test_oneAfterTheOther(self) -> None:
         """When a worker with a successor has left, the next one gets a successor."""
         bench, [first, second, _] = self.bench(minServers=3, maxServers=3)
-        self.assertTrue(self.requestsHalved(bench, first, 1))
+        self.assertTrue(self.requestsHalfUsed(bench, first, 1))
         bench.ready(bench.spawned())
-        self.assertFalse(self.requestsHalved(bench, second, 1))
+        self.assertFalse(self.requestsHalfUsed(bench, second, 1))
         self.assertEqual(bench.spawned(), [])
         bench.pool.childLeaving(first, bench.now)
         bench.gone([first], LEFT)
-        self.assertTrue(self.requestsHalved(bench, second, 1))
+        self.assertTrue(self.requestsHalfUsed(bench, second, 1))
         self.assertEqual(len(bench.spawned()), 1)
 
     def test_slowStarts(self) -> None:
@@ -621,13 +621,13 @@ class LastRequestsTests(SynchronousTestCase):
         bench.pool.childLeaving(child, bench.now)
         [quick] = bench.ready(bench.spawned())
         bench.left()
-        self.assertFalse(self.requestsHalved(bench, quick, 5))
-        self.assertTrue(self.requestsHalved(bench, quick, 4))
+        self.assertFalse(self.requestsHalfUsed(bench, quick, 5))
+        self.assertTrue(self.requestsHalfUsed(bench, quick, 4))
 
     def test_closing(self) -> None:
         """A worker with a successor is asked to leave like all others when the server stops."""
         bench, [child] = self.bench(minServers=1, maxServers=1)
-        self.requestsHalved(bench, child, 5)
+        self.requestsHalfUsed(bench, child, 5)
         [other] = bench.ready(bench.spawned())
         bench.pool.close(bench.now)
         self.assertEqual(bench.retired(), [child, other])
@@ -635,7 +635,7 @@ class LastRequestsTests(SynchronousTestCase):
     def test_reload(self) -> None:
         """A reload replaces it as well."""
         bench, [child] = self.bench(minServers=1, maxServers=1)
-        self.requestsHalved(bench, child, 5)
+        self.requestsHalfUsed(bench, child, 5)
         [other] = bench.ready(bench.spawned())
         bench.pool.reload()
         gone = []
@@ -653,7 +653,7 @@ class LastRequestsTests(SynchronousTestCase):
         bench, [child] = self.bench(minServers=1, maxServers=1)
         bench.pool.reload()
         [new] = bench.spawned()
-        self.requestsHalved(bench, child, 5)
+        self.requestsHalfUsed(bench, child, 5)
         self.assertEqual(bench.decide(SUCCESSOR_WAIT), [])
         bench.ready([new])
         self.assertEqual(bench.decide(), [Retire(child), Reloaded(None)])
@@ -661,7 +661,7 @@ class LastRequestsTests(SynchronousTestCase):
     def test_reloadOfABrokenApp(self) -> None:
         """A worker whose successor cannot start stays when a reload fails for the same reason."""
         bench, [child] = self.bench(minServers=1, maxServers=1)
-        self.requestsHalved(bench, child, 5)
+        self.requestsHalfUsed(bench, child, 5)
         bench.gone(bench.spawned(), CRASHED)
         bench.pool.reload()
         self.assertEqual(bench.decide(), [])
@@ -913,7 +913,7 @@ class HangingTests(SynchronousTestCase):
                 if child.state is ChildState.READY and child.beingReplaced:
                     bench.pool.childLeaving(child, bench.now)
                 elif child.state is ChildState.READY:
-                    bench.pool.requestsHalved(child, bench.now)
+                    bench.pool.requestsHalfUsed(child, bench.now)
             bench.ready(action.child for action in bench.decide(0.1) if isinstance(action, Spawn))
             most = max(most, len(bench.pool.children))
         self.assertEqual(most, 8)
@@ -925,9 +925,9 @@ class HangingTests(SynchronousTestCase):
         """A worker whose successor would have no place is not replaced before it leaves."""
         bench = PoolBench(minServers=1, maxServers=1)
         [old] = self.startSlowly(bench)
-        self.assertTrue(bench.pool.requestsHalved(old, bench.now))
+        self.assertTrue(bench.pool.requestsHalfUsed(old, bench.now))
         [new] = bench.ready(bench.spawned())
-        self.assertFalse(bench.pool.requestsHalved(new, bench.now))
+        self.assertFalse(bench.pool.requestsHalfUsed(new, bench.now))
         self.assertEqual(bench.decide(), [])
 
     def test_reloadBesideSuccessors(self) -> None:
@@ -935,7 +935,7 @@ class HangingTests(SynchronousTestCase):
         bench = PoolBench(minServers=1, maxServers=1)
         old = self.startSlowly(bench)
         for child in old:
-            bench.pool.requestsHalved(child, bench.now)
+            bench.pool.requestsHalfUsed(child, bench.now)
         bench.ready(bench.spawned())
         bench.pool.reload()
         self.assertEqual(bench.retired(), old)
@@ -952,7 +952,7 @@ class HangingTests(SynchronousTestCase):
         bench = PoolBench(minServers=4, maxServers=4)
         old = self.startSlowly(bench)
         for child in old:
-            bench.pool.requestsHalved(child, bench.now)
+            bench.pool.requestsHalfUsed(child, bench.now)
         bench.pool.reconfigure(PoolLimits(minServers=1, maxServers=1))
         actions = [action for _ in range(5) for action in bench.decide(SUCCESSOR_WAIT)]
         self.assertNotIn(Spawn, {type(action) for action in actions})

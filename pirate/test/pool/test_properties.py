@@ -135,7 +135,7 @@ class RandomPool(PoolBench):
         """Report that a child has been given half of the requests that it had left."""
         children = self.children(ChildState.READY)
         if children:
-            self.pool.requestsHalved(children[which % len(children)], self.now)
+            self.pool.requestsHalfUsed(children[which % len(children)], self.now)
 
     def age(self, count: int) -> None:
         """Let some children reach ``max-age``."""

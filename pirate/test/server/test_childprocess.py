@@ -20,7 +20,7 @@ from pirate.server.logs import ServerLog
 from pirate.server.output import OutputLog
 from pirate.test.support.children import JOB, RecordingSupervisor, spawnChild
 from pirate.testing import FakeProcess, FakeProgram, ProcessReactor
-from pirate.wire.backend import Info, Status
+from pirate.wire.backend import Announcement, Status
 from pirate.wire.job import Job
 from pirate.wire.words import DEQUEUE, WAITING
 
@@ -173,7 +173,7 @@ class AuthenticationTests(ChildProcessCase):
 
     def rejection(self, word: bytes = WAITING, token: str | None = None, address: str | None = None) -> Any:
         """Return why a message is not the announcement of the child."""
-        info = Info(token=Job.decode(self.process.stdin).token if token is None else token)
+        info = Announcement(token=Job.decode(self.process.stdin).token if token is None else token)
         return self.child.authenticate(Status(self.child.identity, word, info), address)
 
     def test_accepted(self) -> None:

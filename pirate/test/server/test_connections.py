@@ -23,7 +23,7 @@ class Surroundings:
         """See :class:`~pirate.broker.broker.Broker`."""
         return self.known
 
-    def workerDisconnected(self, worker: bytes) -> None:
+    def backendConnectionClosed(self, worker: bytes) -> None:
         """See :class:`~pirate.server.connections.ConnectionEvents`."""
         self.calls.append(("disconnected", worker))
 

@@ -17,7 +17,7 @@ from pirate.client.errors import (
     WorkerLost,
 )
 from pirate.errors import ConfigurationError, StopError
-from pirate.hooks import Hooks, RequestContext
+from pirate.hooks import Hooks, RequestFacts
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
 from pirate.test.support.testbed import TestBedCase
 
@@ -26,9 +26,9 @@ class DenyAll(Hooks):
     """Hooks that deny every request, and record the contexts."""
 
     def __init__(self) -> None:
-        self.contexts: list[RequestContext] = []
+        self.contexts: list[RequestFacts] = []
 
-    def allowRequest(self, context: RequestContext) -> bool:
+    def allowRequest(self, context: RequestFacts) -> bool:
         """Deny a request."""
         self.contexts.append(context)
         return False

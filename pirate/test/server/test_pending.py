@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.broker.queues import Share
+from pirate.broker.queues import ClientUsage
 from pirate.broker.request import NativeRequest, Request, State
 from pirate.server.pending import BATCH, WaitingClients
 
@@ -179,7 +179,7 @@ class WaitingTests(SynchronousTestCase):
         """The connection of a client that exceeds its share is held back until it is closed."""
         for over in (False, True):
             request = Request([b"\0one", b""], [b"x"])
-            request.share = Share()
+            request.share = ClientUsage()
             request.share.over = over
             self.waiting.add(request, FakeSender(1))
             self.assertEqual(self.waiting.heldBack, {1} if over else set())

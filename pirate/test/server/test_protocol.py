@@ -9,7 +9,7 @@ from typing import Any
 from twisted.logger import capturedLogs
 
 import pirate
-from pirate.broker.request import Request, RequestContext
+from pirate.broker.request import Request, RequestFacts
 from pirate.hooks import Hooks
 from pirate.server import protocol
 from pirate.server.logs import MAX_KINDS, MAX_PER_KIND, AppErrorLog, ServerLog
@@ -702,7 +702,7 @@ class Picky(Hooks):
     def __init__(self) -> None:
         self.asked = 0
 
-    def allowRequest(self, context: RequestContext) -> bool:
+    def allowRequest(self, context: RequestFacts) -> bool:
         """See :class:`~pirate.hooks.Hooks`."""
         self.asked += 1
         if self.asked == 2:

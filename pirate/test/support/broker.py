@@ -9,7 +9,7 @@ from pirate.broker import replies as replies
 from pirate.broker.broker import Broker
 from pirate.broker.request import NativeRequest, Request
 from pirate.settings.limits import RequestPolicy
-from pirate.wire.backend import Info, packedRequests, requestFrames
+from pirate.wire.backend import Announcement, packedRequests, requestFrames
 from pirate.wire.frontend import parseHeader
 from pirate.wire.words import Code
 
@@ -94,7 +94,7 @@ class BrokerBench:
         """Keep the change."""
         self.changes.append((identity, busy))
 
-    def requestsHalved(self, identity: bytes) -> None:
+    def requestsHalfUsed(self, identity: bytes) -> None:
         """Keep the number of requests."""
         self.halves.append(self.broker.counters.received)
 
@@ -127,7 +127,9 @@ class BrokerBench:
         """Have workers announce themselves."""
         for worker in workers:
             self._workers.add(worker)
-            self.broker.dispatcher.workerReady(worker, Info("", credit, False, services, pack=packs), requestsLeft)
+            self.broker.dispatcher.workerReady(
+                worker, Announcement("", credit, False, services, pack=packs), requestsLeft
+            )
             self.check()
 
     def waiting(self, *workers: bytes) -> None:
@@ -229,7 +231,7 @@ class ConcurrencyBench(BrokerBench):
         """Have workers with a concurrency announce themselves."""
         for worker in workers:
             self._workers.add(worker)
-            self.broker.dispatcher.workerReady(worker, Info("", concurrency, concurrency=concurrency))
+            self.broker.dispatcher.workerReady(worker, Announcement("", concurrency, concurrency=concurrency))
             self.check()
 
     def tick(self, now: float) -> float:

@@ -82,7 +82,7 @@ class Listener:
     def workerMessageUnfinished(self, address: str | None) -> None:
         self._case.unfinished.append(("backend", address))
 
-    def workerDisconnected(self, connection: int) -> None:
+    def backendConnectionClosed(self, connection: int) -> None:
         self._case.workersGone.append(connection)
 
     def isOwnWorker(self, pid: int) -> bool:

@@ -195,7 +195,7 @@ class EarlySignalsTests(SynchronousTestCase):
         """A stop signal waits until it is checked or released."""
         self.early.check()
         signal.raise_signal(signal.SIGINT)
-        self.assertTrue(self.early.stops())
+        self.assertTrue(self.early.hasStopSignal())
         self.assertEqual(self.assertRaises(Fatal, self.early.check).code, 130)
         self.assertEqual(self.early.release(), signal.SIGINT)
         self.assertIs(self.early.release(), None)
@@ -204,7 +204,7 @@ class EarlySignalsTests(SynchronousTestCase):
         """HUP does not stop the start."""
         signal.raise_signal(signal.SIGHUP)
         self.early.check()
-        self.assertFalse(self.early.stops())
+        self.assertFalse(self.early.hasStopSignal())
 
     def test_second(self) -> None:
         """The second signal has its usual effect."""

@@ -9,13 +9,13 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.wire.backend import (
+    Announcement,
     ErrorReply,
-    Info,
     PackedReplies,
     Part,
     Status,
     WorkerMessage,
-    announcement,
+    announcementFrame,
     idsOf,
     pack,
     packedRequests,
@@ -43,7 +43,7 @@ def parse(*frames: bytes) -> WorkerMessage | Malformed | None:
     return parseWorkerMessage([b"w", *frames])
 
 
-def info(**told: Any) -> Info | Malformed:
+def info(**told: Any) -> Announcement | Malformed:
     """Parse an announcement."""
     status = parse(b"", b"waiting", json.dumps(told).encode())
     if isinstance(status, Malformed):
@@ -64,12 +64,12 @@ class StatusTests(SynchronousTestCase):
         """An announcement may follow the word; unknown keys are ignored."""
         self.assertEqual(
             info(pirate=1, token="t", credit=3, context=True, services=["a", "", "a"], heartbeat=2, novelty={}),
-            Info("t", 3, True, ("a", "")),
+            Announcement("t", 3, True, ("a", "")),
         )
 
     def test_infoDefaults(self) -> None:
         """An empty announcement means one request at a time, for the unnamed service."""
-        self.assertEqual(info(), Info("", 1, False, ("",)))
+        self.assertEqual(info(), Announcement("", 1, False, ("",)))
 
     def test_creditBounds(self) -> None:
         """A credit out of bounds counts as the nearest that is within."""
@@ -81,7 +81,7 @@ class StatusTests(SynchronousTestCase):
             (10**30, MAX_CREDIT),
         ):
             found = info(credit=asked)
-            assert isinstance(found, Info)
+            assert isinstance(found, Announcement)
             self.assertEqual(found.credit, given)
 
     def test_concurrency(self) -> None:
@@ -95,7 +95,7 @@ class StatusTests(SynchronousTestCase):
             ({"credit": 100, "concurrency": -1}, MAX_CREDIT, 1),
         ):
             found = info(**told)
-            assert isinstance(found, Info)
+            assert isinstance(found, Announcement)
             self.assertEqual((found.credit, found.concurrency), (credit, concurrency), told)
 
     def test_badInfo(self) -> None:
@@ -224,8 +224,8 @@ class SendingTests(SynchronousTestCase):
 
     def test_announcement(self) -> None:
         """The broker reads what a worker announces; the frame carries the protocol's number."""
-        for each in (Info(), Info("t", 64, True, ("a", "é"), pack=True)):
-            frame = announcement(each)
+        for each in (Announcement(), Announcement("t", 64, True, ("a", "é"), pack=True)):
+            frame = announcementFrame(each)
             self.assertEqual(parse(b"", b"waiting", frame), Status(b"w", b"waiting", each))
             self.assertEqual(json.loads(frame)["pirate"], 1)
 

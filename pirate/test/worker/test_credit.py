@@ -14,7 +14,7 @@ from pirate.broker.broker import Broker
 from pirate.broker.request import Request
 from pirate.test.support.broker import BrokerBench
 from pirate.test.support.workerprocess import QuietProcess
-from pirate.wire.backend import Info
+from pirate.wire.backend import Announcement
 from pirate.wire.words import MAX_CREDIT
 from pirate.worker.app import prepare
 from pirate.worker.credit import LONGEST, STEADY, Credit
@@ -175,7 +175,7 @@ class FakeWorker:
     def creditChanged(self, credit: int) -> None:
         """Tell the broker."""
         self.said.append(f"credit {credit}")
-        self._broker.dispatcher.workerReady(self._identity, Info("", credit))
+        self._broker.dispatcher.workerReady(self._identity, Announcement("", credit))
 
     def isCancelled(self, request: bytes) -> bool:
         """Return false: nothing is cancelled."""

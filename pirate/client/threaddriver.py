@@ -1,11 +1,11 @@
 """
-The driver of a client in threads: one of the threads that wait is the leader, and works the sockets for all.
+The driver of a client in threads: one of the waiting threads, the leader, does the I/O for all.
 
-A thread that waits for something while there is no leader becomes the leader, and does the work of all until it has
-what it wants; so a single thread pays for no other.  A thread that finds a leader leaves its request in the inbox and
-waits; a leader that has finished wakes one of the waiting threads to succeed it.  When calls are in flight that no
-thread waits for, such as those of futures, a background thread leads; it ends when it has had nothing to do for a
-while.
+A thread that has to wait while there is no leader becomes the leader.  It reads and writes for every thread until its
+own wait is over, so a program with one thread needs no other.  A thread that finds a leader leaves its request in the
+inbox and waits; a leader that has finished wakes a waiting thread, which becomes the next leader.  While calls are in
+flight that no thread waits for, such as those of futures, a background thread leads; it ends after ``_IDLE`` seconds
+without work.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _IDLE = 5.0
 _get_ident = threading.get_ident
 
 
-class Leader:
+class ThreadDriver:
     """
     The connections of a client, and the right to work them, which one thread at a time has.
 
