@@ -14,10 +14,10 @@ from pirate.auth.policy import AccessPolicy
 from pirate.errors import ConfigurationError, StopError
 from pirate.hooks import Hooks
 from pirate.server.childprocess import importPath
+from pirate.server.environment import ServerEnvironment
 from pirate.server.interfaces import IServerReactor, StartEvents
 from pirate.server.lifecycle import SERVER_TRANSITIONS, Lifecycle, ServerState
 from pirate.server.logs import RateLimitedLog, ServerLog
-from pirate.server.machine import Machine
 from pirate.server.procfs import requireMemory
 from pirate.server.running import Endpoints, RunningServer
 from pirate.settings.limits import PoolLimits
@@ -40,7 +40,8 @@ class JobServer(Service):
     :param reactor: the reactor, which must also spawn processes.
     :param hooks: the application's hooks.
     :param transport: makes the transport, given the reactor; by default, one of ZeroMQ sockets.
-    :param machine: the machine that it runs on; ``None``: the real one.
+    :param environment: the source of randomness, and what the operating system knows of processes; ``None``: the real
+        one.  A simulation has another.
     :param settings: the fields of :class:`~pirate.settings.settings.Settings`, such as ``frontend``, ``app`` and
         ``limits``; each has the default of that class.  ``app`` and ``dequeue`` take an import path, or a function or
         class that workers can import.
@@ -54,7 +55,7 @@ class JobServer(Service):
         *,
         hooks: Hooks | None = None,
         transport: Callable[[IServerReactor], ITransport] | None = None,
-        machine: Machine | None = None,
+        environment: ServerEnvironment | None = None,
         startEvents: StartEvents | None = None,
         **settings: Unpack[SettingsArguments],
     ) -> None:
@@ -63,7 +64,7 @@ class JobServer(Service):
         # mypy-zope no reactor has an interface.
         self._reactor: IServerReactor = reactor
         self._makeTransport = transport or _socketTransport
-        self._machine = machine
+        self._environment = environment
         self._log = ServerLog(lambda: self.settings.logLevel)
         self._lifecycle = Lifecycle(self, self._reactor, self._log, hooks or Hooks(), startEvents)
         self._importPath = importPath()
@@ -144,7 +145,7 @@ class JobServer(Service):
         running = RunningServer(
             self._reactor,
             # Not earlier: a daemon forks in between, which changes its process id.
-            self._machine or Machine(),
+            self._environment or ServerEnvironment(),
             self._log,
             self.settings,
             self._makeTransport(self._reactor),

@@ -8,8 +8,8 @@ imported when it is first used.
 ``call``, ``endpoints``, ``schedule`` and ``session`` are the core: they know neither sockets nor clocks.
 ``connection`` owns the sockets; ``threaddriver`` drives them in threads and ``loop`` in an event loop.
 
-May import: ``errors``, ``wire``, ``pickled``; when needed, ``auth.keys``.  May be imported by: ``commands``,
-``testing``; when needed, ``service`` (only ``codecs``), ``server`` (only ``codecs``, ``errors``).
+May import: ``errors``, ``wire``, ``pickled``; inside functions only, ``auth.keys``.  May be imported by: ``commands``,
+``testing``; inside functions only, ``service`` (only ``codecs``), ``server`` (only ``codecs``, ``errors``).
 """
 
 from importlib import import_module

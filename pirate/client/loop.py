@@ -63,9 +63,9 @@ class LoopDriver:
         self.loop = loop
         self._options = options
         self._dialer = options.newDialer()
-        surroundings = options.surroundings
-        self._clock = surroundings.clock
-        self.session = Session(options.plain, surroundings.newRandom(), lambda: surroundings.secret(16), self)
+        environment = options.environment
+        self._clock = environment.clock
+        self.session = Session(options.plain, environment.newRandom(), lambda: environment.secret(16), self)
         self._connections: list[Connection] = []
         self._cancelTurn: Callable[[], object] | None = None
         self._cancelTimer: Callable[[], object] | None = None

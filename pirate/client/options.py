@@ -12,7 +12,7 @@ from pirate.client.call import Call
 from pirate.client.codecs import Codec, Reply, newCodec, toFrames
 from pirate.client.connection import Dialer
 from pirate.client.endpoints import Outage
-from pirate.client.surroundings import Surroundings
+from pirate.client.environment import ClientEnvironment
 from pirate.errors import ConfigurationError
 from pirate.wire.words import MAX_SERVICE
 
@@ -59,12 +59,12 @@ class ClientOptions(Generic[Reply]):
     The checked arguments of a client.
 
     :param endpoint: the servers; this and the other parameters are those of :class:`~pirate.client.blocking.Client`.
-    :param surroundings: the client's surroundings; ``None``: the real ones.
+    :param environment: the client's environment; ``None``: the real ones.
     :raise ConfigurationError: if an argument is invalid.
     :ivar endpoints: the servers, each as a ZeroMQ endpoint.
     :ivar plain: whether requests have no header.
     :ivar codec: encodes requests and decodes replies.
-    :ivar surroundings: the client's surroundings.
+    :ivar environment: the client's environment.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class ClientOptions(Generic[Reply]):
         before: Callable[[Call], str | None] | None = None,
         after: Callable[[Call], object] | None = None,
         outage: Callable[[Outage], object] | None = None,
-        surroundings: Surroundings | None = None,
+        environment: ClientEnvironment | None = None,
     ) -> None:
-        self.surroundings = surroundings or Surroundings()
+        self.environment = environment or ClientEnvironment()
         self.endpoints = canonicalEndpoints(endpoint)
         self.plain = plain
         self.curve = None if curve is None else loadKeys(curve)
@@ -98,7 +98,7 @@ class ClientOptions(Generic[Reply]):
 
     def newDialer(self) -> Dialer:
         """Return an object that opens the client's sockets."""
-        return self.surroundings.newDialer(self.plain, self._identity, self.curve)
+        return self.environment.newDialer(self.plain, self._identity, self.curve)
 
     def newCall(
         self,
@@ -125,13 +125,13 @@ class ClientOptions(Generic[Reply]):
         call = Call(
             # A codec of the user's own may return what is no frame, which would fail in the middle of a message.
             body if self._builtInCodec else toFrames(tuple(body)),
-            now=self.surroundings.clock(),
+            now=self.environment.clock(),
             timeout=self._timeout if timeout is None else checkTimeout(timeout),
             attempts=self._attempts,
             done=done,
             part=part,
             endpoint=self._anyEndpoint,
-            request=b"" if self.plain else self.surroundings.secret(16),
+            request=b"" if self.plain else self.environment.secret(16),
             service=checkService(service) if service else "",
             trace=checkTrace(trace) if trace else "",
         )
@@ -149,12 +149,12 @@ class ClientOptions(Generic[Reply]):
             raise ConfigurationError("a plain client cannot ping: a ping needs the header")
         return Call(
             [b""],
-            now=self.surroundings.clock(),
+            now=self.environment.clock(),
             timeout=self._timeout if timeout is None else checkTimeout(timeout),
             attempts=1,
             done=done,
             endpoint=self._anyEndpoint,
-            request=self.surroundings.secret(16),
+            request=self.environment.secret(16),
             command="ping",
         )
 

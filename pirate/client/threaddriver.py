@@ -46,9 +46,9 @@ class ThreadDriver:
     def __init__(self, options: ClientOptions[Any]) -> None:
         self._options = options
         self._dialer = options.newDialer()
-        surroundings = options.surroundings
-        self._clock = surroundings.clock
-        self.session = Session(options.plain, surroundings.newRandom(), lambda: surroundings.secret(16), self)
+        environment = options.environment
+        self._clock = environment.clock
+        self.session = Session(options.plain, environment.newRandom(), lambda: environment.secret(16), self)
         self._leading = threading.Lock()
         self._leaderId = 0
         # How many nested leads the leading thread has, beyond the first: its callbacks may call again.

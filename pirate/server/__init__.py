@@ -5,7 +5,7 @@ It knows the transport by its interfaces only.  At import it loads neither ZeroM
 imports it before it becomes a daemon.
 
 May import: ``errors``, ``wire``, ``settings``, ``broker``, ``pool``, ``auth.policy``, ``transport.interfaces``,
-``hooks``, ``worker.imports``, ``worker.startup``; when needed, ``client.codecs``, ``client.errors``, ``service``.  May
-be imported by: ``service``, ``twistd`` (only ``descriptors``), ``testing`` (only ``interfaces``, ``logs``, ``machine``,
-``running``); when needed, ``tap`` (only ``logs``).
+``hooks``, ``worker.imports``, ``worker.startup``; inside functions only, ``client.codecs``, ``client.errors``,
+``service``.  May be imported by: ``service``, ``twistd`` (only ``descriptors``), ``testing`` (only ``interfaces``,
+``logs``, ``environment``, ``running``); inside functions only, ``tap`` (only ``logs``).
 """

@@ -18,12 +18,12 @@ from twisted.python.failure import Failure
 
 from pirate.errors import ExitCode
 from pirate.pool.child import Child, ChildExit, ChildKind, ChildStatus
+from pirate.server.environment import ServerEnvironment
 from pirate.server.interfaces import ChildKeys, IServerReactor, ProcessTransport
-from pirate.server.machine import Machine
 from pirate.server.output import OutputLog, WorkerOutput
 from pirate.wire.backend import Status
-from pirate.wire.job import Job
 from pirate.wire.words import DEQUEUE, WAITING
+from pirate.wire.workerconfig import WorkerConfig
 from pirate.worker.startup import FROM_TERMINAL
 
 #: Seconds that the streams of an ended process stay open for the processes that inherited them.
@@ -65,7 +65,7 @@ class ChildProcess(ProcessProtocol):
 
     :param child: the pool's record of it.
     :param reactor: spawns the process.
-    :param machine: makes its token.
+    :param environment: makes its token.
     :param output: the log of what workers write.
     :param events: is told of the end: at once if the child was ready, otherwise when all that it wrote has been read,
         or :data:`STREAMS_GRACE` later.
@@ -85,14 +85,19 @@ class ChildProcess(ProcessProtocol):
     transport: ProcessTransport  # type: ignore[assignment]
 
     def __init__(
-        self, child: Child, reactor: IServerReactor, machine: Machine, output: OutputLog, events: ChildEvents
+        self,
+        child: Child,
+        reactor: IServerReactor,
+        environment: ServerEnvironment,
+        output: OutputLog,
+        events: ChildEvents,
     ) -> None:
         self.child = child
         self._reactor = reactor
-        self._machine = machine
+        self._environment = environment
         self._output = WorkerOutput(output)
         self._events = events
-        self.token = machine.secret(16).hex()
+        self.token = environment.secret(16).hex()
         self._ready = False
         self._reason: Failure | None = None
         self._exitReported = False
@@ -107,11 +112,11 @@ class ChildProcess(ProcessProtocol):
         self.stopCall: IDelayedCall | None = None
         self.settleCall: IDelayedCall | None = None
 
-    def spawn(self, job: Job, keys: ChildKeys) -> None:
+    def spawn(self, config: WorkerConfig, keys: ChildKeys) -> None:
         """
-        Start the process, and give it its job.
+        Start the process, and give it its configuration.
 
-        :param job: the job of all workers.
+        :param config: the configuration of all workers.
         :param keys: makes the child's CURVE keys.
         :raise OSError: if the system refuses to start a process.
         """
@@ -127,10 +132,10 @@ class ChildProcess(ProcessProtocol):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.pid = self.transport.pid
         self._output.begin(self.pid, self.transport)
-        self.identity = f"child_{self.pid}_{self._machine.secret(8).hex()}".encode()
+        self.identity = f"child_{self.pid}_{self._environment.secret(8).hex()}".encode()
         self.keys = keys.issue(self.identity)
         dequeue = self.child.kind is ChildKind.DEQUEUE
-        self.transport.write(job.forChild(self.identity, self.token, self.keys, dequeue=dequeue).encode())
+        self.transport.write(config.forChild(self.identity, self.token, self.keys, dequeue=dequeue).encode())
 
     def authenticate(self, status: Status, address: str | None) -> Rejection | None:
         """
@@ -236,8 +241,8 @@ def _environment() -> dict[str, str]:
     """
     Return an environment in which a child imports this very package.
 
-    The job that the child reads brings the import path and the value of ``PYTHONPATH`` that hold from then on, so
-    ``PYTHONPATH`` only has to lead to the package here.
+    The configuration that the child reads brings the import path and the value of ``PYTHONPATH`` that hold from then
+    on, so ``PYTHONPATH`` only has to lead to the package here.
     """
     before = os.environ.get("PYTHONPATH")
     home = str(Path(__file__).resolve().parents[2])

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from pirate.server.machine import Machine
+from pirate.server.environment import ServerEnvironment
 from pirate.server.protocol import REJECTED
 from pirate.settings.limits import PeerLimits
 from pirate.transport.interfaces import ITransport
@@ -44,14 +44,16 @@ class InProcessClient:
     own, so that what a callback does never happens in the middle of the broker's work.
 
     :param clock: times the calls.
-    :param machine: makes the ids of requests.
+    :param environment: makes the ids of requests.
     :param transport: the transport, which is bound.
     :param peerLimits: the limits of a request, which are those of every client.
     """
 
-    def __init__(self, clock: IReactorTime, machine: Machine, transport: ITransport, peerLimits: PeerLimits) -> None:
+    def __init__(
+        self, clock: IReactorTime, environment: ServerEnvironment, transport: ITransport, peerLimits: PeerLimits
+    ) -> None:
         self._clock = clock
-        self._machine = machine
+        self._environment = environment
         self._transport = transport
         self._limits = peerLimits
         self._calls: dict[bytes, _Call] = {}
@@ -73,7 +75,7 @@ class InProcessClient:
 
         encoder = newCodec(codec)
         frames = encoder.encode(body)
-        requestId = self._machine.secret(16)
+        requestId = self._environment.secret(16)
         reply: Deferred[Any] = Deferred(lambda ignored: self._cancel(requestId))
         excess = self._excess(frames)
         if excess:

@@ -14,8 +14,8 @@ from pirate.broker.quota import RequestFilter
 from pirate.broker.request import BatchedRequest, NativeRequest, Request, State, readRequest
 from pirate.pool.pool import Mode, Pool
 from pirate.server.logs import AppErrorLog, RateLimitedLog, ServerLog
-from pirate.server.pending import WaitingClients
 from pirate.server.supervisor import Supervisor
+from pirate.server.waitingclients import WaitingClients
 from pirate.wire.backend import ErrorReply, PackedReplies, Part, Status, parseWorkerMessage
 from pirate.wire.foreign import FOREIGN, MAJORDOMO, recognize
 from pirate.wire.frontend import errorFrames, parseRequest, parseRequests

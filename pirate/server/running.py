@@ -15,19 +15,19 @@ from pirate.broker.request import Request
 from pirate.pool.child import ChildStatus
 from pirate.pool.pool import Mode, Pool
 from pirate.server.descriptors import shareDescriptors
+from pirate.server.environment import ServerEnvironment
 from pirate.server.inprocess import InProcessClient
 from pirate.server.interfaces import IServerReactor
 from pirate.server.lifecycle import Lifecycle, ServerState
 from pirate.server.logs import DETAIL, RateLimitedLog, ServerLog, clientName
-from pirate.server.machine import Machine
 from pirate.server.protocol import BrokerProtocol
 from pirate.server.supervisor import Supervisor
 from pirate.settings.endpoints import hostOf, portOf
 from pirate.settings.settings import Settings
 from pirate.transport.interfaces import ITransport
 from pirate.wire.frontend import MAX_BATCH_BYTES
-from pirate.wire.job import Job
 from pirate.wire.words import LARGEST_PACK, Code, Condition
+from pirate.wire.workerconfig import WorkerConfig
 
 #: The codes of failed requests that are not logged here: the worker's error is logged elsewhere, or the failure was
 #: asked for.
@@ -54,7 +54,7 @@ class RunningServer:
     It implements :class:`~pirate.broker.interfaces.BrokerEvents` and
     :class:`~pirate.server.protocol.ProtocolEvents`.
 
-    :param machine: the machine that it runs on.
+    :param environment: its environment.
     :param transport: the sockets, not bound yet.
     :param accessPolicy: the rules of who may connect.
     :param lifecycle: the state of the server, which is told what happens to the workers.
@@ -67,7 +67,7 @@ class RunningServer:
     def __init__(
         self,
         reactor: IServerReactor,
-        machine: Machine,
+        environment: ServerEnvironment,
         log: ServerLog,
         settings: Settings,
         transport: ITransport,
@@ -76,7 +76,7 @@ class RunningServer:
         importPath: list[str],
     ) -> None:
         self._reactor = reactor
-        self._machine = machine
+        self._environment = environment
         self._settings = settings
         self._transport = transport
         self._accessPolicy = accessPolicy
@@ -90,13 +90,13 @@ class RunningServer:
             self,
             settings.policy,
             errorReply=settings.errorReply,
-            firstId=int.from_bytes(machine.secret(8), "big") >> 2,
+            firstId=int.from_bytes(environment.secret(8), "big") >> 2,
             watchBusy=lifecycle.watchesStatus,
         )
-        self.pool = Pool(settings.limits, machine.random)
+        self.pool = Pool(settings.limits, environment.random)
         self.supervisor = Supervisor(
             reactor,
-            machine,
+            environment,
             log,
             self.pool,
             self._broker,
@@ -116,9 +116,9 @@ class RunningServer:
             makeRequestFilter(settings.peerLimits, lifecycle.requestRule),
             takesBatches=settings.peerLimits.maxFrameBytes >= MAX_BATCH_BYTES,
         )
-        self.inProcessClient = InProcessClient(reactor, machine, transport, settings.peerLimits)
+        self.inProcessClient = InProcessClient(reactor, environment, transport, settings.peerLimits)
         connectionLimits = shareDescriptors(
-            machine.descriptorLimit(), settings.limits, settings.peerLimits.maxConnections
+            environment.descriptorLimit(), settings.limits, settings.peerLimits.maxConnections
         )
         transport.start(self._protocol, settings.peerLimits, connectionLimits)
 
@@ -135,7 +135,7 @@ class RunningServer:
         # Children use a UNIX socket if there is one, otherwise one of their own if the platform has it.
         nearest = min(backend, key=lambda endpoint: not endpoint.startswith("ipc://"))
         own = None if nearest.startswith("ipc://") else self._transport.bindForOwnWorkers()
-        self.supervisor.setJob(self._makeJob(own or _connectable(nearest), portOf(nearest)))
+        self.supervisor.setConfig(self._makeConfig(own or _connectable(nearest), portOf(nearest)))
         return Endpoints(tuple(frontend), tuple(backend))
 
     def begin(self) -> None:
@@ -227,15 +227,15 @@ class RunningServer:
         healthy = (ready > 0 or onDemand) and not self.pool.isFailing(self._reactor.seconds())
         return Condition.READY if healthy else Condition.NO_WORKERS
 
-    def _makeJob(self, backend: str, name: str) -> Job:
+    def _makeConfig(self, backend: str, name: str) -> WorkerConfig:
         """
-        Return the job of all workers.
+        Return the configuration of all workers.
 
         :param backend: the endpoint that they connect to.
         :param name: the name of that endpoint in the titles of their processes.
         """
         settings, peerLimits = self._settings, self._settings.peerLimits
-        return Job(
+        return WorkerConfig(
             backend=backend,
             app=settings.app,
             dequeue=settings.dequeue,
@@ -251,7 +251,7 @@ class RunningServer:
             maxTotal=peerLimits.maxMessageBytes,
             importPath=self._importPath,
             pythonPath=os.environ.get("PYTHONPATH"),
-            parent=self._machine.pid,
+            parent=self._environment.pid,
             title=f"zmq worker {name}",
             showTraceback=settings.logLevel > DETAIL,
         )

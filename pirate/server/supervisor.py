@@ -15,14 +15,14 @@ from pirate.pool.pool import Mode, Pool
 from pirate.pool.scaling import Load
 from pirate.server.childprocess import ChildProcess, Rejection, cancel
 from pirate.server.connections import WorkerConnections
+from pirate.server.environment import ServerEnvironment
 from pirate.server.interfaces import ChildKeys, IServerReactor, SupervisorEvents
 from pirate.server.logs import DETAIL, ServerLog
-from pirate.server.machine import Machine
 from pirate.server.output import OutputLog
 from pirate.transport.interfaces import ITransport
 from pirate.wire.backend import Status
-from pirate.wire.job import Job
 from pirate.wire.words import DEQUEUE, EXITING, HEARTBEAT, WAITING
+from pirate.wire.workerconfig import WorkerConfig
 
 #: Attempts to spawn a process while the server has no file descriptors left, and seconds between two.
 SPAWN_TRIES, SPAWN_INTERVAL = 40, 0.05
@@ -38,7 +38,7 @@ class Supervisor:
     """
     The children of a server, and the status messages of all its workers.
 
-    :param machine: tells what the operating system knows of the children.
+    :param environment: tells what the operating system knows of the children.
     :param pool: decides how many workers live.
     :param broker: is told of workers that come and go.
     :param keys: makes the CURVE keys of children.
@@ -53,7 +53,7 @@ class Supervisor:
     def __init__(
         self,
         reactor: IServerReactor,
-        machine: Machine,
+        environment: ServerEnvironment,
         log: ServerLog,
         pool: Pool,
         broker: Broker,
@@ -64,7 +64,7 @@ class Supervisor:
         externalWorkers: bool = False,
     ) -> None:
         self._reactor = reactor
-        self._machine = machine
+        self._environment = environment
         self._log = log
         self._pool = pool
         self._broker = broker
@@ -75,7 +75,7 @@ class Supervisor:
         self._externalWorkers = externalWorkers
         self._output = OutputLog(reactor, log)
         self._connections = WorkerConnections(reactor, broker.dispatcher, transport, self)
-        self._job: Job | None = None
+        self._config: WorkerConfig | None = None
         self._children: dict[int, ChildProcess] = {}
         self._byIdentity: dict[bytes, ChildProcess] = {}
         self.identities: Container[bytes] = self._byIdentity.keys()
@@ -88,9 +88,9 @@ class Supervisor:
 
     # --- the pool
 
-    def setJob(self, job: Job) -> None:
-        """Set the job of all children, which is known once the backend is bound; call this before the first start."""
-        self._job = job
+    def setConfig(self, config: WorkerConfig) -> None:
+        """Set the configuration of all children, once the backend is bound and before the first start."""
+        self._config = config
 
     def setDequeue(self, dequeue: str | None) -> None:
         """
@@ -98,8 +98,8 @@ class Supervisor:
 
         :param dequeue: its import path.
         """
-        assert self._job is not None, "the backend is bound"
-        self._job.dequeue = dequeue
+        assert self._config is not None, "the backend is bound"
+        self._config.dequeue = dequeue
 
     def consultPool(self) -> None:
         """Carry out what the pool decides, and schedule the next decision."""
@@ -163,7 +163,9 @@ class Supervisor:
         spare = {number for number, process in self._children.items() if self._isSpare(process)}
         memory = {}
         if self._pool.limits.maxMemory:
-            memory = {number: self._machine.residentMemory(process.pid) for number, process in self._children.items()}
+            memory = {
+                number: self._environment.residentMemory(process.pid) for number, process in self._children.items()
+            }
         return Load(spare, self._broker.queues.waiting, self._broker.counters.received, memory)
 
     def _isSpare(self, process: ChildProcess) -> bool:
@@ -189,7 +191,7 @@ class Supervisor:
     def _carryOut(self, action: Action) -> None:
         match action:
             case Spawn():
-                process = ChildProcess(action.child, self._reactor, self._machine, self._output, self)
+                process = ChildProcess(action.child, self._reactor, self._environment, self._output, self)
                 self._children[action.child.number] = process
                 self.spawns += 1
                 self._spawn(process, SPAWN_TRIES)
@@ -198,7 +200,7 @@ class Supervisor:
             case Signal():
                 self._signal(action)
             case Sweep():
-                self._machine.reapProcesses()
+                self._environment.reapProcesses()
             case AbandonRequests():
                 self.abandonRequests()
             case Reloaded():
@@ -214,9 +216,9 @@ class Supervisor:
             accepted before they are closed, so that some may be free soon.
         """
         process.spawnCall = None
-        assert self._job is not None, "the backend is bound"
+        assert self._config is not None, "the backend is bound"
         try:
-            process.spawn(self._job, self._keys)
+            process.spawn(self._config, self._keys)
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE) and tries > 1:
                 process.spawnCall = self._reactor.callLater(SPAWN_INTERVAL, self._spawn, process, tries - 1)
@@ -347,7 +349,7 @@ class Supervisor:
     def workerSilent(self, identity: bytes) -> None:
         """Stop a silent child if a signal has stopped it: it would be silent for ever."""
         process = self._byIdentity.get(identity)
-        if process is not None and self._machine.isStopped(process.pid):
+        if process is not None and self._environment.isStopped(process.pid):
             self._dispatcher.workerGone(identity, "it was stopped by a signal")
             self.workerOverdue(identity, "it has been stopped by a signal")
 

@@ -49,7 +49,7 @@ ROOMS = {
     "client": "errors wire pickled",
     "commands": ". errors auth client",
     "testing": "errors wire settings broker pool auth.rules transport.interfaces transport.turns"
-    " server.interfaces server.logs server.machine server.running worker client service hooks",
+    " server.interfaces server.logs server.environment server.running worker client service hooks",
 }
 #: What each imports besides in its functions, when it is needed, or for the type checker alone.
 LATER = {
@@ -203,8 +203,8 @@ def permissions(room: str) -> str:
     now, later = quoted(each for each in ROOMS[room].split() if each != "."), quoted(LATER.get(room, "").split())
     enter, enterLater = importersOf(room, ROOMS), importersOf(room, LATER)
     return (
-        f"May import: {now or 'nothing'}{later and f'; when needed, {later}'}.  "
-        f"May be imported by: {enter or 'nothing'}{enterLater and f'; when needed, {enterLater}'}."
+        f"May import: {now or 'nothing'}{later and f'; inside functions only, {later}'}.  "
+        f"May be imported by: {enter or 'nothing'}{enterLater and f'; inside functions only, {enterLater}'}."
     )
 
 

@@ -54,7 +54,7 @@ class StartTests(TestBedCase):
         """The app may be a function that workers can import."""
         server = self.serve(1, app=echo)
         self.assertEqual(server.settings.app, "pirate.echo:echo")
-        self.assertEqual([worker.job.app for worker in self.bed.workers], ["pirate.echo:echo"])
+        self.assertEqual([worker.config.app for worker in self.bed.workers], ["pirate.echo:echo"])
 
     def test_order(self) -> None:
         """The privileged start binds the sockets; no child is spawned before the reactor runs."""
@@ -187,7 +187,7 @@ class StartTests(TestBedCase):
         self.assertEqual((server.limits.minServers, server.limits.maxServers, len(server.workers)), (4, 4, 4))
         server.reconfigure(dequeue="mod.clean", checkForDequeue=5, logLevel=4)
         self.settle(6, steps=60)
-        self.assertEqual([worker.job.dequeue for worker in self.bed.workers].count("mod.clean"), 1)
+        self.assertEqual([worker.config.dequeue for worker in self.bed.workers].count("mod.clean"), 1)
         self.assertEqual(server.settings.logLevel, 4)
         error = self.assertRaises(ConfigurationError, server.reconfigure, frontend=1)
         self.assertIn("frontend", str(error))

@@ -18,7 +18,7 @@ Helpers for three kinds of tests: of an app, of code that calls a server, and of
 Each is imported when it is used, so that a test of an app needs no Twisted.  Only tests import them directly.
 
 May import: ``errors``, ``wire``, ``settings``, ``broker``, ``pool``, ``auth.rules``, ``transport.interfaces``,
-``transport.turns``, ``server.interfaces``, ``server.logs``, ``server.machine``, ``server.running``, ``worker``,
+``transport.turns``, ``server.interfaces``, ``server.logs``, ``server.environment``, ``server.running``, ``worker``,
 ``client``, ``service``, ``hooks``.  May be imported by: ``pytestplugin`` (only ``serverprocess``).
 """
 

@@ -22,9 +22,9 @@ from pirate.worker import looprunner
 from pirate.worker.app import App, isAsync, prepare
 from pirate.worker.asynciorunner import AsyncioLoop
 from pirate.worker.credit import Credit
+from pirate.worker.environment import WorkerEnvironment
 from pirate.worker.imports import load
 from pirate.worker.looprunner import LoopRunner
-from pirate.worker.process import Process
 from pirate.worker.serialrunner import SerialRunner
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ class _SerialWorker:
         self._softTimeout = softTimeout
         self._cancelled: set[bytes] = set()
         self.app: App = prepare(target)
-        self._runner = SerialRunner(self.app, self, Process(), softTimeout=softTimeout, credit=Credit())
+        self._runner = SerialRunner(self.app, self, WorkerEnvironment(), softTimeout=softTimeout, credit=Credit())
 
     def run(self, exchange: _Exchange, cancelled: bool) -> None:
         """Execute a request."""
@@ -398,7 +398,7 @@ class _ReactorWorker:
         self._harness = harness
         self._inFlight: dict[_Exchange, Callable[[], None]] = {}
         self.hasExited = False
-        loop = ReactorLoop(reactor, Process())
+        loop = ReactorLoop(reactor, WorkerEnvironment())
         self.app: App = self._runNow(looprunner.prepare(loop, target), "setup")
         self._runner = LoopRunner(self.app, loop, self, softTimeout=softTimeout)
 

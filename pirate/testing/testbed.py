@@ -9,8 +9,8 @@ from pirate.errors import START_ERROR_PREFIX, ExitCode
 from pirate.testing.fakeprocess import FakeProcess, FakeProgram, ProcessReactor
 from pirate.testing.faketransport import MemoryRouter, MemoryTransport
 from pirate.wire.backend import Announcement, announcementFrame
-from pirate.wire.job import Job
 from pirate.wire.words import CANCEL, ERROR, EXITING, HEARTBEAT, RETIRE, WAITING, Code
+from pirate.wire.workerconfig import WorkerConfig
 
 
 class FakeWorker(FakeProgram):
@@ -24,7 +24,7 @@ class FakeWorker(FakeProgram):
     :param findBackend: returns the ROUTER that is bound to an endpoint.
     :ivar inFlight: the requests without a reply, oldest first; each is the broker's id and all frames behind it.
     :ivar cancelled: the ids of the requests that the broker has cancelled; the worker itself ignores that.
-    :ivar autoAnnounce: whether it announces itself as soon as it has its job.
+    :ivar autoAnnounce: whether it announces itself as soon as it has its configuration.
     :ivar autoReply: whether it replies to each request at once.
     """
 
@@ -32,7 +32,7 @@ class FakeWorker(FakeProgram):
         super().__init__(process)
         self._findBackend = findBackend
         self._backend: MemoryRouter | None = None
-        self._job: Job | None = None
+        self._config: WorkerConfig | None = None
         self._leaving = False
         self._heartbeats: list[list[list[bytes]]] = []
         self.inFlight: list[list[bytes]] = []
@@ -40,20 +40,20 @@ class FakeWorker(FakeProgram):
         self.autoAnnounce = self.autoReply = True
 
     @property
-    def job(self) -> Job:
+    def config(self) -> WorkerConfig:
         """
-        The job that it was spawned with.
+        The configuration that it was spawned with.
 
         :raise RuntimeError: if it has not been given yet.
         """
-        if self._job is None:
-            raise RuntimeError("this worker has not been given its job")
-        return self._job
+        if self._config is None:
+            raise RuntimeError("this worker has not been given its configuration")
+        return self._config
 
     @property
     def identity(self) -> bytes:
         """Its routing id."""
-        return self.job.identity.encode("ascii")
+        return self.config.identity.encode("ascii")
 
     def announce(self, word: bytes = WAITING, **info: Any) -> None:
         """
@@ -61,14 +61,14 @@ class FakeWorker(FakeProgram):
 
         :param info: fields of :class:`~pirate.wire.backend.Announcement` to send instead of the right ones.
         """
-        told = {"token": self.job.token, **info}
+        told = {"token": self.config.token, **info}
         self.send(word, announcementFrame(Announcement(**told)))
 
     def send(self, *frames: bytes) -> None:
         """
         Send a message to the broker, behind an empty frame.
 
-        :raise RuntimeError: if the worker has not been given its job, and so is not connected.
+        :raise RuntimeError: if the worker has not been given its configuration, and so is not connected.
         """
         identity = self.identity
         assert self._backend is not None
@@ -105,9 +105,9 @@ class FakeWorker(FakeProgram):
         self.process.end(code)
 
     def inputReceived(self, data: bytes) -> None:
-        """Read the job."""
-        self._job = Job.decode(self.process.stdin)
-        self._backend = self._findBackend(self.job.backend)
+        """Read the configuration."""
+        self._config = WorkerConfig.decode(self.process.stdin)
+        self._backend = self._findBackend(self.config.backend)
         self._backend.connect(self.identity, self._received)
         if self.autoAnnounce:
             self.announce()
@@ -143,7 +143,7 @@ class FakeWorker(FakeProgram):
 
     def _leaveIfDone(self) -> None:
         if self._leaving and not self.inFlight:
-            if self._job is not None:
+            if self._config is not None:
                 self.send(EXITING)
             self.process.endSoon()
 

@@ -6,6 +6,6 @@ no ZeroMQ.  Importing :mod:`pirate.transport.sockets` loads txZMQ and so install
 binds.
 
 May import: ``errors``, ``wire``, ``settings.limits``, ``auth.rules``, ``broker.interfaces``.  May be imported by:
-``service`` (only ``interfaces``), ``server`` (only ``interfaces``), ``testing`` (only ``interfaces``, ``turns``); when
-needed, ``service`` (only ``sockets``).
+``service`` (only ``interfaces``), ``server`` (only ``interfaces``), ``testing`` (only ``interfaces``, ``turns``);
+inside functions only, ``service`` (only ``sockets``).
 """

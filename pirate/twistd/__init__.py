@@ -5,5 +5,5 @@ A :class:`~pirate.service.JobServer` runs without this room in any other Twisted
 reactor, because twistd forks afterwards.
 
 May import: ``errors``, ``settings``, ``server.descriptors``, ``hooks``, ``service``, ``worker.imports``,
-``worker.startup``.  May be imported by: ``tap`` (only ``preflight``); when needed, ``tap``.
+``worker.startup``.  May be imported by: ``tap`` (only ``preflight``); inside functions only, ``tap``.
 """

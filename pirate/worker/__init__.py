@@ -9,5 +9,6 @@ The program of a child, ``python -m pirate.worker``.
   :mod:`~pirate.worker.asynciorunner` and :mod:`~pirate.worker.twistedrunner` for several at once on a loop.
 
 May import: ``errors``, ``wire``.  May be imported by: ``app`` (only ``app``), ``server`` (only ``imports``,
-``startup``), ``twistd`` (only ``imports``, ``startup``), ``testing``; when needed, ``pickled`` (only ``app``).
+``startup``), ``twistd`` (only ``imports``, ``startup``), ``testing``; inside functions only, ``pickled`` (only
+``app``).
 """

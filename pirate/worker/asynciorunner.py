@@ -12,8 +12,8 @@ from pirate.worker.looprunner import serve
 if TYPE_CHECKING:
     import zmq
 
+    from pirate.worker.environment import WorkerEnvironment
     from pirate.worker.interfaces import AppEvents
-    from pirate.worker.process import Process
 
 
 class AsyncioLoop:
@@ -69,21 +69,23 @@ class AsyncioLoop:
         self._loop.remove_signal_handler(signal.SIGTERM)
 
 
-def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, process: Process, *, softTimeout: float) -> None:
+def run(
+    target: Any, socket: zmq.Socket[bytes], events: AppEvents, environment: WorkerEnvironment, *, softTimeout: float
+) -> None:
     """
     Serve on an asyncio loop until the worker is told to leave.
 
     :param target: the app, a callable or a class.
     :param socket: the worker's DEALER.
     :param events: told about the app.
-    :param process: the process that it runs in.
+    :param environment: the environment of the process.
     :param softTimeout: seconds after which a request is cancelled; 0 for never.
     :raise SystemExit: if the app has raised it.
     """
 
     async def serveOnLoop() -> None:
         loop = AsyncioLoop(asyncio.get_running_loop())
-        await serve(target, loop, socket, events, process, softTimeout=softTimeout)
+        await serve(target, loop, socket, events, environment, softTimeout=softTimeout)
 
     with asyncio.Runner() as runner:
         runner.run(serveOnLoop())

@@ -13,8 +13,8 @@ from pirate.worker.sockets import DealerSocket, LoopSocket
 if TYPE_CHECKING:
     import zmq
 
+    from pirate.worker.environment import WorkerEnvironment
     from pirate.worker.interfaces import AppEvents, Loop, LoopHost
-    from pirate.worker.process import Process
 
 
 async def resolve(loop: Loop, result: Any) -> Any:
@@ -171,15 +171,15 @@ class LoopWorker:
     :param app: the app.
     :param loop: the loop, which is running.
     :param socket: the worker's DEALER.
-    :param process: the process that it runs in.
+    :param environment: the environment of the process.
     :param softTimeout: seconds after which a request is cancelled; 0 for never.
     """
 
     def __init__(
-        self, app: App, loop: Loop, socket: zmq.Socket[bytes], process: Process, *, softTimeout: float
+        self, app: App, loop: Loop, socket: zmq.Socket[bytes], environment: WorkerEnvironment, *, softTimeout: float
     ) -> None:
         self._loop = loop
-        self._process = process
+        self._environment = environment
         self._socket = LoopSocket(loop, DealerSocket(socket))
         self._runner = LoopRunner(app, loop, self, softTimeout=softTimeout)
         self._left = loop.newWaiter()
@@ -201,7 +201,7 @@ class LoopWorker:
             # A loop that still watches TERM restores the default when it is closed, and the next TERM would kill this
             # process while it sends its last messages.
             self._loop.unwatchTerm()
-            self._process.exitAtNextTerm()
+            self._environment.exitAtNextTerm()
             self._socket.close()
             await self._runner.close()
 
@@ -229,7 +229,7 @@ class LoopWorker:
 
     def _terminated(self) -> None:
         """Leave after the requests in flight; at a second TERM, at once."""
-        self._process.exitAtNextTerm()
+        self._environment.exitAtNextTerm()
         self._runner.inFlight.leave()
 
 
@@ -238,7 +238,7 @@ async def serve(
     loop: Loop,
     socket: zmq.Socket[bytes],
     events: AppEvents,
-    process: Process,
+    environment: WorkerEnvironment,
     *,
     softTimeout: float,
 ) -> None:
@@ -249,7 +249,7 @@ async def serve(
     :param loop: the loop, which is running.
     :param socket: the worker's DEALER.
     :param events: told about the app.
-    :param process: the process that it runs in.
+    :param environment: the environment of the process.
     :param softTimeout: seconds after which a request is cancelled; 0 for never.
     :raise SystemExit: if the app has raised it.
     """
@@ -258,4 +258,4 @@ async def serve(
     except BaseException as error:
         events.appFailed(error)
     events.appReady(app)
-    await LoopWorker(app, loop, socket, process, softTimeout=softTimeout).serve()
+    await LoopWorker(app, loop, socket, environment, softTimeout=softTimeout).serve()

@@ -19,8 +19,8 @@ from pirate.worker.credit import Credit
 from pirate.worker.rawsocket import EVENTS, NOBLOCK, POLLIN, RCVMORE, SNDMORE, rawCalls
 
 if TYPE_CHECKING:
+    from pirate.worker.environment import Watchdog, WorkerEnvironment
     from pirate.worker.interfaces import AppEvents, SerialHost
-    from pirate.worker.process import Process, Watchdog
 
 #: After a request that took this many seconds, look for cancels before starting the next.
 LONG = 0.001
@@ -39,7 +39,7 @@ class SerialRunner:
 
     :param app: the app.
     :param host: the worker around this.
-    :param process: the process that it runs in.
+    :param environment: the environment of the process.
     :param softTimeout: seconds after which :class:`~pirate.errors.SoftTimeout` is raised in the app; 0 for never.
         :meth:`alarm` must be the handler of SIGALRM then.
     :param credit: measures how many requests the worker may hold; ``None`` if their number is fixed.
@@ -51,15 +51,15 @@ class SerialRunner:
         self,
         app: App,
         host: SerialHost,
-        process: Process,
+        environment: WorkerEnvironment,
         *,
         softTimeout: float = 0.0,
         credit: Credit | None = None,
     ) -> None:
         self._app = app
         self._host = host
-        self._clock = process.clock
-        self._setAlarm = process.setAlarm
+        self._clock = environment.clock
+        self._setAlarm = environment.setAlarm
         self._softTimeout = softTimeout
         self._credit = credit
         self._inMessage = False
@@ -165,7 +165,7 @@ class SerialWorker:
     :param app: the app.
     :param socket: the worker's DEALER.
     :param events: told about the credit.
-    :param process: the process that it runs in.
+    :param environment: the environment of the process.
     :param softTimeout: seconds after which :class:`~pirate.errors.SoftTimeout` is raised in the app; 0 for never.
     :param prefetch: how many requests the worker may hold; ``None`` to measure it.
     :param packs: whether the broker reads packed replies.
@@ -176,20 +176,20 @@ class SerialWorker:
         app: App,
         socket: zmq.Socket[bytes],
         events: AppEvents,
-        process: Process,
+        environment: WorkerEnvironment,
         *,
         softTimeout: float,
         prefetch: int | None,
         packs: bool = False,
     ) -> None:
-        self._process = process
+        self._environment = environment
         self._receive, self._send, self._get = rawCalls(socket)
         self._socket = socket
         self._events = events
         self._softTimeout = softTimeout
-        self._runDelay = process.runDelay() if prefetch is None else None
+        self._runDelay = environment.runDelay() if prefetch is None else None
         credit = None if self._runDelay is None else Credit(self._delayed)
-        self._runner = SerialRunner(app, self, process, softTimeout=softTimeout, credit=credit)
+        self._runner = SerialRunner(app, self, environment, softTimeout=softTimeout, credit=credit)
         self._prefetches = prefetch not in (None, 1)
         self._waiting: deque[list[bytes]] = deque()
         self._cancelled: set[bytes] = set()
@@ -214,9 +214,9 @@ class SerialWorker:
 
         :raise SystemExit: if the app has raised it, or at a second TERM.
         """
-        self._process.handle(signal.SIGTERM, self._terminated)
+        self._environment.handle(signal.SIGTERM, self._terminated)
         if self._softTimeout:
-            self._process.handle(signal.SIGALRM, self._runner.alarm)
+            self._environment.handle(signal.SIGALRM, self._runner.alarm)
         waiting, cancelled, runner, held = self._waiting, self._cancelled, self._runner, self._ids
         self._lock.acquire()
         try:
@@ -349,20 +349,20 @@ class SerialWorker:
         :return: whether there is one; without one no reply is held from now on.
         """
         self._flush()
-        self._watchdog = self._process.watchdog(self._sendHeld)
+        self._watchdog = self._environment.watchdog(self._sendHeld)
         self._packs = self._watchdog is not None
         return False
 
     def _sendHeld(self) -> None:
         """Send what is held: the watchdog's call, in its own thread."""
-        began = self._process.clock()
+        began = self._environment.clock()
         if self._lock.acquire(False):
             self._flush()
             self._lock.release()
         else:
             # The main thread is between two jobs: it arms the watchdog again before the next.
             self._armed = False
-        self._interrupted += self._process.clock() - began
+        self._interrupted += self._environment.clock() - began
 
     def _delayed(self) -> float:
         """Return for how many seconds the main thread had no processor, or no interpreter, for the last jobs."""
@@ -420,7 +420,7 @@ class SerialWorker:
         The broker gives requests that have arrived, but were not begun, to another worker.
         """
         if self._leaving:
-            self._process.handle(signal.SIGTERM, signal.SIG_IGN)
+            self._environment.handle(signal.SIGTERM, signal.SIG_IGN)
             sys.exit(128 + number)
         self._leaving = True
         if not self._busy:
@@ -431,7 +431,7 @@ def run(
     target: Any,
     socket: zmq.Socket[bytes],
     events: AppEvents,
-    process: Process,
+    environment: WorkerEnvironment,
     *,
     softTimeout: float,
     prefetch: int | None,
@@ -443,7 +443,7 @@ def run(
     :param target: the app, a callable or a class.
     :param socket: the worker's DEALER.
     :param events: told about the app, and about the credit.
-    :param process: the process that it runs in.
+    :param environment: the environment of the process.
     :param softTimeout: seconds after which :class:`~pirate.errors.SoftTimeout` is raised in the app; 0 for never.
     :param prefetch: how many requests the worker may hold; ``None`` to measure it.
     :param packs: whether the broker reads packed replies.
@@ -457,7 +457,7 @@ def run(
     packs = packs and prefetch != 1
     events.appReady(app, packs)
     try:
-        worker = SerialWorker(app, socket, events, process, softTimeout=softTimeout, prefetch=prefetch, packs=packs)
+        worker = SerialWorker(app, socket, events, environment, softTimeout=softTimeout, prefetch=prefetch, packs=packs)
         worker.serve()
     finally:
         app.close()

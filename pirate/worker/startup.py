@@ -1,4 +1,4 @@
-"""How a worker's process starts and ends: its job, its tie to the server, its signals, paths and title."""
+"""How a worker's process starts and ends: its configuration, its tie to the server, its signals, paths and title."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 from typing import NoReturn
 
 from pirate.errors import START_ERROR_PREFIX, ExitCode
-from pirate.wire.job import Job
+from pirate.wire.workerconfig import WorkerConfig
 
 #: The signals that a terminal sends to all its processes.  Workers ignore them, because the server acts on them.
 FROM_TERMINAL = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -129,26 +129,26 @@ def _closeConnections(address: str | bytes | tuple[str, int]) -> None:
                 os.close(int(name))
 
 
-def readJob() -> Job:
-    """Read the job, the first line of the standard input, and not a byte more."""
+def readConfig() -> WorkerConfig:
+    """Read the configuration, the first line of the standard input, and not a byte more."""
     line = bytearray()
     while not line.endswith(b"\n"):
         chunk = os.read(0, 1 << 16)
         if not chunk:
             os._exit(ExitCode.CLEAN)
         line += chunk
-    return Job.decode(bytes(line))
+    return WorkerConfig.decode(bytes(line))
 
 
-def applyJob(job: Job) -> None:
-    """Set up paths, environment, title and standard output as the job says."""
-    sys.path[:] = job.importPath
+def applyConfig(config: WorkerConfig) -> None:
+    """Set up paths, environment, title and standard output as the configuration says."""
+    sys.path[:] = config.importPath
     # Before the environment is changed: setproctitle finds its room by walking back from the first variable.
-    setTitle(job.title)
-    if job.pythonPath is None:
+    setTitle(config.title)
+    if config.pythonPath is None:
         os.environ.pop("PYTHONPATH", None)
     else:
-        os.environ["PYTHONPATH"] = job.pythonPath
+        os.environ["PYTHONPATH"] = config.pythonPath
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 

@@ -20,8 +20,8 @@ from pirate.worker.inflight import InFlight, RunningRequest
 from pirate.worker.sockets import MAX_MESSAGES, DealerSocket
 
 if TYPE_CHECKING:
+    from pirate.worker.environment import WorkerEnvironment
     from pirate.worker.interfaces import AppEvents, ThreadHost
-    from pirate.worker.process import Process
 
 #: Parts of one reply that may wait to be sent before its generator has to wait.
 PARTS = 16
@@ -145,12 +145,12 @@ class ThreadWorker:
 
     :param app: the app.
     :param socket: the worker's DEALER.
-    :param process: the process that it runs in.
+    :param environment: the environment of the process.
     :param threads: how many threads.
     """
 
-    def __init__(self, app: App, socket: zmq.Socket[bytes], process: Process, threads: int) -> None:
-        self._process = process
+    def __init__(self, app: App, socket: zmq.Socket[bytes], environment: WorkerEnvironment, threads: int) -> None:
+        self._environment = environment
         self._zmqSocket = socket
         self._socket = DealerSocket(socket)
         self._woken, self._waker = os.pipe()
@@ -161,7 +161,7 @@ class ThreadWorker:
 
     def handleTerm(self) -> None:
         """Leave at TERM, when no request is in flight; at a second TERM, at once."""
-        self._process.handle(signal.SIGTERM, self._terminated)
+        self._environment.handle(signal.SIGTERM, self._terminated)
 
     def serve(self) -> None:
         """
@@ -204,18 +204,20 @@ class ThreadWorker:
         self._left = True
 
     def _terminated(self, number: int, frame: object) -> None:
-        self._process.exitAtNextTerm()
+        self._environment.exitAtNextTerm()
         self._runner.leaveSoon()
 
 
-def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, process: Process, *, threads: int) -> None:
+def run(
+    target: Any, socket: zmq.Socket[bytes], events: AppEvents, environment: WorkerEnvironment, *, threads: int
+) -> None:
     """
     Serve in threads until the worker is told to leave.
 
     :param target: the app, a callable or a class.
     :param socket: the worker's DEALER.
     :param events: told about the app.
-    :param process: the process that it runs in.
+    :param environment: the environment of the process.
     :param threads: how many threads.
     :raise SystemExit: if the app has raised it.
     """
@@ -223,7 +225,7 @@ def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, process: Proc
         app = prepare(target)
     except BaseException as error:
         events.appFailed(error)
-    worker = ThreadWorker(app, socket, process, threads)
+    worker = ThreadWorker(app, socket, environment, threads)
     worker.handleTerm()
     events.appReady(app)
     try:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pirate.worker.process import WATCHDOG_TIME
+from pirate.worker.environment import WATCHDOG_TIME
 
 #: Seconds for which the thread waits for the interpreter, about.
 SWITCH_INTERVAL = 0.0002
@@ -29,7 +29,7 @@ _CLOSE_ON_EXEC = 0o2000000
 
 class TimerThread:
     """
-    A watchdog that is a thread; see :class:`~pirate.worker.process.Watchdog`.
+    A watchdog that is a thread; see :class:`~pirate.worker.environment.Watchdog`.
 
     The thread is not one of the module ``threading``, which a small worker need not load, and does not keep the process
     alive.

@@ -25,8 +25,8 @@ from pirate.worker.looprunner import serve
 if TYPE_CHECKING:
     import zmq
 
+    from pirate.worker.environment import WorkerEnvironment
     from pirate.worker.interfaces import AppEvents
-    from pirate.worker.process import Process
 
 
 class ReactorLoop:
@@ -34,15 +34,15 @@ class ReactorLoop:
     A reactor, as a :class:`~pirate.worker.interfaces.Loop`.
 
     :param reactor: a reactor; a ``Clock`` is enough for an app that is called without a socket.
-    :param process: the process that it runs in.
+    :param environment: the environment of the process.
     """
 
     cancellation: type[BaseException] = CancelledError
     awaitsDeferreds = True
 
-    def __init__(self, reactor: IReactorTime, process: Process) -> None:
+    def __init__(self, reactor: IReactorTime, environment: WorkerEnvironment) -> None:
         self._reactor = reactor
-        self._process = process
+        self._environment = environment
         self._reader: Reader | None = None
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> Deferred[None]:
@@ -87,7 +87,7 @@ class ReactorLoop:
         The reactor must be running, because it installs a handler of its own when it starts.
         """
         reactor = IReactorFromThreads(self._reactor)
-        self._process.handle(signal.SIGTERM, lambda number, frame: reactor.callFromThread(call))
+        self._environment.handle(signal.SIGTERM, lambda number, frame: reactor.callFromThread(call))
 
     def unwatchTerm(self) -> None:
         """Do nothing: the caller's handler replaces this one."""
@@ -122,14 +122,16 @@ class Reader:
         """Do nothing when the reactor reads no more."""
 
 
-def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, process: Process, *, softTimeout: float) -> None:
+def run(
+    target: Any, socket: zmq.Socket[bytes], events: AppEvents, environment: WorkerEnvironment, *, softTimeout: float
+) -> None:
     """
     Serve on Twisted's reactor until the worker is told to leave.
 
     :param target: the app, a callable or a class.
     :param socket: the worker's DEALER.
     :param events: told about the app.
-    :param process: the process that it runs in.
+    :param environment: the environment of the process.
     :param softTimeout: seconds after which a request is cancelled; 0 for never.
     :raise SystemExit: if the app has raised it.
     """
@@ -140,7 +142,7 @@ def run(target: Any, socket: zmq.Socket[bytes], events: AppEvents, process: Proc
     errors: list[BaseException] = []
 
     def begin() -> None:
-        served = serve(target, ReactorLoop(loop, process), socket, events, process, softTimeout=softTimeout)
+        served = serve(target, ReactorLoop(loop, environment), socket, events, environment, softTimeout=softTimeout)
         Deferred.fromCoroutine(served).addBoth(end)
 
     def end(result: object) -> None:

@@ -76,22 +76,22 @@ class SecuredTests(KeyCase):
         self.assertEqual(server.state, ServerState.RUNNING)
 
     def test_children(self) -> None:
-        """Each child gets keys of its own with its job, which are admitted while it lives."""
+        """Each child gets keys of its own with its configuration, which are admitted while it lives."""
         server = self.make()
         self.begin(server)
-        jobs = [worker.job.keys for worker in self.bed.workers]
-        self.assertEqual({job["server"] for job in jobs}, {loadPublic(self.secret).decode()})
-        self.assertEqual(len({job["secret"] for job in jobs}), 2)
-        for job in jobs:
-            self.assertEqual(self.status(b"backend", job["public"]), b"200")
-            self.assertEqual(self.status(b"frontend", job["public"]), b"400")
+        configs = [worker.config.keys for worker in self.bed.workers]
+        self.assertEqual({config["server"] for config in configs}, {loadPublic(self.secret).decode()})
+        self.assertEqual(len({config["secret"] for config in configs}), 2)
+        for config in configs:
+            self.assertEqual(self.status(b"backend", config["public"]), b"200")
+            self.assertEqual(self.status(b"frontend", config["public"]), b"400")
         self.bed.workers[0].process.end()
         self.bed.reactor.advance(0)
-        self.assertEqual([self.status(b"backend", job["public"]) for job in jobs], [b"400", b"200"])
+        self.assertEqual([self.status(b"backend", config["public"]) for config in configs], [b"400", b"200"])
         self.assertEqual(server.stats()["refused"], {"unknown-key": 3})
 
     def test_noKeys(self) -> None:
         """Without keys children get none, and neither socket requires any."""
         self.begin(self.make(curveSecret=None, curveClients=None))
-        self.assertEqual([worker.job.keys for worker in self.bed.workers], [{}, {}])
+        self.assertEqual([worker.config.keys for worker in self.bed.workers], [{}, {}])
         self.assertEqual([policy.refusesAny for policy in self.bed.transports[-1].policies], [False, False])

@@ -18,7 +18,7 @@ from pirate.test.support.gate import PATIENCE, Guest
 from pirate.test.support.servers import executions
 from pirate.worker.app import App
 from pirate.worker.asynciorunner import run
-from pirate.worker.process import Process
+from pirate.worker.environment import WorkerEnvironment
 
 APPS = "pirate.test.support.concurrentapps"
 #: Each way to run several requests at once: an app, and the settings with which it runs three.
@@ -271,5 +271,5 @@ class ExitTests(SynchronousTestCase):
             def creditChanged(self, credit: int) -> None:
                 pass
 
-        error = self.assertRaises(SystemExit, run, Quitter, worker, Events(), Process(), softTimeout=0)
+        error = self.assertRaises(SystemExit, run, Quitter, worker, Events(), WorkerEnvironment(), softTimeout=0)
         self.assertEqual((error.code, begun), (5, [b"first"]))

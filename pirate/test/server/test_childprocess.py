@@ -18,11 +18,11 @@ from pirate.pool.child import ChildExit, ChildKind
 from pirate.server.childprocess import STREAMS_GRACE, Rejection, importPath
 from pirate.server.logs import ServerLog
 from pirate.server.output import OutputLog
-from pirate.test.support.children import JOB, RecordingSupervisor, spawnChild
+from pirate.test.support.children import CONFIG, RecordingSupervisor, spawnChild
 from pirate.testing import FakeProcess, FakeProgram, ProcessReactor
 from pirate.wire.backend import Announcement, Status
-from pirate.wire.job import Job
 from pirate.wire.words import DEQUEUE, WAITING
+from pirate.wire.workerconfig import WorkerConfig
 
 
 class ChildProcessCase(SynchronousTestCase):
@@ -151,10 +151,10 @@ class SpawnTests(ChildProcessCase):
         self.assertEqual(self.process.environment, {"HOME": "/home/x", "PYTHONPATH": f"{home}:/a:/b"})
 
     def test_job(self) -> None:
-        """The job is all that is written to the standard input."""
-        job = Job.decode(self.process.stdin)
-        self.assertEqual((job.identity, len(job.token)), (self.child.identity.decode(), 32))
-        self.assertEqual(job, JOB.forChild(self.child.identity, job.token, {}, dequeue=False))
+        """The configuration is all that is written to the standard input."""
+        config = WorkerConfig.decode(self.process.stdin)
+        self.assertEqual((config.identity, len(config.token)), (self.child.identity.decode(), 32))
+        self.assertEqual(config, CONFIG.forChild(self.child.identity, config.token, {}, dequeue=False))
 
     def test_refused(self) -> None:
         """The caller is told when the system refuses to start a process."""
@@ -173,7 +173,7 @@ class AuthenticationTests(ChildProcessCase):
 
     def rejection(self, word: bytes = WAITING, token: str | None = None, address: str | None = None) -> Any:
         """Return why a message is not the announcement of the child."""
-        info = Announcement(token=Job.decode(self.process.stdin).token if token is None else token)
+        info = Announcement(token=WorkerConfig.decode(self.process.stdin).token if token is None else token)
         return self.child.authenticate(Status(self.child.identity, word, info), address)
 
     def test_accepted(self) -> None:

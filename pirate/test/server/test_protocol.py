@@ -13,7 +13,7 @@ from pirate.broker.request import Request, RequestFacts
 from pirate.hooks import Hooks
 from pirate.server import protocol
 from pirate.server.logs import MAX_KINDS, MAX_PER_KIND, AppErrorLog, ServerLog
-from pirate.server.pending import BATCH
+from pirate.server.waitingclients import BATCH
 from pirate.settings.limits import PeerLimits, PoolLimits, RequestPolicy
 from pirate.test.support.testbed import REQUEST_ID, ProtocolCase
 from pirate.wire.frontend import header, packRequests, parseHeader

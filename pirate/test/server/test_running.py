@@ -12,7 +12,7 @@ from pirate.service import ServerState
 from pirate.settings.limits import PoolLimits, RequestPolicy
 from pirate.test.support.testbed import TestBedCase
 from pirate.wire.frontend import header, parseHeader
-from pirate.wire.job import Job
+from pirate.wire.workerconfig import WorkerConfig
 
 REQUEST_ID = bytes(16)
 
@@ -296,43 +296,45 @@ class TimeTests(TestBedCase):
 
 
 class TellingTests(TestBedCase):
-    """The job of the workers, and the reports of the server about itself."""
+    """The configuration of the workers, and the reports of the server about itself."""
 
-    def job(self, **given: Any) -> Job:
-        """Return the job of a worker of a server with some settings."""
+    def config(self, **given: Any) -> WorkerConfig:
+        """Return the configuration of a worker of a server with some settings."""
         self.serve(1, **given)
-        return self.bed.workers[-1].job
+        return self.bed.workers[-1].config
 
     def test_job(self) -> None:
         """A worker is told where to connect, who it is, what to run, where modules are, and its title."""
-        job = self.job(app="mod.fn", backend=7001)
-        self.assertEqual((job.backend, job.app, job.dequeue), ("tcp://127.0.0.1:7001", "mod.fn", None))
-        self.assertRegex(job.identity, rf"^child_{self.pids()[0]}_[0-9a-f]+$")
-        self.assertEqual(job.title, "zmq worker 7001")
-        self.assertTrue(job.importPath)
+        config = self.config(app="mod.fn", backend=7001)
+        self.assertEqual((config.backend, config.app, config.dequeue), ("tcp://127.0.0.1:7001", "mod.fn", None))
+        self.assertRegex(config.identity, rf"^child_{self.pids()[0]}_[0-9a-f]+$")
+        self.assertEqual(config.title, "zmq worker 7001")
+        self.assertTrue(config.importPath)
 
     def test_secrets(self) -> None:
         """No two workers have the same token or identity."""
         self.serve(5)
-        jobs = [worker.job for worker in self.bed.workers]
-        self.assertEqual((len({job.token for job in jobs}), len({job.identity for job in jobs})), (5, 5))
+        configs = [worker.config for worker in self.bed.workers]
+        self.assertEqual(
+            (len({config.token for config in configs}), len({config.identity for config in configs})), (5, 5)
+        )
 
     def test_environment(self) -> None:
         """A worker is told its parent, and the ``PYTHONPATH`` for its own children."""
         for environment, expected in (({"PYTHONPATH": "/a"}, "/a"), ({}, None)):
             self.patch(os, "environ", environment)
-            job = self.job(frontend="*", backend="*")
-            self.assertEqual((job.parent, job.pythonPath), (os.getpid(), expected))
+            config = self.config(frontend="*", backend="*")
+            self.assertEqual((config.parent, config.pythonPath), (os.getpid(), expected))
 
     def test_ipcBackend(self) -> None:
         """Workers connect through a UNIX socket if there is one."""
-        job = self.job(backend=["*", "ipc:///tmp/b"])
-        self.assertEqual(job.backend, "ipc:///tmp/b")
+        config = self.config(backend=["*", "ipc:///tmp/b"])
+        self.assertEqual(config.backend, "ipc:///tmp/b")
 
     def test_traceback(self) -> None:
         """The traceback of an app that cannot be loaded is written at the log level for debugging."""
-        self.assertFalse(self.job(frontend="*", backend="*").showTraceback)
-        self.assertTrue(self.job(frontend="*", backend="*", logLevel=4).showTraceback)
+        self.assertFalse(self.config(frontend="*", backend="*").showTraceback)
+        self.assertTrue(self.config(frontend="*", backend="*", logLevel=4).showTraceback)
 
     def test_context(self) -> None:
         """An app that wants the context gets the client's address and the attempt; others get plain requests."""

@@ -11,7 +11,7 @@ from twisted.logger import LogLevel
 
 from pirate.pool.pool import KILL_DELAY
 from pirate.server.connections import LAST_MESSAGES
-from pirate.server.machine import Machine
+from pirate.server.environment import ServerEnvironment
 from pirate.server.supervisor import CLOSED_GRACE, LAST_REPLIES, SPAWN_INTERVAL, SPAWN_TRIES
 from pirate.settings.limits import PoolLimits, RequestPolicy
 from pirate.test.support.testbed import REQUEST_ID, TestBedCase
@@ -201,7 +201,7 @@ class DeathTests(TestBedCase):
         """
         self.bed.autoReply = False
         stopped: list[int] = []
-        self.patch(Machine, "isStopped", lambda machine, pid: pid in stopped)
+        self.patch(ServerEnvironment, "isStopped", lambda environment, pid: pid in stopped)
         server = self.serve(2, policy=RequestPolicy(deliveryTimeout=5, maxAttempts=2))
         self.bed.request(b"c", b"x")
         first = self.busy()
@@ -474,8 +474,8 @@ class DequeueTests(TestBedCase):
         self.bed.autoAnnounce = False
         self.settle(10)
         _, dequeue = self.bed.workers
-        self.assertEqual(dequeue.job.dequeue, "mod.dequeue")
-        self.assertIsNone(self.bed.workers[0].job.dequeue)
+        self.assertEqual(dequeue.config.dequeue, "mod.dequeue")
+        self.assertIsNone(self.bed.workers[0].config.dequeue)
         dequeue.announce(DEQUEUE)
         self.settle()
         self.assertEqual(server.workers[dequeue.process.pid], "dequeue")
@@ -528,7 +528,7 @@ class TokenTests(TestBedCase):
         """The routing id of a worker holds eight random bytes, so that no peer can claim it before the worker."""
         self.server.grow()
         self.settle()
-        names = [each.job.identity for each in self.bed.workers]
+        names = [each.config.identity for each in self.bed.workers]
         guesses = [f"child_{each.process.pid}_" for each in self.bed.workers]
         found = [name.removeprefix(guess) for name, guess in zip(names, guesses, strict=True)]
         self.assertEqual([len(bytes.fromhex(each)) for each in found], [8, 8])
@@ -559,7 +559,7 @@ class TokenTests(TestBedCase):
         self.server.grow()
         self.settle()
         other = self.bed.workers[1]
-        self.worker.announce(token=other.job.token)
+        self.worker.announce(token=other.config.token)
         self.settle()
         self.assertEqual(set(self.server.workers.values()), {"starting"})
 

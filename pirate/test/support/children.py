@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pirate.pool.child import Child, ChildExit, ChildKind
 from pirate.server.childprocess import ChildProcess
-from pirate.server.machine import Machine
+from pirate.server.environment import ServerEnvironment
 from pirate.server.output import OutputLog
 from pirate.testing import FakeProcess, ProcessReactor
-from pirate.wire.job import Job
+from pirate.wire.workerconfig import WorkerConfig
 
-#: A job that a child can be given.
-JOB = Job(backend="tcp://127.0.0.1:7001", app="mod.fn", importPath=[], parent=1, title="worker")
+#: A configuration that a child can be given.
+CONFIG = WorkerConfig(backend="tcp://127.0.0.1:7001", app="mod.fn", importPath=[], parent=1, title="worker")
 
 
 class RecordingSupervisor:
@@ -45,6 +45,6 @@ def spawnChild(
     reactor: ProcessReactor, log: OutputLog, supervisor: RecordingSupervisor, kind: ChildKind = ChildKind.WORKER
 ) -> tuple[ChildProcess, FakeProcess]:
     """Spawn a child on a fake reactor."""
-    child = ChildProcess(Child(1, kind, -1, 0, 0.0, 30.0), reactor, Machine(), log, supervisor)
-    child.spawn(JOB, supervisor)
+    child = ChildProcess(Child(1, kind, -1, 0, 0.0, 30.0), reactor, ServerEnvironment(), log, supervisor)
+    child.spawn(CONFIG, supervisor)
     return child, reactor.processes[-1]

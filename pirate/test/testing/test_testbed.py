@@ -95,7 +95,7 @@ class TestBedTests(SynchronousTestCase):
         bed = TestBed()
         process = bed.reactor.spawnProcess(ProcessProtocol(), "worker")
         for call in (process.program.announce, lambda: process.program.send(HEARTBEAT)):
-            self.assertIn("not been given its job", str(self.assertRaises(RuntimeError, call)))
+            self.assertIn("not been given its configuration", str(self.assertRaises(RuntimeError, call)))
 
     def test_addressInUse(self) -> None:
         """Two servers on one test bed cannot bind the same endpoint."""

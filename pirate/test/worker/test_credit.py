@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from pirate.broker.broker import Broker
 from pirate.broker.request import Request
 from pirate.test.support.broker import BrokerBench
-from pirate.test.support.workerprocess import QuietProcess
+from pirate.test.support.quietenvironment import QuietEnvironment
 from pirate.wire.backend import Announcement
 from pirate.wire.words import MAX_CREDIT
 from pirate.worker.app import prepare
@@ -152,8 +152,8 @@ class FakeWorker:
     def __init__(self, identity: bytes, broker: Broker) -> None:
         self._identity = identity
         self._broker = broker
-        self.process = QuietProcess()
-        self.runner = SerialRunner(prepare(self._work), self, self.process, credit=Credit())
+        self.environment = QuietEnvironment()
+        self.runner = SerialRunner(prepare(self._work), self, self.environment, credit=Credit())
         self.held: deque[list[bytes]] = deque()
         self.most = 0
         self.said: list[str] = []
@@ -169,7 +169,7 @@ class FakeWorker:
         self.runner.execute(self.held[0])
 
     def _work(self, seconds: bytes) -> bytes:
-        self.process.time += float(seconds)
+        self.environment.time += float(seconds)
         return seconds
 
     def creditChanged(self, credit: int) -> None:
@@ -227,9 +227,9 @@ class WorkerTests(SynchronousTestCase):
         while any(worker.held for worker in self.workers.values()):
             for worker in self.workers.values():
                 if worker.held:
-                    worker.process.time = self.time
+                    worker.environment.time = self.time
                     worker.step()
-                    self.time = worker.process.time
+                    self.time = worker.environment.time
         self.assertTrue(self.broker.isQuiet())
 
     def test_strict(self) -> None:
@@ -280,7 +280,7 @@ class WorkerTests(SynchronousTestCase):
     def test_fixed(self) -> None:
         """A fixed credit is not changed."""
         worker = self.workers[b"A"]
-        worker.runner = SerialRunner(prepare(worker._work), worker, worker.process)
+        worker.runner = SerialRunner(prepare(worker._work), worker, worker.environment)
         self.serve([0.00002] * 4000)
         self.assertEqual([each for each in worker.said if each != "reply"], ["credit 1"])
 

@@ -10,11 +10,11 @@ from typing import NoReturn
 import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
-from pirate.test.support.workerprocess import QuietProcess
+from pirate.test.support.quietenvironment import QuietEnvironment
 from pirate.wire.backend import PackedReplies, pack, parseWorkerMessage
 from pirate.wire.words import CANCEL, HEARTBEAT, MAX_PACKED, PACK, PACKED_SIZE, RETIRE
 from pirate.worker.app import App, prepare
-from pirate.worker.process import Process
+from pirate.worker.environment import WorkerEnvironment
 from pirate.worker.serialrunner import HELD, SerialWorker
 
 
@@ -56,11 +56,11 @@ class SerialWorkerTests(SynchronousTestCase):
         self.broker, self.socket = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
         self.broker.bind("inproc://backend")
         self.socket.connect("inproc://backend")
-        self.process = QuietProcess()
+        self.environment = QuietEnvironment()
 
     def work(self, seconds: bytes) -> bytes:
         """Take so many seconds."""
-        self.process.time += float(seconds)
+        self.environment.time += float(seconds)
         return seconds
 
     def serve(self, *messages: list[bytes]) -> LookingWorker:
@@ -68,7 +68,7 @@ class SerialWorkerTests(SynchronousTestCase):
         for message in (*messages, [RETIRE]):
             self.broker.send_multipart([b"", *message])
         app = prepare(self.work)
-        worker = LookingWorker(app, self.socket, IgnoredEvents(), self.process, softTimeout=0, prefetch=1)
+        worker = LookingWorker(app, self.socket, IgnoredEvents(), self.environment, softTimeout=0, prefetch=1)
         worker.serve()
         return worker
 
@@ -109,7 +109,7 @@ class SerialWorkerTests(SynchronousTestCase):
         self.assertEqual(self.sent(), [b"0.5", HEARTBEAT, b"0.1"])
 
 
-class WatchedProcess(QuietProcess):
+class WatchedEnvironment(QuietEnvironment):
     """
     A process whose watchdog calls when a test says so.
 
@@ -120,7 +120,7 @@ class WatchedProcess(QuietProcess):
     expire: Callable[[], None]
     armed = 0
 
-    def watchdog(self, call: Callable[[], None]) -> WatchedProcess:
+    def watchdog(self, call: Callable[[], None]) -> WatchedEnvironment:
         """Return this process."""
         self.expire = call
         return self
@@ -148,7 +148,7 @@ class BurstTests(SynchronousTestCase):
         self.broker, self.socket = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
         self.broker.bind("inproc://backend")
         self.socket.connect("inproc://backend")
-        self.process = WatchedProcess()
+        self.environment = WatchedEnvironment()
         self.seen: list[list[int]] = []
         self.worker: SerialWorker | None = None
 
@@ -156,7 +156,7 @@ class BurstTests(SynchronousTestCase):
         """Take so many seconds, or do what the word says."""
         if what == b"look":
             # As another thread would.
-            self.process.expire()
+            self.environment.expire()
             self.seen += self.replies()
         elif what == b"parts":
             return (each for each in [b"a"])
@@ -171,7 +171,7 @@ class BurstTests(SynchronousTestCase):
         elif what == b"frames":
             return [b"a", b"b"]
         else:
-            self.process.time += float(what)
+            self.environment.time += float(what)
         return what
 
     def serve(
@@ -179,17 +179,23 @@ class BurstTests(SynchronousTestCase):
         *messages: list[bytes],
         packs: bool = True,
         prefetch: int | None = None,
-        process: Process | None = None,
+        environment: WorkerEnvironment | None = None,
     ) -> None:
         """Have a worker receive these messages, and ``retire``."""
         for message in (*messages, [RETIRE]):
             self.broker.send_multipart([b"", *message])
         app = prepare(self.work)
         self.worker = SerialWorker(
-            app, self.socket, IgnoredEvents(), process or self.process, softTimeout=0, prefetch=prefetch, packs=packs
+            app,
+            self.socket,
+            IgnoredEvents(),
+            environment or self.environment,
+            softTimeout=0,
+            prefetch=prefetch,
+            packs=packs,
         )
         # The watchdog exists before the first reply is held.
-        self.worker._watchdog = self.worker._process.watchdog(self.worker._sendHeld)
+        self.worker._watchdog = self.worker._environment.watchdog(self.worker._sendHeld)
         self.worker.serve()
 
     def packed(self, *bodies: bytes) -> list[bytes]:
@@ -254,7 +260,7 @@ class BurstTests(SynchronousTestCase):
     def test_armedOnce(self) -> None:
         """The watchdog is armed once for each burst, and not for a single request."""
         self.serve(self.packed(b"0", b"0", b"0", b"0"), self.packed(b"0"), self.packed(b"0", b"0"))
-        self.assertEqual(self.process.armed, 2)
+        self.assertEqual(self.environment.armed, 2)
 
     def test_watchdogWithoutLock(self) -> None:
         """Between two jobs the watchdog leaves the socket alone, and is armed again before the next."""
@@ -263,7 +269,7 @@ class BurstTests(SynchronousTestCase):
         self.worker._lock.acquire()
         self.worker._armed = True
         self.worker._ids.append(idOf(1))
-        self.process.expire()
+        self.environment.expire()
         self.assertEqual((self.worker._armed, self.worker._ids), (False, [idOf(1)]))
 
     def test_exit(self) -> None:
@@ -285,7 +291,7 @@ class BurstTests(SynchronousTestCase):
         """A finished reply arrives while the next job waits, or computes, for as long as the job likes."""
         for job in (b"wait", b"compute"):
             self.seen = []
-            self.serve(self.packed(b"0", b"0", job), process=QuietProcess())
+            self.serve(self.packed(b"0", b"0", job), environment=QuietEnvironment())
             self.assertEqual((self.seen, self.replies()), ([[0, 1]], [[2]]), job)
 
     def _work(self, job: bytes) -> None:

@@ -12,7 +12,7 @@ import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.test.support import hostile
-from pirate.test.support.workerprocess import QuietProcess
+from pirate.test.support.quietenvironment import QuietEnvironment
 from pirate.wire.words import CANCEL, ERROR, PARTIAL, RETIRE, encode
 from pirate.worker.app import App, Context
 from pirate.worker.threads import PARTS, ThreadRunner, ThreadWorker, run
@@ -228,7 +228,9 @@ class ThreadWorkerTests(SynchronousTestCase):
         dealer.connect("inproc://backend")
         for number, word in ((b"1", b"work"), (b"2", b"exit")):
             router.send_multipart([b"w", b"", number, b"", word])
-        self.assertEqual(self.assertRaises(SystemExit, run, app, dealer, Events(), QuietProcess(), threads=2).code, 3)
+        self.assertEqual(
+            self.assertRaises(SystemExit, run, app, dealer, Events(), QuietEnvironment(), threads=2).code, 3
+        )
         self.assertIsNone(wakes.get(timeout=PATIENCE))
         ended.set()
         self.assertIsNone(wakes.get(timeout=PATIENCE))

@@ -14,8 +14,8 @@ import zmq
 from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.errors import START_ERROR_PREFIX, ExitCode
-from pirate.wire.job import Job
-from pirate.worker.process import Process
+from pirate.wire.workerconfig import WorkerConfig
+from pirate.worker.environment import WorkerEnvironment
 from pirate.worker.worker import Worker, connect
 
 
@@ -39,7 +39,7 @@ class LoadTests(SynchronousTestCase):
         self.codes.append(code)
         raise Ended
 
-    def load(self, text: str, path: str = "stowaway.app", **job: Any) -> str:
+    def load(self, text: str, path: str = "stowaway.app", **config: Any) -> str:
         """Run a worker whose app is in a module with this text, and return what it writes."""
         (self.root / "stowaway.py").write_text(text)
         importlib.invalidate_caches()
@@ -55,10 +55,10 @@ class LoadTests(SynchronousTestCase):
         }
         errors = io.StringIO()
         self.patch(sys, "stderr", errors)
-        full = Job(**{**told, **job})
+        full = WorkerConfig(**{**told, **config})
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.addCleanup(context.destroy, linger=0)
-        self.assertRaises(Ended, Worker(full, connect(context, full), Process()).run)
+        self.assertRaises(Ended, Worker(full, connect(context, full), WorkerEnvironment()).run)
         self.assertEqual(self.codes, [ExitCode.APP_NOT_LOADED])
         return errors.getvalue()
 
@@ -104,7 +104,7 @@ class LoadTests(SynchronousTestCase):
     def test_unfit(self) -> None:
         """An app that does not fit the options is reported, with the option to use instead."""
         plainly, later = "def app(body): pass\n", "async def app(body): pass\n"
-        for text, job, words in (
+        for text, config, words in (
             (plainly, {"concurrency": 100}, "concurrency (100) needs an async app, and this is a plain function"),
             (later, {"threads": 4}, "threads (4) are for plain functions: use --concurrency"),
             (later, {"prefetch": 4}, "prefetch (4) is for plain functions: use --concurrency for this app"),
@@ -112,7 +112,7 @@ class LoadTests(SynchronousTestCase):
         ):
             self.codes.clear()
             sys.modules.pop("stowaway", None)
-            written = self.load(text, **job)
+            written = self.load(text, **config)
             self.assertIn(f"cannot load 'stowaway.app': {words}", written)
             self.assertEqual(written.count("\n"), 1)
 
@@ -134,7 +134,7 @@ class LoadTests(SynchronousTestCase):
         self.assertIn("cannot load 'stowaway.dequeue': ZeroDivisionError", written)
 
     def test_traceback(self) -> None:
-        """The traceback precedes the line if the job asks for it."""
+        """The traceback precedes the line if the configuration asks for it."""
         written = self.load("1 / 0\n", showTraceback=True)
         self.assertTrue(written.startswith("Traceback"))
         self.assertTrue(written.splitlines()[-1].startswith(START_ERROR_PREFIX))

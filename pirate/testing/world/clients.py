@@ -10,10 +10,10 @@ from typing import Any
 
 from pirate.client.call import Call
 from pirate.client.connection import Dialer
+from pirate.client.environment import ClientEnvironment
 from pirate.client.errors import CallError
 from pirate.client.loop import LoopDriver
 from pirate.client.options import ClientOptions
-from pirate.client.surroundings import Surroundings
 from pirate.testing.world.agenda import Actor, Agenda
 from pirate.testing.world.apps import body
 from pirate.testing.world.choices import Noise
@@ -76,7 +76,7 @@ class WorldDialer(Dialer):
         """Do nothing: every socket has been shut."""
 
 
-class WorldSurroundings(Surroundings):
+class WorldClientEnvironment(ClientEnvironment):
     """The surroundings of a simulated client."""
 
     def __init__(self, owner: Actor, network: Network, noise: Noise, descriptors: Descriptors) -> None:
@@ -88,11 +88,11 @@ class WorldSurroundings(Surroundings):
         self._descriptors = descriptors
 
     def newRandom(self) -> Random:
-        """See :class:`~pirate.client.surroundings.Surroundings`."""
+        """See :class:`~pirate.client.environment.ClientEnvironment`."""
         return Random(self._noise.random.random())
 
     def newDialer(self, plain: bool, identity: bytes | None, curve: tuple[bytes, bytes, bytes] | None) -> Dialer:
-        """See :class:`~pirate.client.surroundings.Surroundings`."""
+        """See :class:`~pirate.client.environment.ClientEnvironment`."""
         return WorldDialer(self._owner, self._network, self._descriptors, plain, identity)
 
 
@@ -185,8 +185,8 @@ class NativeClient(Client):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        surroundings = WorldSurroundings(self, self._network, self._noise, self._descriptors)
-        self._options: ClientOptions[bytes] = ClientOptions(self._endpoints, "bytes", surroundings=surroundings)
+        environment = WorldClientEnvironment(self, self._network, self._noise, self._descriptors)
+        self._options: ClientOptions[bytes] = ClientOptions(self._endpoints, "bytes", environment=environment)
         self.driver = LoopDriver(self._options, WorldLoop(self, self._descriptors))
 
     def call(self, token: str, call: PlannedCall) -> None:

@@ -22,8 +22,8 @@ from pirate.testing.world.choices import Noise
 from pirate.testing.world.journal import Journal
 from pirate.testing.world.network import Network
 from pirate.testing.world.sockets import Connecting, Descriptors
-from pirate.wire.job import Job
-from pirate.worker.process import WATCHDOG_TIME, Process, RunDelay
+from pirate.wire.workerconfig import WorkerConfig
+from pirate.worker.environment import WATCHDOG_TIME, RunDelay, WorkerEnvironment
 from pirate.worker.worker import Worker
 
 #: Seconds that a process takes until it connects; that its parent takes to notice its end, or its output; and that a
@@ -98,7 +98,7 @@ class SimulatedProcess(Actor):
     # --- what its parent does
 
     def write(self, data: bytes) -> None:
-        """Write to the standard input; a whole line is the job."""
+        """Write to the standard input; a whole line is the configuration."""
         self._stdin += data
         if self._stdin.endswith(b"\n"):
             delay = self._noise.seconds(*START) * (20 if self._fate == "slow" else 1)
@@ -166,12 +166,12 @@ class SimulatedProcess(Actor):
             self._handlers[number](number, None)
 
     def handle(self, number: int, handler: Any) -> None:
-        """See :class:`~pirate.worker.process.Process`."""
+        """See :class:`~pirate.worker.environment.WorkerEnvironment`."""
         self.called()
         self._handlers[number] = handler
 
     def setAlarm(self, seconds: float) -> None:
-        """See :class:`~pirate.worker.process.Process`."""
+        """See :class:`~pirate.worker.environment.WorkerEnvironment`."""
         if self._alarm is not None and self._alarm.active():
             self._alarm.cancel()
         self._alarm = self.callLater(seconds, self.send, signal.SIGALRM) if seconds else None
@@ -275,34 +275,34 @@ class SimulatedProcess(Actor):
             self._reportEnd(ProcessTerminated(code) if code else ProcessDone(0))
 
     def _run(self) -> int:
-        job = Job.decode(self._stdin)
-        self._journal.note(self.name, "starts", job.identity)
+        config = WorkerConfig.decode(self._stdin)
+        self._journal.note(self.name, "starts", config.identity)
         if self._fate == "hang":
             self.sleep(1e6)
         if self._fate == "crash":
             self.sleep(self._noise.seconds(*START))
             self.exitAtOnce(1)
         if self._fate == "unloadable":
-            job.app = "pirate.testing.world.apps.nothing"
+            config.app = "pirate.testing.world.apps.nothing"
         socket = self._socket = self._descriptors.add(
             lambda number: Connecting(
-                number, self._network, self, self, identity=job.identity.encode(), pid=self._pidOnSocket(job)
+                number, self._network, self, self, identity=config.identity.encode(), pid=self._pidOnSocket(config)
             )
         )
         socket.woken = self.wake
-        socket.connect(job.backend)
-        Worker(job, socket, WorkerProcess(self)).run()
+        socket.connect(config.backend)
+        Worker(config, socket, WorldWorkerEnvironment(self)).run()
         self.handle(signal.SIGTERM, signal.SIG_IGN)
         end = self.agenda.now + LINGER
         while not socket.isSent() and self.agenda.now < end:
             self.sleep(0.001)
         return 0
 
-    def _pidOnSocket(self, job: Job) -> int:
-        return self.pid if job.backend.startswith("ipc://") else 0
+    def _pidOnSocket(self, config: WorkerConfig) -> int:
+        return self.pid if config.backend.startswith("ipc://") else 0
 
     def fail(self, code: int, reason: str) -> NoReturn:
-        """See :class:`~pirate.worker.process.Process`."""
+        """See :class:`~pirate.worker.environment.WorkerEnvironment`."""
         self.writeOutput(f"{START_ERROR_PREFIX}{reason}\n".encode(), 2)
         self.exitAtOnce(code)
 
@@ -409,17 +409,17 @@ class SimulatedWatchdog:
         self._call: Call | None = None
 
     def arm(self) -> None:
-        """See :class:`~pirate.worker.process.Watchdog`."""
+        """See :class:`~pirate.worker.environment.Watchdog`."""
         self.disarm()
         self._call = self._process.callLater(WATCHDOG_TIME, self._process.expire)
 
     def disarm(self) -> None:
-        """See :class:`~pirate.worker.process.Watchdog`."""
+        """See :class:`~pirate.worker.environment.Watchdog`."""
         if self._call is not None and self._call.active():
             self._call.cancel()
 
 
-class WorkerProcess(Process):
+class WorldWorkerEnvironment(WorkerEnvironment):
     """The process of a worker, as its code sees it."""
 
     def __init__(self, process: SimulatedProcess) -> None:
@@ -432,16 +432,16 @@ class WorkerProcess(Process):
         return NoDelay()
 
     def watchdog(self, call: Callable[[], None]) -> SimulatedWatchdog:
-        """See :class:`~pirate.worker.process.Process`."""
+        """See :class:`~pirate.worker.environment.WorkerEnvironment`."""
         self._process.watched = call
         return SimulatedWatchdog(self._process)
 
     def handle(self, number: int, handler: Any) -> None:
-        """See :class:`~pirate.worker.process.Process`."""
+        """See :class:`~pirate.worker.environment.WorkerEnvironment`."""
         self._process.handle(number, handler)
 
     def fail(self, code: ExitCode, reason: str) -> NoReturn:
-        """See :class:`~pirate.worker.process.Process`."""
+        """See :class:`~pirate.worker.environment.WorkerEnvironment`."""
         self._process.fail(code, reason)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from pirate.hooks import ChildExit, Hooks
+from pirate.server.environment import ServerEnvironment
 from pirate.server.interfaces import IServerReactor
-from pirate.server.machine import Machine
 from pirate.service import JobServer
 from pirate.testing.world.agenda import Actor, Agenda
 from pirate.testing.world.choices import Noise
@@ -22,7 +22,7 @@ from pirate.testing.world.transport import WorldTransport
 Spawner = Callable[["ServerProcess", Any], SimulatedProcess]
 
 
-class WorldMachine(Machine):
+class WorldServerEnvironment(ServerEnvironment):
     """
     The machine of a server: its secrets repeat themselves, and it knows the simulated processes.
 
@@ -36,20 +36,20 @@ class WorldMachine(Machine):
         self.pid = pid
 
     def secret(self, size: int) -> bytes:
-        """See :class:`~pirate.server.machine.Machine`."""
+        """See :class:`~pirate.server.environment.ServerEnvironment`."""
         return self._noise.secret(size)
 
     def isStopped(self, pid: int) -> bool:
-        """See :class:`~pirate.server.machine.Machine`."""
+        """See :class:`~pirate.server.environment.ServerEnvironment`."""
         process = self._processes.get(pid)
         return process is not None and process.alive and process.stopped
 
     def residentMemory(self, pid: int) -> float:
-        """See :class:`~pirate.server.machine.Machine`."""
+        """See :class:`~pirate.server.environment.ServerEnvironment`."""
         return 30.0
 
     def descriptorLimit(self) -> int:
-        """See :class:`~pirate.server.machine.Machine`."""
+        """See :class:`~pirate.server.environment.ServerEnvironment`."""
         return 1 << 16
 
     def reapProcesses(self) -> None:
@@ -102,10 +102,10 @@ class ServerProcess(Actor):
         self._all = processes
         self.number = 0
         self.transport: WorldTransport
-        machine = WorldMachine(noise, processes, 1)
+        environment = WorldServerEnvironment(noise, processes, 1)
         hooks = NotingHooks(name, journal)
         arguments: dict[str, Any] = {"app": "pirate.testing.world.apps.work", **settings}
-        self.server = JobServer(self, hooks=hooks, transport=self._makeTransport, machine=machine, **arguments)
+        self.server = JobServer(self, hooks=hooks, transport=self._makeTransport, environment=environment, **arguments)
 
     def _makeTransport(self, reactor: IServerReactor) -> Any:
         self.transport = WorldTransport(self, self._network, self._noise)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pirate.testing.world.processes import NoDelay
-from pirate.worker.process import Process, RunDelay
+from pirate.worker.environment import RunDelay, WorkerEnvironment
 
 
-class QuietProcess(Process):
+class QuietEnvironment(WorkerEnvironment):
     """
     A process whose time passes only when a test says so, and that ignores signals.
 

@@ -7,7 +7,7 @@ import json
 from pirate.wire.words import Value
 
 
-class Job(Value):
+class WorkerConfig(Value):
     """
     Everything that a worker must know before it connects.
 
@@ -103,9 +103,9 @@ class Job(Value):
         self.token = token
         self.keys = keys or {}
 
-    def forChild(self, identity: bytes, token: str, keys: dict[str, str], *, dequeue: bool) -> Job:
+    def forChild(self, identity: bytes, token: str, keys: dict[str, str], *, dequeue: bool) -> WorkerConfig:
         """
-        Return a copy of this job for one child.
+        Return a copy of this configuration for one child.
 
         :param identity: the child's routing id.
         :param token: the child's secret.
@@ -118,16 +118,16 @@ class Job(Value):
             "keys": keys,
             "dequeue": self.dequeue if dequeue else None,
         }
-        return Job(**{**self._fields(), **own})
+        return WorkerConfig(**{**self._fields(), **own})
 
     def encode(self) -> bytes:
-        """Return the job as one line of JSON."""
+        """Return the configuration as one line of JSON."""
         return json.dumps(self._fields()).encode() + b"\n"
 
     @classmethod
-    def decode(cls, line: bytes) -> Job:
+    def decode(cls, line: bytes) -> WorkerConfig:
         """
-        Read a job from a line that :meth:`encode` has made.
+        Read a configuration from a line that :meth:`encode` has made.
 
         :raise ValueError: if the line is not JSON.
         :raise TypeError: if a field is missing, or unknown.

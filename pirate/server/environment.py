@@ -1,4 +1,4 @@
-"""The machine that a server runs on: its randomness, and what the operating system knows of processes."""
+"""The environment of a server: randomness, and what the operating system knows of processes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pirate.server.descriptors import descriptorLimit
 from pirate.server.procfs import isStopped, residentMemory
 
 
-class Machine:
+class ServerEnvironment:
     """
-    What a server asks of its machine beside its reactor.
+    What a server needs of the outside world beside its reactor.
 
     A simulation has another one, which repeats itself.
 

@@ -1,4 +1,4 @@
-"""The surroundings of a client: its time, randomness and sockets."""
+"""The environment of a client: its time, randomness and sockets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from time import monotonic
 from pirate.client.connection import Dialer
 
 
-class Surroundings:
+class ClientEnvironment:
     """
-    The surroundings of a client.
+    What a client needs of the outside world.
 
     A simulation has others, which repeat themselves.
 

@@ -1,4 +1,4 @@
-# -*- test-case-name: pirate.test.server.test_pending -*-
+# -*- test-case-name: pirate.test.server.test_waitingclients -*-
 """Which requests are withdrawn when their clients disconnect."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from pirate.broker.queues import ClientUsage
 from pirate.broker.request import NativeRequest, Request, State
-from pirate.server.pending import BATCH, WaitingClients
+from pirate.server.waitingclients import BATCH, WaitingClients
 
 
 class FakeSender:
@@ -55,7 +55,7 @@ class WaitingTests(SynchronousTestCase):
         self.waiting = WaitingClients(self)
 
     def withdraw(self, request: Request) -> None:
-        """See :class:`~pirate.server.pending.RequestOwner`."""
+        """See :class:`~pirate.server.waitingclients.RequestOwner`."""
         self.withdrawn.append(request)
 
     def wait(self, name: bytes, peer: FakeSender) -> Request:

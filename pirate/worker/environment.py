@@ -1,4 +1,4 @@
-"""The process that a worker runs in: its clock, its signals, and its end."""
+"""The environment of a worker: the clock, the signals and the end of its process."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class RunDelay:
             return 0.0
 
 
-class Process:
+class WorkerEnvironment:
     """
-    A worker's process, as far as its parts use it.
+    What a worker needs of its process.
 
     A simulation has another one, whose time is not real.
 
