@@ -79,7 +79,7 @@ with Client(sys.argv[1], timeout=30) as client:
     client.call(b"before")
     waiting = threading.Thread(target=client.call, args=(b"wait",))
     waiting.start()
-    while not client._leader._leading.locked():
+    while not client._driver._leading.locked():
         pass
     idle = os.fork()
     if not idle:
