@@ -87,5 +87,5 @@ def run(
         loop = AsyncioLoop(asyncio.get_running_loop())
         await serve(target, loop, socket, events, environment, softTimeout=softTimeout)
 
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=environment.loopFactory) as runner:
         runner.run(serveOnLoop())

@@ -66,7 +66,10 @@ class WorkerEnvironment:
 
     :ivar clock: returns the time in seconds.
     :ivar setAlarm: has SIGALRM sent after a number of seconds; 0: not at all.
+    :ivar loopFactory: makes asyncio's loop; ``None``: asyncio chooses.
     """
+
+    loopFactory: Callable[[], Any] | None = None
 
     def __init__(self) -> None:
         # Functions in C, because they are called for every request.
@@ -93,12 +96,18 @@ class WorkerEnvironment:
         """Have a signal handled by a function, or by one of the constants of the module ``signal``."""
         signal.signal(number, handler)
 
-    def exitAtNextTerm(self) -> None:
-        """Have the next TERM end this process at once, whatever it is doing."""
-        self.handle(signal.SIGTERM, self._exitAtOnce)
+    def exitAtNextTerm(self, first: Callable[[], object] | None = None) -> None:
+        """
+        Have the next TERM end this process at once, whatever it is doing.
 
-    def _exitAtOnce(self, number: int, frame: object) -> NoReturn:
+        :param first: called before that.
+        """
+        self.handle(signal.SIGTERM, partial(self._exitAtOnce, first))
+
+    def _exitAtOnce(self, first: Callable[[], object] | None, number: int, frame: object) -> NoReturn:
         self.handle(signal.SIGTERM, signal.SIG_IGN)
+        if first is not None:
+            first()
         sys.exit(128 + number)
 
     def fail(self, code: ExitCode, reason: str) -> NoReturn:

@@ -53,9 +53,13 @@ class LoopRunner:
         self._silent = False
         self.inFlight = InFlight(self)
 
+    def silence(self) -> None:
+        """Reply to no request in flight: the process ends, and the broker gives them to another worker."""
+        self._silent = True
+
     async def close(self) -> None:
         """Close the app.  Requests in flight get no reply any more."""
-        self._silent = True
+        self.silence()
         await resolve(self._loop, self._app.close())
 
     # --- InFlightHost
@@ -229,7 +233,8 @@ class LoopWorker:
 
     def _terminated(self) -> None:
         """Leave after the requests in flight; at a second TERM, at once."""
-        self._environment.exitAtNextTerm()
+        # asyncio then cancels the tasks that are left, in any order: none may report that as an error of the app.
+        self._environment.exitAtNextTerm(self._runner.silence)
         self._runner.inFlight.leave()
 
 

@@ -74,12 +74,11 @@ class RealStage:
         with mock.patch.object(Router, "highWaterMark", self._highWaterMark or Router.highWaterMark):
             self.server = JobServer(
                 reactor,
-                app="pirate.test.support.historyapp.work",
                 frontend="tcp://127.0.0.1:*",
                 backend="tcp://127.0.0.1:*",
                 transport=lambda reactor: RecordingTransport(SocketTransport(reactor), self.record),
                 hooks=RecordingHooks(self.record),
-                **arguments(settings),
+                **arguments(settings, "pirate.test.support.historyapp"),
             )
             self.server.startService()
 

@@ -210,9 +210,14 @@ class RecordingEvents:
         return self._events.workerMessageReceived(frames)
 
 
-def arguments(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings as the arguments of a :class:`~pirate.service.JobServer`."""
+def arguments(settings: dict[str, Any], module: str) -> dict[str, Any]:
+    """
+    Return settings as the arguments of a :class:`~pirate.service.JobServer`.
+
+    :param module: the import path of the module with the apps.
+    """
     return {
+        "app": f"{module}.workOnLoop" if "loop" in settings else f"{module}.work",
         "limits": PoolLimits(**settingsOf(PoolLimits, settings)),
         "policy": RequestPolicy(**settingsOf(RequestPolicy, settings)),
         "peerLimits": PeerLimits(**settingsOf(PeerLimits, settings)),
@@ -368,6 +373,41 @@ def parts(stage: Stage) -> Iterator[Condition]:
     yield has(client, 7)
     dealer.send(*plain("e", ["parts", 2]))
     yield has(dealer, 1)
+
+
+@history(prefetch=None, loop="asyncio", concurrency=8)
+def onLoop(stage: Stage) -> Iterator[Condition]:
+    """Requests on a loop are executed at the same time, in parts or not, and end as they end."""
+    client = stage.connect("c")
+    client.send(*native(1, "a", ["sleep", 0.6]))
+    yield saw(stage, "is sent a")
+    client.send(*native(2, "b", ["sleep", 0.1]))
+    yield has(client, 1)
+    client.send(*native(3, "e", ["parts", 3], partial=True))
+    yield has(client, 5)
+    client.send(*native(4, "f", ["cancellable", 60]))
+    yield saw(stage, "is sent f")
+    client.send(*command(4, "cancel"))
+    yield has(client, 6)
+    yield has(client, 7)
+
+
+@history(prefetch=None, loop="asyncio", concurrency=8)
+def secondTerm(stage: Stage) -> Iterator[Condition]:
+    """A second TERM ends a worker on a loop at once: it answers nothing, and its requests go to the next worker."""
+    client = stage.connect("c")
+    for number in range(1, 7):
+        client.send(*native(number, f"t{number}", ["sleep", 60]))
+        yield saw(stage, f"is sent t{number}")
+    yield stage.after(0.3)
+    for _ in range(2):
+        stage.signal(stage.record.pids["worker 0"], signal.SIGTERM)
+        yield stage.after(0.3)
+    yield saw(stage, "is sent t6", 2)
+    for number in range(1, 7):
+        client.send(*command(number, "cancel"))
+        yield has(client, number)
+        yield saw(stage, "reports it was cancelled", number)
 
 
 @history()

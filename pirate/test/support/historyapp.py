@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, NoReturn
 
-from pirate.testing.world.apps import perform
+from pirate.testing.world.apps import perform, performOnLoop
 
 
 class RealProcess:
@@ -17,6 +17,8 @@ class RealProcess:
 
     def note(self, what: str, *more: Any) -> None:
         """Do nothing: only what the server sees is compared."""
+
+    noteLater = note
 
     def sleep(self, seconds: float, masked: bool = False) -> None:
         """Sleep."""
@@ -42,3 +44,8 @@ class RealProcess:
 def work(*frames: bytes, context: Any) -> Any:
     """Do what a request says."""
     return perform(RealProcess(), frames, context)
+
+
+def workOnLoop(*frames: bytes, context: Any) -> Any:
+    """Do what a request says on asyncio's loop."""
+    return performOnLoop(RealProcess(), frames, context)

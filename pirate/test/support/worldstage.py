@@ -91,7 +91,7 @@ class SimulatedStage:
             Noise(seed, "server"),
             self._spawn,
             self._processes,
-            {"frontend": frontend(0), "backend": backend(0), **arguments(settings)},
+            {"frontend": frontend(0), "backend": backend(0), **arguments(settings, "pirate.testing.world.apps")},
         )
         self.server = self._process.server
         self._process.start()

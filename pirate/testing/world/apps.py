@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from collections.abc import Generator, Sequence
@@ -11,6 +12,10 @@ from pirate.testing.world.processes import current
 
 #: Seconds that a part takes.
 PART = 0.002
+#: The steps that take a time.
+WAITS = frozenset({"sleep", "compute", "cancellable"})
+#: Seconds for which an app on a loop keeps it from everything else, at most.
+BLOCKED = 0.02
 #: A request says what to do by a list of steps, each a word and an argument, in JSON.
 Step = list[Any]
 
@@ -38,6 +43,9 @@ class Performer(Protocol):
     def note(self, what: str, *more: Any) -> None:
         """Note an event."""
 
+    def noteLater(self, what: str, *more: Any) -> None:
+        """Note an event in a moment, in an order that does not depend on that of others."""
+
     def sleep(self, seconds: float, masked: bool = False) -> None:
         """Let time pass; if it is masked, signals wait until it has."""
 
@@ -61,11 +69,7 @@ def work(*frames: bytes, context: Any) -> Any:
 
 def perform(process: Performer, frames: Sequence[bytes], context: Any) -> Any:
     """Do what a request says, in some process, and return its token."""
-    try:
-        token, steps = json.loads(frames[0])
-    except ValueError:
-        process.note("garbled", context.request)
-        raise
+    token, steps = _read(process, frames, context)
     process.note("begins", token, context.request, context.attempt)
     if any(word == "parts" for word, _ in steps):
         return _inParts(process, token, steps, context)
@@ -89,6 +93,57 @@ def perform(process: Performer, frames: Sequence[bytes], context: Any) -> Any:
     finally:
         if process.alive:
             process.note(outcome, token, context.request)
+    return token.encode()
+
+
+def _read(process: Performer, frames: Sequence[bytes], context: Any) -> tuple[str, list[Step]]:
+    try:
+        token, steps = json.loads(frames[0])
+    except ValueError:
+        process.note("garbled", context.request)
+        raise
+    return token, steps
+
+
+def workOnLoop(*frames: bytes, context: Any) -> Any:
+    """Do what a request says on asyncio's loop, several at once, and reply with its token."""
+    return performOnLoop(current(), frames, context)
+
+
+def performOnLoop(process: Performer, frames: Sequence[bytes], context: Any) -> Any:
+    """Do the same in some process."""
+    token, steps = _read(process, frames, context)
+    process.note("begins", token, context.request, context.attempt)
+    if any(word == "parts" for word, _ in steps):
+        short = [[word, min(argument, BLOCKED) if word in WAITS else argument] for word, argument in steps]
+        return _inParts(process, token, short, context)
+    return _await(process, token, steps, context)
+
+
+async def _await(process: Performer, token: str, steps: list[Step], context: Any) -> Any:
+    note, outcome = process.note, "ends"
+    try:
+        for word, argument in steps:
+            if word == "cancellable":
+                while not context.cancelled and argument > 0:
+                    await asyncio.sleep(0.01)
+                    argument -= 0.01
+            elif word == "sleep":
+                await asyncio.sleep(argument)
+            elif word == "compute":
+                process.sleep(min(argument, BLOCKED), masked=True)
+            else:
+                _do(process, word, argument)
+        if any(word == "nonsense" for word, _ in steps):
+            return object()
+    except BaseException as error:
+        outcome = "raises"
+        if isinstance(error, asyncio.CancelledError):
+            note = process.noteLater
+        raise
+    finally:
+        if process.alive:
+            note(outcome, token, context.request)
     return token.encode()
 
 

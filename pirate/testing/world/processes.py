@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from pirate.errors import START_ERROR_PREFIX, ExitCode
 from pirate.testing.world.agenda import Actor, Agenda, Call
 from pirate.testing.world.choices import Noise
+from pirate.testing.world.eventloop import WorldEventLoop, noRunningLoop
 from pirate.testing.world.journal import Journal
 from pirate.testing.world.network import Network
 from pirate.testing.world.sockets import Connecting, Descriptors
@@ -35,8 +36,8 @@ PIPE = 65536
 LINGER = 5.0
 
 
-class Killed(BaseException):
-    """Raised in a process that is dead, to leave its code."""
+class Killed(GeneratorExit):
+    """Raised in a process that is dead, to leave its code; coroutines that are closed may leave by it, too."""
 
 
 class SimulatedProcess(Actor):
@@ -87,6 +88,8 @@ class SimulatedProcess(Actor):
         self._isRead = True
         self._unread: list[tuple[int, bytes]] | None = None
         self._openStreams = [0, 1, 2]
+        self._loop: WorldEventLoop | None = None
+        self._later: list[tuple[Any, ...]] = []
         self._exited = False
         self._reported = False
         self._descriptors = Descriptors(self, noise.seconds)
@@ -226,6 +229,28 @@ class SimulatedProcess(Actor):
         """Note an event of this process."""
         self._journal.note(self.name, what, *more)
 
+    def noteLater(self, what: str, *more: Any) -> None:
+        """
+        Note an event in a moment, together with others: asyncio cancels all tasks in an order that differs from
+        process to process.
+        """
+        self._later.append((what, *more))
+
+    def flushNotes(self) -> None:
+        """Note these events now."""
+        later, self._later = sorted(self._later), []
+        for each in later:
+            self.note(*each)
+
+    def isReadable(self, number: int) -> bool:
+        """Return whether the worker's socket, by its descriptor, has something new to report."""
+        return self._socket is not None and self._socket.fileno() == number and self._socket.signalled
+
+    def newLoop(self) -> WorldEventLoop:
+        """Return asyncio's loop, on the world's clock."""
+        self._loop = WorldEventLoop(self)
+        return self._loop
+
     def writeOutput(self, data: bytes, stream: int = 1) -> None:
         """Write to the standard output or the standard error; wait while the pipe is full."""
         self.called()
@@ -240,7 +265,9 @@ class SimulatedProcess(Actor):
     def _switch(self) -> None:
         """Give way to the rest of the world."""
         assert self._greenlet is not None and self._greenlet.parent is not None
-        self._greenlet.parent.switch()
+        self.flushNotes()
+        with noRunningLoop():
+            self._greenlet.parent.switch()
         if not self.alive:
             raise Killed
         self._handleSignals()
@@ -261,6 +288,8 @@ class SimulatedProcess(Actor):
         try:
             code = self._run()
         except Killed:
+            if self._loop is not None:
+                self._loop.abandon()
             return
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
@@ -268,6 +297,7 @@ class SimulatedProcess(Actor):
             self._journal.note(self.name, "unhandled", repr(error))
             code = 1
         if self.alive:
+            self.flushNotes()
             self.end()
             self._journal.note(self.name, "exits", code)
             if self._socket is not None:
@@ -426,6 +456,7 @@ class WorldWorkerEnvironment(WorkerEnvironment):
         self._process = process
         self.clock = process.seconds
         self.setAlarm = process.setAlarm
+        self.loopFactory = process.newLoop
 
     def runDelay(self) -> NoDelay:
         """Return a delay of 0: a processor is free whenever a process wants one."""

@@ -19,8 +19,11 @@ Item = TypeVar("Item")
 Choice = tuple[str, Any, int]
 #: The numbers of a call that a plan need not choose.
 PLAIN_CALL: dict[str, Any] = {"stream": False, "cancelAt": 0.0, "attempts": 1, "timeout": 10.0}
-#: The settings without which a world would have 50 workers, or wait for minutes.
-KEPT_SETTINGS = frozenset({"minServers", "maxServers", "startTimeout", "reloadTimeout", "stopTimeout", "minChildTtl"})
+#: The settings without which a world would have 50 workers, or wait for minutes, or workers could not start.
+KEPT_SETTINGS = frozenset(
+    {"minServers", "maxServers", "startTimeout", "reloadTimeout", "stopTimeout", "minChildTtl"}
+    | {"app", "loop", "concurrency"}
+)
 
 
 def shrink(plan: Plan, number: int, most: int = 400) -> Plan:

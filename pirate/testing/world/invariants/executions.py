@@ -264,7 +264,7 @@ class LongJobsAlone(Executions):
             return
         now = self.world.agenda.now
         for server, running in self.awake(0.5):
-            if server.server.settings.prefetch is not None:
+            if server.server.settings.prefetch is not None or server.server.settings.concurrency > 1:
                 continue
             for worker in running._broker.dispatcher.workers.values():
                 process = running.supervisor._byIdentity.get(worker.identity)
