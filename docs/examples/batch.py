@@ -15,7 +15,7 @@ with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
     sizes = [len(each).to_bytes(2, "big") for each in payloads]
     body = b"".join([bytes([len(payloads)]), *ids, *timeouts, *sizes, *payloads])
     socket.send_multipart([b"PIR1" + os.urandom(16) + b'{"command":"batch"}', b"", body])
-    replies = {}
+    replies: dict[bytes, bytes] = {}
     while len(replies) < len(ids):
         header, _, body = socket.recv_multipart()
         if header != b"PIR1" + bytes(16) + b'{"status":"batch"}':
