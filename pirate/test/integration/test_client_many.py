@@ -463,13 +463,13 @@ executor.shutdown()
 
     def test_fork(self) -> None:
         """A forked child can use an executor, and so can its parent."""
-        code = """
+        code = r"""
 import os, sys
 from pirate.client import Executor
 executor = Executor(sys.argv[1])
-print(executor.submit(b"x").result(30), flush=True)
+os.write(1, b"%r\n" % executor.submit(b"x").result(30))
 child = os.fork()
-print(executor.submit(b"y").result(30), flush=True)
+os.write(1, b"%r\n" % executor.submit(b"y").result(30))
 if not child:
     os._exit(0)
 os.waitpid(child, 0)
